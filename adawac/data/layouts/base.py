@@ -1,0 +1,74 @@
+"""The contract of an on-disk layout: a folder in; cases, labels and what is known of their intensities out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from adawac.data.volumes import Volume
+
+Modality = Literal["ct", "mr", "unit"]
+"""`ct`: Hounsfield units; `mr`: arbitrary units, normalised per volume; `unit`: already 0 to 1, left alone."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One volume of a data set.
+
+    Attributes:
+        id: name of the case, unique in its data set.
+        images: files of the image; several for several channels, or one a slice.
+        label: files of the label; empty where there is none.
+        split: "train", "val" or "test" where the layout itself says so, else None.
+    """
+
+    id: str
+    images: tuple[Path, ...]
+    label: tuple[Path, ...] = ()
+    split: Literal["train", "val", "test"] | None = None
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What a layout found in a folder.
+
+    Attributes:
+        name: of the data set.
+        cases: in sorted order of their ids (natural order: pt_4 before pt_13).
+        labels: class name of every label value on disk, `{0: "background", 1: "liver", ...}`.
+        channels: names of the image's channels.
+        modality: kind of intensities.
+        ignore_value: label value on disk that is left out of losses and metrics, or None.
+    """
+
+    name: str
+    cases: tuple[Case, ...]
+    labels: Mapping[int, str]
+    channels: tuple[str, ...]
+    modality: Modality
+    ignore_value: int | None = field(default=None)
+
+
+class Layout(ABC):
+    """How a data set lies on disk. One subclass, one file; no state but its own settings."""
+
+    @abstractmethod
+    def matches(self, root: Path) -> bool:
+        """Whether `root` looks like this layout (cheap: names of files and folders only)."""
+
+    @abstractmethod
+    def scan(self, root: Path) -> Collection:
+        """List the cases of `root` without reading their voxels.
+
+        Raises:
+            DataError: naming what is missing or contradictory, and the remedy.
+        """
+
+    @abstractmethod
+    def read_image(self, case: Case) -> Volume:
+        """Read a case's image as a float32 or integer `Volume`, (C, Z, Y, X), intensities as on disk."""
+
+    @abstractmethod
+    def read_label(self, case: Case) -> Volume:
+        """Read a case's label as an integer `Volume` of values as on disk, (1, Z, Y, X)."""

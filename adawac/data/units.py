@@ -1,0 +1,88 @@
+"""The table of training units: which box of which volume a sample is, and what labels it holds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class UnitTable:
+    """Rows of units (slices; later slabs and patches) in the order of cases, then of position.
+
+    The identity of a unit is (case id, start); a row number is only valid together with its table.
+
+    Attributes:
+        cases: ids of the volumes; `case` indexes into them.
+        case: (n,) int32, the volume of each unit.
+        start: (n, 3) int32, first voxel of the box in (slice, row, column) of the training grid.
+        size: (n, 3) int32, extent of the box; a slice has size (1, H, W).
+        depth: (number of cases,) int32, slices of each volume.
+        voxels: (n, K) int64, voxels of each class in the ORIGINAL unit (native grid), background first.
+        classes: K class names, background first.
+
+    Example:
+        >>> table = UnitTable.of_slices(["a"], [np.array([[9, 0], [7, 2]])], (3, 3), ("background", "liver"))
+        >>> len(table), table.dense.tolist(), table.position.tolist()
+        (2, [False, True], [0.25, 0.75])
+    """
+
+    cases: tuple[str, ...]
+    case: NDArray[np.int32]
+    start: NDArray[np.int32]
+    size: NDArray[np.int32]
+    depth: NDArray[np.int32]
+    voxels: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of_slices(
+        cls,
+        cases: list[str],
+        voxels: list[NDArray[np.int64]],
+        plane: tuple[int, int],
+        classes: tuple[str, ...],
+    ) -> "UnitTable":
+        """Table of every slice of every volume.
+
+        Args:
+            cases: ids of the volumes.
+            voxels: for each volume, (slices, K) voxels of each class on the native grid.
+            plane: (H, W) of the training grid.
+            classes: K class names, background first.
+        """
+        depth = np.array([len(counts) for counts in voxels], dtype=np.int32)
+        case = np.repeat(np.arange(len(cases), dtype=np.int32), depth)
+        first = np.concatenate([np.arange(d, dtype=np.int32) for d in depth])
+        start = np.stack([first, np.zeros_like(first), np.zeros_like(first)], axis=1)
+        size = np.tile(np.array([1, *plane], dtype=np.int32), (len(case), 1))
+        return cls(tuple(cases), case, start, size, depth, np.concatenate(voxels), classes)
+
+    def __len__(self) -> int:
+        return len(self.case)
+
+    @property
+    def dense(self) -> NDArray[np.bool_]:
+        """(n,) True where the unit holds any foreground voxel (label-dense)."""
+        return self.voxels[:, 1:].any(axis=1)
+
+    @property
+    def position(self) -> NDArray[np.float64]:
+        """(n,) centre of the unit along its volume, 0 (first slice) to 1 (last slice)."""
+        return (self.start[:, 0] + self.size[:, 0] / 2) / self.depth[self.case]
+
+    def take(self, rows: NDArray[np.int64]) -> "UnitTable":
+        """The table of some rows, in the order given; `cases` stays as it is."""
+        return UnitTable(
+            self.cases,
+            self.case[rows],
+            self.start[rows],
+            self.size[rows],
+            self.depth,
+            self.voxels[rows],
+            self.classes,
+        )
+
+    def keys(self) -> list[str]:
+        """Names of the units that stay the same across runs, such as `pt_17:42`."""
+        return [f"{self.cases[c]}:{s}" for c, s in zip(self.case, self.start[:, 0], strict=True)]

@@ -1,0 +1,83 @@
+"""What flows between the rooms: batches, views, per-sample terms and weights.
+
+Shapes use B for samples of a batch, C for channels, K for classes (background included) and H, W for the plane
+(D, H, W for three-dimensional units).
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+IGNORE_INDEX = 255
+"""Label value that is left out of every loss and every metric."""
+
+
+class Batch(NamedTuple):
+    """Units of the training set, on the training grid.
+
+    Attributes:
+        image: (B, C, H, W) float, windowed or normalised.
+        label: (B, H, W) integer class indices, 0 is background, `IGNORE_INDEX` is left out.
+        index: (B,) int64 row of each sample in the table of training units.
+        dense: (B,) bool, True where the original unit holds any foreground (label-dense).
+    """
+
+    image: Tensor
+    label: Tensor
+    index: Tensor
+    dense: Tensor
+
+
+class View(NamedTuple):
+    """One random augmentation of a batch.
+
+    Attributes:
+        image: (B, C, H, W) float.
+        label: (B, H, W) integer, transformed alike.
+        affine: (B, 2, 3) float32, the affine part of the warp in the convention of
+            `torch.nn.functional.affine_grid`: it maps output (view) to input (batch) coordinates in [-1, 1].
+    """
+
+    image: Tensor
+    label: Tensor
+    affine: Tensor
+
+
+class NetworkOutput(NamedTuple):
+    """What a network returns.
+
+    Attributes:
+        logits: (N, K, H, W).
+        features: (N, F, h, w), output of the deepest encoder layer.
+    """
+
+    logits: Tensor
+    features: Tensor
+
+
+class Terms(NamedTuple):
+    """Losses of every sample of a batch, before they are weighted.
+
+    Attributes:
+        index: (B,) int64 row of each sample in the table of training units.
+        ce: (B,) supervised loss, averaged over the pixels of a sample and over its views.
+        consistency: (B,) consistency loss between the two views, lambda_ac included; None with one view.
+        dense: (B,) bool, True for label-dense samples.
+    """
+
+    index: Tensor
+    ce: Tensor
+    consistency: Tensor | None
+    dense: Tensor
+
+
+class Weights(NamedTuple):
+    """What each sample contributes: loss = mean_i [ce_i * terms.ce_i + consistency_i * terms.consistency_i].
+
+    Attributes:
+        ce: (B,) weight of the supervised loss.
+        consistency: (B,) weight of the consistency loss; None where the method uses none.
+    """
+
+    ce: Tensor
+    consistency: Tensor | None
