@@ -1,0 +1,186 @@
+"""Supervised losses: cross-entropy and focal for every sample, Dice for the whole batch.
+
+All are computed in float32 whatever the precision of the logits, in two or three dimensions, and leave the pixels
+of `IGNORE_INDEX` out.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+
+from adawac.errors import ConfigError
+from adawac.structures import IGNORE_INDEX
+
+
+def cross_entropy(logits: Tensor, label: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:
+    """Cross-entropy of every sample, averaged over its pixels.
+
+    Args:
+        logits: (B, K, H, W) or (B, K, D, H, W).
+        label: (B, H, W) or (B, D, H, W) integer classes.
+        ignore_index: label of the pixels that are left out.
+
+    Returns:
+        (B,) float32, 0 for a sample without a pixel to learn from.
+
+    Example:
+        >>> logits, label = torch.zeros(2, 4, 8, 8), torch.zeros(2, 8, 8, dtype=torch.long)
+        >>> cross_entropy(logits, label)
+        tensor([1.3863, 1.3863])
+    """
+    per_pixel = F.cross_entropy(_full(logits), label.long(), ignore_index=ignore_index, reduction="none")
+    return _mean_of_valid(per_pixel, label != ignore_index)
+
+
+def focal_loss(logits: Tensor, label: Tensor, gamma: float = 2.0, ignore_index: int = IGNORE_INDEX) -> Tensor:
+    """Focal loss of every sample: cross-entropy that fades out where the right class is already likely.
+
+    Args:
+        logits: (B, K, H, W) or (B, K, D, H, W).
+        label: (B, H, W) or (B, D, H, W) integer classes.
+        gamma: at least 0; 0 is the cross-entropy.
+        ignore_index: label of the pixels that are left out.
+
+    Returns:
+        (B,) float32, 0 for a sample without a pixel to learn from.
+
+    References:
+        Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 4.
+
+    Example:
+        >>> logits, label = torch.zeros(1, 2, 8, 8), torch.zeros(1, 8, 8, dtype=torch.long)
+        >>> focal_loss(logits, label, gamma=2.0)  # (1 - 1/2)^2 log 2
+        tensor([0.1733])
+    """
+    ce = F.cross_entropy(_full(logits), label.long(), ignore_index=ignore_index, reduction="none")
+    # 1 - p by expm1 keeps its digits where p is nearly 1; the clamp keeps the power's gradient finite at 0.
+    miss = (-torch.expm1(-ce)).clamp(min=torch.finfo(ce.dtype).tiny)
+    return _mean_of_valid(miss**gamma * ce, label != ignore_index)
+
+
+def dice_loss(
+    logits: Tensor,
+    label: Tensor,
+    batch: bool = True,
+    smooth: float = 1e-5,
+    ignore_index: int = IGNORE_INDEX,
+) -> Tensor:
+    """Soft Dice loss with squared sums, background included.
+
+    For every class, 1 - (2 sum(p g) + smooth) / (sum(p^2) + sum(g^2) + smooth), with p the softmax and g the one-hot
+    label; then the mean over classes.
+
+    Args:
+        logits: (B, K, H, W) or (B, K, D, H, W).
+        label: (B, H, W) or (B, D, H, W) integer classes.
+        batch: sum over the pixels of the whole batch, of all processes where `torch.distributed` runs (every one of
+            them must then call this); False: over each sample on its own, then the mean over samples.
+        smooth: makes an absent class that is not predicted cost nothing.
+        ignore_index: label of the pixels that are left out.
+
+    Returns:
+        Scalar in [0, 1], float32.
+
+    References:
+        Milletari et al., "V-Net: Fully Convolutional Neural Networks for Volumetric Medical Image Segmentation", 3DV
+        2016, section 3; over a batch as in the AdaWAC experiments (Dong, Xie, Ward, ICML 2023).
+
+    Example:
+        >>> label = torch.tensor([[[0, 1], [1, 1]]])
+        >>> logits = 50.0 * F.one_hot(label).movedim(-1, 1)
+        >>> dice_loss(logits, label).item() < 1e-6
+        True
+    """
+    num_classes = logits.shape[1]
+    valid = (label != ignore_index).flatten(1)
+    target = label.flatten(1).long().where(valid, 0)
+    weight = valid.to(torch.float32)
+    probs = _full(logits).flatten(2).softmax(1) * weight[:, None]
+
+    # Sums over the pixels of each sample, (B, K); no one-hot tensor is made.
+    empty = probs.new_zeros(len(label), num_classes)
+    overlap = empty.scatter_add(1, target, probs.gather(1, target[:, None])[:, 0])
+    size = probs.square().sum(2) + empty.scatter_add(1, target, weight.to(probs.dtype))
+    if batch:
+        overlap, size = _global_sum(torch.stack([overlap.sum(0), size.sum(0)]))
+    return (1 - (2 * overlap + smooth) / (size + smooth)).mean()
+
+
+class SupervisedLoss(nn.Module):
+    """Base class of the losses that compare logits with a label, sample by sample.
+
+    `forward(logits, label)` maps (B, K, H, W) and (B, H, W) to (B,).
+    """
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Loss of every sample, (B,)."""
+        raise NotImplementedError
+
+
+class CrossEntropy(SupervisedLoss):
+    """Pixel-wise cross-entropy; see `cross_entropy`."""
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Loss of every sample, (B,)."""
+        return cross_entropy(logits, label)
+
+
+class Focal(SupervisedLoss):
+    """Focal loss; see `focal_loss`.
+
+    Args:
+        gamma: at least 0; the larger, the less the easy pixels count.
+    """
+
+    def __init__(self, gamma: float = 2.0) -> None:
+        super().__init__()
+        if not gamma >= 0:
+            raise ConfigError(f"focal loss: gamma is {gamma} but must be at least 0; 2 is usual")
+        self.gamma = gamma
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Loss of every sample, (B,)."""
+        return focal_loss(logits, label, self.gamma)
+
+
+def _full(logits: Tensor) -> Tensor:
+    """In float32, or float64 where it already is."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _mean_of_valid(per_pixel: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the valid pixels of each sample; invalid ones hold 0 already."""
+    return per_pixel.flatten(1).sum(1) / valid.flatten(1).sum(1).clamp(min=1)
+
+
+class _GlobalSum(torch.autograd.Function):
+    """Sum of a tensor over all processes, with gradient.
+
+    Let S = sum_r s_r be the reduced sums and L = f(S) the loss that every one of the R processes holds. Autograd asks
+    for the derivative of the sum of all these copies, R L, with respect to s_r: dL/dS summed over the processes. So
+    process r finds the parameter gradient R dL/dS ds_r/dtheta, and the MEAN over processes, which is what
+    DistributedDataParallel forms, is dL/dS sum_r ds_r/dtheta = dL/dtheta: the gradient of one process that held all.
+    (torch.distributed.nn.functional.all_reduce does the same but is deprecated since torch 2.13.)
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grad_outputs: Any) -> Tensor:
+        total: Tensor = grad_outputs[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _global_sum(tensor: Tensor) -> Tensor:
+    if dist.is_available() and dist.is_initialized():
+        return _GlobalSum.apply(tensor)  # type: ignore[no-untyped-call,no-any-return]
+    return tensor

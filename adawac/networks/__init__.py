@@ -1,0 +1,6 @@
+"""Networks: images in, logits and the deepest encoder features out."""
+
+from adawac.networks.adapter import SegmentationNetwork
+from adawac.networks.spec import NetworkSpec
+
+__all__ = ["NetworkSpec", "SegmentationNetwork"]

@@ -1,0 +1,183 @@
+"""The adapter that makes any segmentation module return its deepest features beside its logits."""
+
+import difflib
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adawac.errors import ConfigError
+from adawac.structures import NetworkOutput
+
+# Where MONAI's networks keep the deepest layer of their encoder: of the modules whose whole name matches, the last.
+MONAI_FEATURE_LAYERS = {
+    "UNet": r"model(\.1\.submodule)+",
+    "AttentionUnet": r"model(\.1\.submodule)+",
+    "BasicUNet": r"down_4",
+    "DynUNet": r"bottleneck",
+    "SegResNet": r"down_layers\.\d+",
+    "SwinUNETR": r"encoder10",
+    "FlexibleUNet": r"encoder",
+}
+
+
+class SegmentationNetwork(nn.Module):
+    """Any module that maps images to logits, returning the output of one of its layers as well.
+
+    A forward hook catches the features, so the wrapped module is neither changed nor run twice, and the names in
+    its `state_dict` only gain the prefix ``network.``.
+
+    Args:
+        network: maps (N, C, H, W) images to (N, K, H, W) logits; (N, C, D, H, W) to (N, K, D, H, W) in 3D.
+        in_channels: C.
+        num_classes: K, background included.
+        feature_layer: dotted name, as in `nn.Module.named_modules`, of the layer whose output is the features: the
+            deepest of the encoder. Of a layer that returns a sequence the last element is taken. None looks the name
+            up, which works for `MONAI_FEATURE_LAYERS`.
+
+    Raises:
+        ConfigError: `feature_layer` is not in the network, or is None and unknown.
+
+    Example:
+        >>> unet = nn.Sequential(nn.AvgPool2d(4), nn.Conv2d(1, 3, 1), nn.Upsample(scale_factor=4))
+        >>> network = SegmentationNetwork(unet, in_channels=1, num_classes=3, feature_layer="1")
+        >>> logits, features = network(torch.zeros(2, 1, 16, 16))
+        >>> tuple(logits.shape), tuple(features.shape)
+        ((2, 3, 16, 16), (2, 3, 4, 4))
+    """
+
+    def __init__(
+        self, network: nn.Module, in_channels: int, num_classes: int, feature_layer: str | None = None
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.feature_layer = feature_layer or _known_feature_layer(network)
+        self._features: Tensor | None = None
+        _submodule(network, self.feature_layer).register_forward_hook(self._catch_features)
+
+    def _catch_features(self, layer: nn.Module, inputs: Any, output: Any) -> None:
+        self._features = output[-1] if isinstance(output, list | tuple) else output
+
+    def forward(self, image: Tensor) -> NetworkOutput:
+        """Run the network once.
+
+        Args:
+            image: (N, C, H, W).
+
+        Returns:
+            Logits (N, K, H, W) and features (N, F, h, w).
+
+        Raises:
+            ConfigError: the network returned something else than one tensor, or never ran its feature layer.
+        """
+        try:
+            logits = self.network(image)
+            features = self._features
+        finally:
+            self._features = None  # or the adapter would keep the graph of the last batch alive
+        name = type(self.network).__name__
+        if not isinstance(logits, Tensor):
+            raise ConfigError(
+                f"network {name} returns a {type(logits).__name__}, but one tensor of logits is needed; switch its "
+                "auxiliary outputs (deep supervision) off"
+            )
+        if features is None:
+            raise ConfigError(
+                f"feature layer {self.feature_layer!r} of network {name} did not run in its forward pass; name a "
+                "layer that is called as a module"
+            )
+        return NetworkOutput(logits, features)
+
+    @torch.no_grad()
+    def probe(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Check with a forward pass on zeros that the network takes images of a size.
+
+        Args:
+            size: (H, W) of the training plane, or (D, H, W).
+
+        Returns:
+            Shape (F, h, w) of the features of one image.
+
+        Raises:
+            ConfigError: the network fails on this size, or its logits have another size or number of channels.
+        """
+        size = tuple(size)
+        was_training = self.training
+        self.eval()  # normalisation layers shall not learn from zeros
+        try:
+            problem, shape = self._try(size)
+            if problem is None:
+                return shape
+            working = [other for other in _sizes_near(size) if self._try(other)[0] is None]
+        finally:
+            self.train(was_training)
+        remedy = " or ".join(_by(other) for other in working[:2])
+        raise ConfigError(
+            f"network {type(self.network).__name__} cannot be trained at size {_by(size)}: {problem}; "
+            + (
+                f"use size {remedy}"
+                if remedy
+                else "no size near it works either: check the network's arguments"
+            )
+        )
+
+    def _try(self, size: tuple[int, ...]) -> tuple[str | None, tuple[int, ...]]:
+        """What is wrong with a size (None: nothing), and the shape of its features."""
+        parameter = next(self.parameters(), torch.empty(0))
+        image = torch.zeros(1, self.in_channels, *size, device=parameter.device, dtype=parameter.dtype)
+        try:
+            logits, features = self(image)
+        except ConfigError:
+            raise
+        except Exception as error:  # whatever a foreign module may raise
+            return " ".join(str(error).split()) or type(error).__name__, ()
+        if logits.shape != (1, self.num_classes, *size):
+            expected = (self.num_classes, *size)
+            return f"logits have shape {tuple(logits.shape[1:])} where {expected} is needed", ()
+        return None, tuple(features.shape[1:])
+
+
+def _known_feature_layer(network: nn.Module) -> str:
+    names = [name for name, _ in network.named_modules() if name]
+    for cls in type(network).__mro__:
+        if cls.__module__.startswith("monai.") and cls.__name__ in MONAI_FEATURE_LAYERS:
+            return [name for name in names if re.fullmatch(MONAI_FEATURE_LAYERS[cls.__name__], name)][-1]
+    raise ConfigError(
+        f"network {type(network).__name__} needs feature_layer, the name of its encoder's deepest layer, because it is "
+        f"none of {', '.join(MONAI_FEATURE_LAYERS)}; its layers are {_shortened(names)}"
+    )
+
+
+def _submodule(network: nn.Module, name: str) -> nn.Module:
+    modules = dict(network.named_modules())
+    del modules[""]
+    if name not in modules:
+        near = difflib.get_close_matches(name, modules, n=5, cutoff=0.3) or list(modules)
+        raise ConfigError(
+            f"feature_layer {name!r} is not a layer of network {type(network).__name__}; "
+            f"did you mean one of {_shortened(near)}?"
+        )
+    return modules[name]
+
+
+def _shortened(names: Sequence[str], limit: int = 20) -> str:
+    """The outermost names first, at most `limit` of them."""
+    ranked = sorted(names, key=lambda name: name.count("."))
+    return ", ".join(ranked[:limit]) + (", ..." if len(ranked) > limit else "")
+
+
+def _sizes_near(size: tuple[int, ...]) -> Iterable[tuple[int, ...]]:
+    """Sizes rounded up and down to the smallest power of two that makes a difference, then to the next ones."""
+    for multiple in (2, 4, 8, 16, 32, 64):
+        up = tuple(-(-length // multiple) * multiple for length in size)
+        down = tuple(length // multiple * multiple for length in size)
+        yield from (other for other in (up, down) if other != size and min(other) > 0)
+
+
+def _by(size: Iterable[int]) -> str:
+    return " x ".join(map(str, size))

@@ -1,0 +1,139 @@
+"""What a configuration says about the network: a class path and its arguments, checked before any data is read."""
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from adawac.errors import ConfigError
+from adawac.networks.adapter import SegmentationNetwork
+
+FROM_DATA = ("in_channels", "out_channels", "num_classes", "spatial_dims")
+"""Constructor arguments that the data decides."""
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network by name: everything but what the data decides.
+
+    Args:
+        architecture: importable class path of a `torch.nn.Module` that returns logits and whose constructor takes
+            `in_channels`, `out_channels` (or `num_classes`) and, where it has one, `spatial_dims`.
+        arguments: the other arguments of its constructor.
+        feature_layer: dotted name of the layer whose output is the features: the deepest of the encoder. None: known
+            for MONAI's UNet, BasicUNet, DynUNet, AttentionUnet, SegResNet, SwinUNETR and FlexibleUNet.
+
+    Raises:
+        ConfigError: the class cannot be imported, or its constructor does not take these arguments.
+
+    Example:
+        >>> spec = NetworkSpec("monai.networks.nets.UNet", {"channels": [8, 16, 32], "strides": [2, 2]})
+        >>> network = spec.build(in_channels=1, num_classes=5)
+        >>> network.probe((64, 64))
+        (32, 16, 16)
+    """
+
+    architecture: str = "monai.networks.nets.UNet"
+    arguments: dict[str, Any] = field(default_factory=dict)
+    feature_layer: str | None = None
+
+    def __post_init__(self) -> None:
+        parameters = _parameters(self.architecture, _load(self.architecture))
+        self._check_names(parameters)
+        if self.arguments.get("deep_supervision"):
+            raise ConfigError(
+                f"network {self.architecture}: deep_supervision returns logits of several scales, but one is trained; "
+                "set deep_supervision: false"
+            )
+
+    def _check_names(self, parameters: dict[str, inspect.Parameter]) -> None:
+        """Compare the names of the arguments with the constructor's."""
+        given = f"network {self.architecture}: argument"
+        allowed = [
+            name for name, p in parameters.items() if name not in FROM_DATA and p.kind is not p.VAR_KEYWORD
+        ]
+        takes_any = len(allowed) < len([name for name in parameters if name not in FROM_DATA])
+        for name in self.arguments:
+            if name in FROM_DATA:
+                raise ConfigError(f"{given} {name} is decided by the data; leave it out")
+            if name not in allowed and not takes_any:
+                near = difflib.get_close_matches(name, allowed, n=1)
+                hint = f"did you mean {near[0]}? " if near else ""
+                raise ConfigError(
+                    f"{given} {name} does not exist; {hint}It takes {', '.join(allowed) or 'none'}"
+                )
+        missing = [
+            name
+            for name in allowed
+            if parameters[name].default is inspect.Parameter.empty and name not in self.arguments
+        ]
+        if missing:
+            raise ConfigError(f"network {self.architecture}: set {', '.join(missing)} among its arguments")
+
+    def build(self, in_channels: int, num_classes: int, spatial_dims: int = 2) -> SegmentationNetwork:
+        """Make the network for the data at hand.
+
+        Args:
+            in_channels: channels of the image.
+            num_classes: classes, background included.
+            spatial_dims: 2 or 3.
+
+        Returns:
+            The network in its adapter, with freshly drawn parameters.
+
+        Raises:
+            ConfigError: the constructor refuses the arguments, or `feature_layer` is wrong.
+        """
+        constructor = _load(self.architecture)
+        decided = {
+            "in_channels": in_channels,
+            "out_channels": num_classes,
+            "num_classes": num_classes,
+            "spatial_dims": spatial_dims,
+        }
+        taken = _parameters(self.architecture, constructor)
+        from_data = {name: value for name, value in decided.items() if name in taken}
+        try:
+            network = constructor(**from_data, **self.arguments)
+        except Exception as error:  # whatever a foreign constructor may raise
+            raise ConfigError(
+                f"network {self.architecture} refused its arguments {self.arguments}: "
+                f"{' '.join(str(error).split()) or type(error).__name__}; correct them"
+            ) from error
+        return SegmentationNetwork(network, in_channels, num_classes, self.feature_layer)
+
+
+def _load(path: str) -> Callable[..., nn.Module]:
+    """Import a class by its dotted path."""
+    module_name, _, name = path.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"network architecture {path!r} cannot be imported ({error}); give a full class path such as "
+            "monai.networks.nets.UNet"
+        ) from error
+    if not callable(constructor := getattr(module, name, None)):
+        near = difflib.get_close_matches(name, _classes(module), n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "give the path of a class"
+        raise ConfigError(f"network architecture {path!r}: {module_name} has no {name}; {hint}")
+    return constructor  # type: ignore[no-any-return]
+
+
+def _classes(module: Any) -> Iterable[str]:
+    return [name for name, value in vars(module).items() if inspect.isclass(value)]
+
+
+def _parameters(path: str, constructor: Callable[..., nn.Module]) -> dict[str, inspect.Parameter]:
+    """Signature of a constructor that takes what the data decides."""
+    parameters = dict(inspect.signature(constructor).parameters)
+    if "in_channels" not in parameters or not {"out_channels", "num_classes"} & parameters.keys():
+        raise ConfigError(
+            f"network architecture {path!r} must take in_channels and out_channels (or num_classes), but it takes "
+            f"{', '.join(parameters) or 'nothing'}; wrap it in a class that does"
+        )
+    return parameters
