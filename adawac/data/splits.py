@@ -1,0 +1,365 @@
+"""Which cases train, which validate and which test: always whole patients, never single slices or cases."""
+
+import csv
+import json
+import re
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from adawac.data.layouts.base import Case
+from adawac.errors import ConfigError, DataError
+
+PARTS = ("train", "val", "test")
+
+
+def patients_of(case_ids: Sequence[str], pattern: str | None = None) -> dict[str, str]:
+    r"""Say which patient each case shows.
+
+    Args:
+        case_ids: names of the cases.
+        pattern: None for one case, one patient; a regular expression, searched in the case's name, whose
+            first group (or whole match, where it has none) is the patient; or the path of a CSV file (it ends
+            in `.csv`) with the columns `case` and `patient`.
+
+    Returns:
+        The patient of every case, in the order of `case_ids`.
+
+    Raises:
+        ConfigError: the pattern is no regular expression, or the CSV file does not exist.
+        DataError: a case does not match the pattern or is missing from the CSV file.
+
+    Example:
+        >>> patients_of(["patient021_frame01", "patient021_frame13"], r"(patient\d+)_")
+        {'patient021_frame01': 'patient021', 'patient021_frame13': 'patient021'}
+    """
+    if pattern is None:
+        return {case: case for case in case_ids}
+    if pattern.endswith(".csv"):
+        return _patients_in_csv(case_ids, Path(pattern))
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(
+            f"patient_pattern {pattern!r} is not a regular expression ({error}); "
+            r"write one such as '(patient\d+)_', or the path of a .csv file"
+        ) from error
+    found = {case: match[1 if regex.groups else 0] for case in case_ids if (match := regex.search(case))}
+    patients = {case: found[case] for case in case_ids if found.get(case)}
+    if unmatched := [case for case in case_ids if case not in patients]:
+        raise DataError(
+            f"patient_pattern {pattern!r} finds no patient in {_some(unmatched)}; "
+            r"write one that fits every case (for example '(patient\d+)_' takes patient021 from "
+            "patient021_frame01), or a .csv file with the columns case,patient"
+        )
+    return patients
+
+
+def _patients_in_csv(case_ids: Sequence[str], path: Path) -> dict[str, str]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file, skipinitialspace=True))
+    except OSError as error:
+        raise ConfigError(
+            f"patient_pattern {path}: cannot be read ({error}); give the path of a CSV file"
+        ) from error
+    if not rows or not {"case", "patient"} <= rows[0].keys():
+        raise DataError(f"{path}: needs a header line 'case,patient' and a line for every case; add them")
+    table: dict[str, str] = {}
+    for row in rows:
+        if table.setdefault(row["case"], row["patient"]) != row["patient"]:
+            raise DataError(f"{path}: case {row['case']} has two patients; keep one line for it")
+    if missing := [case for case in case_ids if not table.get(case)]:
+        raise DataError(f"{path}: no patient for {_some(missing)}; add a line 'case,patient' for each")
+    return {case: table[case] for case in case_ids}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Case ids of the three parts, each in the order of the data.
+
+    Attributes:
+        train: cases that are trained on.
+        val: cases that choose the checkpoint; may be empty.
+        test: cases that are only looked at once; may be empty.
+
+    Example:
+        >>> split = Split(train=("a", "b"), val=("c",), test=())
+        >>> split.check({"a": "p1", "b": "p1", "c": "p2"})
+        >>> split.check({"a": "p1", "b": "p2", "c": "p2"})  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        adawac.errors.DataError: patient p2 lies in more than one part (train: b; val: c); ...
+    """
+
+    train: tuple[str, ...]
+    val: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+
+    def check(self, patients: Mapping[str, str]) -> None:
+        """Refuse a split that leaks a patient from one part into another, or trains on nothing.
+
+        Args:
+            patients: the patient of every case.
+
+        Raises:
+            DataError: naming each such patient, its cases and the parts they lie in.
+        """
+        where: dict[str, dict[str, list[str]]] = {}
+        for part in PARTS:
+            for case in getattr(self, part):
+                where.setdefault(patients[case], {}).setdefault(part, []).append(case)
+        problems = []
+        for patient, parts in where.items():
+            if len(parts) > 1:
+                places = "; ".join(f"{part}: {_some(ids)}" for part, ids in parts.items())
+                problems.append(
+                    f"patient {patient} lies in more than one part ({places}); move all its cases "
+                    "into one part, or mend patient_pattern if they are different patients"
+                )
+        if not self.train:
+            problems.append("the split has no training case; put at least one case into train")
+        if problems:
+            raise DataError.from_problems(problems)
+
+    def to_json(self) -> str:
+        """Text of a file that `FileSplit` reads back."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write `to_json` to a file, beside the run."""
+        path.write_text(self.to_json(), encoding="utf-8")
+
+
+class SplitRule(ABC):
+    """How the cases of a data set are dealt out. A subclass says `assign`; `split` also checks the result."""
+
+    def split(self, root: Path, cases: Sequence[Case], patients: Mapping[str, str]) -> Split:
+        """Deal out the cases.
+
+        Args:
+            root: folder of the data set.
+            cases: the cases to deal out, in the data's order.
+            patients: the patient of every case, see `patients_of`.
+
+        Returns:
+            A split in which no patient lies in two parts and `train` is not empty.
+
+        Raises:
+            DataError: the data cannot be split by this rule.
+            ConfigError: a setting of the rule does not fit the data.
+        """
+        split = self.assign(root, cases, patients)
+        split.check(patients)
+        return split
+
+    @abstractmethod
+    def assign(self, root: Path, cases: Sequence[Case], patients: Mapping[str, str]) -> Split:
+        """Deal out the cases, arguments as for `split`; the result is not checked yet."""
+
+
+class LayoutSplit(SplitRule):
+    """The parts that the layout itself names, such as the list files of Synapse."""
+
+    def assign(self, root: Path, cases: Sequence[Case], patients: Mapping[str, str]) -> Split:
+        """Read each case's own mark."""
+        if unmarked := [case.id for case in cases if case.split is None]:
+            raise DataError(
+                f"LayoutSplit: the folder does not say whether {_some(unmarked)} is for train, val or test; "
+                "choose FractionSplit, FoldSplit, or FileSplit with a split file"
+            )
+        return _split({part: {case.id for case in cases if case.split == part} for part in PARTS}, cases)
+
+
+class FileSplit(SplitRule):
+    """The parts that a JSON file names: ours, or nnU-Net's `splits_final.json`.
+
+    Ours is `{"train": [...], "val": [...], "test": [...]}`; nnU-Net's is a list of
+    `{"train": [...], "val": [...]}`, one for each fold. A name in a list is a case, or a patient, which stands
+    for all of the patient's cases. Cases of the data that the file does not name are left out, with a warning.
+
+    Args:
+        path: the file, relative to the folder of the data set or absolute.
+        fold: which entry of a file that lists several folds, from 0.
+    """
+
+    def __init__(self, path: str = "splits.json", fold: int = 0) -> None:
+        if fold < 0:
+            raise ConfigError(f"FileSplit: fold must be 0 or more, not {fold}; count the folds from 0")
+        self.path = path
+        self.fold = fold
+
+    def assign(self, root: Path, cases: Sequence[Case], patients: Mapping[str, str]) -> Split:
+        """Read the file and look its names up among cases and patients."""
+        file = root / self.path
+        named = self._read(file)
+        members: dict[str, set[str]] = {}
+        for case in cases:
+            members.setdefault(patients[case.id], set()).add(case.id)
+        members.update({case.id: {case.id} for case in cases})
+        if unknown := [name for names in named.values() for name in names if name not in members]:
+            raise DataError(
+                f"{file}: {_some(unknown)} is neither a case nor a patient of {root}; remove the name, "
+                f"or add the data (the data's cases are called {_some([case.id for case in cases])})"
+            )
+        parts = {part: {case for name in names for case in members[name]} for part, names in named.items()}
+        taken = set().union(*parts.values())
+        if left_out := [case.id for case in cases if case.id not in taken]:
+            warnings.warn(f"{file} puts {_some(left_out)} into no part: left out", stacklevel=2)
+        return _split(parts, cases)
+
+    def _read(self, file: Path) -> dict[str, list[str]]:
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(
+                f"FileSplit: {file} cannot be read ({error}); give the path of a split file"
+            ) from error
+        except ValueError as error:
+            raise DataError(f"{file} is not valid JSON ({error}); write it anew") from error
+        folds = content if isinstance(content, list) else [content]
+        if self.fold >= len(folds):
+            raise ConfigError(
+                f"FileSplit: fold is {self.fold}, but {file} has {len(folds)}; choose one below that"
+            )
+        named = folds[self.fold]
+        if (
+            not isinstance(named, dict)
+            or not {"train"} <= named.keys() <= set(PARTS)
+            or not all(
+                isinstance(names, list) and all(isinstance(n, str) for n in names) for names in named.values()
+            )
+        ):
+            raise DataError(
+                f'{file}: a split is {{"train": [names], "val": [names], "test": [names]}}, where val and '
+                "test may be missing and names are strings; write it so"
+            )
+        return named
+
+
+class FractionSplit(SplitRule):
+    """A random share of the patients for each part, whatever the order in which the cases are listed.
+
+    Args:
+        val: share of the patients that validate, at least one patient where it is above 0.
+        test: share of the patients that test, at least one patient where it is above 0.
+        seed: another seed gives another split.
+    """
+
+    def __init__(self, val: float = 0.15, test: float = 0.2, seed: int = 0) -> None:
+        _check_fractions(type(self).__name__, val=val, test=test)
+        self.val = val
+        self.test = test
+        self.seed = seed
+
+    def assign(self, root: Path, cases: Sequence[Case], patients: Mapping[str, str]) -> Split:
+        """Shuffle the patients and cut off the test and the validation share."""
+        shuffled = _shuffled((patients[case.id] for case in cases), self.seed)
+        n_test, n_val = _share(self.test, len(shuffled)), _share(self.val, len(shuffled))
+        if n_test + n_val >= len(shuffled):
+            raise DataError(
+                f"FractionSplit: {n_test} test and {n_val} val of {len(shuffled)} patients leave none to "
+                "train on; lower val or test, set one to 0, or add data"
+            )
+        test, rest = shuffled[:n_test], shuffled[n_test:]
+        return _split_patients({"train": rest[n_val:], "val": rest[:n_val], "test": test}, cases, patients)
+
+
+class FoldSplit(SplitRule):
+    """One fold of a k-fold cross-validation over patients; the test patients are the same in every fold.
+
+    Args:
+        fold: which fold validates, 0 to `folds` - 1.
+        folds: how many folds, 2 or more.
+        test: share of the patients held out for testing before the folds are cut, at least one where above 0.
+        seed: another seed gives other folds.
+    """
+
+    def __init__(self, fold: int = 0, folds: int = 5, test: float = 0.0, seed: int = 0) -> None:
+        if folds < 2:
+            raise ConfigError(
+                f"FoldSplit: folds must be 2 or more, not {folds}; use FractionSplit for a single split"
+            )
+        if not 0 <= fold < folds:
+            raise ConfigError(
+                f"FoldSplit: fold must be 0 to {folds - 1} with {folds} folds, not {fold}; change it"
+            )
+        _check_fractions(type(self).__name__, test=test)
+        self.fold = fold
+        self.folds = folds
+        self.test = test
+        self.seed = seed
+
+    def assign(self, root: Path, cases: Sequence[Case], patients: Mapping[str, str]) -> Split:
+        """Shuffle the patients, hold out the test share and take every `folds`-th of the rest."""
+        shuffled = _shuffled((patients[case.id] for case in cases), self.seed)
+        n_test = _share(self.test, len(shuffled))
+        rest = shuffled[n_test:]
+        if len(rest) < self.folds:
+            raise DataError(
+                f"FoldSplit: {self.folds} folds need as many patients, but there are {len(rest)} "
+                "(without test); lower folds or test, or add data"
+            )
+        val = rest[self.fold :: self.folds]
+        train = set(rest) - set(val)
+        return _split_patients({"train": train, "val": val, "test": shuffled[:n_test]}, cases, patients)
+
+
+class AutoSplit(SplitRule):
+    """What the data set itself says, else fractions: the default.
+
+    In this order: `splits.json` in the folder of the data set; the layout's own parts, if it names one for
+    every case and not only train; `FractionSplit()`.
+    """
+
+    def assign(self, root: Path, cases: Sequence[Case], patients: Mapping[str, str]) -> Split:
+        """Choose the rule and let it deal out the cases."""
+        marks = {case.split for case in cases}
+        rule: SplitRule = FractionSplit()
+        if (root / "splits.json").exists():
+            rule = FileSplit()
+        elif None not in marks and marks != {"train"}:
+            rule = LayoutSplit()
+        return rule.assign(root, cases, patients)
+
+
+def _split(parts: Mapping[str, Collection[str]], cases: Sequence[Case]) -> Split:
+    return Split(
+        **{part: tuple(case.id for case in cases if case.id in chosen) for part, chosen in parts.items()}
+    )
+
+
+def _split_patients(
+    parts: Mapping[str, Collection[str]], cases: Sequence[Case], patients: Mapping[str, str]
+) -> Split:
+    return _split(
+        {part: {c for c, p in patients.items() if p in chosen} for part, chosen in parts.items()}, cases
+    )
+
+
+def _shuffled(patients: Iterable[str], seed: int) -> list[str]:
+    # Sorted by a hash and not drawn from a generator, so that neither the order of the cases nor the version of
+    # a library can change who is tested on.
+    return sorted(set(patients), key=lambda patient: sha256(f"{seed}:{patient}".encode()).digest())
+
+
+def _share(fraction: float, patients: int) -> int:
+    return max(1, round(fraction * patients)) if fraction > 0 else 0
+
+
+def _check_fractions(rule: str, **fractions: float) -> None:
+    for name, value in fractions.items():
+        if not 0 <= value < 1:
+            raise ConfigError(
+                f"{rule}: {name} must be a share from 0 to below 1, not {value}; 0.2 is a fifth"
+            )
+    if sum(fractions.values()) >= 1:
+        listed = " + ".join(f"{name} {value}" for name, value in fractions.items())
+        raise ConfigError(f"{rule}: {listed} leaves nothing to train on; lower them to a sum below 1")
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
