@@ -1,0 +1,17 @@
+"""Metrics of label volumes: overlap, surface distances, and what empty masks are worth."""
+
+from adawac.metrics.empty import EMPTY_RULES, EmptyPolicy, EmptyRule, empty_rule
+from adawac.metrics.overlap import OverlapCounts, slice_counts
+from adawac.metrics.surface import HD95, SurfaceDistances, surface_distances
+
+__all__ = [
+    "EMPTY_RULES",
+    "HD95",
+    "EmptyPolicy",
+    "EmptyRule",
+    "OverlapCounts",
+    "SurfaceDistances",
+    "empty_rule",
+    "slice_counts",
+    "surface_distances",
+]

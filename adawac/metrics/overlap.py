@@ -1,0 +1,197 @@
+"""Voxel counts per slice and class, and the overlap metrics that any group of slices yields from them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from adawac.errors import DataError
+from adawac.metrics.empty import EmptyPolicy, empty_rule
+from adawac.structures import IGNORE_INDEX
+
+
+@dataclass(frozen=True)
+class OverlapCounts:
+    """Voxels of each class; metrics are formed from counts, so they can be added first over any slices.
+
+    Attributes:
+        true_positive: (..., K) int64, voxels predicted as the class that are the class.
+        predicted: (..., K) int64, voxels predicted as the class.
+        reference: (..., K) int64, voxels of the class in the target.
+
+    Example:
+        >>> preds, target = np.array([[[0, 1, 1]], [[0, 1, 0]]]), np.array([[[0, 1, 0]], [[0, 0, 0]]])
+        >>> counts = slice_counts(preds, target, num_classes=2)
+        >>> counts.dense
+        array([ True, False])
+        >>> counts.total().dice()[1].item()  # 2 * 1 / (3 + 1)
+        0.5
+        >>> counts.total(counts.dense).precision()[1].item()
+        0.5
+    """
+
+    true_positive: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    reference: NDArray[np.int64]
+
+    def __add__(self, other: "OverlapCounts") -> "OverlapCounts":
+        """Counts of two groups of slices taken together."""
+        return OverlapCounts(
+            self.true_positive + other.true_positive,
+            self.predicted + other.predicted,
+            self.reference + other.reference,
+        )
+
+    def total(self, slices: NDArray[np.bool_] | None = None) -> "OverlapCounts":
+        """Sum over slices.
+
+        Args:
+            slices: (S,) bool, the slices to take; None takes all.
+
+        Returns:
+            Counts of shape (K,).
+        """
+        rows = slice(None) if slices is None else slices
+        return OverlapCounts(
+            self.true_positive[rows].sum(axis=0),
+            self.predicted[rows].sum(axis=0),
+            self.reference[rows].sum(axis=0),
+        )
+
+    @property
+    def dense(self) -> NDArray[np.bool_]:
+        """(...) True where the target holds any foreground voxel (label-dense)."""
+        return np.asarray(self.reference[..., 1:].any(axis=-1))
+
+    @property
+    def missed(self) -> NDArray[np.bool_]:
+        """(..., K) True where the class is in the target and nowhere predicted."""
+        return np.logical_and(self.reference > 0, self.predicted == 0)
+
+    @property
+    def false_alarm(self) -> NDArray[np.bool_]:
+        """(..., K) True where the class is predicted and nowhere in the target."""
+        return np.logical_and(self.reference == 0, self.predicted > 0)
+
+    def dice(self, policy: EmptyPolicy = "penalise") -> NDArray[np.float64]:
+        """(..., K) Dice, 2 TP / (predicted + reference), 0 to 1."""
+        return self._ratio(2 * self.true_positive, self.predicted + self.reference, policy)
+
+    def iou(self, policy: EmptyPolicy = "penalise") -> NDArray[np.float64]:
+        """(..., K) intersection over union, 0 to 1."""
+        return self._ratio(self.true_positive, self.predicted + self.reference - self.true_positive, policy)
+
+    def recall(self, policy: EmptyPolicy = "penalise") -> NDArray[np.float64]:
+        """(..., K) share of the target's voxels that is found, 0 to 1."""
+        return self._ratio(self.true_positive, self.reference, policy)
+
+    def precision(self, policy: EmptyPolicy = "penalise") -> NDArray[np.float64]:
+        """(..., K) share of the predicted voxels that is right, 0 to 1."""
+        return self._ratio(self.true_positive, self.predicted, policy)
+
+    def volume_error(self, policy: EmptyPolicy = "penalise") -> NDArray[np.float64]:
+        """(..., K) signed relative error, (predicted - reference) / reference, from -1 (missed).
+
+        Undefined, hence NaN, for a false alarm under every policy; 0 where both are empty unless the policy
+        leaves such cases out.
+        """
+        error = (self.predicted - self.reference) / np.maximum(self.reference, 1)
+        both_empty = 0.0 * empty_rule(policy).both_overlap  # NaN stays NaN
+        return np.where(self.reference > 0, error, np.where(self.predicted > 0, np.nan, both_empty))
+
+    def _ratio(
+        self, part: NDArray[np.int64], whole: NDArray[np.int64], policy: EmptyPolicy
+    ) -> NDArray[np.float64]:
+        rule = empty_rule(policy)
+        no_pred, no_reference = self.predicted == 0, self.reference == 0
+        return np.select(
+            [no_pred & no_reference, no_pred | no_reference],
+            [rule.both_overlap, rule.one_overlap],
+            default=part / np.maximum(whole, 1),
+        )
+
+
+def slice_counts(
+    preds: ArrayLike | Tensor,
+    target: ArrayLike | Tensor,
+    num_classes: int,
+    ignore_index: int | None = IGNORE_INDEX,
+) -> OverlapCounts:
+    """Count true positives, predicted and reference voxels of every slice and class in one pass.
+
+    Args:
+        preds: (S, H, W) integers in [0, num_classes).
+        target: (S, H, W) integers in [0, num_classes), or `ignore_index`.
+        num_classes: K, background included.
+        ignore_index: target value whose voxels are left out of every count; None for none.
+
+    Returns:
+        Counts of shape (S, K).
+
+    Raises:
+        DataError: if the shapes differ, a volume is not of integers, or a value lies outside the classes.
+
+    Example:
+        >>> preds, target = np.array([[[0, 1], [2, 2]]]), np.array([[[0, 1], [1, 255]]])
+        >>> counts = slice_counts(preds, target, num_classes=3)
+        >>> counts.true_positive.tolist(), counts.predicted.tolist(), counts.reference.tolist()
+        ([[1, 1, 0]], [[1, 1, 1]], [[1, 2, 0]])
+    """
+    preds, target = label_array(preds, "preds"), label_array(target, "target")
+    if preds.shape != target.shape or target.ndim != 3:
+        raise DataError(
+            f"preds have shape {preds.shape} but target has {target.shape}, and both must be (slices, H, W); "
+            "predict on the grid of the label"
+        )
+    confusion = np.empty((len(target), num_classes, num_classes), dtype=np.int64)
+    for row, (pred, reference) in enumerate(
+        zip(preds, target, strict=True)
+    ):  # a slice fits the cache, a volume not
+        if ignore_index is not None and not (kept := reference != ignore_index).all():
+            pred, reference = pred[kept], reference[kept]
+        _check_values(pred, num_classes, f"preds, slice {row}")
+        _check_values(reference, num_classes, f"target, slice {row}")
+        joint = reference.astype(np.intp) * num_classes + pred.astype(np.intp)
+        confusion[row] = np.bincount(joint.ravel(), minlength=num_classes**2).reshape(
+            num_classes, num_classes
+        )
+    return OverlapCounts(
+        true_positive=confusion.diagonal(axis1=1, axis2=2).copy(),
+        predicted=confusion.sum(axis=1),
+        reference=confusion.sum(axis=2),
+    )
+
+
+def label_array(labels: ArrayLike | Tensor, name: str) -> NDArray[np.generic]:
+    """A label volume as a NumPy array, from wherever it lies.
+
+    Args:
+        labels: integers, as an array or as a tensor on any device.
+        name: what the volume is called in the error.
+
+    Raises:
+        DataError: if the values are not integers.
+
+    Example:
+        >>> import torch
+        >>> label_array(torch.tensor([0, 2]), "preds").tolist()
+        [0, 2]
+    """
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if array.dtype.kind not in "iub":
+        raise DataError(
+            f"{name} have dtype {array.dtype}, but class indices are integers; take the argmax of the logits"
+        )
+    return array
+
+
+def _check_values(values: NDArray[np.generic], num_classes: int, name: str) -> None:
+    if values.size == 0:
+        return
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= num_classes:
+        raise DataError(
+            f"{name}: class indices must be 0 to {num_classes - 1}, found {low if low < 0 else high}; "
+            "list this class, merge it, or make it the ignored label"
+        )
