@@ -1,0 +1,1 @@
+"""From folders on disk to batches: volumes, layouts, classes, splits, units, store and datamodule."""

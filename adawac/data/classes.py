@@ -1,0 +1,203 @@
+"""How label values on disk become class indices of the network, and back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adawac.errors import ConfigError, DataError
+from adawac.structures import IGNORE_INDEX
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a task: names of their indices, and the label values that stand for them on disk.
+
+    Attributes:
+        names: K class names, background first, then in the order of their label values.
+        indices: (label value on disk, class index) of every allowed value, by value; dropped ones have
+            index 0 and the ignored one has `IGNORE_INDEX`.
+        values: K label values that predictions are written with.
+
+    Example:
+        >>> labels = {0: "background", 1: "left_kidney", 2: "spleen", 3: "right_kidney"}
+        >>> classes = Classes.from_labels(labels, merge={"kidney": ["left_kidney", "right_kidney"]})
+        >>> classes.names
+        ('background', 'kidney', 'spleen')
+        >>> classes.encode(np.array([0, 1, 2, 3])).tolist()
+        [0, 1, 2, 1]
+        >>> classes.decode(np.array([0, 1, 2], np.uint8)).tolist()
+        [0, 1, 2]
+    """
+
+    names: tuple[str, ...]
+    indices: tuple[tuple[int, int], ...]
+    values: tuple[int, ...]
+
+    @classmethod
+    def from_labels(
+        cls,
+        labels: Mapping[int, str],
+        ignore_value: int | None = None,
+        drop: Sequence[str] = (),
+        merge: Mapping[str, Sequence[str]] | None = None,
+    ) -> "Classes":
+        """Classes of a data set, some of them dropped or merged by name.
+
+        Args:
+            labels: class name of every label value on disk; 0 is the background.
+            ignore_value: label value on disk that is left out of losses and metrics.
+            drop: names of classes that become background.
+            merge: for each new class the names of its members; it stands at its first member's place.
+
+        Raises:
+            DataError: if two label values have one name.
+            ConfigError: if a name is unknown or used twice, if the background is dropped or merged, or if no
+                foreground class is left.
+        """
+        raw = {
+            value: name
+            for value, name in sorted({0: "background", **labels}.items())
+            if value != ignore_value
+        }
+        _check(raw, ignore_value, drop, merge or {})
+        merged = {member: new for new, members in (merge or {}).items() for member in members}
+        names: list[str] = []
+        values: list[int] = []
+        indices: dict[int, int] = {}
+        for value, name in raw.items():
+            if name in drop:
+                indices[value] = 0
+                continue
+            name = merged.get(name, name)
+            if name not in names:
+                names.append(name)
+                values.append(value)
+            indices[value] = names.index(name)
+        if not 2 <= len(names) <= IGNORE_INDEX:
+            raise ConfigError(
+                f"a task has 1 to {IGNORE_INDEX - 1} foreground classes but {len(names) - 1} of "
+                f"{list(raw.values())[1:]} are left; change `drop` or `merge`"
+            )
+        if ignore_value is not None:
+            indices[ignore_value] = IGNORE_INDEX
+        return cls(tuple(names), tuple(sorted(indices.items())), tuple(values))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def encode(self, label: NDArray[Any]) -> NDArray[np.uint8]:
+        """Class indices of label values.
+
+        Args:
+            label: integers as on disk, any shape.
+
+        Returns:
+            Array of the same shape: class indices, `IGNORE_INDEX` where the label is to be ignored.
+
+        Raises:
+            DataError: naming the values that no class stands for, and those allowed.
+        """
+        allowed = np.array([value for value, _ in self.indices])
+        codes = np.array([index for _, index in self.indices], dtype=np.uint8)
+        place = np.searchsorted(allowed, label).clip(max=len(allowed) - 1)
+        unknown = allowed[place] != label
+        if unknown.any():
+            found = np.unique(label[unknown])
+            raise DataError(
+                f"label values {found[:8].tolist()} ({int(unknown.sum())} voxels) stand for no class, only "
+                f"{allowed.tolist()} are allowed; name them in the data set's labels or correct the label"
+            )
+        encoded: NDArray[np.uint8] = codes[place]
+        return encoded
+
+    def decode(self, preds: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+        """Label values on disk of class indices; a merged class gets its first member's value.
+
+        Args:
+            preds: class indices in [0, K), any shape.
+        """
+        values: NDArray[np.int32] = np.array(self.values, dtype=np.int32)[preds]
+        return values
+
+    def mirror_table(self, pairs: Mapping[str, str]) -> tuple[int, ...]:
+        """Where each class index goes when left and right are swapped.
+
+        Args:
+            pairs: names of the classes that swap, each pair given once (or both ways).
+
+        Returns:
+            K class indices; classes without a partner stay.
+
+        Raises:
+            ConfigError: if a name is unknown or has two partners.
+
+        Example:
+            >>> Classes.from_labels({1: "left", 2: "right", 3: "cord"}).mirror_table({"left": "right"})
+            (0, 2, 1, 3)
+        """
+        table = list(range(len(self)))
+        for one, other in pairs.items():
+            for name in (one, other):
+                if name not in self.names:
+                    raise ConfigError(
+                        f"mirror_pairs: {name!r} is no class; name two of {list(self.names[1:])} "
+                        "or leave the pair out"
+                    )
+            a, b = self.names.index(one), self.names.index(other)
+            if not {table[a], table[b]} <= {a, b}:
+                raise ConfigError(
+                    f"mirror_pairs: a class has one partner but {one!r} or {other!r} has two; keep one pair"
+                )
+            table[a], table[b] = b, a
+        return tuple(table)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, for checkpoints."""
+        return {
+            "names": list(self.names),
+            "indices": [list(pair) for pair in self.indices],
+            "values": list(self.values),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Classes":
+        """Inverse of `to_json`."""
+        return cls(
+            names=tuple(data["names"]),
+            indices=tuple((value, index) for value, index in data["indices"]),
+            values=tuple(data["values"]),
+        )
+
+
+def _check(
+    raw: Mapping[int, str], ignore_value: int | None, drop: Sequence[str], merge: Mapping[str, Sequence[str]]
+) -> None:
+    """Refuse what `drop` and `merge` cannot mean."""
+    names = list(raw.values())
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(
+            f"labels: every value needs a name of its own but {twice} occur twice; rename them, then merge"
+        )
+    if ignore_value == 0:
+        raise ConfigError(
+            "ignore_value: 0 is the background and cannot be ignored; give the value of unlabelled voxels"
+        )
+    members = [name for group in merge.values() for name in group]
+    for setting, used in (("drop", list(drop)), ("merge", members)):
+        if unknown := [name for name in used if name not in names[1:]]:
+            raise ConfigError(
+                f"{setting}: {unknown} are no classes of this data set; choose from {names[1:]}"
+            )
+    used = [*drop, *members]
+    if twice := sorted({name for name in used if used.count(name) > 1}):
+        raise ConfigError(f"drop, merge: {twice} are named twice; a class is dropped, or merged once")
+    if empty := [new for new, group in merge.items() if not group]:
+        raise ConfigError(f"merge: {empty} have no members; name classes from {names[1:]} or leave them out")
+    kept = [name for name in names if name not in used]
+    if clash := [new for new in merge if new in kept]:
+        raise ConfigError(
+            f"merge: {clash} are classes already; add them to their members or choose new names"
+        )

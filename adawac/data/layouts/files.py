@@ -1,0 +1,123 @@
+"""What layouts share when they look around in folders."""
+
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from adawac.data.layouts.base import Case
+from adawac.errors import DataError
+
+
+def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Sorting key in which pt_4 comes before pt_13.
+
+    Example:
+        >>> sorted(["pt_13", "pt_4", "pt_4b"], key=natural_key)
+        ['pt_4', 'pt_4b', 'pt_13']
+    """
+    parts = re.split(r"(\d+)", text)
+    return tuple((0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts if part)
+
+
+def sorted_cases(cases: Iterable[Case], root: Path) -> tuple[Case, ...]:
+    """Cases in natural order.
+
+    Raises:
+        DataError: if there are none, or if two have one id.
+    """
+    ordered = sorted(cases, key=lambda case: natural_key(case.id))
+    if not ordered:
+        raise DataError(f"{root}: no case was found; check that the download is complete")
+    for one, other in itertools.pairwise(ordered):
+        if one.id == other.id:
+            raise DataError(
+                f"case {one.id}: ids must be unique but {one.images[0]} and {other.images[0]} "
+                "share this one; rename one"
+            )
+    return tuple(ordered)
+
+
+def check_exist(cases: Iterable[Case]) -> None:
+    """Raise a DataError that lists every file that is named but not there."""
+    problems = [
+        f"case {case.id}: {path} does not exist; restore the file or take the case off the list"
+        for case in cases
+        for path in (*case.images, *case.label)
+        if not path.is_file()
+    ]
+    if problems:
+        raise DataError.from_problems(problems)
+
+
+def inside(root: Path, relative: str, source: Path) -> Path:
+    """A path that a data set's own file names, held inside the data set.
+
+    Args:
+        root: folder of the data set.
+        relative: path as written, with forward slashes.
+        source: the file that names it.
+
+    Raises:
+        DataError: if the path is absolute or leads out of `root`.
+    """
+    path = PurePosixPath(relative)
+    if path.is_absolute() or ".." in path.parts or ":" in relative or "\\" in relative:
+        raise DataError(
+            f"{source}: {relative!r} must be a path inside the data set, without '..'; correct it"
+        )
+    return root / path
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        DataError: if the file is unreadable or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: this is not readable JSON ({error}); correct or restore the file"
+        ) from error
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{path}: a JSON object is due but this is a {type(content).__name__}; correct the file"
+        )
+    return content
+
+
+def parse_labels(labels: Mapping[str, Any], source: Path) -> tuple[dict[int, str], int | None]:
+    """Labels of either generation of dataset.json: `{"1": "liver"}` or `{"liver": 1}`.
+
+    Returns:
+        Class name of every label value, and the value of the class named `ignore`, if there is one.
+
+    Raises:
+        DataError: for region labels (lists of values), values that are no integers, or a value named twice.
+    """
+    named: dict[int, str] = {}
+    for key, entry in labels.items():
+        if isinstance(entry, (list, tuple)):
+            raise DataError(
+                f"{source}: label {key!r} is a region {list(entry)}, but a voxel has one class here; "
+                "give every value a name of its own and use `merge` to join classes"
+            )
+        value, name = (entry, key) if not isinstance(entry, str) else (key, entry)
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            raise DataError(
+                f"{source}: label {key!r}: {entry!r} has no whole number; write {{name: value}}"
+            ) from None
+        if number in named:
+            raise DataError(
+                f"{source}: label value {number} is both {named[number]!r} and {name!r}; keep one"
+            )
+        named[number] = name
+    ignored = [value for value, name in named.items() if name == "ignore"]
+    ignore_value = ignored[0] if ignored else None
+    return {value: name for value, name in sorted(named.items()) if value != ignore_value}, ignore_value

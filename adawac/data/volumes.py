@@ -1,0 +1,353 @@
+"""Volumes and their grids: NIfTI in, one canonical orientation inside, NIfTI on the file's own grid out.
+
+Inside the package every volume is an array (C, Z, Y, X) whose axes point Superior, Posterior and Left, so that
+an axial slice shown with `imshow` stands upright with the patient's left on the right.
+"""
+
+import gzip
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel import orientations
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+from numpy.typing import NDArray
+
+from adawac.errors import DataError
+
+CANONICAL = ("S", "P", "L")
+"""Where the axes Z, Y, X of a canonical array point."""
+
+GRID_TOLERANCE = 0.25
+"""How far, in voxels, the corners of two volumes may lie apart on what still counts as one grid."""
+
+_TO_MM = {"meter": 1000.0, "micron": 0.001}
+_NO_GRID = np.diag(
+    [-1.0, -1.0, 1.0, 1.0]
+)  # (X, Y, Z) pointing Left, Posterior, Superior: canonical, transposed
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """The grid of a canonical array, and all it takes to go back to the file's own grid.
+
+    Attributes:
+        shape: (Z, Y, X) of the canonical array.
+        spacing: (z, y, x) in mm, or None where it is unknown.
+        affine: (4, 4) float64, voxel indices of the FILE (its own axis order) to mm, or None if unknown.
+        qform: (4, 4) float64, the file's second such matrix, where it has one.
+        codes: qform and sform code of the file's header, kept for writing.
+
+    Example:
+        >>> geometry = Geometry.of_affine((4, 5, 6), np.diag([-0.7, -0.7, 3.0, 1.0]))
+        >>> geometry.shape, geometry.spacing
+        ((6, 5, 4), (3.0, 0.7, 0.7))
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float] | None = None
+    affine: NDArray[np.float64] | None = None
+    qform: NDArray[np.float64] | None = None
+    codes: tuple[int, int] = (0, 2)
+
+    @classmethod
+    def of_affine(
+        cls,
+        file_shape: tuple[int, ...],
+        affine: NDArray[np.float64],
+        qform: NDArray[np.float64] | None = None,
+        codes: tuple[int, int] = (0, 2),
+    ) -> "Geometry":
+        """Geometry of a file.
+
+        Args:
+            file_shape: the file's three spatial sizes, in its own axis order.
+            affine: (4, 4) voxel indices of the file to mm.
+            qform: (4, 4) second matrix of the file, if any.
+            codes: qform and sform code.
+
+        Raises:
+            DataError: if the affine is singular or not finite.
+        """
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6 * max(
+            spacing.prod(), 1e-12
+        ):
+            raise DataError(
+                f"the affine must be finite and invertible but is {np.round(affine[:3], 4).tolist()}; "
+                "correct the header's sform or qform"
+            )
+        order = np.argsort(_to_canonical(affine)[:, 0])  # file axis behind each canonical axis
+        z, y, x = (int(axis) for axis in order)
+        return cls(
+            shape=(int(file_shape[z]), int(file_shape[y]), int(file_shape[x])),
+            spacing=(_mm(spacing[z]), _mm(spacing[y]), _mm(spacing[x])),
+            affine=affine,
+            qform=qform,
+            codes=codes,
+        )
+
+    @property
+    def canonical_affine(self) -> NDArray[np.float64] | None:
+        """(4, 4) indices (z, y, x) of the canonical array to mm (RAS+), or None if unknown."""
+        if self.affine is None:
+            return None
+        back = _from_canonical(self.affine)
+        # inv_ornt_aff takes indices of the reoriented array (the file) to the original (canonical) ones.
+        to_file: NDArray[np.float64] = np.linalg.inv(orientations.inv_ornt_aff(back, self.shape))
+        return self.affine @ to_file
+
+    def difference(self, other: "Geometry") -> str | None:
+        """What keeps two volumes from lying on one grid, in words; None if nothing does.
+
+        Args:
+            other: grid to compare with. Corners may differ by `GRID_TOLERANCE` voxels. Files may store their
+                axes in different orders: the canonical grids are compared.
+        """
+        if self.shape != other.shape:
+            return f"has shape {self.shape} but {other.shape} is due (slices, rows, columns)"
+        mine, theirs = self.canonical_affine, other.canonical_affine
+        if mine is None or theirs is None or other.spacing is None:
+            return None
+        corners = np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"), -1).reshape(-1, 3)
+        shift = (mine - theirs)[:3, :3] @ corners.T + (mine - theirs)[:3, 3:]
+        distance = float(np.linalg.norm(shift, axis=0).max())
+        if distance <= GRID_TOLERANCE * min(other.spacing):
+            return None
+        return f"lies {distance:.3g} mm off the grid due (spacing {other.spacing} mm)"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, exact."""
+        return {
+            "shape": list(self.shape),
+            "spacing": None if self.spacing is None else list(self.spacing),
+            "affine": None if self.affine is None else self.affine.tolist(),
+            "qform": None if self.qform is None else self.qform.tolist(),
+            "codes": list(self.codes),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Geometry":
+        """Inverse of `to_json`."""
+        z, y, x = data["shape"]
+        return cls(
+            shape=(z, y, x),
+            spacing=None if data["spacing"] is None else tuple(data["spacing"]),
+            affine=None if data["affine"] is None else np.array(data["affine"], dtype=np.float64),
+            qform=None if data["qform"] is None else np.array(data["qform"], dtype=np.float64),
+            codes=(data["codes"][0], data["codes"][1]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A canonical array and its grid.
+
+    Attributes:
+        array: (C, Z, Y, X).
+        geometry: its grid; `geometry.shape` is (Z, Y, X).
+    """
+
+    array: NDArray[Any]
+    geometry: Geometry
+
+
+def read_nifti(path: Path | str) -> Volume:
+    """Read a NIfTI file into the canonical orientation.
+
+    Args:
+        path: `.nii` or `.nii.gz`, three-dimensional, or four-dimensional with the channels last.
+
+    Returns:
+        Volume (C, Z, Y, X): integers as stored where the header scales nothing, else float32.
+
+    Raises:
+        DataError: if the file is missing, unreadable, cut short, corrupt, not a NIfTI, of another number of
+            dimensions or empty; or if its affine is singular.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> geometry = Geometry.of_affine((3, 4, 5), np.diag([2.0, 2.0, 5.0, 1.0]))
+        >>> with TemporaryDirectory() as folder:
+        ...     write_label_nifti(Path(folder, "a.nii.gz"), np.ones((5, 4, 3), np.uint8), geometry)
+        ...     volume = read_nifti(Path(folder, "a.nii.gz"))
+        >>> volume.array.shape, volume.geometry.spacing
+        ((1, 5, 4, 3), (5.0, 2.0, 2.0))
+    """
+    path = Path(path)
+    header, array = _load(path)
+    if array.ndim not in (3, 4):
+        raise DataError(
+            f"{path}: a volume has 3 dimensions, or 4 with channels last, but this has shape {array.shape}; "
+            "export one volume a file"
+        )
+    if 0 in array.shape:
+        raise DataError(f"{path}: no axis may be empty but the shape is {array.shape}; export the file again")
+    if array.dtype.kind not in "iuf":
+        raise DataError(f"{path}: voxels must be integers or floats but are {array.dtype}; convert the file")
+    if array.dtype.kind == "f":
+        array = array.astype(np.float32, copy=False)
+    scale = _TO_MM.get(header.get_xyzt_units()[0], 1.0)
+    codes = (int(header["qform_code"]), int(header["sform_code"]))
+    qform = _in_mm(header.get_qform(), scale) if codes[0] else None
+    affine = _in_mm(header.get_best_affine(), scale)
+    try:
+        geometry = Geometry.of_affine(array.shape[:3], affine, qform, codes)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    if array.ndim == 3:
+        array = array[..., None]
+    canonical = np.moveaxis(orientations.apply_orientation(array, _to_canonical(affine)), -1, 0)
+    native = canonical.dtype.newbyteorder("=")
+    return Volume(np.ascontiguousarray(canonical, dtype=native), geometry)
+
+
+def write_label_nifti(path: Path | str, label: NDArray[Any], geometry: Geometry) -> None:
+    """Write a label on the file's own grid: its orientation, shape, affine and header codes, in mm.
+
+    The file appears whole or not at all, and the same input gives the same bytes. Where the geometry has no
+    affine the axes are taken as canonical with a spacing of 1, so that `read_nifti` gives the array back.
+
+    Args:
+        path: `.nii` or `.nii.gz`; an existing file is replaced.
+        label: (Z, Y, X) integers; stored as uint8, or as int16 or int32 where values demand it.
+        geometry: the grid the label belongs to.
+
+    Raises:
+        DataError: if the label has another shape than the grid, or the file name another ending.
+    """
+    path = Path(path)
+    if label.shape != geometry.shape:
+        raise DataError(
+            f"{path}: a label must have its grid's shape {geometry.shape} but has {label.shape}; "
+            "bring it back to the native grid first"
+        )
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise DataError(f"{path}: a NIfTI file is named .nii or .nii.gz; rename it")
+    affine = _NO_GRID if geometry.affine is None else geometry.affine
+    low, high = int(label.min()), int(label.max())
+    dtype = next(
+        t for t in (np.uint8, np.int16, np.int32) if np.iinfo(t).min <= low and high <= np.iinfo(t).max
+    )
+    array = orientations.apply_orientation(label.astype(dtype), _from_canonical(affine))
+
+    image = nib.Nifti1Image(array, affine)
+    qform_code, sform_code = geometry.codes
+    image.header.set_sform(affine, sform_code)
+    image.header.set_qform(affine if geometry.qform is None else geometry.qform, qform_code)
+    image.header.set_zooms(np.linalg.norm(affine[:3, :3], axis=0))
+    image.header.set_xyzt_units("mm")
+    content: bytes = image.to_bytes()
+    if path.name.endswith(".gz"):
+        content = gzip.compress(content, compresslevel=6, mtime=0)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def stack_channels(volumes: list[Volume], names: list[str]) -> Volume:
+    """Join volumes that lie on one grid along the channel axis.
+
+    Args:
+        volumes: (C_i, Z, Y, X) each.
+        names: what to call them in messages, such as their file names.
+
+    Raises:
+        DataError: naming the volume that lies on another grid than the first.
+    """
+    first = volumes[0]
+    for volume, name in zip(volumes[1:], names[1:], strict=True):
+        if difference := volume.geometry.difference(first.geometry):
+            raise DataError(
+                f"{name} {difference}; all channels of a case must share the grid of {names[0]}: resample it"
+            )
+    if len(volumes) == 1:
+        return first
+    return Volume(np.concatenate([volume.array for volume in volumes]), first.geometry)
+
+
+def as_label(volume: Volume, name: str) -> Volume:
+    """Check that a volume can be a label, and make its values integers.
+
+    Args:
+        volume: (1, Z, Y, X) of integers, or of floats within 0.001 of one (scaled or resaved labels).
+        name: what to call it in messages, such as its file name.
+
+    Raises:
+        DataError: if there are several channels, or values that are fractional or not finite.
+    """
+    array = volume.array
+    if len(array) != 1:
+        raise DataError(
+            f"{name}: a label has one channel but this has {len(array)}; export one label map a case"
+        )
+    if array.dtype.kind in "iu":
+        return volume
+    whole = np.rint(array)
+    wrong = ~(np.abs(array - whole) <= 1e-3)  # written so that NaN is wrong, too
+    if wrong.any():
+        raise DataError(
+            f"{name}: label values must be whole numbers but {int(wrong.sum())} voxels are not, "
+            f"such as {float(array[wrong][0]):.4g}; export again with nearest-neighbour interpolation"
+        )
+    return Volume(whole.astype(np.int32), volume.geometry)
+
+
+def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
+    """Header and voxels of a NIfTI-1 or -2 file; whatever goes wrong is a DataError."""
+    opener = gzip.open if path.name.endswith(".gz") else open
+    try:
+        with opener(path, "rb") as stream:
+            size = stream.read(4)  # of the header: tells NIfTI-2 from NIfTI-1, in either byte order
+            newer = 540 in (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
+            kind = nib.Nifti2Image if newer else nib.Nifti1Image
+            stream.seek(0)
+            image = kind.from_stream(stream)
+            array = np.asanyarray(image.dataobj)
+            while stream.read(1 << 20):  # the check sum of a gzip file is only verified at its end
+                pass
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: the file does not exist; correct the path or restore the file") from error
+    except (HeaderDataError, WrapStructError, nib.filebasedimages.ImageFileError) as error:
+        raise DataError(f"{path}: this is not a NIfTI file ({error}); convert it to .nii.gz") from error
+    except (OSError, EOFError, ValueError, zlib.error, OverflowError) as error:
+        raise DataError(
+            f"{path}: the file is unreadable, cut short or corrupt ({error}); copy or download it again"
+        ) from error
+    return image.header, array
+
+
+def _to_canonical(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3, 2) orientation transform from the file's axes to the canonical ones."""
+    transform: NDArray[np.float64] = orientations.ornt_transform(
+        orientations.io_orientation(affine), orientations.axcodes2ornt(CANONICAL)
+    )
+    return transform
+
+
+def _from_canonical(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3, 2) orientation transform from the canonical axes to the file's."""
+    transform: NDArray[np.float64] = orientations.ornt_transform(
+        orientations.axcodes2ornt(CANONICAL), orientations.io_orientation(affine)
+    )
+    return transform
+
+
+def _in_mm(affine: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    """A header's matrix as float64, its three rows scaled to mm."""
+    scaled = np.array(affine, dtype=np.float64)
+    scaled[:3] *= scale
+    return scaled
+
+
+def _mm(length: float) -> float:
+    """A spacing without the noise of float32 headers (0.699999988 is 0.7)."""
+    return round(float(length), 6)
