@@ -67,12 +67,12 @@ class OverlapCounts:
     @property
     def missed(self) -> NDArray[np.bool_]:
         """(..., K) True where the class is in the target and nowhere predicted."""
-        return np.logical_and(self.reference > 0, self.predicted == 0)
+        return np.asarray((self.reference > 0) & (self.predicted == 0))
 
     @property
     def false_alarm(self) -> NDArray[np.bool_]:
         """(..., K) True where the class is predicted and nowhere in the target."""
-        return np.logical_and(self.reference == 0, self.predicted > 0)
+        return np.asarray((self.reference == 0) & (self.predicted > 0))
 
     def dice(self, policy: EmptyPolicy = "penalise") -> NDArray[np.float64]:
         """(..., K) Dice, 2 TP / (predicted + reference), 0 to 1."""

@@ -58,8 +58,8 @@ class SurfaceDistances:
         return self._value(lambda a, b: max(a.max(), b.max()), policy)
 
     def assd(self, policy: EmptyPolicy = "penalise") -> float:
-        """Average symmetric surface distance: the mean of the two directed means, as in medpy."""
-        return self._value(lambda a, b: (a.mean() + b.mean()) / 2, policy)
+        """Average symmetric surface distance: the mean over both directions together, as in medpy and MONAI."""
+        return self._value(lambda a, b: np.concatenate([a, b]).mean(), policy)
 
     def _value(
         self,
