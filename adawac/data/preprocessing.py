@@ -1,0 +1,124 @@
+"""What is done to a volume before the network sees it, as a recipe that the checkpoint carries."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adawac.data.grid import Grid, Placement
+from adawac.data.layouts.base import Modality
+from adawac.data.volumes import Volume
+from adawac.errors import ConfigError
+
+Axis = Literal["axial", "coronal", "sagittal"]
+AXES: tuple[Axis, ...] = ("axial", "coronal", "sagittal")
+"""In the order of canonical arrays (Z, Y, X)."""
+
+
+@dataclass(frozen=True)
+class Slices:
+    """A volume cut into slices on the training grid.
+
+    Attributes:
+        image: (C, S, h, w) float32.
+        placement: where the grid lies in the native plane.
+        spacing: (slice, row, column) of the NATIVE slices in mm, None where unknown.
+    """
+
+    image: NDArray[np.float32]
+    placement: Placement
+    spacing: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Intensity, cut and grid: everything that prediction must repeat exactly.
+
+    Args:
+        modality: `ct` is windowed in Hounsfield units, `mr` normalised per volume, `unit` left alone.
+        window: (lowest, highest) HU, brought to 0 and 1; used with `ct` only.
+        axis: the direction along which the volume is cut.
+        grid: the training grid.
+
+    Example:
+        >>> recipe = Preprocessing("ct", window=(-100.0, 300.0))
+        >>> recipe.intensities(np.array([[[[-1000.0, 100.0, 900.0]]]], dtype=np.float32)).tolist()
+        [[[[0.0, 0.5, 1.0]]]]
+        >>> Preprocessing.from_json(recipe.to_json()) == recipe
+        True
+    """
+
+    modality: Modality
+    window: tuple[float, float] = (-125.0, 275.0)
+    axis: Axis = "axial"
+    grid: Grid = Grid()
+
+    def __post_init__(self) -> None:
+        if self.window[0] >= self.window[1]:
+            raise ConfigError(f"data.window is {self.window}; give the lower HU first, for example [-125, 275]")
+
+    @property
+    def left_right_in_plane(self) -> bool:
+        """Whether slices show the patient's left and right: not where the cut itself runs from left to right."""
+        return self.axis != "sagittal"
+
+    def cut(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Bring the cut axis of a canonical (C, Z, Y, X) array to the front: (C, S, H, W)."""
+        return np.moveaxis(array, 1 + AXES.index(self.axis), 1)
+
+    def uncut(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Undo `cut`."""
+        return np.moveaxis(array, 1, 1 + AXES.index(self.axis))
+
+    def intensities(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Window CT to [0, 1]; clip MR to its 0.5th to 99.5th percentile and standardise it, per channel."""
+        if self.modality == "unit":
+            return image
+        if self.modality == "ct":
+            low, high = self.window
+            return ((np.clip(image, low, high) - low) / (high - low)).astype(np.float32)
+        bounds = np.quantile(image, [0.005, 0.995], axis=(1, 2, 3))[..., None, None, None]
+        clipped = np.clip(image, bounds[0], bounds[1])
+        mean = clipped.mean(axis=(1, 2, 3), keepdims=True)
+        std = clipped.std(axis=(1, 2, 3), keepdims=True)
+        return ((clipped - mean) / np.maximum(std, 1e-8)).astype(np.float32)
+
+    def apply(self, volume: Volume, case: str) -> Slices:
+        """Cut a volume into slices on the training grid.
+
+        Args:
+            volume: image as read, (C, Z, Y, X).
+            case: its id, for errors.
+        """
+        image = np.ascontiguousarray(self.cut(self.intensities(volume.array.astype(np.float32))))
+        spacing = self.cut_spacing(volume.geometry.spacing)
+        placement = self.grid.place(image, spacing, case)
+        return Slices(placement.to_grid(torch.from_numpy(image)).numpy(), placement, spacing)
+
+    def cut_spacing(self, spacing: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
+        """Spacing of (Z, Y, X) in the order (slice, row, column)."""
+        if spacing is None:
+            return None
+        order = [spacing[AXES.index(self.axis)], *(s for a, s in zip(AXES, spacing, strict=True) if a != self.axis)]
+        return order[0], order[1], order[2]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for the checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> "Preprocessing":
+        """Inverse of `to_json`; lists become tuples again."""
+        grid = plain["grid"]
+        return cls(
+            modality=plain["modality"],
+            window=(plain["window"][0], plain["window"][1]),
+            axis=plain["axis"],
+            grid=Grid(
+                size=(grid["size"][0], grid["size"][1]),
+                spacing=None if grid["spacing"] is None else (grid["spacing"][0], grid["spacing"][1]),
+                body=grid["body"],
+            ),
+        )

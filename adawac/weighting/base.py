@@ -1,0 +1,60 @@
+"""The contract of a weighting: terms of a batch in, weights out, state updated on the way."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from adawac.structures import Terms, Weights
+
+
+class Weighting(nn.Module, ABC):
+    """How much each sample's supervised and consistency losses count.
+
+    A weighting never sees the network. `step` receives the detached terms of a batch, updates the weighting's own
+    state and returns the weights; the caller forms the loss, always a mean over the batch:
+
+        loss = mean_i [weights.ce_i * terms.ce_i + weights.consistency_i * terms.consistency_i]
+
+    A new method is one subclass in one file; nothing else needs to know it.
+
+    Attributes:
+        views: augmented views per sample that the method needs, 1 or 2.
+        uses_consistency: whether the consistency loss is needed at all.
+    """
+
+    views: ClassVar[int] = 2
+    uses_consistency: ClassVar[bool] = True
+
+    def allocate(self, dense: Tensor) -> None:  # noqa: B027  (a method without state needs none)
+        """Make the state for a training set; called once, before a checkpoint is loaded.
+
+        Args:
+            dense: (n,) bool, True for the label-dense of the n samples.
+        """
+
+    @abstractmethod
+    def step(self, terms: Terms) -> Weights:
+        """Update the state with the losses of a batch and return the batch's weights.
+
+        Args:
+            terms: detached float32 losses of B samples, every index at most once.
+
+        Returns:
+            Weights of shape (B,).
+        """
+
+
+class PerSampleState(nn.Module):
+    """Base for modules whose buffers have a row per training sample.
+
+    Their size is known only once the data are, so loading a state dict takes over the saved size.
+    """
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: object) -> None:
+        for name, buffer in list(self.named_buffers(recurse=False)):
+            saved = state_dict.get(prefix + name)
+            if saved is not None and saved.shape != buffer.shape:
+                setattr(self, name, torch.empty_like(saved, device=buffer.device))
+        super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[arg-type, call-arg]

@@ -1,0 +1,39 @@
+"""The last losses of every training sample: what monitors and samplers look up."""
+
+import torch
+from torch import Tensor
+
+from adawac.structures import Terms
+from adawac.weighting.base import PerSampleState
+
+
+class LastLosses(PerSampleState):
+    """A row a sample, NaN until it is first seen; part of the checkpoint, so that summaries survive a resume.
+
+    Example:
+        >>> table = LastLosses()
+        >>> table.allocate(3)
+        >>> table.record(Terms(torch.tensor([2]), torch.tensor([0.5]), None, torch.tensor([True])))
+        >>> table.ce
+        tensor([   nan,    nan, 0.5000])
+    """
+
+    ce: Tensor
+    consistency: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("ce", torch.zeros(0))
+        self.register_buffer("consistency", torch.zeros(0))
+
+    def allocate(self, num_samples: int) -> None:
+        """Make the table for n samples."""
+        self.ce = torch.full((num_samples,), torch.nan, device=self.ce.device)
+        self.consistency = torch.full((num_samples,), torch.nan, device=self.ce.device)
+
+    @torch.no_grad()
+    def record(self, terms: Terms) -> None:
+        """Store the losses of a batch."""
+        self.ce[terms.index] = terms.ce.float()
+        if terms.consistency is not None:
+            self.consistency[terms.index] = terms.consistency.float()
