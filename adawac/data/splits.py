@@ -177,8 +177,8 @@ class FileSplit(SplitRule):
     """The parts that a JSON file names: ours, or nnU-Net's `splits_final.json`.
 
     Ours is `{"train": [...], "val": [...], "test": [...]}`; nnU-Net's is a list of
-    `{"train": [...], "val": [...]}`, one for each fold. A name in a list is a case, or a patient, which stands
-    for all of the patient's cases. Cases of the data that the file does not name are left out, with a warning.
+    `{"train": [...], "val": [...]}`, one for each fold. A name in a list is a case, or a patient, who stands
+    for all their cases. Cases of the data that the file does not name are left out, with a warning.
 
     Args:
         path: the file, relative to the folder of the data set or absolute.
@@ -340,8 +340,8 @@ def _split_patients(
 
 
 def _shuffled(patients: Iterable[str], seed: int) -> list[str]:
-    # Sorted by a hash and not drawn from a generator, so that neither the order of the cases nor the version of
-    # a library can change who is tested on.
+    # Sorted by a hash and not drawn from a generator, so that neither the order of the cases nor the version
+    # of a library can change who is tested on.
     return sorted(set(patients), key=lambda patient: sha256(f"{seed}:{patient}".encode()).digest())
 
 

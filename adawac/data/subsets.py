@@ -74,9 +74,9 @@ class HalfVolume(Subset):
     """Half of the volumes, whole.
 
     Args:
-        cases: ids of the volumes that are kept; the paper's Synapse: cases 5 7 9 10 26 27 33 34 39, 1088 slices.
-            Default: every second volume of the table, beginning with the first. Where a patient has two
-            volumes in a row, as in ACDC, that keeps one of each: name the cases to keep half of the patients.
+        cases: ids of the volumes that are kept (the paper: cases 5 7 9 10 26 27 33 34 39 of Synapse, 1088
+            slices). Default: every second volume of the table, beginning with the first. Where a patient has
+            two in a row, as in ACDC, that keeps one of each: name the cases to keep half of the patients.
     """
 
     def __init__(self, cases: list[str] | None = None) -> None:
