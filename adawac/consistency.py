@@ -10,19 +10,20 @@ from adawac.errors import ConfigError
 class Consistency(nn.Module):
     """How far the features of two views of a sample are apart; the gradient flows through both.
 
-    ``aligned=False, normalised=False`` is the paper's term: lambda_ac times the mean squared difference, position by
-    position, of the features as they come.
+    ``aligned=False, normalised=False`` is the paper's term: lambda_ac times the mean squared difference,
+    position by position, of the features as they come.
 
     Args:
         lambda_ac: factor, positive. The paper's 2 belongs to its networks and to ``normalised=False``.
-        aligned: warp the features of both views back into the batch's frame first, and compare only where both views
-            look. Otherwise two views that are turned against each other can agree by flat features alone.
-        normalised: compare directions instead of values: one minus the cosine similarity over channels. Otherwise a
-            network lowers the loss by shrinking its features.
+        aligned: warp the features of both views back into the batch's frame first, and compare only where
+            both views look. Otherwise two views that are turned against each other can agree by flat features
+            alone.
+        normalised: compare directions instead of values: one minus the cosine similarity over channels.
+            Otherwise a network lowers the loss by shrinking its features.
 
     References:
-        Dong, Xie, Ward, "Adaptively Weighted Data Augmentation Consistency Regularization for Robust Optimization
-        under Concept Shift", ICML 2023, equation 4; alignment and normalisation are ours.
+        Dong, Xie, Ward, "Adaptively Weighted Data Augmentation Consistency Regularization for Robust
+        Optimization under Concept Shift", ICML 2023, equation 4; alignment and normalisation are ours.
 
     Example:
         >>> features = torch.randn(3, 8, 4, 4)
@@ -46,8 +47,8 @@ class Consistency(nn.Module):
         Args:
             features_1: (B, F, h, w) of the first view.
             features_2: (B, F, h, w) of the second view.
-            affine_1: (B, 2, 3) maps positions of the first view to the batch's, in the normalised coordinates of
-                `torch.nn.functional.affine_grid` with ``align_corners=False``.
+            affine_1: (B, 2, 3) maps positions of the first view to the batch's, in the normalised coordinates
+                of `torch.nn.functional.affine_grid` with ``align_corners=False``.
             affine_2: (B, 2, 3) of the second view.
 
         Returns:
@@ -80,7 +81,8 @@ def align(features: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
         affine: (B, 2, 3) from view to batch, or (B, 3, 4); see `Consistency.forward`.
 
     Returns:
-        Features (B, F, h, w) in the batch's frame, and (B, h, w) bool, True where the view has seen the position.
+        Features (B, F, h, w) in the batch's frame, and (B, h, w) bool, True where the view has seen the
+        position.
 
     Example:
         >>> features = torch.arange(4.0).view(1, 1, 1, 4)
@@ -89,16 +91,16 @@ def align(features: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
         >>> aligned.flatten().tolist(), seen.flatten().tolist()
         ([2.0, 3.0, 3.0, 3.0], [True, True, False, False])
     """
-    linear, translation = affine.float().split([affine.shape[1], 1], dim=2)
-    inverse = torch.linalg.inv_ex(linear).inverse
-    to_view = torch.cat([inverse, -inverse @ translation], dim=2)
+    affine = affine.float()
+    inverse = torch.linalg.inv_ex(affine[..., :-1]).inverse  # inv_ex does not wait for the device
+    to_view = torch.cat([inverse, -inverse @ affine[..., -1:]], dim=2)
     grid = F.affine_grid(to_view, list(features.shape), align_corners=False)
     aligned = F.grid_sample(features, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return aligned, (grid.abs() <= 1).all(-1)
 
 
 def feature_std(features: Tensor) -> Tensor:
-    """Standard deviation of the features over batch and positions, averaged over channels: near 0 is collapse.
+    """Monitor of collapse: the features' standard deviation over batch and positions, averaged over channels.
 
     Args:
         features: (B, F, h, w).

@@ -1,7 +1,7 @@
 """Supervised losses: cross-entropy and focal for every sample, Dice for the whole batch.
 
-All are computed in float32 whatever the precision of the logits, in two or three dimensions, and leave the pixels
-of `IGNORE_INDEX` out.
+All are computed in float32 whatever the precision of the logits, in two or three dimensions, and leave the
+pixels of `IGNORE_INDEX` out.
 """
 
 from typing import Any
@@ -71,14 +71,14 @@ def dice_loss(
 ) -> Tensor:
     """Soft Dice loss with squared sums, background included.
 
-    For every class, 1 - (2 sum(p g) + smooth) / (sum(p^2) + sum(g^2) + smooth), with p the softmax and g the one-hot
-    label; then the mean over classes.
+    For every class, 1 - (2 sum(p g) + smooth) / (sum(p^2) + sum(g^2) + smooth), with p the softmax and g the
+    one-hot label; then the mean over classes.
 
     Args:
         logits: (B, K, H, W) or (B, K, D, H, W).
         label: (B, H, W) or (B, D, H, W) integer classes.
-        batch: sum over the pixels of the whole batch, of all processes where `torch.distributed` runs (every one of
-            them must then call this); False: over each sample on its own, then the mean over samples.
+        batch: sum over the pixels of the whole batch, of all processes where `torch.distributed` runs (every
+            one of them must then call this); False: over each sample on its own, then the mean over samples.
         smooth: makes an absent class that is not predicted cost nothing.
         ignore_index: label of the pixels that are left out.
 
@@ -86,8 +86,9 @@ def dice_loss(
         Scalar in [0, 1], float32.
 
     References:
-        Milletari et al., "V-Net: Fully Convolutional Neural Networks for Volumetric Medical Image Segmentation", 3DV
-        2016, section 3; over a batch as in the AdaWAC experiments (Dong, Xie, Ward, ICML 2023).
+        Milletari et al., "V-Net: Fully Convolutional Neural Networks for Volumetric Medical Image
+        Segmentation", 3DV 2016, section 3; over a batch as in the AdaWAC experiments (Dong, Xie, Ward, ICML
+        2023).
 
     Example:
         >>> label = torch.tensor([[[0, 1], [1, 1]]])
@@ -95,16 +96,14 @@ def dice_loss(
         >>> dice_loss(logits, label).item() < 1e-6
         True
     """
-    num_classes = logits.shape[1]
     valid = (label != ignore_index).flatten(1)
-    target = label.flatten(1).long().where(valid, 0)
     weight = valid.to(torch.float32)
+    # Ignored pixels are 0 in both, which leaves them out of all three sums.
     probs = _full(logits).flatten(2).softmax(1) * weight[:, None]
-
-    # Sums over the pixels of each sample, (B, K); no one-hot tensor is made.
-    empty = probs.new_zeros(len(label), num_classes)
-    overlap = empty.scatter_add(1, target, probs.gather(1, target[:, None])[:, 0])
-    size = probs.square().sum(2) + empty.scatter_add(1, target, weight.to(probs.dtype))
+    onehot = torch.zeros_like(probs)
+    onehot.scatter_(1, label.flatten(1).long().where(valid, 0)[:, None], weight[:, None].to(probs.dtype))
+    overlap = (probs * onehot).sum(2)
+    size = probs.square().sum(2) + onehot.sum(2)
     if batch:
         overlap, size = _global_sum(torch.stack([overlap.sum(0), size.sum(0)]))
     return (1 - (2 * overlap + smooth) / (size + smooth)).mean()
@@ -160,11 +159,12 @@ def _mean_of_valid(per_pixel: Tensor, valid: Tensor) -> Tensor:
 class _GlobalSum(torch.autograd.Function):
     """Sum of a tensor over all processes, with gradient.
 
-    Let S = sum_r s_r be the reduced sums and L = f(S) the loss that every one of the R processes holds. Autograd asks
-    for the derivative of the sum of all these copies, R L, with respect to s_r: dL/dS summed over the processes. So
-    process r finds the parameter gradient R dL/dS ds_r/dtheta, and the MEAN over processes, which is what
-    DistributedDataParallel forms, is dL/dS sum_r ds_r/dtheta = dL/dtheta: the gradient of one process that held all.
-    (torch.distributed.nn.functional.all_reduce does the same but is deprecated since torch 2.13.)
+    Let S = sum_r s_r be the reduced sums and L = f(S) the loss that every one of the R processes holds.
+    Autograd asks for the derivative of the sum of all these copies, R L, with respect to s_r: dL/dS summed
+    over the processes. So process r finds the parameter gradient R dL/dS ds_r/dtheta, and the MEAN over
+    processes, which is what DistributedDataParallel forms, is dL/dS sum_r ds_r/dtheta = dL/dtheta: the
+    gradient of one process that held all. (torch.distributed.nn.functional.all_reduce does the same but is
+    deprecated since torch 2.13.)
     """
 
     @staticmethod

@@ -1,7 +1,6 @@
 """The adapter that makes any segmentation module return its deepest features beside its logits."""
 
 import difflib
-import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from adawac.errors import ConfigError
 from adawac.structures import NetworkOutput
 
-# Where MONAI's networks keep the deepest layer of their encoder: of the modules whose whole name matches, the last.
+# Where MONAI's networks keep the deepest layer of their encoder: the last module whose whole name matches.
 MONAI_FEATURE_LAYERS = {
     "UNet": r"model(\.1\.submodule)+",
     "AttentionUnet": r"model(\.1\.submodule)+",
@@ -27,16 +26,16 @@ MONAI_FEATURE_LAYERS = {
 class SegmentationNetwork(nn.Module):
     """Any module that maps images to logits, returning the output of one of its layers as well.
 
-    A forward hook catches the features, so the wrapped module is neither changed nor run twice, and the names in
-    its `state_dict` only gain the prefix ``network.``.
+    A forward hook catches the features, so the wrapped module is neither changed nor run twice, and the names
+    in its `state_dict` only gain the prefix ``network.``.
 
     Args:
         network: maps (N, C, H, W) images to (N, K, H, W) logits; (N, C, D, H, W) to (N, K, D, H, W) in 3D.
         in_channels: C.
         num_classes: K, background included.
-        feature_layer: dotted name, as in `nn.Module.named_modules`, of the layer whose output is the features: the
-            deepest of the encoder. Of a layer that returns a sequence the last element is taken. None looks the name
-            up, which works for `MONAI_FEATURE_LAYERS`.
+        feature_layer: dotted name, as in `nn.Module.named_modules`, of the layer whose output is the
+            features: the deepest of the encoder. Of a layer that returns a sequence the last element is
+            taken. None looks the name up, which works for `MONAI_FEATURE_LAYERS`.
 
     Raises:
         ConfigError: `feature_layer` is not in the network, or is None and unknown.
@@ -83,13 +82,13 @@ class SegmentationNetwork(nn.Module):
         name = type(self.network).__name__
         if not isinstance(logits, Tensor):
             raise ConfigError(
-                f"network {name} returns a {type(logits).__name__}, but one tensor of logits is needed; switch its "
-                "auxiliary outputs (deep supervision) off"
+                f"network {name} returns a {type(logits).__name__}, but one tensor of logits is needed; "
+                "switch its auxiliary outputs (deep supervision) off"
             )
         if features is None:
             raise ConfigError(
-                f"feature layer {self.feature_layer!r} of network {name} did not run in its forward pass; name a "
-                "layer that is called as a module"
+                f"feature layer {self.feature_layer!r} of network {name} did not run in its forward pass; "
+                "name a layer that is called as a module"
             )
         return NetworkOutput(logits, features)
 
@@ -104,7 +103,8 @@ class SegmentationNetwork(nn.Module):
             Shape (F, h, w) of the features of one image.
 
         Raises:
-            ConfigError: the network fails on this size, or its logits have another size or number of channels.
+            ConfigError: the network fails on this size, or its logits have another size or number of
+                channels.
         """
         size = tuple(size)
         was_training = self.training
@@ -116,7 +116,7 @@ class SegmentationNetwork(nn.Module):
             working = [other for other in _sizes_near(size) if self._try(other)[0] is None]
         finally:
             self.train(was_training)
-        remedy = " or ".join(_by(other) for other in working[:2])
+        remedy = " or ".join(map(_by, working[:2]))
         raise ConfigError(
             f"network {type(self.network).__name__} cannot be trained at size {_by(size)}: {problem}; "
             + (
@@ -143,19 +143,19 @@ class SegmentationNetwork(nn.Module):
 
 
 def _known_feature_layer(network: nn.Module) -> str:
-    names = [name for name, _ in network.named_modules() if name]
-    for cls in type(network).__mro__:
+    names: list[str] = [name for name, _ in network.named_modules() if name]
+    for cls in type(network).__mro__:  # subclasses of a known network are known too
         if cls.__module__.startswith("monai.") and cls.__name__ in MONAI_FEATURE_LAYERS:
-            return [name for name in names if re.fullmatch(MONAI_FEATURE_LAYERS[cls.__name__], name)][-1]
+            pattern = MONAI_FEATURE_LAYERS[cls.__name__]
+            return next(name for name in reversed(names) if re.fullmatch(pattern, name))
     raise ConfigError(
-        f"network {type(network).__name__} needs feature_layer, the name of its encoder's deepest layer, because it is "
-        f"none of {', '.join(MONAI_FEATURE_LAYERS)}; its layers are {_shortened(names)}"
+        f"network {type(network).__name__} is none of {', '.join(MONAI_FEATURE_LAYERS)}: "
+        f"set feature_layer to the name of its encoder's deepest layer; it has {_shortened(names)}"
     )
 
 
 def _submodule(network: nn.Module, name: str) -> nn.Module:
-    modules = dict(network.named_modules())
-    del modules[""]
+    modules: dict[str, nn.Module] = {path: module for path, module in network.named_modules() if path}
     if name not in modules:
         near = difflib.get_close_matches(name, modules, n=5, cutoff=0.3) or list(modules)
         raise ConfigError(
@@ -172,11 +172,12 @@ def _shortened(names: Sequence[str], limit: int = 20) -> str:
 
 
 def _sizes_near(size: tuple[int, ...]) -> Iterable[tuple[int, ...]]:
-    """Sizes rounded up and down to the smallest power of two that makes a difference, then to the next ones."""
-    for multiple in (2, 4, 8, 16, 32, 64):
-        up = tuple(-(-length // multiple) * multiple for length in size)
-        down = tuple(length // multiple * multiple for length in size)
-        yield from (other for other in (up, down) if other != size and min(other) > 0)
+    """Other sizes, rounded up and down to multiples of ever larger powers of two."""
+    multiples = (2, 4, 8, 16, 32, 64)
+    up = [tuple(-(-length // multiple) * multiple for length in size) for multiple in multiples]
+    down = [tuple(length // multiple * multiple for length in size) for multiple in multiples]
+    near = dict.fromkeys(other for pair in zip(up, down, strict=True) for other in pair)
+    return [other for other in near if other != size and min(other) > 0]
 
 
 def _by(size: Iterable[int]) -> str:

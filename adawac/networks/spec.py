@@ -1,4 +1,4 @@
-"""What a configuration says about the network: a class path and its arguments, checked before any data is read."""
+"""What a configuration says about the network, checked before any data is read."""
 
 import difflib
 import importlib
@@ -21,11 +21,12 @@ class NetworkSpec:
     """A network by name: everything but what the data decides.
 
     Args:
-        architecture: importable class path of a `torch.nn.Module` that returns logits and whose constructor takes
-            `in_channels`, `out_channels` (or `num_classes`) and, where it has one, `spatial_dims`.
+        architecture: importable class path of a `torch.nn.Module` that returns logits and whose constructor
+            takes `in_channels`, `out_channels` (or `num_classes`) and, where it has one, `spatial_dims`.
         arguments: the other arguments of its constructor.
-        feature_layer: dotted name of the layer whose output is the features: the deepest of the encoder. None: known
-            for MONAI's UNet, BasicUNet, DynUNet, AttentionUnet, SegResNet, SwinUNETR and FlexibleUNet.
+        feature_layer: dotted name of the layer whose output is the features: the deepest of the encoder.
+            None: known for MONAI's UNet, BasicUNet, DynUNet, AttentionUnet, SegResNet, SwinUNETR and
+            FlexibleUNet.
 
     Raises:
         ConfigError: the class cannot be imported, or its constructor does not take these arguments.
@@ -46,8 +47,8 @@ class NetworkSpec:
         self._check_names(parameters)
         if self.arguments.get("deep_supervision"):
             raise ConfigError(
-                f"network {self.architecture}: deep_supervision returns logits of several scales, but one is trained; "
-                "set deep_supervision: false"
+                f"network {self.architecture}: deep_supervision returns logits of several scales, but one is "
+                "trained; set deep_supervision: false"
             )
 
     def _check_names(self, parameters: dict[str, inspect.Parameter]) -> None:
@@ -133,7 +134,7 @@ def _parameters(path: str, constructor: Callable[..., nn.Module]) -> dict[str, i
     parameters = dict(inspect.signature(constructor).parameters)
     if "in_channels" not in parameters or not {"out_channels", "num_classes"} & parameters.keys():
         raise ConfigError(
-            f"network architecture {path!r} must take in_channels and out_channels (or num_classes), but it takes "
-            f"{', '.join(parameters) or 'nothing'}; wrap it in a class that does"
+            f"network architecture {path!r} must take in_channels and out_channels (or num_classes), but it "
+            f"takes {', '.join(parameters) or 'nothing'}; wrap it in a class that does"
         )
     return parameters
