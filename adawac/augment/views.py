@@ -1,0 +1,319 @@
+"""The augmentations: what is drawn for each sample and view, and in which order it is applied."""
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from adawac.augment import intensity
+from adawac.augment.geometry import Warp, affine_map, is_mirrored, mirror_pairs, swap_sides, symmetries, warp
+from adawac.augment.samples import where_samples
+from adawac.errors import ConfigError
+from adawac.randomness import Source, Stream
+from adawac.structures import View
+
+_Self = TypeVar("_Self", bound="Augmentation")
+
+
+@dataclass(frozen=True)
+class Chance:
+    """An effect that a sample gets with some probability, at a strength drawn uniformly from a range.
+
+    Attributes:
+        probability: 0 (off) to 1 (always).
+        low: least strength.
+        high: greatest strength.
+
+    Raises:
+        ConfigError: where the probability is outside of [0, 1] or the range is empty.
+    """
+
+    probability: float
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ConfigError(
+                f"probability {self.probability} is not a probability; give a number from 0 to 1"
+            )
+        if not self.low <= self.high:
+            raise ConfigError(f"range from {self.low} to {self.high} is empty; give low <= high")
+
+    def draw(self, gate: Tensor, position: Tensor, neutral: float) -> Tensor:
+        """Strength of each sample, `neutral` where the effect is left out.
+
+        Args:
+            gate: (B,) uniform in [0, 1); the effect happens below `probability`.
+            position: (B,) or (B, n) uniform in [0, 1), where in the range.
+            neutral: strength at which the effect changes nothing.
+
+        Returns:
+            float32 of the shape of `position`.
+        """
+        happens = (gate < self.probability).reshape(-1, *[1] * (position.ndim - 1))
+        return torch.where(happens, self.low + (self.high - self.low) * position, neutral)
+
+    def draw_factor(self, gate: Tensor, position: Tensor) -> Tensor:
+        """As `draw` for a factor, neutral at 1: its logarithm is uniform, so 1/2 is as likely as 2."""
+        logarithm = Chance(self.probability, math.log(self.low), math.log(self.high))
+        return logarithm.draw(gate, position, 0.0).exp()
+
+
+class Augmentation(ABC):
+    """Random views of a batch, on the batch's own device.
+
+    A call is a pure function of its arguments: what a sample looks like in (seed, epoch, view) depends
+    neither on the rest of the batch nor on any state. Subclasses draw: `draw_warp` always,
+    `change_intensity` if they need it.
+    """
+
+    _mirror_pairs: tuple[tuple[int, int], ...] = ()
+
+    def with_mirror(self: _Self, mirror_table: Sequence[int] | None, left_right_in_plane: bool) -> _Self:
+        """The same augmentation, that exchanges left and right classes where a view mirrors the patient.
+
+        Args:
+            mirror_table: for each of K classes its mirror image (itself if it has no side); None for no
+                exchange.
+            left_right_in_plane: whether the patient's left-right axis lies in the plane of the samples, as
+                in axial and coronal slices; a sagittal slice flips without changing sides, so nothing is
+                exchanged.
+
+        Raises:
+            ConfigError: where the table does not swap classes in pairs.
+        """
+        other = copy.copy(self)
+        other._mirror_pairs = mirror_pairs(mirror_table or ()) if left_right_in_plane else ()
+        return other
+
+    def __call__(
+        self, image: Tensor, label: Tensor, index: Tensor, *, seed: int, epoch: int, view: int
+    ) -> View:
+        """Draw one view of every sample.
+
+        Args:
+            image: (B, C, H, W) float; computed in float32 and returned in its own dtype.
+            label: (B, H, W) integer class indices; `adawac.structures.IGNORE_INDEX` is carried along.
+            index: (B,) int64 row of each sample in the table of training units.
+            seed: of the run.
+            epoch: counted from 0.
+            view: which view, 0 or 1.
+
+        Returns:
+            The view, with the affine part of its map.
+        """
+        source = Source(seed, epoch, index, view)
+        # Autocast would take the maps to bfloat16, which cannot tell pixel 200 from 201.
+        with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
+            by = self.draw_warp(source, (image.shape[2], image.shape[3]))
+            picture, target = warp(image.float(), label, by)
+            if self._mirror_pairs:
+                target = swap_sides(target, is_mirrored(by.affine), self._mirror_pairs)
+            picture = self.change_intensity(picture, source)
+            return View(picture.to(image.dtype), target, by.affine)
+
+    @abstractmethod
+    def draw_warp(self, source: Source, plane: tuple[int, int]) -> Warp:
+        """Draw the spatial map of each sample, for a plane of (H, W) pixels."""
+
+    def change_intensity(self, image: Tensor, source: Source) -> Tensor:
+        """Draw and apply the effects on intensities of (B, C, H, W) float32; none by default."""
+        return image
+
+
+class NoAugmentation(Augmentation):
+    """The batch as it is.
+
+    Example:
+        >>> image, label = torch.rand(2, 1, 4, 4), torch.zeros(2, 4, 4, dtype=torch.uint8)
+        >>> view = NoAugmentation()(image, label, torch.arange(2), seed=0, epoch=0, view=0)
+        >>> torch.equal(view.image, image)
+        True
+    """
+
+    def draw_warp(self, source: Source, plane: tuple[int, int]) -> Warp:
+        """The identity."""
+        return Warp(torch.eye(2, 3, device=source.index.device).repeat(len(source.index), 1, 1))
+
+
+class PaperAugmentation(Augmentation):
+    """The augmentation of the AdaWAC paper: quarter turns with a flip, or a small rotation.
+
+    With probability 1/2 a random multiple of 90 degrees and then always a flip along a random axis, so that
+    left and right organs are mirrored; else a rotation. On a plane that is not square only half turns are
+    drawn, because a quarter turn would not fit.
+
+    Args:
+        max_degrees: the rotation is drawn uniformly from -max_degrees to max_degrees.
+
+    References:
+        Dong, Xie, Ward, ICML 2023, experimental setup, after the augmentation of TransUNet. There the angle
+        is a whole number, the image is rotated by nearest neighbour and resampled by splines; here the angle
+        is continuous and the image interpolated bilinearly, once.
+
+    Example:
+        >>> image, label = torch.rand(2, 1, 4, 4), torch.zeros(2, 4, 4, dtype=torch.uint8)
+        >>> view = PaperAugmentation()(image, label, torch.arange(2), seed=0, epoch=0, view=0)
+        >>> view.image.shape, view.label.dtype, view.affine.shape
+        (torch.Size([2, 1, 4, 4]), torch.uint8, torch.Size([2, 2, 3]))
+    """
+
+    def __init__(self, max_degrees: float = 20.0) -> None:
+        self.rotation = Chance(0.5, -max_degrees, max_degrees)
+
+    def draw_warp(self, source: Source, plane: tuple[int, int]) -> Warp:
+        """Either a symmetry of the square or a rotation."""
+        gate, turn, axis, angle = source.uniform(Stream.GEOMETRY, 4).unbind(1)
+        degrees = self.rotation.draw(gate, angle, 0.0)
+        flip = gate >= self.rotation.probability
+        symmetry = symmetries(_turns(turn, plane) * flip, flip & (axis < 0.5), flip & (axis >= 0.5))
+        scale, translation = torch.ones_like(gate), gate.new_zeros(len(gate), 2)
+        return Warp(affine_map(symmetry, degrees, scale, translation, plane))
+
+
+class RandomAugmentation(Augmentation):
+    """Spatial and intensity effects, each with a probability and a range; the defaults suit organs in CT.
+
+    A sample is flipped and turned by quarters, rotated, scaled, translated and bent, in one interpolation;
+    then it gets noise, blur, brightness and contrast, and gamma, in this order. Organs with a side want
+    `with_mirror` before any flip is switched on.
+
+    Args:
+        rotation: degrees, counter-clockwise.
+        scaling: magnification, logarithm drawn uniformly.
+        translation: shift along each axis, as a fraction of the side.
+        elastic: standard deviation of the displacement of control points, as a fraction of the side.
+        elastic_points: control points along each axis; more make the bending finer.
+        quarter_turns: probability of a random multiple of 90 degrees (of 180 on a plane that is not square).
+        mirror_left_right: probability of reversing columns.
+        mirror_up_down: probability of reversing rows.
+        noise: standard deviation of Gaussian noise, as a fraction of the image's.
+        blur: standard deviation of the Gaussian, in pixels.
+        brightness: shift of the window's level, as a fraction of the image's standard deviation.
+        contrast: factor about the mean, logarithm drawn uniformly.
+        gamma: exponent on the image rescaled to 0 to 1, logarithm drawn uniformly.
+
+    Raises:
+        ConfigError: for a factor that is not positive, a negative standard deviation or an invalid
+        probability.
+
+    Example:
+        >>> augment = RandomAugmentation(noise=Chance(1.0, 0.1, 0.1), mirror_left_right=0.5)
+        >>> augment = augment.with_mirror((0, 2, 1), left_right_in_plane=True)
+        >>> image, label = torch.rand(2, 1, 8, 8), torch.zeros(2, 8, 8, dtype=torch.uint8)
+        >>> augment(image, label, torch.arange(2), seed=0, epoch=0, view=0).image.shape
+        torch.Size([2, 1, 8, 8])
+    """
+
+    def __init__(
+        self,
+        rotation: Chance = Chance(0.5, -20.0, 20.0),
+        scaling: Chance = Chance(0.5, 0.8, 1.25),
+        translation: Chance = Chance(0.5, -0.1, 0.1),
+        elastic: Chance = Chance(0.0, 0.0, 0.02),
+        elastic_points: int = 8,
+        quarter_turns: float = 0.0,
+        mirror_left_right: float = 0.0,
+        mirror_up_down: float = 0.0,
+        noise: Chance = Chance(0.15, 0.0, 0.1),
+        blur: Chance = Chance(0.15, 0.5, 1.0),
+        brightness: Chance = Chance(0.15, -0.2, 0.2),
+        contrast: Chance = Chance(0.15, 0.75, 1.3),
+        gamma: Chance = Chance(0.3, 0.7, 1.5),
+    ) -> None:
+        for name, factor in {"scaling": scaling, "contrast": contrast, "gamma": gamma}.items():
+            if factor.low <= 0:
+                raise ConfigError(f"{name}.low {factor.low}: a factor must be positive; 1 changes nothing")
+        for name, deviation in {"elastic": elastic, "noise": noise, "blur": blur}.items():
+            if deviation.low < 0:
+                raise ConfigError(
+                    f"{name}.low {deviation.low}: a standard deviation is not negative; give 0 or more"
+                )
+        flips = {
+            "quarter_turns": quarter_turns,
+            "mirror_left_right": mirror_left_right,
+            "mirror_up_down": mirror_up_down,
+        }
+        for name, probability in flips.items():
+            if not 0 <= probability <= 1:
+                raise ConfigError(f"{name} {probability} is not a probability; give a number from 0 to 1")
+        if elastic_points < 2:
+            raise ConfigError(f"elastic_points {elastic_points}: bending needs at least 2 along each axis")
+        self.rotation = rotation
+        self.scaling = scaling
+        self.translation = translation
+        self.elastic = elastic
+        self.elastic_points = elastic_points
+        self.quarter_turns = quarter_turns
+        self.mirror_left_right = mirror_left_right
+        self.mirror_up_down = mirror_up_down
+        self.noise = noise
+        self.blur = blur
+        self.brightness = brightness
+        self.contrast = contrast
+        self.gamma = gamma
+
+    def draw_warp(self, source: Source, plane: tuple[int, int]) -> Warp:
+        """Flips and quarter turns, rotation, scaling, translation; bending apart."""
+        turns, columns, rows, rotates, scales, moves, bends, *values = source.uniform(
+            Stream.GEOMETRY, 13
+        ).unbind(1)  # the probabilities' draws first, then the strengths'
+        turn, angle, size, right, down, bend = values
+        symmetry = symmetries(
+            _turns(turn, plane) * (turns < self.quarter_turns),
+            columns < self.mirror_left_right,
+            rows < self.mirror_up_down,
+        )
+        affine = affine_map(
+            symmetry,
+            self.rotation.draw(rotates, angle, 0.0),
+            self.scaling.draw_factor(scales, size),
+            self.translation.draw(moves, torch.stack([right, down], dim=1), 0.0),
+            plane,
+        )
+        return Warp(affine, self._draw_control(source, self.elastic.draw(bends, bend, 0.0)))
+
+    def _draw_control(self, source: Source, sigma: Tensor) -> Tensor | None:
+        """(B, 2, n, n) displacements of the control points; a side is 2 long in these coordinates."""
+        if self.elastic.probability == 0:
+            return None
+        points = self.elastic_points
+        normals = source.normal(Stream.ELASTIC, 2 * points * points).reshape(-1, 2, points, points)
+        return normals * (2 * sigma)[:, None, None, None]
+
+    def change_intensity(self, image: Tensor, source: Source) -> Tensor:
+        """Noise, blur, brightness and contrast, gamma; each only on the samples that drew it."""
+        noisy, blurred, shifted, stretched, curved, *values = source.uniform(Stream.INTENSITY, 10).unbind(1)
+        noise, blur, shift, stretch, curve = values
+        if self.noise.probability > 0:
+            sigma = self.noise.draw(noisy, noise, 0.0)
+            image = _change(sigma > 0, intensity.add_noise, image, sigma, source.keys(Stream.NOISE))
+        if self.blur.probability > 0:
+            sigma = self.blur.draw(blurred, blur, 0.0)
+            effect = partial(intensity.blur, radius=math.ceil(3 * self.blur.high))
+            image = _change(sigma > 0, effect, image, sigma)
+        if self.brightness.probability > 0 or self.contrast.probability > 0:
+            offset = self.brightness.draw(shifted, shift, 0.0)
+            factor = self.contrast.draw_factor(stretched, stretch)
+            image = _change((offset != 0) | (factor != 1), intensity.shift_window, image, offset, factor)
+        if self.gamma.probability > 0:
+            exponent = self.gamma.draw_factor(curved, curve)
+            image = _change(exponent != 1, intensity.gamma, image, exponent)
+        return image
+
+
+def _turns(position: Tensor, plane: tuple[int, int]) -> Tensor:
+    """Quarter turns, 0 to 3, for numbers in [0, 1); only 0 and 2 fit a plane that is not square."""
+    return (4 * position).floor() if plane[0] == plane[1] else 2 * (2 * position).floor()
+
+
+def _change(chosen: Tensor, effect: Callable[..., Tensor], image: Tensor, *parameters: Tensor) -> Tensor:
+    """Apply an effect to the chosen samples and leave the others."""
+    return where_samples(chosen, effect, lambda image, *_: image, image, *parameters)
