@@ -57,7 +57,9 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.window[0] >= self.window[1]:
-            raise ConfigError(f"data.window is {self.window}; give the lower HU first, for example [-125, 275]")
+            raise ConfigError(
+                f"data.window is {self.window}; give the lower HU first, for example [-125, 275]"
+            )
 
     @property
     def left_right_in_plane(self) -> bool:
@@ -101,7 +103,10 @@ class Preprocessing:
         """Spacing of (Z, Y, X) in the order (slice, row, column)."""
         if spacing is None:
             return None
-        order = [spacing[AXES.index(self.axis)], *(s for a, s in zip(AXES, spacing, strict=True) if a != self.axis)]
+        order = [
+            spacing[AXES.index(self.axis)],
+            *(s for a, s in zip(AXES, spacing, strict=True) if a != self.axis),
+        ]
         return order[0], order[1], order[2]
 
     def to_json(self) -> dict[str, Any]:

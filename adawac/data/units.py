@@ -64,12 +64,14 @@ class UnitTable:
     @property
     def dense(self) -> NDArray[np.bool_]:
         """(n,) True where the unit holds any foreground voxel (label-dense)."""
-        return self.voxels[:, 1:].any(axis=1)
+        dense: NDArray[np.bool_] = self.voxels[:, 1:].any(axis=1)
+        return dense
 
     @property
     def position(self) -> NDArray[np.float64]:
         """(n,) centre of the unit along its volume, 0 (first slice) to 1 (last slice)."""
-        return (self.start[:, 0] + self.size[:, 0] / 2) / self.depth[self.case]
+        centre: NDArray[np.float64] = (self.start[:, 0] + self.size[:, 0] / 2) / self.depth[self.case]
+        return centre
 
     def take(self, rows: NDArray[np.int64]) -> "UnitTable":
         """The table of some rows, in the order given; `cases` stays as it is."""

@@ -1,0 +1,233 @@
+"""From a folder to loaders: layout, classes, split, prepared volumes, training subset."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+from rich.progress import track
+from torch.utils.data import DataLoader
+
+from adawac.data.classes import Classes
+from adawac.data.grid import Grid
+from adawac.data.layouts import Case, Collection, Layout, Modality, detect
+from adawac.data.loading import EpochOrder, ResumableLoader, UnitDataset, VolumeDataset, VolumeItem
+from adawac.data.preprocessing import Axis, Preprocessing
+from adawac.data.splits import AutoSplit, Split, SplitRule, patients_of
+from adawac.data.store import PreparedCase, VolumeStore
+from adawac.data.subsets import Full, Subset, absent_classes, describe
+from adawac.data.units import UnitTable
+from adawac.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a task must know of its data, beyond the batches.
+
+    Attributes:
+        in_channels: channels of an image.
+        classes: names of the classes and what they are on disk.
+        mirror_table: for each class its mirror image, itself where it has no side; None if no pairs are named.
+        preprocessing: what prediction must repeat.
+    """
+
+    in_channels: int
+    classes: Classes
+    mirror_table: tuple[int, ...] | None
+    preprocessing: Preprocessing
+
+
+class SegmentationData(pl.LightningDataModule):
+    """A folder of labelled volumes as training units and as whole volumes for validation and test.
+
+    Args:
+        root: folder of the data set.
+        layout: how it lies on disk; None finds out.
+        split: which cases train, validate and test. None takes the data's own split, or draws one.
+        patient_pattern: regular expression whose first group is the patient in a case's id, or a CSV file with the
+            columns case and patient; None: every case is a patient of its own.
+        subset: which training slices are kept. None keeps all.
+        drop: names of classes that become background.
+        merge: new class name and the names of the classes that it joins.
+        mirror_pairs: names of classes that swap when left and right are mirrored, such as `LeftParotid: RightParotid`.
+        modality: kind of intensities (`ct`, `mr`, `unit`) where the layout does not know better.
+        window: (lowest, highest) HU that CT is windowed to.
+        axis: direction along which volumes are cut into slices.
+        size: (height, width) pixels of the training grid.
+        spacing: (height, width) of a pixel of the training grid in mm, with crop and pad; None resizes.
+        body: crop to the box around the body before resizing.
+        batch_size: slices a training step.
+        num_workers: processes that fetch batches; 0 fetches in the main process.
+        seed: of the order of the batches; follows `seed_everything` on the command line.
+        store: folder for prepared volumes; None for the user's cache.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        layout: Layout | None = None,
+        split: SplitRule | None = None,
+        patient_pattern: str | None = None,
+        subset: Subset | None = None,
+        drop: list[str] | None = None,
+        merge: dict[str, list[str]] | None = None,
+        mirror_pairs: dict[str, str] | None = None,
+        modality: Modality | None = None,
+        window: tuple[float, float] = (-125.0, 275.0),
+        axis: Axis = "axial",
+        size: tuple[int, int] = (224, 224),
+        spacing: tuple[float, float] | None = None,
+        body: bool = False,
+        batch_size: int = 24,
+        num_workers: int = 0,
+        seed: int = 0,
+        store: str | None = None,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ConfigError(f"data.batch_size is {batch_size}; it must be at least 1")
+        self.root = Path(root).expanduser()
+        self.layout = layout
+        self.split_rule = split or AutoSplit()
+        self.patient_pattern = patient_pattern
+        self.subset = subset or Full()
+        self.drop = drop or []
+        self.merge = merge or {}
+        self.mirror_pairs = mirror_pairs or {}
+        self.modality = modality
+        self.window = window
+        self.axis = axis
+        self.grid = Grid(size, spacing, body)
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.store_folder = None if store is None else Path(store).expanduser()
+        self._facts: DataFacts | None = None
+        self._split: Split | None = None
+        self._units: UnitTable | None = None
+
+    def prepare_data(self) -> None:
+        """Read, check and store what has not been prepared yet."""
+        self._scan()
+        self._store.prepare(list(self._cases.values()), track=_progress)
+
+    def setup(self, stage: str) -> None:
+        """Open the prepared cases of a stage and choose the training units."""
+        if self._facts is None:
+            self._scan()
+        if stage == "fit" and self._units is None:
+            self._train = self._open(self.split.train)
+            table = UnitTable.of_slices(
+                [case.id for case in self._train],
+                [case.voxels for case in self._train],
+                self.grid.size,
+                self.facts.classes.names,
+            )
+            rows = self.subset.select(table)
+            self._units = table.take(rows)
+            self._report(table, rows)
+
+    @property
+    def facts(self) -> DataFacts:
+        """What the task must know; available after `setup`."""
+        if self._facts is None:
+            raise ConfigError(
+                "the data module has not been set up; call prepare_data() and setup('fit') first"
+            )
+        return self._facts
+
+    @property
+    def split(self) -> Split:
+        """The cases of each part; available after `setup`."""
+        if self._split is None:
+            raise ConfigError(
+                "the data module has not been set up; call prepare_data() and setup('fit') first"
+            )
+        return self._split
+
+    @property
+    def units(self) -> UnitTable:
+        """The table of training units; available after `setup("fit")`."""
+        if self._units is None:
+            raise ConfigError("the training units are known after setup('fit'); call it first")
+        return self._units
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Batches of training units."""
+        if self.trainer is not None and self.trainer.world_size > 1:
+            raise ConfigError(
+                f"trainer.devices and num_nodes ask for {self.trainer.world_size} processes, but the per-slice "
+                "weights are not shared between processes yet; set trainer.devices to 1"
+            )
+        order = EpochOrder(len(self.units), self.batch_size, self.seed)
+        return ResumableLoader(UnitDataset(self._train, self.units), order, **self._workers())
+
+    def training_batches(self) -> int:
+        """Batches of an epoch."""
+        return len(EpochOrder(len(self.units), self.batch_size, self.seed))
+
+    def val_dataloader(self) -> "DataLoader[VolumeItem] | list[Any]":
+        """Whole validation volumes; nothing where the split has none."""
+        return self._volumes(self.split.val)
+
+    def test_dataloader(self) -> "DataLoader[VolumeItem]":
+        """Whole test volumes."""
+        if not self.split.test:
+            raise DataError(f"{self.root}: the split names no test cases; add some, or use `adawac validate`")
+        return self._volumes(self.split.test)
+
+    def _scan(self) -> None:
+        """Find the cases, decide the split and everything that can be known without reading a voxel."""
+        layout = self.layout or detect(self.root)
+        collection = layout.scan(self.root)
+        classes = Classes.from_labels(collection.labels, collection.ignore_value, self.drop, self.merge)
+        preprocessing = Preprocessing(self.modality or collection.modality, self.window, self.axis, self.grid)
+        labelled = [case for case in collection.cases if case.label]
+        self._patients = patients_of([case.id for case in labelled], self.patient_pattern)
+        self._split = self.split_rule.split(self.root, labelled, self._patients)
+        self._cases = self._in_split(collection, self._split)
+        self._store = VolumeStore(self.store_folder, layout, classes, preprocessing, len(collection.channels))
+        self._facts = DataFacts(
+            in_channels=len(collection.channels),
+            classes=classes,
+            mirror_table=classes.mirror_table(self.mirror_pairs) if self.mirror_pairs else None,
+            preprocessing=preprocessing,
+        )
+
+    @staticmethod
+    def _in_split(collection: Collection, split: Split) -> dict[str, Case]:
+        wanted = {*split.train, *split.val, *split.test}
+        return {case.id: case for case in collection.cases if case.id in wanted}
+
+    def _open(self, ids: Sequence[str]) -> list[PreparedCase]:
+        return [self._store.open(self._cases[id_]) for id_ in ids]
+
+    def _volumes(self, ids: Sequence[str]) -> "DataLoader[VolumeItem]":
+        return DataLoader(VolumeDataset(self._open(ids), self._patients), batch_size=None)
+
+    def _workers(self) -> dict[str, Any]:
+        return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
+
+    def _report(self, table: UnitTable, rows: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+        """Say what a subset keeps of every class: one that keeps none of a class cannot learn it."""
+        dense = int(self.units.dense.sum())
+        log.info(
+            "%s: %d of %d training slices, %d label-dense (%.0f %%); slices that hold each class: %s",
+            type(self.subset).__name__,
+            len(rows),
+            len(table),
+            dense,
+            100 * dense / len(rows),
+            ", ".join(f"{name} {count}" for name, count in describe(table, rows)),
+        )
+        if absent := absent_classes(table, rows):
+            log.warning("no training slice holds %s; left out of the means", ", ".join(absent))
+
+
+def _progress(cases: Iterable[None], total: int) -> Iterable[None]:
+    return track(cases, description="Preparing volumes", total=total)

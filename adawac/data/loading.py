@@ -1,0 +1,156 @@
+"""Batches of training units and whole volumes, out of prepared cases."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from adawac.data.grid import Placement
+from adawac.data.store import PreparedCase
+from adawac.data.units import UnitTable
+from adawac.structures import Batch
+
+
+class VolumeItem(NamedTuple):
+    """A whole volume, for validation and test.
+
+    Attributes:
+        case: its id.
+        patient: its patient.
+        image: (C, S, h, w) float32 on the training grid.
+        target: (S, H, W) uint8 class indices on the native grid.
+        placement: where the training grid lies in the native plane.
+        spacing: (slice, row, column) of the native grid in mm, None where unknown.
+    """
+
+    case: str
+    patient: str
+    image: Tensor
+    target: NDArray[np.uint8]
+    placement: Placement
+    spacing: tuple[float, float, float] | None
+
+
+class UnitDataset(Dataset[Batch]):
+    """Training units, fetched a batch at a time: the item of a list of rows is a `Batch`.
+
+    Args:
+        cases: prepared cases in the order of `units.cases`.
+        units: the table of units.
+    """
+
+    def __init__(self, cases: Sequence[PreparedCase], units: UnitTable) -> None:
+        self.cases = cases
+        self.units = units
+        self._dense = units.dense
+
+    def __getitem__(self, rows: list[int]) -> Batch:
+        images, labels = zip(*(self._unit(row) for row in rows), strict=True)
+        return Batch(
+            image=torch.from_numpy(np.stack(images)),
+            label=torch.from_numpy(np.stack(labels)),
+            index=torch.tensor(rows),
+            dense=torch.from_numpy(self._dense[rows]),
+        )
+
+    def _unit(self, row: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        case = self.cases[self.units.case[row]]
+        position = int(self.units.start[row, 0])
+        return case.image[:, position].astype(np.float32), case.label[position]
+
+
+class VolumeDataset(Dataset[VolumeItem]):
+    """Whole volumes, one an item.
+
+    Args:
+        cases: prepared cases.
+        patients: patient of every case id.
+    """
+
+    def __init__(self, cases: Sequence[PreparedCase], patients: dict[str, str]) -> None:
+        self.cases = cases
+        self.patients = patients
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, row: int) -> VolumeItem:
+        case = self.cases[row]
+        return VolumeItem(
+            case=case.id,
+            patient=self.patients[case.id],
+            image=torch.from_numpy(np.array(case.image, dtype=np.float32)),
+            target=np.array(case.native_label),
+            placement=case.placement,
+            spacing=case.spacing,
+        )
+
+
+class EpochOrder(Sampler[list[int]]):
+    """Batches of rows, shuffled anew every epoch as a pure function of (seed, epoch).
+
+    Args:
+        num_samples: rows to draw from.
+        batch_size: rows of a batch; the last batch of an epoch may be smaller.
+        seed: of the order.
+
+    Example:
+        >>> order = EpochOrder(num_samples=5, batch_size=2, seed=0)
+        >>> [len(batch) for batch in order], sorted(sum(order, []))
+        ([2, 2, 1], [0, 1, 2, 3, 4])
+    """
+
+    def __init__(self, num_samples: int, batch_size: int, seed: int) -> None:
+        self.num_samples = num_samples
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+        self.first_batch = 0
+
+    def __len__(self) -> int:
+        return -(-self.num_samples // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rows = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_samples).tolist()
+        for batch in range(self.first_batch, len(self)):
+            yield rows[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A loader that knows how many batches it has handed out, and goes on from there after a resume.
+
+    Lightning saves and restores the state of a loader that has `state_dict` and `load_state_dict`. Batches are
+    counted as they leave the loader, so those that workers have fetched ahead do not count.
+
+    Args:
+        dataset: its items are whole batches.
+        order: which rows make a batch.
+        options: further arguments of `torch.utils.data.DataLoader`.
+    """
+
+    def __init__(self, dataset: UnitDataset, order: EpochOrder, **options: Any) -> None:
+        # Creating an iterator draws from a generator: one of its own leaves the global one alone.
+        super().__init__(
+            dataset, sampler=order, batch_size=None, generator=torch.Generator().manual_seed(0), **options
+        )
+        self.order = order
+
+    def __iter__(self) -> Iterator[Any]:
+        order = self.order
+        if order.first_batch == len(order):
+            order.epoch, order.first_batch = order.epoch + 1, 0
+        for batch in super().__iter__():
+            order.first_batch += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Epoch, and batches of it that have been handed out."""
+        return {"epoch": self.order.epoch, "batches": self.order.first_batch}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on after the batches that `state` counts."""
+        self.order.epoch, self.order.first_batch = state["epoch"], state["batches"]
