@@ -1,7 +1,7 @@
 """Volumes and their grids: NIfTI in, one canonical orientation inside, NIfTI on the file's own grid out.
 
-Inside the package every volume is an array (C, Z, Y, X) whose axes point Superior, Posterior and Left, so that
-an axial slice shown with `imshow` stands upright with the patient's left on the right.
+Inside the package every volume is an array (C, Z, Y, X) whose axes point Superior, Posterior and Left, so
+that an axial slice shown with `imshow` stands upright with the patient's left on the right.
 """
 
 import gzip

@@ -2,13 +2,28 @@
 
 from pathlib import Path
 
+from adawac.data.layouts.acdc import ACDC
 from adawac.data.layouts.base import Case, Collection, Layout, Modality
+from adawac.data.layouts.folders import Folders
 from adawac.data.layouts.msd import MSD
+from adawac.data.layouts.nnunet import NNUNet
+from adawac.data.layouts.synapse import Synapse
 from adawac.errors import DataError
 
-__all__ = ["MSD", "Case", "Collection", "Layout", "Modality", "detect"]
+__all__ = [
+    "ACDC",
+    "MSD",
+    "Case",
+    "Collection",
+    "Folders",
+    "Layout",
+    "Modality",
+    "NNUNet",
+    "Synapse",
+    "detect",
+]
 
-LAYOUTS: tuple[Layout, ...] = (MSD(),)
+LAYOUTS: tuple[Layout, ...] = (MSD(), NNUNet(), Synapse(), ACDC(), Folders())
 """Tried in this order by `detect`."""
 
 
@@ -18,6 +33,9 @@ def detect(root: Path) -> Layout:
     Args:
         root: folder of a data set.
 
+    Returns:
+        The first of `LAYOUTS` that matches, with its default settings.
+
     Raises:
         DataError: if the folder is missing or empty, or if no layout matches.
     """
@@ -25,7 +43,18 @@ def detect(root: Path) -> Layout:
         raise DataError(f"{root}: the data folder does not exist; correct the path")
     if not any(root.iterdir()):
         raise DataError(f"{root}: the data folder is empty; put a data set there (see data_README.md)")
-    for layout in LAYOUTS:
-        if layout.matches(root):
-            return layout
-    raise DataError(f"{root}: no known layout")
+    if layout := _match(root):
+        return layout
+    nearby = [folder.name for folder in sorted(root.iterdir()) if folder.is_dir() and _match(folder)]
+    hint = f"; {nearby} inside it would do, give one of them" if nearby else ""
+    raise DataError(
+        f"{root}: the folder has none of the known layouts: dataset.json with `training` (MSD, nnU-Net v1) "
+        "or `channel_names` (NNUNet), train_npz/ or test_vol_h5/ (Synapse), ACDC_training_slices/ or "
+        "ACDC_training_volumes/ (ACDC), images/ and labels/ with NIfTI files (Folders)"
+        f"{hint}; correct the path, or name the layout and its folders, such as "
+        "--data.layout Folders --data.layout.images scans --data.layout.labels masks"
+    )
+
+
+def _match(root: Path) -> Layout | None:
+    return next((layout for layout in LAYOUTS if layout.matches(root)), None)

@@ -41,13 +41,15 @@ def sorted_cases(cases: Iterable[Case], root: Path) -> tuple[Case, ...]:
 
 
 def check_exist(cases: Iterable[Case]) -> None:
-    """Raise a DataError that lists every file that is named but not there."""
+    """Raise a DataError that lists the files (ten at most) that are named but not there."""
     problems = [
         f"case {case.id}: {path} does not exist; restore the file or take the case off the list"
         for case in cases
         for path in (*case.images, *case.label)
         if not path.is_file()
     ]
+    if len(problems) > 10:
+        problems = [*problems[:9], f"and {len(problems) - 9} more files; check that the download is complete"]
     if problems:
         raise DataError.from_problems(problems)
 

@@ -1,0 +1,92 @@
+"""What layouts of h5 and npz files share: arrays without a grid, one file a volume or one file a slice."""
+
+import itertools
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from adawac.data.layouts.base import Case, Layout
+from adawac.data.volumes import Geometry, Volume, as_label
+from adawac.errors import DataError
+
+
+class ArrayLayout(Layout):
+    """A layout whose files hold arrays `image` and `label`, axes as they are; the spacing is unknown."""
+
+    def read_image(self, case: Case) -> Volume:
+        """Read a case's image, see `Layout.read_image`."""
+        return _read(case.images, "image")
+
+    def read_label(self, case: Case) -> Volume:
+        """Read a case's label, see `Layout.read_label`."""
+        return as_label(_read(case.label, "label"), str(case.label[0]))
+
+
+def check_numbering(case_id: str, numbers: Sequence[int]) -> None:
+    """Refuse a volume whose slices are not numbered without a gap.
+
+    Args:
+        case_id: name of the volume.
+        numbers: of its slices, ascending.
+
+    Raises:
+        DataError: naming the missing slices.
+    """
+    missing = sorted(set(range(numbers[0], numbers[-1] + 1)) - set(numbers))
+    if missing or numbers[0] > 1:
+        missing = [*range(numbers[0]), *missing]
+        raise DataError(
+            f"case {case_id}: slices are numbered from 0 or 1 without a gap but {missing} are missing; "
+            "restore their files"
+        )
+
+
+def _read(paths: Sequence[Path], key: str) -> Volume:
+    """Stack slices (H, W), or take a volume (slices, H, W), into a Volume (1, slices, H, W)."""
+    arrays = []
+    for path in paths:
+        array = _load(path, key)
+        due = (2,) if len(paths) > 1 else (2, 3)
+        if array.ndim not in due or 0 in array.shape or array.dtype.kind not in "biuf":
+            raise DataError(
+                f"{path}: {key!r} must be numbers of {' or '.join(map(str, due))} dimensions but is "
+                f"{array.dtype} of shape {array.shape}; export it again"
+            )
+        arrays.append(array if array.ndim == 3 else array[None])
+    for (first, one), (second, other) in itertools.pairwise(zip(paths, arrays, strict=True)):
+        if one.shape != other.shape:
+            raise DataError(
+                f"{second}: slices of a volume share one shape but {key!r} has {other.shape[1:]} and that of "
+                f"{first.name} has {one.shape[1:]}; export the volume again"
+            )
+    stacked = np.concatenate(arrays)
+    if stacked.dtype.kind == "f":
+        stacked = stacked.astype(np.float32, copy=False)
+    slices, rows, columns = stacked.shape
+    return Volume(stacked[None], Geometry(shape=(slices, rows, columns)))
+
+
+def _load(path: Path, key: str) -> NDArray[Any]:
+    """One array of an h5 or npz file; whatever goes wrong is a DataError."""
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as content:
+                return np.asarray(content[key])
+        with h5py.File(path, "r") as content:
+            return np.asarray(content[key])
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: the file does not exist; restore it") from error
+    except KeyError as error:
+        raise DataError(
+            f"{path}: there must be an array {key!r} but there is none; export it again"
+        ) from error
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{path}: the file is unreadable, cut short or corrupt ({error}); copy or download it again"
+        ) from error

@@ -1,0 +1,81 @@
+"""Two plain folders of NIfTI files: images in one, labels of the same names in the other."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from adawac.data.layouts.base import Case, Collection, Modality
+from adawac.data.layouts.files import sorted_cases
+from adawac.data.layouts.nifti import NiftiLayout, list_nifti, stem
+from adawac.errors import DataError
+
+
+class Folders(NiftiLayout):
+    """A folder of images and a folder of labels.
+
+        root/images/<case>.nii.gz       channels last where there are several
+        root/labels/<case>.nii.gz
+
+    Args:
+        images: folder of the images, relative to the root.
+        labels: folder of the labels, relative to the root.
+        label_names: class name of every label value, 0 for the background. None reads all label files
+            once and names the values they hold class_1, class_2, ...
+        modality: of the intensities: `ct` (Hounsfield units), `mr` (normalised per volume), `unit` (0 to 1).
+    """
+
+    def __init__(
+        self,
+        images: str = "images",
+        labels: str = "labels",
+        label_names: dict[int, str] | None = None,
+        modality: Modality = "ct",
+    ) -> None:
+        self.images = images
+        self.labels = labels
+        self.label_names = label_names
+        self.modality = modality
+
+    def matches(self, root: Path) -> bool:
+        """Whether both folders are there and hold NIfTI files."""
+        folders = (root / self.images, root / self.labels)
+        return all(folder.is_dir() and bool(list_nifti(folder)) for folder in folders)
+
+    def scan(self, root: Path) -> Collection:
+        """List the cases, see `Layout.scan`; reads label files only where `label_names` is None."""
+        files: list[dict[str, Path]] = []
+        for folder in (root / self.images, root / self.labels):
+            if not folder.is_dir():
+                raise DataError(
+                    f"{folder}: the folder does not exist; correct `images` or `labels` of the layout"
+                )
+            files.append({stem(path): path for path in list_nifti(folder)})
+        images, labels = files
+        problems = [
+            f"case {case_id}: {path} has no partner of this name in {root / other}; add it or remove the file"
+            for mine, theirs, other in ((images, labels, self.labels), (labels, images, self.images))
+            for case_id, path in mine.items()
+            if case_id not in theirs
+        ]
+        if problems:
+            raise DataError.from_problems(problems)
+        cases = sorted_cases((Case(name, (path,), (labels[name],)) for name, path in images.items()), root)
+        channels = len(self.read_image(cases[0]).array)
+        return Collection(
+            name=root.name,
+            cases=cases,
+            labels=self.label_names or self._labels_of(cases),
+            channels=tuple(f"channel_{i}" for i in range(channels)) if channels > 1 else ("image",),
+            modality=self.modality,
+        )
+
+    def _labels_of(self, cases: tuple[Case, ...]) -> Mapping[int, str]:
+        """Names made of the values that the label files hold."""
+        values: set[int] = set()
+        for case in cases:
+            try:
+                values.update(np.unique(self.read_label(case).array).tolist())
+            except DataError as error:
+                raise DataError(f"case {case.id}: {error}") from error
+        return {0: "background"} | {value: f"class_{value}" for value in sorted(values - {0})}

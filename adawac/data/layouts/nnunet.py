@@ -1,0 +1,112 @@
+"""nnU-Net v2: the new generation of dataset.json, with one file for every channel."""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from adawac.data.layouts.base import Case, Collection
+from adawac.data.layouts.files import parse_labels, read_json, sorted_cases
+from adawac.data.layouts.nifti import NIFTI, NiftiLayout, list_nifti, modality_of, stem
+from adawac.errors import DataError
+
+
+class NNUNet(NiftiLayout):
+    """A raw data set of nnU-Net v2.
+
+        root/dataset.json       channel_names, labels, numTraining, file_ending
+        root/imagesTr/<case>_0000.nii.gz    one file a channel
+        root/labelsTr/<case>.nii.gz
+        root/imagesTs, root/labelsTs    taken in as split "test" where both are there
+
+    A label named `ignore` is left out of losses and metrics. Region labels (lists of values) are refused.
+
+    References:
+        Isensee et al., "nnU-Net: a self-configuring method for deep learning-based biomedical image
+        segmentation", Nature Methods 18, 203-211 (2021).
+    """
+
+    def matches(self, root: Path) -> bool:
+        """Whether `root` holds a dataset.json with `channel_names`."""
+        path = root / "dataset.json"
+        return path.is_file() and "channel_names" in read_json(path)
+
+    def scan(self, root: Path) -> Collection:
+        """List the cases, see `Layout.scan`."""
+        source = root / "dataset.json"
+        dataset = read_json(source)
+        for key in ("channel_names", "labels"):
+            if not isinstance(dataset.get(key), dict) or not dataset[key]:
+                raise DataError(
+                    f"{source}: `{key}` must be a mapping of names but is {dataset.get(key)!r}; add it"
+                )
+        names, ignore_value = parse_labels(dataset["labels"], source)
+        channels = _channels(dataset["channel_names"], source)
+        ending = str(dataset.get("file_ending", ".nii.gz"))
+        if ending not in NIFTI:
+            raise DataError(
+                f"{source}: `file_ending` must be one of {NIFTI} but is {ending!r}; convert the files"
+            )
+        has_test = (root / "imagesTs").is_dir() and (root / "labelsTs").is_dir()
+        train = _cases(root, "Tr", len(channels), ending, "train" if has_test else None)
+        due = dataset.get("numTraining", len(train))
+        if due != len(train):
+            raise DataError(
+                f"{source}: `numTraining` is {due} but {len(train)} cases lie in imagesTr; "
+                "complete the folder or correct the number"
+            )
+        test = _cases(root, "Ts", len(channels), ending, "test") if has_test else []
+        return Collection(
+            name=str(dataset.get("name", root.name)),
+            cases=sorted_cases([*train, *test], root),
+            labels=names,
+            channels=channels,
+            modality=modality_of(channels),
+            ignore_value=ignore_value,
+        )
+
+
+def _channels(names: dict[str, Any], source: Path) -> tuple[str, ...]:
+    if sorted(names, key=str) != sorted(map(str, range(len(names)))):
+        raise DataError(
+            f"{source}: `channel_names` must be numbered from 0 without a gap but has {list(names)}; correct it"
+        )
+    return tuple(str(names[str(i)]) for i in range(len(names)))
+
+
+def _cases(root: Path, part: str, channels: int, ending: str, split: Any) -> list[Case]:
+    """Cases of imagesTr / labelsTr or imagesTs / labelsTs, every channel and label in its place."""
+    images, labels = root / f"images{part}", root / f"labels{part}"
+    for folder in (images, labels):
+        if not folder.is_dir():
+            raise DataError(f"{folder}: the folder does not exist; complete the data set")
+    found: dict[str, dict[int, Path]] = defaultdict(dict)
+    problems = []
+    for path in list_nifti(images, (ending,)):
+        match = re.fullmatch(r"(.+)_(\d{4})", stem(path))
+        if match:
+            found[match[1]][int(match[2])] = path
+        else:
+            problems.append(f"{path}: images are named <case>_0000{ending}, channel last; rename it")
+    label_of = {stem(path): path for path in list_nifti(labels, (ending,))}
+    for case_id, files in found.items():
+        if sorted(files) != list(range(channels)):
+            problems.append(
+                f"case {case_id}: dataset.json names {channels} channels but {images} has numbers "
+                f"{sorted(files)}; complete the files or correct `channel_names`"
+            )
+        if case_id not in label_of:
+            problems.append(
+                f"case {case_id}: {labels / (case_id + ending)} does not exist; restore the label"
+            )
+    problems += [
+        f"case {case_id}: {path} has no image in {images}; restore the image or remove the label"
+        for case_id, path in label_of.items()
+        if case_id not in found
+    ]
+    if problems:
+        raise DataError.from_problems(problems)
+    return [
+        Case(case_id, tuple(files[i] for i in range(channels)), (label_of[case_id],), split)
+        for case_id, files in found.items()
+    ]

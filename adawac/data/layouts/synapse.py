@@ -1,0 +1,107 @@
+"""Synapse multi-organ CT as TransUNet's users have it: training slices in npz, test volumes in h5 files."""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from adawac.data.layouts.arrays import ArrayLayout, check_numbering
+from adawac.data.layouts.base import Case, Collection
+from adawac.data.layouts.files import check_exist, sorted_cases
+from adawac.errors import DataError
+
+_ORGANS = ("aorta", "gallbladder", "left_kidney", "right_kidney", "liver", "pancreas", "spleen", "stomach")
+
+
+class Synapse(ArrayLayout):
+    """The preprocessed Synapse data set, windowed to [-125, 275] HU and scaled to 0 to 1.
+
+        root/train_npz/case0005_slice000.npz    arrays image and label, (H, W)
+        root/test_vol_h5/case0001.npy.h5        arrays image and label, (slices, H, W)
+        root/lists/lists_Synapse/train.txt, test_vol.txt    where they are there, only what they list
+
+    The two folders may lie in `root/Synapse` or `root/data/Synapse`, the lists also in `root/lists_Synapse`.
+
+    Args:
+        lists: folder of the list files, relative to the root, such as `lists/lists_Synapse/half_vol`; None
+            looks in the usual places.
+
+    References:
+        Chen et al., "TransUNet: Transformers make strong encoders for medical image segmentation",
+        arXiv 2102.04306 (2021).
+    """
+
+    def __init__(self, lists: str | None = None) -> None:
+        self.lists = lists
+
+    def matches(self, root: Path) -> bool:
+        """Whether there is a folder train_npz or test_vol_h5."""
+        return _base(root) is not None
+
+    def scan(self, root: Path) -> Collection:
+        """List the cases, see `Layout.scan`."""
+        base = _base(root)
+        if base is None:
+            raise DataError(f"{root}: Synapse needs a folder train_npz or test_vol_h5; correct the path")
+        cases = sorted_cases([*self._train(root, base), *self._test(root, base)], root)
+        check_exist(cases)
+        return Collection(
+            name="Synapse",
+            cases=cases,
+            labels={0: "background"} | dict(enumerate(_ORGANS, start=1)),
+            channels=("CT",),
+            modality="unit",
+        )
+
+    def _train(self, root: Path, base: Path) -> list[Case]:
+        """Training volumes, slices in the order of their numbers."""
+        listed = self._listed(root, base, "train.txt")
+        names = [path.stem for path in (base / "train_npz").glob("*.npz")] if listed is None else listed
+        slices: dict[str, dict[int, Path]] = defaultdict(dict)
+        for name in names:
+            match = re.fullmatch(r"(.+)_slice(\d+)", name)
+            if not match:
+                raise DataError(
+                    f"{base / 'train_npz'}: a slice is named <case>_slice<number> but there is {name!r}; "
+                    "rename it"
+                )
+            slices[match[1]][int(match[2])] = base / "train_npz" / f"{name}.npz"
+        cases = []
+        for case_id, numbered in slices.items():
+            if listed is None:  # a list may choose slices, a folder must be whole
+                check_numbering(case_id, sorted(numbered))
+            files = tuple(numbered[number] for number in sorted(numbered))
+            cases.append(Case(case_id, files, files, "train"))
+        return cases
+
+    def _test(self, root: Path, base: Path) -> list[Case]:
+        """Test volumes."""
+        ending = ".npy.h5"
+        names = self._listed(root, base, "test_vol.txt")
+        if names is None:
+            names = [path.name[: -len(ending)] for path in (base / "test_vol_h5").glob(f"*{ending}")]
+        files = {name: (base / "test_vol_h5" / f"{name}{ending}",) for name in names}
+        return [Case(name, path, path, "test") for name, path in files.items()]
+
+    def _listed(self, root: Path, base: Path, name: str) -> list[str] | None:
+        """Names in a list file; None where there is no such file."""
+        usual = [folder / "lists_Synapse" for folder in (root, root / "lists", base, base / "lists")]
+        folders = usual if self.lists is None else [root / self.lists]
+        if self.lists is not None and not folders[0].is_dir():
+            raise DataError(
+                f"{folders[0]}: the folder of lists does not exist; correct `lists` of the layout"
+            )
+        path = next((folder / name for folder in folders if (folder / name).is_file()), None)
+        if path is None:
+            return None
+        names = path.read_text(encoding="utf-8").split()
+        if wrong := [entry for entry in names if not re.fullmatch(r"[\w.-]+", entry) or ".." in entry]:
+            raise DataError(f"{path}: {wrong[:3]} must be plain names without folders; correct the list")
+        return names
+
+
+def _base(root: Path) -> Path | None:
+    """The folder that holds train_npz or test_vol_h5."""
+    for base in (root, root / "Synapse", root / "data" / "Synapse"):
+        if (base / "train_npz").is_dir() or (base / "test_vol_h5").is_dir():
+            return base
+    return None
