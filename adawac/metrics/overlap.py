@@ -27,7 +27,7 @@ class OverlapCounts:
         array([ True, False])
         >>> counts.total().dice()[1].item()  # 2 * 1 / (3 + 1)
         0.5
-        >>> counts.total(counts.dense).precision()[1].item()
+        >>> counts.take(counts.dense).total().precision()[1].item()
         0.5
     """
 
@@ -43,20 +43,14 @@ class OverlapCounts:
             self.reference + other.reference,
         )
 
-    def total(self, slices: NDArray[np.bool_] | None = None) -> "OverlapCounts":
-        """Sum over slices.
+    def take(self, slices: NDArray[np.bool_]) -> "OverlapCounts":
+        """Counts of a group of slices, chosen by an (S,) mask."""
+        return OverlapCounts(self.true_positive[slices], self.predicted[slices], self.reference[slices])
 
-        Args:
-            slices: (S,) bool, the slices to take; None takes all.
-
-        Returns:
-            Counts of shape (K,).
-        """
-        rows = slice(None) if slices is None else slices
+    def total(self) -> "OverlapCounts":
+        """Sum over slices, (S, K) to (K,)."""
         return OverlapCounts(
-            self.true_positive[rows].sum(axis=0),
-            self.predicted[rows].sum(axis=0),
-            self.reference[rows].sum(axis=0),
+            self.true_positive.sum(axis=0), self.predicted.sum(axis=0), self.reference.sum(axis=0)
         )
 
     @property

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_erosion
 from scipy.spatial import KDTree
 
-from adawac.errors import DataError
+from adawac.errors import ConfigError, DataError
 from adawac.metrics.empty import EmptyPolicy, empty_rule
 
 HD95 = Literal["pooled", "max"]
@@ -48,17 +48,22 @@ class SurfaceDistances:
         Args:
             definition: "pooled" (medpy, hence the paper) or "max" (MONAI, DeepMind).
             policy: what empty masks are worth.
+
+        Raises:
+            ConfigError: if the definition is neither.
         """
         if definition == "pooled":
             return self._value(lambda a, b: np.percentile(np.concatenate([a, b]), 95), policy)
-        return self._value(lambda a, b: max(np.percentile(a, 95), np.percentile(b, 95)), policy)
+        if definition == "max":
+            return self._value(lambda a, b: max(np.percentile(a, 95), np.percentile(b, 95)), policy)
+        raise ConfigError(f"HD95 definition {definition!r} is unknown; choose 'pooled' or 'max'")
 
     def hd(self, policy: EmptyPolicy = "penalise") -> float:
         """Hausdorff distance: the largest distance in either direction."""
         return self._value(lambda a, b: max(a.max(), b.max()), policy)
 
     def assd(self, policy: EmptyPolicy = "penalise") -> float:
-        """Average symmetric surface distance: the mean over both directions together, as in medpy and MONAI."""
+        """Average symmetric surface distance: the mean over both directions pooled (medpy, MONAI)."""
         return self._value(lambda a, b: np.concatenate([a, b]).mean(), policy)
 
     def _value(

@@ -9,7 +9,7 @@ from medpy.metric import binary
 from monai.metrics import compute_hausdorff_distance
 from scipy.ndimage import gaussian_filter
 
-from adawac.errors import DataError
+from adawac.errors import ConfigError, DataError
 from adawac.metrics import surface_distances
 from adawac.metrics.surface import surface_voxels
 
@@ -129,3 +129,9 @@ def test_spacing_that_does_not_fit_is_refused(spacing):
 def test_other_shape_is_refused():
     with pytest.raises(DataError, match=r"\(2, 2\) .* \(2, 3\); predict on the grid of the label"):
         surface_distances(np.ones((2, 2)), np.ones((2, 3)))
+
+
+def test_unknown_definition_lists_the_known_ones():
+    mask = np.ones((2, 2), bool)
+    with pytest.raises(ConfigError, match="'Pooled' is unknown; choose 'pooled' or 'max'"):
+        surface_distances(mask, mask).hd95("Pooled")

@@ -1,0 +1,228 @@
+"""From case tables to the numbers that are read first: means over cases, and methods side by side."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from adawac.errors import DataError
+from adawac.evaluation.case_table import ANY_CLASS, CaseRow
+from adawac.metrics import EmptyPolicy, empty_rule
+
+
+class Mean(NamedTuple):
+    """A mean, and over how many values it is one.
+
+    Attributes:
+        value: NaN if all values were left out.
+        n: values in the mean.
+        left_out: values that are undefined or that the policy leaves out.
+    """
+
+    value: float
+    n: int
+    left_out: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Mean":
+        """Mean of the values that are not NaN.
+
+        Example:
+            >>> Mean.of([0.5, 1.0, float("nan")])
+            Mean(value=0.75, n=2, left_out=1)
+        """
+        array = np.array(list(values), dtype=np.float64)
+        kept = array[~np.isnan(array)]
+        return cls(float(kept.mean()) if kept.size else float("nan"), kept.size, array.size - kept.size)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Values of one method over its cases (and runs), by (group, metric, class).
+
+    Attributes:
+        policy: what empty masks are worth.
+        cases: number of cases.
+        runs: number of runs.
+        classes: names of the foreground classes, in the order of the table.
+        values: (group, metric, class) -> one value a case and run.
+    """
+
+    policy: EmptyPolicy
+    cases: int
+    runs: int
+    classes: tuple[str, ...]
+    values: Mapping[tuple[str, str, str], Sequence[float]]
+
+    @property
+    def metrics(self) -> set[str]:
+        """Names of the metrics that were measured."""
+        return {metric for _, metric, _ in self.values}
+
+    def per_class(self, metric: str = "dice", group: str = "all") -> dict[str, Mean]:
+        """Mean over cases of each foreground class that has been measured."""
+        return {
+            name: Mean.of(self.values[group, metric, name])
+            for name in self.classes
+            if (group, metric, name) in self.values
+        }
+
+    def mean(self, metric: str = "dice", group: str = "all") -> Mean:
+        """Mean over classes of the mean over cases; `n` and `left_out` count classes."""
+        return Mean.of(mean.value for mean in self.per_class(metric, group).values())
+
+    def total(self, metric: str, group: str = "all", class_name: str | None = None) -> float:
+        """Sum over cases of a count, of one class or, by default, of all foreground classes."""
+        names = self.classes if class_name is None else (class_name,)
+        return float(sum(np.nansum(self.values.get((group, metric, name), ())) for name in names))
+
+    @property
+    def worst_class(self) -> tuple[str, Mean] | None:
+        """The class of the lowest mean Dice; None where no class has any."""
+        means = {name: mean for name, mean in self.per_class().items() if mean.n}
+        return min(means.items(), key=lambda item: item[1].value) if means else None
+
+
+def summarise(rows: Iterable[CaseRow]) -> Summary:
+    """Gather the case table of one method.
+
+    Args:
+        rows: of any number of cases and of runs (seeds) of one method.
+
+    Raises:
+        DataError: if there are no rows, rows of several policies, or the same number twice.
+
+    Example:
+        >>> row = CaseRow("run_0", "erm", "ct_7", "p3", "liver", "all", "dice", 0.9, "skip")
+        >>> rows = [row, row._replace(class_name="spleen", value=0.6), row._replace(case="ct_8", value=0.8)]
+        >>> summary = summarise(rows)
+        >>> round(summary.mean().value, 3), summary.worst_class  # liver 0.85, spleen 0.6
+        (0.725, ('spleen', Mean(value=0.6, n=1, left_out=0)))
+    """
+    rows = list(rows)
+    policies = sorted({row.policy for row in rows})
+    if len(policies) != 1:
+        raise DataError(
+            f"a summary needs rows of one empty-mask policy, found {', '.join(policies) or 'no rows'}; "
+            "evaluate every case with the same policy"
+        )
+    values: dict[tuple[str, str, str], dict[tuple[str, str], float]] = defaultdict(dict)
+    for row in rows:
+        cell = values[row.group, row.metric, row.class_name]
+        if (row.run, row.case) in cell:
+            raise DataError(
+                f"case {row.case}, run {row.run!r}: {row.metric} of {row.class_name} ({row.group}) comes twice; "
+                "give each run a name of its own, and each case one set of rows"
+            )
+        cell[row.run, row.case] = row.value
+    return Summary(
+        policy=policies[0],
+        cases=len({row.case for row in rows}),
+        runs=len({row.run for row in rows}),
+        classes=tuple(dict.fromkeys(row.class_name for row in rows if row.class_name != ANY_CLASS)),
+        values={key: tuple(cell.values()) for key, cell in values.items()},
+    )
+
+
+def summary_table(rows_by_method: Mapping[str, Sequence[CaseRow]], title: str | None = None) -> Table:
+    """Methods side by side, for the terminal: a column a method, a line a quantity, the policy beneath.
+
+    Args:
+        rows_by_method: name of the method -> its case table.
+        title: above the table.
+
+    Raises:
+        DataError: if the methods were evaluated with different policies, or a table does not sum up.
+
+    Example:
+        >>> row = CaseRow("run_0", "erm", "ct_7", "p3", "liver", "all", "dice", 0.9, "skip")
+        >>> table = summary_table({"erm": [row], "adawac": [row]}, title="Test cases")
+        >>> print(table.caption)
+        Empty masks, policy skip: both empty: left out; one empty: Dice 0, distance = diagonal of the volume.
+    """
+    lines, footer = _side_by_side(rows_by_method)
+    table = Table(title=title, caption=Text(footer), caption_justify="left")
+    table.add_column("")
+    for method in rows_by_method:
+        table.add_column(Text(method), justify="right")  # Text: names from the data are not markup
+    for line in lines:
+        table.add_row(*map(Text, line))
+    return table
+
+
+def to_markdown(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> str:
+    """The same table as `summary_table`, in Markdown.
+
+    Args:
+        rows_by_method: name of the method -> its case table.
+
+    Raises:
+        DataError: as `summary_table`.
+
+    Example:
+        >>> row = CaseRow("run_0", "erm", "ct_7", "p3", "liver", "all", "dice", 0.9, "skip")
+        >>> print(to_markdown({"erm": [row]}).splitlines()[3])
+        | Dice, liver | 0.900 |
+    """
+    lines, footer = _side_by_side(rows_by_method)
+    header = [["", *rows_by_method], ["---", *["---:"] * len(rows_by_method)]]
+    table = ["| " + " | ".join(map(_markdown_cell, line)) + " |" for line in [*header, *lines]]
+    return "\n".join([*table, "", footer, ""])
+
+
+def _markdown_cell(text: str) -> str:
+    escaped = "".join(f"\\{char}" if char in r"\|`*_<>[]" else char for char in text)
+    return " ".join(escaped.split())
+
+
+def _side_by_side(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> tuple[list[list[str]], str]:
+    """Lines of a table (name of the quantity, one text a method) and the words beneath it."""
+    summaries = [summarise(rows) for rows in rows_by_method.values()]
+    policies = {summary.policy for summary in summaries}
+    if len(policies) != 1:
+        raise DataError(
+            f"methods side by side need one empty-mask policy, found {', '.join(sorted(policies)) or 'no method'}; "
+            "evaluate them all with the same one"
+        )
+    lines = [["cases", *(_cases(summary) for summary in summaries)]]
+    for name in dict.fromkeys(name for summary in summaries for name in summary.classes):
+        lines.append([f"Dice, {name}", *(_mean(s.per_class().get(name)) for s in summaries)])
+    lines.append(["Dice, mean of classes", *(_mean(s.mean(), "classes") for s in summaries)])
+    lines.append(["Dice, worst class", *(_worst(s) for s in summaries)])
+    lines.append(["Dice, label-dense slices", *(_mean(s.mean(group="dense"), "classes") for s in summaries)])
+    lines.append(["label-sparse slices with false positives", *(_false_positive_share(s) for s in summaries)])
+    for metric in sorted({m for s in summaries for m in s.metrics if m in ("hd95_mm", "hd95_voxel")}):
+        unit = metric.removeprefix("hd95_")
+        lines.append([f"HD95 (pooled), {unit}", *(_mean(s.mean(metric), "classes", 2) for s in summaries)])
+    lines.append(["organs missed", *(f"{s.total('missed'):.0f}" for s in summaries)])
+    lines.append(["organs falsely found", *(f"{s.total('false_alarm'):.0f}" for s in summaries)])
+    policy = policies.pop()
+    return lines, f"Empty masks, policy {policy}: {empty_rule(policy).meaning}."
+
+
+def _cases(summary: Summary) -> str:
+    return f"{summary.cases}" + (f" x {summary.runs} runs" if summary.runs > 1 else "")
+
+
+def _mean(mean: Mean | None, of: str = "cases", digits: int = 3) -> str:
+    if mean is None:
+        return "-"
+    value = f"{mean.value:.{digits}f}" if mean.n else "-"
+    return f"{value} ({mean.left_out} of {mean.n + mean.left_out} {of} left out)" if mean.left_out else value
+
+
+def _worst(summary: Summary) -> str:
+    if summary.worst_class is None:
+        return "-"
+    name, mean = summary.worst_class
+    return f"{mean.value:.3f} ({name})"
+
+
+def _false_positive_share(summary: Summary) -> str:
+    slices = summary.total("slices", "sparse", ANY_CLASS)
+    found = summary.total("false_positive_slices", "sparse", ANY_CLASS)
+    return f"{found:.0f} of {slices:.0f} ({found / slices:.1%})" if slices else "n = 0"
