@@ -27,7 +27,8 @@ Shape = tuple[int, int, int]
 def make_case(rng, shape: Shape, channels: int = 1, num_classes: int = 3):
     """Canonical image (C, Z, Y, X) int16 in HU and label (Z, Y, X) uint8.
 
-    The last class has 240 HU, those before it less, in a body of -60 HU amid air; class 1 lies on the patient's left (large x).
+    The last class has 240 HU, those before it less, in a body of -60 HU amid air; class 1 lies on the
+    patient's left (large x).
     """
     z, y, x = np.meshgrid(*[(np.arange(n) + 0.5) / n for n in shape], indexing="ij")
     body = ((y - 0.5) / 0.48) ** 2 + ((x - 0.5) / 0.48) ** 2 < 1
@@ -119,7 +120,7 @@ def write_folders(root: Path, cases=4, shape: Shape = (6, 16, 16), channels=1, n
 def write_synapse(
     root: Path, cases=4, shape: Shape = (6, 16, 16), num_classes=9, seed=0, test_cases=2
 ) -> Path:
-    """Synapse/train_npz slices, Synapse/test_vol_h5 volumes and their lists; float32 labels, as in the original."""
+    """Synapse/train_npz slices, Synapse/test_vol_h5 volumes and their lists; labels are float32."""
     lists = {"train": [], "test_vol": []}
     for folder in ("Synapse/train_npz", "Synapse/test_vol_h5", "lists/lists_Synapse"):
         (root / folder).mkdir(parents=True, exist_ok=True)

@@ -79,8 +79,7 @@ class Geometry:
             spacing.prod(), 1e-12
         ):
             raise DataError(
-                f"the affine must be finite and invertible but is {np.round(affine[:3], 4).tolist()}; "
-                "correct the header's sform or qform"
+                f"the affine must be finite and invertible but is {np.round(affine[:3], 4).tolist()}"
             )
         order = np.argsort(_to_canonical(affine)[:, 0])  # file axis behind each canonical axis
         z, y, x = (int(axis) for axis in order)
@@ -192,14 +191,14 @@ def read_nifti(path: Path | str) -> Volume:
         raise DataError(f"{path}: voxels must be integers or floats but are {array.dtype}; convert the file")
     if array.dtype.kind == "f":
         array = array.astype(np.float32, copy=False)
-    scale = _TO_MM.get(header.get_xyzt_units()[0], 1.0)
-    codes = (int(header["qform_code"]), int(header["sform_code"]))
-    qform = _in_mm(header.get_qform(), scale) if codes[0] else None
-    affine = _in_mm(header.get_best_affine(), scale)
     try:
+        scale = _TO_MM.get(header.get_xyzt_units()[0], 1.0)
+        codes = (int(header["qform_code"]), int(header["sform_code"]))
+        qform = _in_mm(header.get_qform(), scale) if codes[0] else None
+        affine = _in_mm(header.get_best_affine(), scale)
         geometry = Geometry.of_affine(array.shape[:3], affine, qform, codes)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+    except (DataError, HeaderDataError, ValueError) as error:
+        raise DataError(f"{path}: {error}; correct the header's sform or qform") from error
     if array.ndim == 3:
         array = array[..., None]
     canonical = np.moveaxis(orientations.apply_orientation(array, _to_canonical(affine)), -1, 0)
@@ -236,11 +235,10 @@ def write_label_nifti(path: Path | str, label: NDArray[Any], geometry: Geometry)
     )
     array = orientations.apply_orientation(label.astype(dtype), _from_canonical(affine))
 
-    image = nib.Nifti1Image(array, affine)
+    image = nib.Nifti1Image(array, None)  # with an affine, nibabel would choose the codes itself
     qform_code, sform_code = geometry.codes
     image.header.set_sform(affine, sform_code)
     image.header.set_qform(affine if geometry.qform is None else geometry.qform, qform_code)
-    image.header.set_zooms(np.linalg.norm(affine[:3, :3], axis=0))
     image.header.set_xyzt_units("mm")
     content: bytes = image.to_bytes()
     if path.name.endswith(".gz"):
@@ -292,7 +290,8 @@ def as_label(volume: Volume, name: str) -> Volume:
     if array.dtype.kind in "iu":
         return volume
     whole = np.rint(array)
-    wrong = ~(np.abs(array - whole) <= 1e-3)  # written so that NaN is wrong, too
+    with np.errstate(invalid="ignore"):  # inf - inf
+        wrong = ~(np.abs(array - whole) <= 1e-3)  # written so that NaN is wrong, too
     if wrong.any():
         raise DataError(
             f"{name}: label values must be whole numbers but {int(wrong.sum())} voxels are not, "
@@ -317,10 +316,12 @@ def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
     except FileNotFoundError as error:
         raise DataError(f"{path}: the file does not exist; correct the path or restore the file") from error
     except (HeaderDataError, WrapStructError, nib.filebasedimages.ImageFileError) as error:
-        raise DataError(f"{path}: this is not a NIfTI file ({error}); convert it to .nii.gz") from error
+        raise DataError(
+            f"{path}: this is not a NIfTI file ({_line(error)}); convert it to .nii.gz"
+        ) from error
     except (OSError, EOFError, ValueError, zlib.error, OverflowError) as error:
         raise DataError(
-            f"{path}: the file is unreadable, cut short or corrupt ({error}); copy or download it again"
+            f"{path}: the file is unreadable, cut short or corrupt ({_line(error)}); copy or download it again"
         ) from error
     return image.header, array
 
@@ -346,6 +347,11 @@ def _in_mm(affine: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
     scaled = np.array(affine, dtype=np.float64)
     scaled[:3] *= scale
     return scaled
+
+
+def _line(error: Exception) -> str:
+    """Another library's message on one line."""
+    return " ".join(str(error).split())
 
 
 def _mm(length: float) -> float:

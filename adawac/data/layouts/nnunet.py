@@ -37,9 +37,7 @@ class NNUNet(NiftiLayout):
         dataset = read_json(source)
         for key in ("channel_names", "labels"):
             if not isinstance(dataset.get(key), dict) or not dataset[key]:
-                raise DataError(
-                    f"{source}: `{key}` must be a mapping of names but is {dataset.get(key)!r}; add it"
-                )
+                raise DataError(f"{source}: `{key}` must be a mapping, not {dataset.get(key)!r}; add it")
         names, ignore_value = parse_labels(dataset["labels"], source)
         channels = _channels(dataset["channel_names"], source)
         ending = str(dataset.get("file_ending", ".nii.gz"))
