@@ -1,0 +1,35 @@
+"""Medical image segmentation with adaptively weighted slices.
+
+The names below are imported when they are first used, so that `import adawac` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adawac.consistency import Consistency
+    from adawac.segmenter import Segmenter, load
+    from adawac.structures import Terms, Weights
+    from adawac.weighting import ERM, AdaWAC, Pair, Weighting
+
+__version__ = "0.1.0"
+
+__all__ = ["ERM", "AdaWAC", "Consistency", "Pair", "Segmenter", "Terms", "Weighting", "Weights", "load"]
+
+_HOMES = {
+    "AdaWAC": "adawac.weighting",
+    "Consistency": "adawac.consistency",
+    "ERM": "adawac.weighting",
+    "Pair": "adawac.weighting",
+    "Segmenter": "adawac.segmenter",
+    "Terms": "adawac.structures",
+    "Weighting": "adawac.weighting",
+    "Weights": "adawac.structures",
+    "load": "adawac.segmenter",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'adawac' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

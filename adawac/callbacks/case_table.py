@@ -1,0 +1,27 @@
+"""Writes what `test` measured: the case table as CSV, and its summary on the screen."""
+
+from pathlib import Path
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+
+from adawac.evaluation.case_table import write_csv
+from adawac.evaluation.summary import summary_table
+
+
+class CaseTableWriter(Callback):
+    """Writes `cases.csv` into the run's folder and prints its summary."""
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write and print."""
+        rows = pl_module.case_rows
+        if not trainer.is_global_zero or not rows:
+            return
+        run = Path(trainer.log_dir or trainer.default_root_dir)
+        rows = [row._replace(run=run.parent.name) for row in rows]
+        run.mkdir(parents=True, exist_ok=True)
+        write_csv(run / "cases.csv", rows)
+        console = Console()
+        console.print(summary_table({rows[0].method: rows}))
+        console.print(f"case table: {run / 'cases.csv'}")

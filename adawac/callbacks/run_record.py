@@ -1,0 +1,36 @@
+"""Writes beside a run what it was made from: split, training units, versions."""
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+
+from adawac.data.subsets import absent_classes, describe
+
+
+class RunRecord(Callback):
+    """Writes `split.json` and `run.json` into the run's folder when training starts."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write both files."""
+        if not trainer.is_global_zero or trainer.log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        run = Path(trainer.log_dir)
+        run.mkdir(parents=True, exist_ok=True)
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        data.split.save(run / "split.json")
+        units, rows = data.units, range(len(data.units))
+        packages = ("adawac", "torch", "lightning", "monai", "numpy")
+        record = {
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+            "device": str(pl_module.device),
+            "subset": type(data.subset).__name__,
+            "training_slices": len(units),
+            "label_dense": int(units.dense.sum()),
+            "slices_of_class": dict(describe(units, list(rows))),
+            "absent_classes": list(absent_classes(units, list(rows))),
+        }
+        (run / "run.json").write_text(json.dumps(record, indent=1) + "\n")

@@ -1,0 +1,146 @@
+"""What a checkpoint holds besides weights, and how it is found and read back safely."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import adawac
+from adawac.data.classes import Classes
+from adawac.data.preprocessing import Preprocessing
+from adawac.errors import ConfigError
+from adawac.networks import NetworkSpec, SegmentationNetwork
+
+RECIPE = "adawac_recipe"
+"""Key of the recipe in a checkpoint."""
+
+NETWORK = "network."
+"""Prefix of the network's weights in a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that prediction needs besides weights; stored in the checkpoint as plain JSON.
+
+    Attributes:
+        network: its class path and arguments.
+        in_channels: channels of an image.
+        classes: names of the classes and what they are on disk.
+        mirror_table: for each class its mirror image, or None.
+        preprocessing: intensities, cut and grid.
+        version: of adawac that wrote it.
+    """
+
+    network: NetworkSpec
+    in_channels: int
+    classes: Classes
+    mirror_table: tuple[int, ...] | None
+    preprocessing: Preprocessing
+    version: str = adawac.__version__
+
+    def build_network(self) -> SegmentationNetwork:
+        """A network with fresh weights."""
+        return self.network.build(self.in_channels, len(self.classes))
+
+    def to_json(self) -> str:
+        """Plain JSON."""
+        plain = {
+            "version": self.version,
+            "network": vars(self.network),
+            "in_channels": self.in_channels,
+            "classes": self.classes.to_json(),
+            "mirror_table": self.mirror_table,
+            "preprocessing": self.preprocessing.to_json(),
+        }
+        return json.dumps(plain, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recipe":
+        """Inverse of `to_json`."""
+        plain = json.loads(text)
+        table = plain["mirror_table"]
+        return cls(
+            network=NetworkSpec(**plain["network"]),
+            in_channels=plain["in_channels"],
+            classes=Classes.from_json(plain["classes"]),
+            mirror_table=None if table is None else tuple(table),
+            preprocessing=Preprocessing.from_json(plain["preprocessing"]),
+            version=plain["version"],
+        )
+
+
+def find_checkpoint(run: Path) -> Path:
+    """The checkpoint meant by a path: a file itself, or the best (else the last) one of a run folder.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    if run.is_file():
+        return run
+    for candidate in ("checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+        if (run / candidate).is_file():
+            return run / candidate
+    raise ConfigError(
+        f"{run}: neither a checkpoint nor a run folder with checkpoints/best.ckpt or last.ckpt in it"
+    )
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without running any code it may carry.
+
+    Raises:
+        ConfigError: if it cannot be read so, or is none of adawac's.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for one fact: the file is no safe checkpoint
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"{path}: not readable as a checkpoint of tensors and plain values ({reason})"
+        ) from error
+    if not isinstance(checkpoint, dict) or RECIPE not in checkpoint:
+        raise ConfigError(f"{path}: holds no {RECIPE!r}; give a checkpoint written by `adawac fit`")
+    return checkpoint
+
+
+def network_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    """Weights of the network alone, named as the network names them."""
+    state: dict[str, Tensor] = checkpoint["state_dict"]
+    return {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}
+
+
+def load_matching(network: nn.Module, path: Path) -> list[str]:
+    """Copy the weights of another run's network that fit in name and shape.
+
+    Args:
+        network: receives them.
+        path: a checkpoint or a run folder.
+
+    Returns:
+        A line for every weight that did not match, on either side.
+
+    Raises:
+        ConfigError: if nothing matches.
+    """
+    path = find_checkpoint(path)
+    theirs = network_weights(read_checkpoint(path))
+    ours = network.state_dict()
+    matching = {
+        name: value for name, value in theirs.items() if name in ours and ours[name].shape == value.shape
+    }
+    if not matching:
+        raise ConfigError(
+            f"init_from: no weight of {path} fits this network in name and shape; drop init_from"
+        )
+    network.load_state_dict(matching, strict=False)
+    lines = [
+        f"{name}: {tuple(theirs[name].shape)} there, {tuple(ours[name].shape)} here"
+        for name in theirs
+        if name in ours and name not in matching
+    ]
+    lines += [f"{name}: only there" for name in theirs if name not in ours]
+    lines += [f"{name}: only here" for name in ours if name not in theirs]
+    return lines

@@ -1,0 +1,54 @@
+"""The `adawac` command: finds the verb and hands over, importing nothing heavy before it must."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from adawac.errors import AdaWACError
+
+TRAINING = {
+    "fit": "train, validate and keep the best checkpoint",
+    "validate": "Dice of a checkpoint on the validation volumes",
+    "test": "all metrics of a checkpoint on the test volumes",
+}
+TOOLS = {
+    "init": "look at a data folder and write a configuration for it",
+    "predict": "segment NIfTI files with a checkpoint",
+    "phantom": "generate synthetic abdominal CT to try things on",
+}
+"""Each verb is the module of its name in `adawac.commands`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb and return the exit code: 0 done, 2 something the user can mend.
+
+    Args:
+        argv: verb and arguments; None takes the process's own.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        import adawac
+
+        print(adawac.__version__)
+        return 0
+    verb = argv[0]
+    if verb not in TRAINING and verb not in TOOLS:
+        print(f"adawac: there is no verb {verb!r}\n\n{_usage()}", file=sys.stderr)
+        return 2
+    try:
+        if verb in TRAINING:
+            exit_code: int = import_module("adawac.training_cli").main(argv)
+        else:
+            exit_code = import_module(f"adawac.commands.{verb}").main(argv[1:])
+    except AdaWACError as error:
+        print(f"adawac {verb}: {error}", file=sys.stderr)
+        return 2
+    return exit_code
+
+
+def _usage() -> str:
+    lines = [f"  {verb:10}{text}" for verb, text in (TRAINING | TOOLS).items()]
+    return "\n".join(["usage: adawac VERB ...   (adawac VERB --help says more)", "", *lines])

@@ -1,0 +1,59 @@
+"""A volume in, its label volume out, on the native grid."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from adawac.data.grid import Placement
+
+
+@torch.no_grad()
+def predict_volume(
+    network: nn.Module,
+    image: Tensor,
+    placement: Placement,
+    batch_size: int = 32,
+    flip_left_right: bool = False,
+    mirror_table: Sequence[int] | None = None,
+) -> NDArray[np.uint8]:
+    """Predict the class of every voxel of a volume.
+
+    Class probabilities, not classes, are brought back to the native grid, so that edges fall between training pixels
+    where they belong. What lies outside of the training grid is background.
+
+    Args:
+        network: images (N, C, h, w) in, `adawac.structures.NetworkOutput` out; in eval mode, on any device.
+        image: (C, S, h, w) on the training grid.
+        placement: where the training grid lies in the native plane.
+        batch_size: slices a forward pass, at least 1.
+        flip_left_right: average with the prediction of the slice mirrored along its width.
+        mirror_table: for each class its mirror image, applied to the mirrored prediction; None keeps the classes.
+
+    Returns:
+        (S, H, W) uint8 class indices.
+
+    Example:
+        >>> from adawac.networks import NetworkSpec
+        >>> spec = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2]})
+        >>> network = spec.build(in_channels=1, num_classes=3).eval()
+        >>> place = Placement(plane=(20, 30), size=(16, 16), box=(0.0, 20.0, 0.0, 30.0))
+        >>> predict_volume(network, torch.zeros(1, 5, 16, 16), place).shape
+        (5, 20, 30)
+    """
+    device = next(network.parameters()).device
+    parts: list[NDArray[np.uint8]] = []
+    for slices in image.movedim(1, 0).split(batch_size):
+        slices = slices.to(device, torch.float32)
+        probabilities = network(slices).logits.float().softmax(1)
+        if flip_left_right:
+            mirrored = network(slices.flip(-1)).logits.float().softmax(1).flip(-1)
+            if mirror_table is not None:
+                mirrored = mirrored[:, list(mirror_table)]
+            probabilities = (probabilities + mirrored) / 2
+        with torch.autocast(device.type, enabled=False):
+            native = placement.to_native(probabilities)
+        parts.append(native.argmax(1).to(torch.uint8).cpu().numpy())
+    return np.concatenate(parts)

@@ -1,0 +1,252 @@
+"""The training task: AdaWAC's algorithm, step by step, as a LightningModule."""
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from adawac.augment import Augmentation, RandomAugmentation
+from adawac.checkpoint import RECIPE, Recipe, load_matching
+from adawac.consistency import Consistency, feature_std
+from adawac.data.datamodule import SegmentationData
+from adawac.data.loading import VolumeItem
+from adawac.errors import ConfigError
+from adawac.evaluation.case_table import CaseRow, case_rows
+from adawac.inference import predict_volume
+from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
+from adawac.metrics import EmptyPolicy, slice_counts
+from adawac.networks import NetworkSpec, SegmentationNetwork
+from adawac.schedules import Poly, Schedule
+from adawac.structures import Batch, Terms
+from adawac.weighting import AdaWAC, LastLosses, Weighting
+
+log = logging.getLogger(__name__)
+
+Prediction = NDArray[np.uint8]
+
+CHOOSING_POLICY: EmptyPolicy = "skip"
+"""Checkpoints are chosen by Dice over the organs that a case holds or is said to hold, as nnU-Net does."""
+
+
+class SegmentationTask(pl.LightningModule):
+    """Trains a segmentation network on weighted slices.
+
+    Args:
+        network: class path and arguments of the network.
+        weighting: how much each slice's losses count. None: AdaWAC.
+        supervised: loss of a slice against its label. None: cross-entropy.
+        consistency: loss of a slice between its two views. None: aligned and normalised.
+        augmentation: how views are drawn. None: `RandomAugmentation`.
+        optimizer: made from the parameters.
+        schedule: factor on the learning rate over the course of training. None: polynomial decay.
+        dice_ratio: share of the batch Dice in the loss, 0 to 1; the weights do not touch it.
+        init_from: checkpoint or run folder whose matching network weights are the start.
+        flip_left_right: average predictions with those of mirrored slices.
+        policy: what empty masks are worth in the metrics of `test`, see `adawac.metrics`.
+        predict_batch_size: slices a forward pass when whole volumes are predicted.
+        seed: of the views and of dropout; follows `seed_everything` on the command line.
+
+    References:
+        Dong, Xie, Ward, ICML 2023, Algorithm 1; the Dice term is the one of the official code.
+    """
+
+    def __init__(
+        self,
+        network: NetworkSpec,
+        weighting: Weighting | None = None,
+        supervised: SupervisedLoss | None = None,
+        consistency: Consistency | None = None,
+        augmentation: Augmentation | None = None,
+        optimizer: Callable[[Iterable[Tensor]], Optimizer] = torch.optim.AdamW,
+        schedule: Schedule | None = None,
+        dice_ratio: float = 0.5,
+        init_from: str | None = None,
+        flip_left_right: bool = False,
+        policy: EmptyPolicy = "penalise",
+        predict_batch_size: int = 32,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= dice_ratio <= 1:
+            raise ConfigError(
+                f"model.dice_ratio is {dice_ratio}; give a share from 0 to 1 (0.5 is the paper's)"
+            )
+        self.network_spec = network
+        self.weighting = weighting or AdaWAC()
+        self.supervised = supervised or CrossEntropy()
+        self.consistency = consistency or Consistency()
+        self.augmentation = augmentation or RandomAugmentation()
+        self.make_optimizer = optimizer
+        self.schedule = schedule or Poly()
+        self.dice_ratio = dice_ratio
+        self.init_from = init_from
+        self.flip_left_right = flip_left_right
+        self.policy: EmptyPolicy = policy
+        self.predict_batch_size = predict_batch_size
+        self.seed = seed
+        self.network: SegmentationNetwork
+        self.recipe: Recipe | None = None
+        self.last_losses = LastLosses()
+        self.case_rows: list[CaseRow] = []
+        self._validation_dice: list[Tensor] = []
+
+    # --- what depends on the data -------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> SegmentationData:
+        """The data module of the run."""
+        data: SegmentationData = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data
+
+    def setup(self, stage: str) -> None:
+        """Build what has the data's shape: network, mirrored classes, a row of state for every slice."""
+        if self.recipe is None:
+            facts = self.data.facts
+            self.recipe = Recipe(
+                self.network_spec, facts.in_channels, facts.classes, facts.mirror_table, facts.preprocessing
+            )
+            with torch.random.fork_rng():
+                torch.manual_seed(self.seed)  # the same start for every method, whatever ran before
+                self.network = self.recipe.build_network()
+            self.network.probe(facts.preprocessing.grid.size)
+            self.augmentation = self.augmentation.with_mirror(
+                facts.mirror_table, facts.preprocessing.left_right_in_plane
+            )
+        if stage == "fit":
+            units = self.data.units
+            self.weighting.allocate(torch.from_numpy(units.dense))
+            self.last_losses.allocate(len(units))
+            if self.init_from is not None:
+                for line in load_matching(self.network, Path(self.init_from)):
+                    log.warning("init_from: %s", line)
+
+    # --- training -----------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Two views, one forward pass, terms, weights, loss."""
+        views = [
+            self.augmentation(
+                batch.image, batch.label, batch.index, seed=self.seed, epoch=self.current_epoch, view=view
+            )
+            for view in range(self.weighting.views)
+        ]
+        output = self.network(torch.cat([view.image for view in views]))
+        logits, features = output.logits.chunk(len(views)), output.features.chunk(len(views))
+
+        ce = torch.stack([self.supervised(o, v.label) for o, v in zip(logits, views, strict=True)]).mean(0)
+        dice = torch.stack([dice_loss(o, v.label) for o, v in zip(logits, views, strict=True)]).mean()
+        consistency = None
+        if self.weighting.uses_consistency:
+            consistency = self.consistency(*features, *(view.affine for view in views))
+
+        terms = Terms(batch.index, ce, consistency, batch.dense)
+        weights = self.weighting.step(_detached(terms))
+        weighted = (weights.ce * ce).mean()
+        if consistency is not None and weights.consistency is not None:
+            weighted = weighted + (weights.consistency * consistency).mean()
+        loss = self.dice_ratio * dice + (1 - self.dice_ratio) * weighted
+
+        self.last_losses.record(_detached(terms))
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        self.log_dict({"train/dice": dice.detach(), "train/ce": ce.detach().mean()})
+        self.log("train/feature_std", feature_std(features[0]))
+        if consistency is not None:
+            self.log("train/consistency", consistency.detach().mean())
+        return loss
+
+    def on_train_start(self) -> None:
+        """Set the learning rate from progress alone, so that a longer `max_epochs` stretches the schedule."""
+        for config in self.trainer.lr_scheduler_configs:
+            scheduler = config.scheduler
+            if isinstance(scheduler, LambdaLR):
+                factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
+                for group, base, factor in zip(
+                    scheduler.optimizer.param_groups, scheduler.base_lrs, factors, strict=True
+                ):
+                    group["lr"] = base * factor
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Make dropout a function of (seed, epoch, batch) alone: a resumed run needs no saved generator."""
+        torch.manual_seed(
+            int(np.random.SeedSequence((self.seed, self.current_epoch, batch_idx)).generate_state(1)[0])
+        )
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser, and the schedule as a factor a step."""
+        optimizer = self.make_optimizer(self.network.parameters())
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        scheduler = LambdaLR(optimizer, lambda step: self.schedule(step / steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    # --- validation and test ------------------------------------------------------------------------------------
+
+    def predict_item(self, item: VolumeItem) -> Prediction:
+        """Class indices (S, H, W) of a volume on its native grid."""
+        mirror_table = self.recipe.mirror_table if self.recipe else None
+        return predict_volume(
+            self.network,
+            item.image,
+            item.placement,
+            self.predict_batch_size,
+            self.flip_left_right,
+            mirror_table,
+        )
+
+    def validation_step(self, item: VolumeItem, batch_idx: int) -> Prediction:
+        """Dice of a whole volume on its native grid; callbacks receive what was predicted."""
+        preds = self.predict_item(item)
+        counts = slice_counts(preds, item.target, len(self.data.facts.classes))
+        self._validation_dice.append(torch.from_numpy(counts.total().dice(CHOOSING_POLICY)[1:]))
+        return preds
+
+    def on_validation_epoch_end(self) -> None:
+        """Mean over cases of every organ, then over organs."""
+        dice = torch.stack(self._validation_dice).nanmean(0)
+        self._validation_dice.clear()
+        for name, value in zip(self.data.facts.classes.names[1:], dice, strict=True):
+            self.log(f"val/dice/{name}", value.float())
+        self.log("val/dice", dice.nanmean().float(), prog_bar=True)
+
+    def on_test_epoch_start(self) -> None:
+        """Start an empty case table."""
+        self.case_rows = []
+
+    def test_step(self, item: VolumeItem, batch_idx: int) -> None:
+        """Every metric of a whole volume on its native grid, into the case table."""
+        self.case_rows += case_rows(
+            item.case,
+            item.patient,
+            self.predict_item(item),
+            item.target,
+            item.spacing,
+            self.data.facts.classes.names,
+            self.policy,
+            method=type(self.weighting).__name__,
+        )
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Volumes stay where they are: their slices are moved as they are predicted."""
+        if isinstance(batch, VolumeItem):
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    # --- checkpoints --------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the recipe, with which the checkpoint alone can predict."""
+        if self.recipe is not None:
+            checkpoint[RECIPE] = self.recipe.to_json()
+
+
+def _detached(terms: Terms) -> Terms:
+    """The terms without their graph, in float32: what a weighting may see."""
+    consistency = None if terms.consistency is None else terms.consistency.detach().float()
+    return Terms(terms.index, terms.ce.detach().float(), consistency, terms.dense)

@@ -1,0 +1,116 @@
+"""`adawac fit | validate | test`: a thin LightningCLI with our defaults."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from adawac.callbacks import CaseTableWriter, RunRecord
+from adawac.data.datamodule import SegmentationData
+from adawac.task import SegmentationTask
+
+
+class TrainingCLI(LightningCLI):
+    """Task and data module on the command line; one seed for both; a run folder named after the experiment."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The verbs of training."""
+        return {
+            "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule"},
+            "validate": {"model", "dataloaders", "datamodule"},
+            "test": {"model", "dataloaders", "datamodule"},
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's name and its folder, and let one seed rule all randomness."""
+        parser.add_argument(
+            "--name", type=str, default="run", help="name of the experiment: runs/NAME/version_K"
+        )
+        parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
+
+    def _get(self, config: Namespace, key: str, default: Any = None) -> Any:
+        return super()._get(config, key, default)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """Make the trainer, logging to the run's folder unless the configuration names a logger."""
+        config = self.config_init[self.config_init["subcommand"]]
+        if config["trainer"]["logger"] is None:
+            kwargs["logger"] = TensorBoardLogger(
+                config["runs"], config["name"], _version(config), default_hp_metric=False
+            )
+        return super().instantiate_trainer(**kwargs)
+
+
+def default_callbacks() -> list[Callback]:
+    """What every run gets besides the callbacks of its configuration."""
+    return [
+        ModelCheckpoint(
+            filename="best",
+            monitor="val/dice",
+            mode="max",
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        ),
+        ModelCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
+        RichProgressBar(),
+        RunRecord(),
+        CaseTableWriter(),
+    ]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a verb of training.
+
+    Args:
+        argv: the verb and its arguments. A run folder may stand in for `--config` and `--ckpt_path`.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    TrainingCLI(
+        SegmentationTask,
+        SegmentationData,
+        args=_expand_run(list(argv)),
+        seed_everything_default=1234,
+        save_config_kwargs={"overwrite": True},
+        trainer_defaults={
+            "callbacks": default_callbacks(),
+            "use_distributed_sampler": False,
+            "max_epochs": 20,
+        },
+        parser_kwargs={"prog": "adawac"},
+    )
+    return 0
+
+
+def _expand_run(argv: list[str]) -> list[str]:
+    """`test RUN` means its configuration and its best checkpoint."""
+    if len(argv) > 1 and argv[0] != "fit" and (Path(argv[1]) / "config.yaml").is_file():
+        from adawac.checkpoint import find_checkpoint
+
+        run = Path(argv[1])
+        return [
+            argv[0],
+            "--config",
+            str(run / "config.yaml"),
+            "--ckpt_path",
+            str(find_checkpoint(run)),
+            *argv[2:],
+        ]
+    return argv
+
+
+def _version(config: Namespace) -> str | None:
+    """Go on in the folder of the run that a checkpoint belongs to; else a new one."""
+    ckpt_path = config.get("ckpt_path")
+    if ckpt_path is None:
+        return None
+    run = Path(ckpt_path).resolve().parent.parent
+    is_its_run = run.parent == (Path(config["runs"]) / config["name"]).resolve()
+    return run.name if is_its_run else None
