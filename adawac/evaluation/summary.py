@@ -115,7 +115,7 @@ def summarise(rows: Iterable[CaseRow]) -> Summary:
         cell = values[row.group, row.metric, row.class_name]
         if (row.run, row.case) in cell:
             raise DataError(
-                f"case {row.case}, run {row.run!r}: {row.metric} of {row.class_name} ({row.group}) comes twice; "
+                f"case {row.case}, run {row.run!r}: {row.group}/{row.metric}/{row.class_name} comes twice; "
                 "give each run a name of its own, and each case one set of rows"
             )
         cell[row.run, row.case] = row.value
@@ -145,7 +145,7 @@ def summary_table(rows_by_method: Mapping[str, Sequence[CaseRow]], title: str | 
         Empty masks, policy skip: both empty: left out; one empty: Dice 0, distance = diagonal of the volume.
     """
     lines, footer = _side_by_side(rows_by_method)
-    table = Table(title=title, caption=Text(footer), caption_justify="left")
+    table = Table(title=Text(title) if title else None, caption=Text(footer), caption_justify="left")
     table.add_column("")
     for method in rows_by_method:
         table.add_column(Text(method), justify="right")  # Text: names from the data are not markup
@@ -184,8 +184,9 @@ def _side_by_side(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> tuple[list
     summaries = [summarise(rows) for rows in rows_by_method.values()]
     policies = {summary.policy for summary in summaries}
     if len(policies) != 1:
+        found = ", ".join(sorted(policies)) or "no method"
         raise DataError(
-            f"methods side by side need one empty-mask policy, found {', '.join(sorted(policies)) or 'no method'}; "
+            f"methods side by side need one empty-mask policy, found {found}; "
             "evaluate them all with the same one"
         )
     lines = [["cases", *(_cases(summary) for summary in summaries)]]
@@ -194,12 +195,12 @@ def _side_by_side(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> tuple[list
     lines.append(["Dice, mean of classes", *(_mean(s.mean(), "classes") for s in summaries)])
     lines.append(["Dice, worst class", *(_worst(s) for s in summaries)])
     lines.append(["Dice, label-dense slices", *(_mean(s.mean(group="dense"), "classes") for s in summaries)])
-    lines.append(["label-sparse slices with false positives", *(_false_positive_share(s) for s in summaries)])
+    lines.append(["false-positive sparse slices", *(_false_positive_slices(s) for s in summaries)])
     for metric in sorted({m for s in summaries for m in s.metrics if m in ("hd95_mm", "hd95_voxel")}):
         unit = metric.removeprefix("hd95_")
         lines.append([f"HD95 (pooled), {unit}", *(_mean(s.mean(metric), "classes", 2) for s in summaries)])
-    lines.append(["organs missed", *(f"{s.total('missed'):.0f}" for s in summaries)])
-    lines.append(["organs falsely found", *(f"{s.total('false_alarm'):.0f}" for s in summaries)])
+    lines.append(["organs missed", *(_missed(s) for s in summaries)])
+    lines.append(["organs falsely found", *(_falsely_found(s) for s in summaries)])
     policy = policies.pop()
     return lines, f"Empty masks, policy {policy}: {empty_rule(policy).meaning}."
 
@@ -222,7 +223,23 @@ def _worst(summary: Summary) -> str:
     return f"{mean.value:.3f} ({name})"
 
 
-def _false_positive_share(summary: Summary) -> str:
-    slices = summary.total("slices", "sparse", ANY_CLASS)
+def _false_positive_slices(summary: Summary) -> str:
     found = summary.total("false_positive_slices", "sparse", ANY_CLASS)
-    return f"{found:.0f} of {slices:.0f} ({found / slices:.1%})" if slices else "n = 0"
+    return _share(found, summary.total("slices", "sparse", ANY_CLASS))
+
+
+def _missed(summary: Summary) -> str:
+    return _share(summary.total("missed"), sum(voxels > 0 for voxels in _reference_voxels(summary)))
+
+
+def _falsely_found(summary: Summary) -> str:
+    return _share(summary.total("false_alarm"), sum(voxels == 0 for voxels in _reference_voxels(summary)))
+
+
+def _reference_voxels(summary: Summary) -> list[float]:
+    """Voxels of every class in every case."""
+    return [v for name in summary.classes for v in summary.values.get(("all", "reference_voxels", name), ())]
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part:.0f} of {whole:.0f} ({part / whole:.1%})" if whole else "n = 0"

@@ -54,6 +54,7 @@ def test_pooled_hd95_hd_and_assd_equal_medpy(spacing):
         assert ours.assd() == pytest.approx(binary.assd(pred, target, spacing), abs=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")  # MONAI's own
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_max_hd95_equals_monai(spacing):
     for pred, target in pairs_of_masks():

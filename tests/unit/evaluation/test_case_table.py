@@ -1,0 +1,206 @@
+"""The case table of three hand-made cases, worked out on paper, and its way through a file."""
+
+import math
+
+import numpy as np
+import pytest
+
+from adawac.errors import DataError
+from adawac.evaluation import ANY_CLASS, CaseRow, case_rows, read_csv, write_csv
+
+CLASSES = ("background", "liver", "spleen")
+SPACING = (5.0, 1.0, 1.0)
+
+# Three cases of three slices of 1 x 4 voxels, 5 x 1 x 1 mm; 1 liver, 2 spleen.
+#
+#            case a                case b                case c
+#         preds    target       preds    target       preds    target
+#   0    1 0 0 0   0 0 0 0     0 0 0 0   0 0 0 0     0 0 0 0   0 0 0 0
+#   1    0 1 1 0   0 1 1 0     0 1 1 0   0 1 1 0     1 1 0 0   1 1 0 0
+#   2    0 1 1 0   0 1 2 0     0 0 2 1   0 0 0 0     0 0 0 0   0 0 0 0
+#
+#   liver         TP 3, 5 predicted, 3 target   TP 2, 3, 2                 TP 2, 2, 2
+#     Dice        6/8; dense slices 6/7         4/5; dense 1               1; dense 1
+#   spleen        missed                        false alarm; dense: empty  both empty
+#   sparse        slice 0: liver 1 voxel        slices 0 and 2: 1 and 1    slices 0 and 2: nothing
+PREDS = {
+    "a": [[[1, 0, 0, 0]], [[0, 1, 1, 0]], [[0, 1, 1, 0]]],
+    "b": [[[0, 0, 0, 0]], [[0, 1, 1, 0]], [[0, 0, 2, 1]]],
+    "c": [[[0, 0, 0, 0]], [[1, 1, 0, 0]], [[0, 0, 0, 0]]],
+}
+TARGET = {
+    "a": [[[0, 0, 0, 0]], [[0, 1, 1, 0]], [[0, 1, 2, 0]]],
+    "b": [[[0, 0, 0, 0]], [[0, 1, 1, 0]], [[0, 0, 0, 0]]],
+    "c": [[[0, 0, 0, 0]], [[1, 1, 0, 0]], [[0, 0, 0, 0]]],
+}
+DIAGONAL = math.sqrt(15**2 + 1**2 + 4**2)
+
+
+def hand_made(case, policy="penalise", **kwargs):
+    return case_rows(case, f"patient {case}", PREDS[case], TARGET[case], SPACING, CLASSES, policy, **kwargs)
+
+
+def values(case, policy="penalise", **kwargs):
+    rows = hand_made(case, policy, **kwargs)
+    table = {(row.group, row.metric, row.class_name): row.value for row in rows}
+    assert len(table) == len(rows)
+    return table
+
+
+def test_liver_of_case_a_is_worked_out_by_hand():
+    table = values("a")
+    assert table["all", "dice", "liver"] == pytest.approx(6 / 8)
+    assert table["all", "iou", "liver"] == pytest.approx(3 / 5)
+    assert table["all", "recall", "liver"] == 1
+    assert table["all", "precision", "liver"] == pytest.approx(3 / 5)
+    assert table["all", "volume_error", "liver"] == pytest.approx(2 / 3)
+    assert (table["all", "predicted_voxels", "liver"], table["all", "reference_voxels", "liver"]) == (5, 3)
+    assert table["dense", "dice", "liver"] == pytest.approx(6 / 7)
+    # preds -> target: the stray voxel lies one slice and one voxel off, sqrt(25 + 1); (2, 0, 2) lies 1 off;
+    # three times 0. target -> preds: three times 0. Pooled: 0 0 0 0 0 0 1 sqrt(26); place 0.95 * 7 = 6.65.
+    # Larger directed: preds -> target, 0 0 0 1 sqrt(26), place 0.95 * 4 = 3.8.
+    far = math.sqrt(26)
+    assert table["all", "hd95_mm", "liver"] == pytest.approx(1 + 0.65 * (far - 1))
+    assert table["all", "hd95_max_mm", "liver"] == pytest.approx(1 + 0.8 * (far - 1))
+    assert table["all", "hd_mm", "liver"] == pytest.approx(far)
+    assert table["all", "assd_mm", "liver"] == pytest.approx((1 + far) / 8)
+
+
+@pytest.mark.parametrize(
+    ("policy", "both_dice", "both_distance", "one_distance"),
+    [("penalise", 1, 0, DIAGONAL), ("skip", math.nan, math.nan, DIAGONAL), ("paper", 1, 0, 0)],
+)
+def test_spleen_is_missed_then_a_false_alarm_then_absent(policy, both_dice, both_distance, one_distance):
+    missed, alarm, absent = (values(case, policy) for case in "abc")
+    expected = [(missed, 0, one_distance), (alarm, 0, one_distance), (absent, both_dice, both_distance)]
+    for table, dice, distance in expected:
+        assert table["all", "dice", "spleen"] == pytest.approx(dice, nan_ok=True)
+        assert table["all", "hd95_mm", "spleen"] == pytest.approx(distance, nan_ok=True)
+    outcomes = [
+        (t["all", "missed", "spleen"], t["all", "false_alarm", "spleen"]) for t in (missed, alarm, absent)
+    ]
+    assert outcomes == [(1, 0), (0, 1), (0, 0)]
+    # the false alarm lies on a label-sparse slice: the dense slices do not see it
+    assert alarm["dense", "dice", "spleen"] == pytest.approx(both_dice, nan_ok=True)
+    assert alarm["dense", "false_alarm", "spleen"] == 0
+
+
+def test_sparse_slices_count_false_positives_and_have_no_dice():
+    found = {}
+    for case in "abc":
+        table = values(case)
+        assert ("sparse", "dice", "liver") not in table
+        found[case] = [
+            (table["sparse", "false_positive_voxels", name], table["sparse", "false_positive_slices", name])
+            for name in ("liver", "spleen", ANY_CLASS)
+        ]
+    assert found == {
+        "a": [(1, 1), (0, 0), (1, 1)],
+        "b": [(1, 1), (1, 1), (2, 1)],  # both on the same slice
+        "c": [(0, 0), (0, 0), (0, 0)],
+    }
+    assert [values("a")[group, "slices", ANY_CLASS] for group in ("all", "dense", "sparse")] == [3, 2, 1]
+
+
+def test_a_group_without_slices_has_no_values():
+    rows = case_rows("empty", "p", np.zeros((2, 3, 3), int), np.zeros((2, 3, 3), int), None, CLASSES)
+    table = {(row.group, row.metric, row.class_name): row.value for row in rows}
+    assert table["dense", "slices", ANY_CLASS] == 0
+    for metric in ("dice", "recall", "missed", "false_alarm"):
+        assert math.isnan(table["dense", metric, "liver"])
+    assert table["all", "dice", "liver"] == 1
+
+
+def test_ignored_voxels_count_nowhere():
+    target = np.array(TARGET["a"])
+    target[0, 0, 0] = 255  # the stray voxel
+    rows = case_rows("a", "p", PREDS["a"], target, SPACING, CLASSES)
+    table = {(row.group, row.metric, row.class_name): row.value for row in rows}
+    assert table["all", "predicted_voxels", "liver"] == 4
+    assert table["all", "hd_mm", "liver"] == 1
+    assert table["sparse", "false_positive_slices", ANY_CLASS] == 0
+
+
+def test_names_say_voxels_where_the_spacing_is_unknown_and_surface_is_left_out_when_not_asked():
+    metrics = {row.metric for row in case_rows("a", "p", PREDS["a"], TARGET["a"], None, CLASSES)}
+    assert {"hd95_voxel", "hd95_max_voxel", "hd_voxel", "assd_voxel"} <= metrics
+    assert not any(metric.endswith("_mm") for metric in metrics)
+    assert not any("hd" in row.metric for row in hand_made("a", surface=False))
+
+
+def test_errors_name_the_case():
+    with pytest.raises(DataError, match=r"case ct_7: target, slice 2: .*found 2; list this class"):
+        case_rows("ct_7", "p", np.zeros((3, 1, 4), int), TARGET["a"], None, CLASSES[:2])
+    with pytest.raises(DataError, match=r"case ct_7: spacing \(1, 1\) must be 3 .*pass None to measure"):
+        case_rows("ct_7", "p", PREDS["a"], TARGET["a"], (1, 1), CLASSES)
+    with pytest.raises(DataError, match=r"case ct_7: class names must differ .*rename the class"):
+        case_rows("ct_7", "p", PREDS["a"], TARGET["a"], None, ("background", "liver", "liver"))
+
+
+def test_csv_gives_back_the_same_rows(tmp_path):
+    names = [
+        "Kidney, left",
+        'say "liver"',
+        "line\nbreak",
+        "carriage\rreturn",
+        "Milz/Größe 肝",
+        " 1.5 ",
+        "nan",
+        "",
+    ]
+    odd = [0.1 + 0.2, 1 / 3, 5e-324, 1.7976931348623157e308, -0.0, math.inf, 1e22, float(np.float32(0.1))]
+    rows = [
+        CaseRow("run", "adawac", name, name, name, "all", "dice", value, "paper")
+        for name, value in zip(names, odd, strict=True)
+    ]
+    write_csv(tmp_path / "new" / "cases.csv", rows)
+    back = read_csv(tmp_path / "new" / "cases.csv")
+    assert back == rows
+    assert math.copysign(1, back[4].value) == -1
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["cases.csv"]
+
+
+def test_csv_keeps_left_out_values(tmp_path):
+    write_csv(tmp_path / "cases.csv", hand_made("c", "skip"))
+    back = read_csv(tmp_path / "cases.csv")
+    assert len(back) == len(hand_made("c", "skip"))
+    assert [math.isnan(r.value) for r in back] == [math.isnan(r.value) for r in hand_made("c", "skip")]
+    assert any(math.isnan(row.value) for row in back)
+
+
+def test_a_failed_write_leaves_the_old_table(tmp_path):
+    def failing():
+        yield from hand_made("b")
+        raise RuntimeError("stopped")
+
+    path = tmp_path / "cases.csv"
+    write_csv(path, hand_made("a"))
+    with pytest.raises(RuntimeError, match="stopped"):
+        write_csv(path, failing())
+    assert read_csv(path) == hand_made("a")
+    assert [each.name for each in tmp_path.iterdir()] == ["cases.csv"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"has the columns .*, found \(\)"),
+        ("a,b\n1,2\n", r"found \('a', 'b'\)"),
+        ("{header}\nr,m,c\n", "line 2: 3 fields where 9 are due"),
+        ("{header}\nr,m,c,p,liver,all,dice,good,skip\n", "line 2: the value must be a number, found 'good'"),
+        (
+            "{header}\nr,m,c,p,liver,all,dice,1,no\n",
+            "line 2: the policy must be one of penalise, .*found 'no'",
+        ),
+    ],
+)
+def test_a_file_that_is_no_case_table_is_refused(tmp_path, text, message):
+    path = tmp_path / "cases.csv"
+    path.write_text(text.format(header="run,method,case,patient,class,group,metric,value,policy"))
+    with pytest.raises(DataError, match=rf"cases.csv.*{message}; write the table anew"):
+        read_csv(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"cases\.csv: not readable as a case table .*write the table anew"):
+        read_csv(tmp_path / "cases.csv")
