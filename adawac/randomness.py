@@ -145,20 +145,22 @@ def _high_bits(bits: Tensor) -> Tensor:
 
 
 def _mix(value: Tensor) -> Tensor:
-    """SplitMix64's finaliser, a bijection of int64, whose products wrap around.
+    """SplitMix64's finaliser, a bijection of int64, whose products wrap around."""
+    value = _fold(value, 30).mul_(_FIRST)
+    value = _fold(value, 27).mul_(_SECOND)
+    return _fold(value, 31)
 
-    The mask after each shift drops the copies of the sign bit: torch shifts signed numbers arithmetically.
-    """
-    value = (value ^ ((value >> 30) & 0x3_FFFF_FFFF)) * _FIRST
-    value = (value ^ ((value >> 27) & 0x1F_FFFF_FFFF)) * _SECOND
-    return value ^ ((value >> 31) & 0x1_FFFF_FFFF)
+
+def _fold(value: Tensor, bits: int) -> Tensor:
+    """`value ^ (value >> bits)` of unsigned numbers: the mask drops the copies of the sign bit."""
+    return (value >> bits).bitwise_and_(2 ** (64 - bits) - 1).bitwise_xor_(value)
 
 
 def _mix_scalar(value: int) -> int:
     """`_mix` of a Python number, which spares a copy to the device."""
-    value = _wrap((value ^ ((value >> 30) & 0x3_FFFF_FFFF)) * _FIRST)
-    value = _wrap((value ^ ((value >> 27) & 0x1F_FFFF_FFFF)) * _SECOND)
-    return value ^ ((value >> 31) & 0x1_FFFF_FFFF)
+    for bits, factor in ((30, _FIRST), (27, _SECOND), (31, 1)):
+        value = _wrap((value ^ ((value >> bits) & (2 ** (64 - bits) - 1))) * factor)
+    return value
 
 
 def _wrap(value: int) -> int:
