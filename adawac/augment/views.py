@@ -217,7 +217,7 @@ class RandomAugmentation(Augmentation):
         rotation: Chance = Chance(0.5, -20.0, 20.0),
         scaling: Chance = Chance(0.5, 0.8, 1.25),
         translation: Chance = Chance(0.5, -0.1, 0.1),
-        elastic: Chance = Chance(0.0, 0.0, 0.02),
+        elastic: Chance = Chance(0.0, 0.0, 0.01),
         elastic_points: int = 8,
         quarter_turns: float = 0.0,
         mirror_left_right: float = 0.0,
