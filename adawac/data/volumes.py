@@ -251,27 +251,6 @@ def write_label_nifti(path: Path | str, label: NDArray[Any], geometry: Geometry)
         temporary.unlink(missing_ok=True)
 
 
-def stack_channels(volumes: list[Volume], names: list[str]) -> Volume:
-    """Join volumes that lie on one grid along the channel axis.
-
-    Args:
-        volumes: (C_i, Z, Y, X) each.
-        names: what to call them in messages, such as their file names.
-
-    Raises:
-        DataError: naming the volume that lies on another grid than the first.
-    """
-    first = volumes[0]
-    for volume, name in zip(volumes[1:], names[1:], strict=True):
-        if difference := volume.geometry.difference(first.geometry):
-            raise DataError(
-                f"{name} {difference}; all channels of a case must share the grid of {names[0]}: resample it"
-            )
-    if len(volumes) == 1:
-        return first
-    return Volume(np.concatenate([volume.array for volume in volumes]), first.geometry)
-
-
 def as_label(volume: Volume, name: str) -> Volume:
     """Check that a volume can be a label, and make its values integers.
 
@@ -321,7 +300,7 @@ def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
         ) from error
     except (OSError, EOFError, ValueError, zlib.error, OverflowError) as error:
         raise DataError(
-            f"{path}: the file is unreadable, cut short or corrupt ({_line(error)}); copy or download it again"
+            f"{path}: the file is unreadable, cut short or corrupt ({_line(error)}); copy it again"
         ) from error
     return image.header, array
 

@@ -88,5 +88,5 @@ def _load(path: Path, key: str) -> NDArray[Any]:
         ) from error
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
-            f"{path}: the file is unreadable, cut short or corrupt ({error}); copy or download it again"
+            f"{path}: the file is unreadable, cut short or corrupt ({error}); copy it again"
         ) from error

@@ -3,8 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from adawac.data.layouts.base import Case, Layout, Modality
-from adawac.data.volumes import Volume, as_label, read_nifti, stack_channels
+from adawac.data.volumes import Volume, as_label, read_nifti
+from adawac.errors import DataError
 
 NIFTI = (".nii.gz", ".nii")
 """Endings of NIfTI files."""
@@ -22,6 +25,27 @@ class NiftiLayout(Layout):
         """Read the label of a case, see `Layout.read_label`."""
         (path,) = case.label
         return as_label(read_nifti(path), str(path))
+
+
+def stack_channels(volumes: list[Volume], names: list[str]) -> Volume:
+    """Join volumes that lie on one grid along the channel axis.
+
+    Args:
+        volumes: (C_i, Z, Y, X) each.
+        names: what to call them in messages, such as their file names.
+
+    Raises:
+        DataError: naming the volume that lies on another grid than the first.
+    """
+    first = volumes[0]
+    for volume, name in zip(volumes[1:], names[1:], strict=True):
+        if difference := volume.geometry.difference(first.geometry):
+            raise DataError(
+                f"{name} {difference}; all channels of a case must share the grid of {names[0]}: resample it"
+            )
+    if len(volumes) == 1:
+        return first
+    return Volume(np.concatenate([volume.array for volume in volumes]), first.geometry)
 
 
 def stem(path: Path) -> str:

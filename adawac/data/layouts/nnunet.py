@@ -67,7 +67,7 @@ class NNUNet(NiftiLayout):
 def _channels(names: dict[str, Any], source: Path) -> tuple[str, ...]:
     if sorted(names, key=str) != sorted(map(str, range(len(names)))):
         raise DataError(
-            f"{source}: `channel_names` must be numbered from 0 without a gap but has {list(names)}; correct it"
+            f"{source}: `channel_names` are numbered from 0 without a gap but are {list(names)}; correct them"
         )
     return tuple(str(names[str(i)]) for i in range(len(names)))
 
