@@ -18,12 +18,15 @@ class Consistency(nn.Module):
         aligned: warp the features of both views back into the batch's frame first, and compare only where
             both views look. Otherwise two views that are turned against each other can agree by flat features
             alone.
-        normalised: compare directions instead of values: one minus the cosine similarity over channels.
-            Otherwise a network lowers the loss by shrinking its features.
+        normalised: divide the squared difference by the spread of the sample's own features, which is one
+            minus Lin's concordance correlation: 0 for equal, about 1 for unrelated, at most 2. Otherwise a
+            network lowers the loss by shrinking its features. The spread carries gradient too: taken as a
+            constant it would only speed the shrinking up.
 
     References:
         Dong, Xie, Ward, "Adaptively Weighted Data Augmentation Consistency Regularization for Robust
-        Optimization under Concept Shift", ICML 2023, equation 4; alignment and normalisation are ours.
+        Optimization under Concept Shift", ICML 2023; alignment and normalisation are ours.
+        Lin, "A concordance correlation coefficient to evaluate reproducibility", Biometrics 1989.
 
     Example:
         >>> features = torch.randn(3, 8, 4, 4)
@@ -55,19 +58,31 @@ class Consistency(nn.Module):
             (B,) float32, lambda_ac included; 0 for a sample whose views share no position.
         """
         with torch.autocast(features_1.device.type, enabled=False):
-            first, second = features_1.float(), features_2.float()
-            valid = first.new_ones(len(first), *first.shape[2:])
+            first, second = _full(features_1), _full(features_2)
+            valid = torch.ones_like(first[:, :1], dtype=torch.bool)
             if self.aligned:
                 first, seen_1 = align(first, affine_1)
                 second, seen_2 = align(second, affine_2)
-                valid = (seen_1 & seen_2).float()
+                valid = (seen_1 & seen_2)[:, None]
+            distance = _mean((first - second).square(), valid)
             if self.normalised:
-                distance = 1 - F.cosine_similarity(first, second, dim=1)
-            else:
-                distance = (first - second).square().mean(1)
-            return (
-                self.lambda_ac * (distance * valid).flatten(1).sum(1) / valid.flatten(1).sum(1).clamp(min=1)
-            )
+                mean_1, mean_2 = _mean(first, valid), _mean(second, valid)
+                spread = _mean((first - mean_1).square() + (second - mean_2).square(), valid)
+                spread = spread + (mean_1 - mean_2).square()
+                # The clamp is no epsilon to hide behind: it acts on features of the size 1e-15.
+                distance = distance.sum(1) / spread.sum(1).clamp(min=1e-30)
+            return self.lambda_ac * distance.flatten(1).mean(1)
+
+
+def _full(features: Tensor) -> Tensor:
+    """In float32, or float64 where they already are."""
+    return features.to(torch.promote_types(features.dtype, torch.float32))
+
+
+def _mean(values: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the valid positions of each channel, (B, F, 1, 1); 0 where there are none."""
+    plane = tuple(range(2, values.ndim))
+    return (values * valid).sum(plane, keepdim=True) / valid.sum(plane, keepdim=True).clamp(min=1)
 
 
 def align(features: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,7 +106,7 @@ def align(features: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
         >>> aligned.flatten().tolist(), seen.flatten().tolist()
         ([2.0, 3.0, 3.0, 3.0], [True, True, False, False])
     """
-    affine = affine.float()
+    affine = affine.to(features.dtype)
     inverse = torch.linalg.inv_ex(affine[..., :-1]).inverse  # inv_ex does not wait for the device
     to_view = torch.cat([inverse, -inverse @ affine[..., -1:]], dim=2)
     grid = F.affine_grid(to_view, list(features.shape), align_corners=False)
