@@ -21,8 +21,8 @@ def predict_volume(
 ) -> NDArray[np.uint8]:
     """Predict the class of every voxel of a volume.
 
-    Class probabilities, not classes, are brought back to the native grid, so that edges fall between training pixels
-    where they belong. What lies outside of the training grid is background.
+    Class probabilities, not classes, are brought back to the native grid, so that edges fall between training
+    pixels where they belong. What lies outside of the training grid is background.
 
     Args:
         network: images (N, C, h, w) in, `adawac.structures.NetworkOutput` out; in eval mode, on any device.
@@ -30,7 +30,7 @@ def predict_volume(
         placement: where the training grid lies in the native plane.
         batch_size: slices a forward pass, at least 1.
         flip_left_right: average with the prediction of the slice mirrored along its width.
-        mirror_table: for each class its mirror image, applied to the mirrored prediction; None keeps the classes.
+        mirror_table: for each class its mirror image, applied to mirrored predictions; None keeps the classes.
 
     Returns:
         (S, H, W) uint8 class indices.
@@ -45,8 +45,8 @@ def predict_volume(
     """
     device = next(network.parameters()).device
     parts: list[NDArray[np.uint8]] = []
-    for slices in image.movedim(1, 0).split(batch_size):
-        slices = slices.to(device, torch.float32)
+    for first in range(0, image.shape[1], batch_size):
+        slices = image[:, first : first + batch_size].movedim(1, 0).to(device, torch.float32)
         probabilities = network(slices).logits.float().softmax(1)
         if flip_left_right:
             mirrored = network(slices.flip(-1)).logits.float().softmax(1).flip(-1)

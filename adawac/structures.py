@@ -24,7 +24,7 @@ class Batch(NamedTuple):
 
     image: Tensor
     label: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs
     dense: Tensor
 
 
@@ -65,7 +65,7 @@ class Terms(NamedTuple):
         dense: (B,) bool, True for label-dense samples.
     """
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs
     ce: Tensor
     consistency: Tensor | None
     dense: Tensor

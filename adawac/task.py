@@ -200,7 +200,7 @@ class SegmentationTask(pl.LightningModule):
             mirror_table,
         )
 
-    def validation_step(self, item: VolumeItem, batch_idx: int) -> Prediction:
+    def validation_step(self, item: VolumeItem, batch_idx: int) -> Prediction:  # type: ignore[override]
         """Dice of a whole volume on its native grid; callbacks receive what was predicted."""
         preds = self.predict_item(item)
         counts = slice_counts(preds, item.target, len(self.data.facts.classes))

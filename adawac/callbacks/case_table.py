@@ -6,7 +6,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
-from adawac.evaluation.case_table import write_csv
+from adawac.evaluation.case_table import CaseRow, write_csv
 from adawac.evaluation.summary import summary_table
 
 
@@ -15,7 +15,7 @@ class CaseTableWriter(Callback):
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write and print."""
-        rows = pl_module.case_rows
+        rows: list[CaseRow] = pl_module.case_rows  # type: ignore[assignment]
         if not trainer.is_global_zero or not rows:
             return
         run = Path(trainer.log_dir or trainer.default_root_dir)

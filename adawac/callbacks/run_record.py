@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import lightning.pytorch as pl
+import numpy as np
 from lightning.pytorch.callbacks import Callback
 
 from adawac.data.subsets import absent_classes, describe
@@ -22,7 +23,7 @@ class RunRecord(Callback):
         run.mkdir(parents=True, exist_ok=True)
         data = trainer.datamodule  # type: ignore[attr-defined]
         data.split.save(run / "split.json")
-        units, rows = data.units, range(len(data.units))
+        units, rows = data.units, np.arange(len(data.units))
         packages = ("adawac", "torch", "lightning", "monai", "numpy")
         record = {
             "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
@@ -30,7 +31,7 @@ class RunRecord(Callback):
             "subset": type(data.subset).__name__,
             "training_slices": len(units),
             "label_dense": int(units.dense.sum()),
-            "slices_of_class": dict(describe(units, list(rows))),
-            "absent_classes": list(absent_classes(units, list(rows))),
+            "slices_of_class": dict(describe(units, rows)),
+            "absent_classes": list(absent_classes(units, rows)),
         }
         (run / "run.json").write_text(json.dumps(record, indent=1) + "\n")

@@ -139,7 +139,7 @@ class ResumableLoader(DataLoader[Any]):
         )
         self.order = order
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator does as well
         order = self.order
         if order.first_batch == len(order):
             order.epoch, order.first_batch = order.epoch + 1, 0

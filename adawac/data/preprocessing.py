@@ -85,7 +85,7 @@ class Preprocessing:
         clipped = np.clip(image, bounds[0], bounds[1])
         mean = clipped.mean(axis=(1, 2, 3), keepdims=True)
         std = clipped.std(axis=(1, 2, 3), keepdims=True)
-        return ((clipped - mean) / np.maximum(std, 1e-8)).astype(np.float32)
+        return np.asarray((clipped - mean) / np.maximum(std, 1e-8), dtype=np.float32)
 
     def apply(self, volume: Volume, case: str) -> Slices:
         """Cut a volume into slices on the training grid.

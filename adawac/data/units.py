@@ -64,8 +64,7 @@ class UnitTable:
     @property
     def dense(self) -> NDArray[np.bool_]:
         """(n,) True where the unit holds any foreground voxel (label-dense)."""
-        dense: NDArray[np.bool_] = self.voxels[:, 1:].any(axis=1)
-        return dense
+        return np.asarray(self.voxels[:, 1:].sum(axis=1) > 0)
 
     @property
     def position(self) -> NDArray[np.float64]:

@@ -27,9 +27,7 @@ GRID_TOLERANCE = 0.25
 """How far, in voxels, the corners of two volumes may lie apart on what still counts as one grid."""
 
 _TO_MM = {"meter": 1000.0, "micron": 0.001}
-_NO_GRID = np.diag(
-    [-1.0, -1.0, 1.0, 1.0]
-)  # (X, Y, Z) pointing Left, Posterior, Superior: canonical, transposed
+_NO_GRID = np.diag([-1.0, -1.0, 1.0, 1.0])  # file axes Left, Posterior, Superior: canonical, transposed
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +73,8 @@ class Geometry:
             DataError: if the affine is singular or not finite.
         """
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
-        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6 * max(
-            spacing.prod(), 1e-12
-        ):
+        volume = abs(np.linalg.det(affine[:3, :3])) if np.isfinite(affine).all() else 0.0
+        if not volume > 1e-6 * spacing.prod():  # nor NaN; the product is the volume of an unsheared voxel
             raise DataError(
                 f"the affine must be finite and invertible but is {np.round(affine[:3], 4).tolist()}"
             )

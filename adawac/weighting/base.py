@@ -27,7 +27,7 @@ class Weighting(nn.Module, ABC):
     views: ClassVar[int] = 2
     uses_consistency: ClassVar[bool] = True
 
-    def allocate(self, dense: Tensor) -> None:  # noqa: B027  (a method without state needs none)
+    def allocate(self, dense: Tensor) -> None:
         """Make the state for a training set; called once, before a checkpoint is loaded.
 
         Args:
@@ -57,4 +57,4 @@ class PerSampleState(nn.Module):
             saved = state_dict.get(prefix + name)
             if saved is not None and saved.shape != buffer.shape:
                 setattr(self, name, torch.empty_like(saved, device=buffer.device))
-        super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[arg-type, call-arg]
+        super()._load_from_state_dict(state_dict, prefix, *args)

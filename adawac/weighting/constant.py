@@ -26,6 +26,6 @@ class ERM(Weighting):
 
 
 class Pair(ERM):
-    """ERM on both views of a sample: AdaWAC's compute and data, without its weights or its consistency loss."""
+    """ERM on both views of a sample: AdaWAC's compute and data without its weights."""
 
     views: ClassVar[int] = 2

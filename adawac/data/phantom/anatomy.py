@@ -16,7 +16,7 @@ from adawac.data.phantom.torso import body, chest, muscles, skeleton
 
 def draw_habitus(draw: Draw) -> Habitus:
     """Draw a patient's build and contrast phase."""
-    return Habitus(draw.near(18, 9), draw.near(74, 5), draw.near(-62, 5), draw.near(0.5, 0.5))
+    return Habitus(draw.near(18, 9), draw.near(72, 5), draw.near(-61, 5), draw.near(0.5, 0.5))
 
 
 def table() -> list[Layer]:
@@ -40,7 +40,7 @@ def draw_layers(draw: Draw, habitus: Habitus) -> list[Layer]:
     Returns:
         Layers, outermost first; labelled organs after the unlabelled tissue that they displace.
     """
-    wall = Trunk(draw.near(132, 4), draw.near(93, 4), -2.0)
+    wall = Trunk(draw.near(132, 6), draw.near(93, 5), -2.0)
     cavity = Trunk(wall.half_width - 12, wall.half_depth - 10, -3.0)
     layers: list[Layer] = []
     layers += body(draw, habitus, wall, cavity)

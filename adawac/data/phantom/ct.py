@@ -54,8 +54,8 @@ class Pose:
         self.shift = (draw.near(0, 5), draw.near(3, 3), 0.0)
         self.size = draw.near(1.0, 0.05)
         self.roll = np.deg2rad(draw.near(0, 2.5))
-        self.bends = [(Field(draw.rng, 130.0), 4.5) for _ in range(3)]
-        self.ripples = [(Field(draw.rng, 42.0), 1.4) for _ in range(3)]
+        self.bends = [(Field(draw.rng, 130.0), 5.5) for _ in range(3)]
+        self.ripples = [(Field(draw.rng, 42.0), 1.8) for _ in range(3)]
 
     def points(self, grid: tuple[Array, Array, Array]) -> Points:
         """Coordinates (x, y, z) in the standard anatomy of every voxel of a grid, each (Z, Y, X)."""

@@ -56,11 +56,11 @@ class Draw:
         """Uniform in mean +- spread."""
         return float(self.rng.uniform(mean - spread, mean + spread))
 
-    def point(self, x: float, y: float, z: float, spread: float = 3.0) -> Vec:
+    def point(self, x: float, y: float, z: float, spread: float = 4.0) -> Vec:
         """A position in mm, each coordinate +- spread."""
         return self.near(x, spread), self.near(y, spread), self.near(z, spread)
 
-    def radii(self, x: float, y: float, z: float, share: float = 0.08) -> Vec:
+    def radii(self, x: float, y: float, z: float, share: float = 0.1) -> Vec:
         """Semi-axes in mm, each +- share of itself."""
         return self.near(x, share * x), self.near(y, share * y), self.near(z, share * z)
 

@@ -71,7 +71,7 @@ def organs(draw: Draw, habitus: Habitus, cavity: Trunk) -> Iterator[Layer]:
     """The labelled organs but the aorta, large before small."""
     wall, contrast = Grown(cavity, -2.5), habitus.contrast
     kidneys = {s: _kidney(draw, s) for s in (-1, 1)}
-    dome = Ellipsoid((-60, 2, -16), (85, 89, habitus.top + 16))
+    dome = Ellipsoid((-60, 2, -16), (87, 91, habitus.top + 18.5))
     dome_left = Ellipsoid((66, 4, -18), (77, 85, habitus.top + 8))
     under = Union(dome, dome_left, blend=10)
 

