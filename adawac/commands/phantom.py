@@ -35,6 +35,7 @@ def main(argv: list[str]) -> int:
         "--spacing",
         type=float,
         nargs=3,
+        default=argparse.SUPPRESS,
         metavar=("Z", "Y", "X"),
         help="mm; by default each patient has its own",
     )
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> int:
 
     from adawac.data.phantom import generate
 
-    spacing = tuple(args.spacing) if args.spacing else None
+    spacing = tuple(args.spacing) if "spacing" in args else None
     out = generate(args.out, args.patients, tuple(args.size), spacing, args.seed)
     print(f"{args.patients} CTs in {out}; next: adawac init {out}")
     return 0

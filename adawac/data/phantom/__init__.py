@@ -55,8 +55,8 @@ def generate(
     for patient, case in enumerate(ids):
         image, label, affine = render(seed, patient, size, spacing_mm)
         for folder, volume in (("imagesTr", image), ("labelsTr", label)):
-            nifti = nib.Nifti1Image(np.ascontiguousarray(volume.T), affine)  # type: ignore[no-untyped-call]
-            nifti.header.set_xyzt_units("mm")  # type: ignore[no-untyped-call]
+            nifti = nib.Nifti1Image(np.ascontiguousarray(volume.T), affine)
+            nifti.header.set_xyzt_units("mm")
             nib.save(nifti, out / folder / f"{case}.nii.gz")
     (out / "splits.json").write_text(json.dumps(_split(ids), indent=1) + "\n")
     description = {

@@ -11,6 +11,7 @@ from adawac.data.phantom.shapes import (
     Grown,
     HalfSpace,
     Repeated,
+    Shape,
     Trunk,
     Tube,
     Union,
@@ -68,21 +69,40 @@ def bowel(draw: Draw, cavity: Trunk) -> Iterator[Layer]:
 
 
 def organs(draw: Draw, habitus: Habitus, cavity: Trunk) -> Iterator[Layer]:
-    """The labelled organs but the aorta, large before small."""
-    wall, contrast = Grown(cavity, -2.5), habitus.contrast
-    kidneys = {s: _kidney(draw, s) for s in (-1, 1)}
-    dome = Ellipsoid((-60, 2, -16), (87, 91, habitus.top + 18.5))
-    dome_left = Ellipsoid((66, 4, -18), (77, 85, habitus.top + 8))
-    under = Union(dome, dome_left, blend=10)
+    """The labelled organs but the aorta: the large ones first, so that the small ones keep their shape."""
+    left, right = _kidney(draw, 1), _kidney(draw, -1)
+    right_dome = Ellipsoid((-60, 2, -16), (87, 91, habitus.top + 18.5))
+    left_dome = Ellipsoid((66, 4, -18), (77, 85, habitus.top + 8))
+    room = Common(Grown(cavity, -2.5), Union(right_dome, left_dome, blend=10), blend=5)  # below the diaphragm
+    yield from _spleen(draw, habitus, room, left)
+    yield from _stomach(draw, room)
+    yield from _liver(draw, habitus, room, right)
+    yield from _gallbladder(draw)
+    yield from _pancreas(draw, habitus)
+    cortex = draw.enhanced(155, 180, habitus.contrast)
+    yield from _renal_layers(draw, left, 1, cortex, LEFT_KIDNEY)
+    yield from _renal_layers(draw, right, -1, cortex, RIGHT_KIDNEY)
 
+
+def _kidney(draw: Draw, side: int) -> Ellipsoid:
+    """A kidney's outline, its lower pole turned outwards along the psoas."""
+    center = draw.point(side * 62, 42, -10 if side > 0 else -18, 4)
+    return Ellipsoid(center, draw.radii(25, 28, 43), side * 25, side * 14)
+
+
+def _spleen(draw: Draw, habitus: Habitus, room: Shape, kidney: Shape) -> Iterator[Layer]:
+    """A crescent along the left wall, hollow where stomach and kidney press."""
     spleen = Without(
         Ellipsoid(draw.point(94, 38, 34, 4), draw.radii(36, 58, 44, 0.14), -20, 12),
         Ellipsoid((58, -6, 25), (34, 52, 70), -18),
-        Grown(kidneys[1], 5.0),
+        Grown(kidney, 5.0),
         blend=10,
     )
-    yield Layer(Common(spleen, wall, under, blend=4), draw.enhanced(110, 130, contrast), SPLEEN, 4)
+    yield Layer(Common(spleen, room, blend=4), draw.enhanced(110, 130, habitus.contrast), SPLEEN, 4)
 
+
+def _stomach(draw: Draw, room: Shape) -> Iterator[Layer]:
+    """Fundus to pylorus: a wall, fluid, and air where a supine patient has it, in front."""
     stomach = Union(
         Tube(
             [
@@ -98,29 +118,37 @@ def organs(draw: Draw, habitus: Habitus, cavity: Trunk) -> Iterator[Layer]:
         ),
         blend=12,
     )
-    stomach_inside = Common(stomach, wall, under, blend=6)
+    stomach_inside = Common(stomach, room, blend=6)
     lumen = Grown(stomach_inside, -4.0)
     yield Layer(stomach_inside, draw.near(72, 8), STOMACH, 8)
     yield Layer(lumen, draw.near(25, 15), None, draw.near(14, 10))
     level = HalfSpace((0, 1, 0), draw.near(-38, 14))
     yield Layer(Common(lumen, level), AIR, None)
 
+
+def _liver(draw: Draw, habitus: Habitus, room: Shape, kidney: Shape) -> Iterator[Layer]:
+    """Two lobes under the right dome, carved by bowel, spine and kidney, split in front by the fissure."""
     right_lobe = Ellipsoid(draw.point(-64, -2, 4), draw.radii(74, 86, 74, 0.06), 0, 8)
     left_lobe = Ellipsoid(draw.point(2, -46, 36), draw.radii(66, 30, 32, 0.12), 8, 12)
     hollow = Ellipsoid((-12, -22, -62), draw.radii(64, 70, 62))
     behind = Ellipsoid((10, 52, 0), (44, 50, np.inf))
-    liver = Without(Union(right_lobe, left_lobe, blend=22), hollow, behind, Grown(kidneys[-1], 4.0), blend=14)
+    liver = Without(Union(right_lobe, left_lobe, blend=22), hollow, behind, Grown(kidney, 4.0), blend=14)
     fissure = Tube([(4, -84, 20), (-4, -40, 16), (-10, -22, 14)], [3.5, 3.0, 2.5])
     liver = Without(liver, fissure, blend=5)
-    liver_hu = draw.enhanced(100, 120, contrast)
-    yield Layer(Common(liver, wall, under, blend=5), liver_hu, LIVER, 4)
+    yield Layer(Common(liver, room, blend=5), draw.enhanced(100, 120, habitus.contrast), LIVER, 4)
 
+
+def _gallbladder(draw: Draw) -> Iterator[Layer]:
+    """A pear of bile in a thin wall at the liver's lower edge."""
     gallbladder = Tube(
         [draw.point(-56, -58, -16), draw.point(-46, -36, -2)], [draw.near(15, 3), draw.near(9, 2)]
     )
     yield Layer(gallbladder, draw.near(45, 8), GALLBLADDER)
     yield Layer(Grown(gallbladder, -2.0), draw.near(10, 4), None)
 
+
+def _pancreas(draw: Draw, habitus: Habitus) -> Iterator[Layer]:
+    """Head within the curve of the duodenum, body across the midline, tail towards the spleen: lobulated."""
     duodenum = Tube([(-32, -30, -10), (-44, -14, -20), (-40, -4, -42), (-8, -8, -52)], [10, 11, 11, 9])
     yield Layer(duodenum, 75.0, 0, 8)
     yield Layer(Grown(duodenum, -3.0), draw.near(25, 10), 0, 12)
@@ -135,26 +163,20 @@ def organs(draw: Draw, habitus: Habitus, cavity: Trunk) -> Iterator[Layer]:
         [draw.near(13, 2), draw.near(12, 2), draw.near(8.5, 1), draw.near(9.5, 1.5), draw.near(8.5, 1.5)],
     )
     yield Layer(Grown(pancreas, 2.0), FAT, texture=12)
-    yield Layer(pancreas, draw.enhanced(90, 110, contrast), PANCREAS, 13, 1.5)
-
-    cortex = draw.enhanced(155, 180, contrast)
-    for side, label in ((1, LEFT_KIDNEY), (-1, RIGHT_KIDNEY)):
-        kidney = kidneys[side]
-        x, y, z = kidney.center
-        yield Layer(Grown(kidney, 5.0), FAT, texture=10)
-        yield Layer(kidney, cortex, label, 5)
-        for pole in (-26, -13, 0, 13, 26):  # pyramids
-            for turn in (-1, 1):
-                cone = (x + side * 4, y + turn * 10, z + pole)
-                yield Layer(Ellipsoid(cone, (9, 6, 5.5)), cortex - draw.near(45, 10), None)
-        yield Layer(Ellipsoid((x - side * 13, y - 4, z), (15, 8, 22), side * 20), FAT + 10, 0, 20, 1.0)
-        yield Layer(Ellipsoid((x - side * 14, y - 4, z - 6), (11, 4.5, 7), side * 20), draw.near(60, 50))
+    yield Layer(pancreas, draw.enhanced(90, 110, habitus.contrast), PANCREAS, 13, 1.5)
 
 
-def _kidney(draw: Draw, side: int) -> Ellipsoid:
-    """A kidney's outline, its lower pole turned outwards along the psoas."""
-    center = draw.point(side * 62, 42, -10 if side > 0 else -18, 4)
-    return Ellipsoid(center, draw.radii(25, 28, 43), side * 25, side * 14)
+def _renal_layers(draw: Draw, kidney: Ellipsoid, side: int, cortex: float, label: int) -> Iterator[Layer]:
+    """Perirenal fat, bright cortex, darker pyramids, and a sinus of fat and urine on the inner side."""
+    x, y, z = kidney.center
+    yield Layer(Grown(kidney, 5.0), FAT, texture=10)
+    yield Layer(kidney, cortex, label, 5)
+    for pole in (-26, -13, 0, 13, 26):
+        for turn in (-1, 1):
+            pyramid = Ellipsoid((x + side * 4, y + turn * 10, z + pole), (9, 6, 5.5))
+            yield Layer(pyramid, cortex - draw.near(45, 10), None)
+    yield Layer(Ellipsoid((x - side * 13, y - 4, z), (15, 8, 22), side * 20), FAT + 10, 0, 20, 1.0)
+    yield Layer(Ellipsoid((x - side * 14, y - 4, z - 6), (11, 4.5, 7), side * 20), draw.near(60, 50))
 
 
 def vessels(draw: Draw, habitus: Habitus) -> Iterator[Layer]:
@@ -176,7 +198,7 @@ def vessels(draw: Draw, habitus: Habitus) -> Iterator[Layer]:
         yield Layer(Tube(back, [9, 8, 7.5]), venous)
         yield Layer(Tube([(side * 10, y, -14), (side * 42, 34, -18)], [4, 3.5]), venous)
     cava = Tube([(-16, y + 6, fork - 6), (-20, y + 4, 0), (-24, 2, 45), (-18, -6, 82)], [10, 11, 12, 13])
-    yield Layer(cava, venous, 0)
+    yield Layer(cava, venous)
     for x1, y1 in ((-95, 10), (-70, -40), (5, -52)):  # hepatic veins join the cava below the dome
         yield Layer(Tube([(-22, -2, 56), (x1, y1, draw.near(42, 8))], [4.5, 2]), venous + 15, None)
     trunk = [(-10, -16, -14), (-24, -14, 4), (-42, -8, 16)]

@@ -77,9 +77,9 @@ class Ellipsoid(Shape):
             u *= u
             value = value + u
             slope = slope + u * np.float32(a * a + b * b + c * c)
-        r = np.sqrt(value)
-        out: Array = (value - r) / np.sqrt(slope)
-        return out
+        r: Array = np.sqrt(value)
+        gradient: Array = np.sqrt(slope)
+        return (value - r) / gradient
 
 
 class Tube(Shape):
