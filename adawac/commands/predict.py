@@ -80,7 +80,8 @@ def predict_files(
     import torch
     from rich.progress import track
 
-    from adawac.data.volumes import read_nifti, stack_channels, write_label_nifti
+    from adawac.data.layouts.nifti import stack_channels
+    from adawac.data.volumes import read_nifti, write_label_nifti
     from adawac.segmenter import load
 
     segmenter = load(run, device or ("cuda" if torch.cuda.is_available() else "cpu"))

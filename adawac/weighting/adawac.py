@@ -89,7 +89,7 @@ class AdaWAC(PerSampleState, Weighting):
 
     def allocate(self, dense: Tensor) -> None:
         """Start all n = len(dense) samples at beta = 1/2; `dense` itself is never looked at."""
-        self.log_odds = torch.zeros(len(dense), device=self.log_odds.device)
+        self.log_odds = self.log_odds.new_zeros(len(dense))
 
     @torch.no_grad()
     def step(self, terms: Terms) -> Weights:
@@ -102,7 +102,7 @@ class AdaWAC(PerSampleState, Weighting):
         """
         if terms.consistency is None:
             raise ConfigError("AdaWAC needs a consistency loss; give each sample two views")
-        ce, consistency = terms.ce.float(), terms.consistency.float()
+        ce, consistency = terms.ce.to(self.log_odds.dtype), terms.consistency.to(self.log_odds.dtype)
         finite = ce.isfinite() & consistency.isfinite()
         ratio = torch.ones_like(self.mean_ce)
         difference = ce - consistency
@@ -121,11 +121,11 @@ class AdaWAC(PerSampleState, Weighting):
 
     def _running_means(self, ce: Tensor, consistency: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
         """Bias-corrected running means of both losses, never 0."""
-        share = finite.float().mean() * (1 - MEAN_DECAY)
+        share = finite.to(ce.dtype).mean() * (1 - MEAN_DECAY)
         count = finite.sum().clamp(min=1)
         self.mean_ce.lerp_(torch.where(finite, ce, 0).sum() / count, share)
         self.mean_consistency.lerp_(torch.where(finite, consistency, 0).sum() / count, share)
         self.mean_weight.lerp_(torch.ones_like(share), share)
-        tiny = torch.finfo(torch.float32).tiny
+        tiny = torch.finfo(ce.dtype).tiny
         weight = self.mean_weight.clamp(min=tiny)
         return (self.mean_ce / weight).clamp(min=tiny), (self.mean_consistency / weight).clamp(min=tiny)
