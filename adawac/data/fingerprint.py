@@ -1,0 +1,294 @@
+"""The fingerprint of a data set: what its volumes and labels are like, measured in one pass."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adawac.data.classes import Classes
+from adawac.data.layouts.base import Case, Collection, Layout, Modality
+from adawac.data.naming import side_pairs
+from adawac.data.reading import read_case
+from adawac.data.store import count_voxels
+from adawac.data.volumes import Volume
+from adawac.errors import DataError
+from adawac.structures import IGNORE_INDEX
+
+SAMPLE = 10_000
+"""Voxels drawn from each case for percentiles, and foreground voxels; as many as nnU-Net draws."""
+
+WINDOW_MARGIN = 100.0
+"""HU that a window reaches beyond the classes, so that the tissue around them keeps its contrast, too."""
+
+AIR = -200.0
+"""HU below which every CT has voxels; intensities that never go there are no Hounsfield units."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and range over the cases, for each of the axes (Z, Y, X)."""
+
+    median: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[float]]) -> "Spread":
+        """Spread of (cases, axes) numbers.
+
+        Example:
+            >>> Spread.of([(90, 512, 512), (110, 512, 512), (130, 256, 512)]).low
+            (90.0, 256.0, 512.0)
+        """
+        table = np.asarray(rows, dtype=np.float64)
+        median, low, high = np.median(table, axis=0), table.min(axis=0), table.max(axis=0)
+        return cls(tuple(median.tolist()), tuple(low.tolist()), tuple(high.tolist()))
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """The 0.5th, 50th and 99.5th percentile of intensities as on disk."""
+
+    low: float
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.float32]) -> "Percentiles":
+        """Percentiles of at least one value."""
+        low, median, high = np.percentile(values, [0.5, 50.0, 99.5]).tolist()
+        return cls(low, median, high)
+
+
+@dataclass(frozen=True)
+class ClassFacts:
+    """What is known of a foreground class.
+
+    Attributes:
+        name: of the class.
+        cases: that hold it.
+        slices: that hold it.
+        voxels: of it.
+        intensities: 5th and 95th percentile over all channels; None where no voxel was drawn.
+    """
+
+    name: str
+    cases: int
+    slices: int
+    voxels: int
+    intensities: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What the volumes and labels of a data set are like.
+
+    Attributes:
+        num_cases: measured.
+        num_slices: axial slices of all cases.
+        channels: names of the image's channels.
+        modality: kind of intensities: the layout's word; where it only assumes CT, what the intensities say.
+        classes: foreground classes in the order of their indices.
+        shape: voxels.
+        spacing: mm; None where a case's is unknown, and with it the orientation.
+        intensities: percentiles of each channel.
+        foreground: percentiles of each channel where a class lies.
+        dense: share of the slices that hold any class, 0 to 1.
+        dense_thirds: the same for the first (lowest), middle and last third of the volumes.
+        window: (lowest, highest) HU that suit the classes; None if intensities are no Hounsfield units.
+        side_pairs: pairs of left and right classes, by name.
+    """
+
+    num_cases: int
+    num_slices: int
+    channels: tuple[str, ...]
+    modality: Modality
+    classes: tuple[ClassFacts, ...]
+    shape: Spread
+    spacing: Spread | None
+    intensities: tuple[Percentiles, ...]
+    foreground: tuple[Percentiles, ...]
+    dense: float
+    dense_thirds: tuple[float, float, float]
+    window: tuple[int, int] | None
+    side_pairs: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        layout: Layout,
+        collection: Collection,
+        cases: Sequence[Case],
+        track: Callable[[Iterable["_Measured | None"], int], Iterable["_Measured | None"]] | None = None,
+    ) -> "Fingerprint":
+        """Read every case once and measure it.
+
+        Args:
+            layout: how the data set lies on disk.
+            collection: what the layout found.
+            cases: those to measure, each with a label.
+            track: wraps an iterable of a given length, to show progress.
+
+        Raises:
+            DataError: all problems of all cases together; or there is no case, or no labelled voxel.
+        """
+        names = Classes.from_labels(collection.labels, collection.ignore_value).names
+        measured = _measure_all(layout, collection, cases, track)
+        voxels = np.concatenate([case.voxels for case in measured])
+        if not voxels[:, 1:].any():
+            raise DataError(
+                f"{collection.name}: none of {len(cases)} labels holds a voxel of {list(names[1:])}; check "
+                "that the label files are the right ones"
+            )
+        samples = np.concatenate([case.sample for case in measured], axis=1)
+        foreground = np.concatenate([case.foreground for case in measured], axis=1)
+        owner = np.concatenate([case.owner for case in measured])
+        classes = tuple(
+            ClassFacts(
+                name=name,
+                cases=sum(bool(case.voxels[:, k].any()) for case in measured),
+                slices=int(np.count_nonzero(voxels[:, k])),
+                voxels=int(voxels[:, k].sum()),
+                intensities=_inner(foreground[:, owner == k]),
+            )
+            for k, name in enumerate(names)
+            if k > 0
+        )
+        modality = _modality(collection, min(case.low for case in measured), max(c.high for c in measured))
+        dense = np.asarray(voxels[:, 1:].any(axis=1))
+        third = np.concatenate([3 * np.arange(len(case.voxels)) // len(case.voxels) for case in measured])
+        first, middle, last = (_share(dense[third == part]) for part in range(3))
+        spacings = [case.spacing for case in measured if case.spacing is not None]
+        return cls(
+            num_cases=len(measured),
+            num_slices=len(voxels),
+            channels=collection.channels,
+            modality=modality,
+            classes=classes,
+            shape=Spread.of([case.shape for case in measured]),
+            spacing=Spread.of(spacings) if len(spacings) == len(measured) else None,
+            intensities=tuple(Percentiles.of(channel) for channel in samples),
+            foreground=tuple(Percentiles.of(channel) for channel in foreground),
+            dense=_share(dense),
+            dense_thirds=(first, middle, last),
+            window=suggest_window([c.intensities for c in classes if c.intensities])
+            if modality == "ct"
+            else None,
+            side_pairs=side_pairs(names[1:]),
+        )
+
+
+def suggest_window(ranges: Sequence[tuple[float, float]]) -> tuple[int, int]:
+    """A window in HU for classes of given intensities.
+
+    The typical class decides: the median over the classes of either end of its range, widened by
+    `WINDOW_MARGIN` and rounded outwards to 5 HU. nnU-Net takes percentiles of the pooled foreground, but then
+    one mandible leaves six soft organs a tenth of the contrast; bone that is cut off is still the brightest.
+
+    Args:
+        ranges: 5th and 95th percentile of every class, HU.
+
+    Example:
+        >>> suggest_window([(2, 33), (-97, 57), (38, 1416)])  # brainstem, parotid gland, mandible
+        (-100, 160)
+    """
+    low, high = np.median(np.asarray(ranges), axis=0)
+    return int(5 * np.floor((low - WINDOW_MARGIN) / 5)), int(5 * np.ceil((high + WINDOW_MARGIN) / 5))
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One case.
+
+    Attributes:
+        shape: (Z, Y, X).
+        spacing: mm or None.
+        voxels: (Z, K) of every class in every slice.
+        low: least intensity.
+        high: greatest intensity.
+        sample: (C, n) intensities anywhere.
+        foreground: (C, m) intensities where a class lies.
+        owner: (m,) class index of these voxels.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float] | None
+    voxels: NDArray[np.int64]
+    low: float
+    high: float
+    sample: NDArray[np.float32]
+    foreground: NDArray[np.float32]
+    owner: NDArray[np.uint8]
+
+
+def _measure_all(
+    layout: Layout,
+    collection: Collection,
+    cases: Sequence[Case],
+    track: Callable[[Iterable[_Measured | None], int], Iterable[_Measured | None]] | None,
+) -> list[_Measured]:
+    """Measure the cases in threads; complain of all bad ones at once."""
+    if not cases:
+        raise DataError(f"{collection.name}: no case has a label, but training needs some; add label files")
+    classes = Classes.from_labels(collection.labels, collection.ignore_value)
+    problems: list[str] = []
+
+    def measure(case: Case) -> _Measured | None:
+        try:
+            image, label = read_case(layout, case, classes, len(collection.channels))
+        except DataError as error:
+            problems.append(str(error))
+            return None
+        if label is None:
+            problems.append(f"case {case.id}: it has no label, but training needs one; leave the case out")
+            return None
+        return _measure(image, label, len(classes))
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        done: Iterable[_Measured | None] = pool.map(measure, cases)
+        measured = [case for case in (track(done, len(cases)) if track else done) if case]
+    if problems:
+        raise DataError.from_problems(sorted(problems))
+    return measured
+
+
+def _measure(image: Volume, label: Volume, num_classes: int) -> _Measured:
+    intensities = image.array.reshape(len(image.array), -1)
+    flat = label.array.reshape(-1)
+    inside = np.flatnonzero((flat > 0) & (flat != IGNORE_INDEX))
+    rng = np.random.default_rng(0)  # a stride could fall in step with the rows
+    chosen = inside[rng.integers(inside.size, size=min(SAMPLE, inside.size))] if inside.size else inside
+    return _Measured(
+        shape=image.geometry.shape,
+        spacing=image.geometry.spacing,
+        voxels=count_voxels(label.array[0], num_classes),
+        low=float(intensities.min()),
+        high=float(intensities.max()),
+        sample=intensities[:, rng.integers(flat.size, size=min(SAMPLE, flat.size))],
+        foreground=intensities[:, chosen],
+        owner=flat[chosen],
+    )
+
+
+def _modality(collection: Collection, low: float, high: float) -> Modality:
+    """The layout's word, unless it says CT of channels that are not called so and that show no air."""
+    named = {channel.lower() for channel in collection.channels} == {"ct"}
+    if collection.modality != "ct" or named or low < AIR:
+        return collection.modality
+    return "unit" if low >= 0 and high <= 1 else "mr"
+
+
+def _inner(values: NDArray[np.float32]) -> tuple[float, float] | None:
+    """5th and 95th percentile."""
+    if not values.size:
+        return None
+    low, high = np.percentile(values, [5.0, 95.0]).tolist()
+    return low, high
+
+
+def _share(flags: NDArray[np.bool_]) -> float:
+    """Share of True; 0 of nothing."""
+    return float(flags.mean()) if flags.size else 0.0
