@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adawac.errors import ConfigError
+from adawac.losses import global_sum
 
 
 class Consistency(nn.Module):
@@ -18,15 +19,15 @@ class Consistency(nn.Module):
         aligned: warp the features of both views back into the batch's frame first, and compare only where
             both views look. Otherwise two views that are turned against each other can agree by flat features
             alone.
-        normalised: divide the squared difference by the spread of the sample's own features, which is one
-            minus Lin's concordance correlation: 0 for equal, about 1 for unrelated, at most 2. Otherwise a
-            network lowers the loss by shrinking its features. The spread carries gradient too: taken as a
-            constant it would only speed the shrinking up.
+        normalised: divide the squared difference by the variance between samples: 0 for equal features, 1 on
+            average for features that tell no sample from another. Otherwise a network lowers the loss by
+            shrinking its features, or by drawing the same map for every image. The variance carries gradient
+            too: taken as a constant it would only speed the shrinking up. It spans the batches of all
+            processes, every one of which must then call this; of a single sample nothing can be learnt.
 
     References:
         Dong, Xie, Ward, "Adaptively Weighted Data Augmentation Consistency Regularization for Robust
         Optimization under Concept Shift", ICML 2023; alignment and normalisation are ours.
-        Lin, "A concordance correlation coefficient to evaluate reproducibility", Biometrics 1989.
 
     Example:
         >>> features = torch.randn(3, 8, 4, 4)
@@ -59,30 +60,46 @@ class Consistency(nn.Module):
         """
         with torch.autocast(features_1.device.type, enabled=False):
             first, second = _full(features_1), _full(features_2)
-            valid = torch.ones_like(first[:, :1], dtype=torch.bool)
+            valid = first.new_ones(len(first), 1, *first.shape[2:])
             if self.aligned:
                 first, seen_1 = align(first, affine_1)
                 second, seen_2 = align(second, affine_2)
-                valid = (seen_1 & seen_2)[:, None]
-            distance = _mean((first - second).square(), valid)
+                valid = (seen_1 & seen_2)[:, None].to(first.dtype)
+            distance = (first - second).square().mean(1, keepdim=True)
+            loss = (distance * valid).flatten(1).sum(1) / valid.flatten(1).sum(1).clamp(min=1)
             if self.normalised:
-                mean_1, mean_2 = _mean(first, valid), _mean(second, valid)
-                spread = _mean((first - mean_1).square() + (second - mean_2).square(), valid)
-                spread = spread + (mean_1 - mean_2).square()
-                # The clamp is no epsilon to hide behind: it acts on features of the size 1e-15.
-                distance = distance.sum(1) / spread.sum(1).clamp(min=1e-30)
-            return self.lambda_ac * distance.flatten(1).mean(1)
+                # No epsilon to hide behind: the clamp acts on features of the size 1e-15.
+                loss = loss / (2 * variance_between_samples(first, second, valid)).clamp(min=1e-30)
+            return self.lambda_ac * loss
+
+
+def variance_between_samples(first: Tensor, second: Tensor, valid: Tensor) -> Tensor:
+    """Unbiased variance, over samples and views, of the features at one position; averaged over positions.
+
+    Args:
+        first: (B, F, h, w) features of the first view, in the batch's frame.
+        second: (B, F, h, w) of the second view.
+        valid: (B, 1, h, w), 1 where both views have seen the position and 0 elsewhere.
+
+    Returns:
+        Scalar, of the batches of all processes together.
+
+    Example:
+        >>> first, second = torch.tensor([[1.0, 3.0], [2.0, 2.0]]).view(2, 2, 1, 1, 1)
+        >>> variance_between_samples(first, second, torch.ones(2, 1, 1, 1))  # of 1, 3, 2 and 2
+        tensor(0.6667)
+    """
+    sums = global_sum(torch.cat([(first + second) * valid, 2 * valid], dim=1).sum(0))
+    total, count = sums[:-1], sums[-1:]
+    mean = total / count.clamp(min=1)
+    squares = ((first - mean).square() + (second - mean).square()) * valid
+    freedom = (count - 1).clamp(min=0).sum() * len(total)
+    return global_sum(squares.sum()) / freedom.clamp(min=1)
 
 
 def _full(features: Tensor) -> Tensor:
     """In float32, or float64 where they already are."""
     return features.to(torch.promote_types(features.dtype, torch.float32))
-
-
-def _mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the valid positions of each channel, (B, F, 1, 1); 0 where there are none."""
-    plane = tuple(range(2, values.ndim))
-    return (values * valid).sum(plane, keepdim=True) / valid.sum(plane, keepdim=True).clamp(min=1)
 
 
 def align(features: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:

@@ -105,7 +105,7 @@ def dice_loss(
     overlap = (probs * onehot).sum(2)
     size = probs.square().sum(2) + onehot.sum(2)
     if batch:
-        overlap, size = _global_sum(torch.stack([overlap.sum(0), size.sum(0)]))
+        overlap, size = global_sum(torch.stack([overlap.sum(0), size.sum(0)]))
     return (1 - (2 * overlap + smooth) / (size + smooth)).mean()
 
 
@@ -180,7 +180,19 @@ class _GlobalSum(torch.autograd.Function):
         return total
 
 
-def _global_sum(tensor: Tensor) -> Tensor:
+def global_sum(tensor: Tensor) -> Tensor:
+    """Sum a tensor over all processes, with gradient; every one of them must call this, with the same shape.
+
+    Args:
+        tensor: any shape.
+
+    Returns:
+        The sum, or `tensor` itself without `torch.distributed`.
+
+    Example:
+        >>> global_sum(torch.tensor([1.0, 2.0]))
+        tensor([1., 2.])
+    """
     if dist.is_available() and dist.is_initialized():
         return _GlobalSum.apply(tensor)  # type: ignore[no-untyped-call,no-any-return]
     return tensor

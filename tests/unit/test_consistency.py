@@ -1,11 +1,14 @@
 """Consistency: the paper's term by hand, warped images aligned, and a scale that is no way down."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from adawac.consistency import Consistency, align, feature_std
 from adawac.errors import ConfigError
@@ -134,12 +137,22 @@ class TestNormalised:
         theta = IDENTITY.expand(len(first), 2, 3)
         return self.loss(first, second, theta, theta)
 
+    def test_by_hand(self) -> None:
+        # Features 1 and 3, 2 and 2: the variance of the four is 2/3, the squared differences 4 and 0.
+        first, second = torch.tensor([[1.0, 3.0], [2.0, 2.0]]).view(2, 2, 1, 1, 1).unbind(1)
+        torch.testing.assert_close(self.apply(first, second), torch.tensor([3.0, 0.0]))
+
     @pytest.mark.parametrize("scale", [1e-8, 1e-3, 1e6])
-    def test_scale_and_offset_of_the_features_do_not_matter(self, scale: float) -> None:
+    def test_scale_of_the_features_does_not_matter(self, scale: float) -> None:
         first, second = random_features(2, 3, 5, 4, 4)
         torch.testing.assert_close(self.apply(scale * first, scale * second), self.apply(first, second))
-        offset = torch.arange(5.0)[:, None, None]
-        torch.testing.assert_close(self.apply(first + offset, second + offset), self.apply(first, second))
+
+    def test_a_map_that_all_samples_share_does_not_matter(self) -> None:
+        first, second = random_features(2, 3, 5, 4, 4)
+        shared = 10 * random_features(5, 4, 4, seed=1)
+        torch.testing.assert_close(
+            self.apply(first + shared, second + shared), self.apply(first, second), rtol=1e-4, atol=1e-5
+        )
 
     def test_shrinking_the_features_is_no_way_down(self) -> None:
         features = random_features(2, 3, 5, 4, 4).requires_grad_()
@@ -148,11 +161,20 @@ class TestNormalised:
         assert gradient.abs().sum() > 0.1
         assert along.abs() < 1e-5
 
-    def test_same_features_cost_nothing_and_unrelated_ones_one(self) -> None:
-        first, second = random_features(2, 4, 64, 16, 16)
-        assert self.apply(first, first).abs().max() < 1e-6
-        torch.testing.assert_close(self.apply(first, second), torch.ones(4), rtol=0, atol=0.05)
-        torch.testing.assert_close(self.apply(first, -first), torch.full((4,), 2.0), rtol=0, atol=0.01)
+    @pytest.mark.parametrize("batch", [2, 16])
+    def test_same_features_cost_nothing_and_unrelated_ones_one(self, batch: int) -> None:
+        first, second = random_features(2, batch, 64, 16, 16)
+        assert not self.apply(first, first).any()
+        torch.testing.assert_close(self.apply(first, second), torch.ones(batch), rtol=0, atol=0.05)
+
+    def test_a_position_that_one_view_missed_does_not_count(self) -> None:
+        first, second = random_features(2, 4, 3, 1, 8)
+        thetas = IDENTITY.expand(4, 2, 3), affine(shift=1.0).expand(4, 2, 3)  # share the right half
+        expected = Consistency()(first, second, *thetas)
+        spoilt = first.clone(), second.clone()
+        spoilt[0][..., :4] = 1e3
+        spoilt[1][..., 4:] = -1e3
+        torch.testing.assert_close(Consistency()(*spoilt, *thetas), expected)
 
     def test_flat_features_have_finite_gradients(self) -> None:
         features = torch.ones(2, 3, 5, 4, 4, requires_grad=True)
@@ -172,11 +194,10 @@ class TestAnyForm:
         theta_2 = torch.cat([affine(5), affine(shift=0.2), affine(180), affine(-20)])
         return first, second, theta_1, theta_2
 
-    def test_samples_do_not_mix(self, aligned: bool, normalised: bool) -> None:
+    def test_order_of_the_samples_does_not_matter(self, aligned: bool, normalised: bool) -> None:
         loss, order = Consistency(aligned=aligned, normalised=normalised), torch.tensor([2, 0, 3, 1])
         arguments = self.draw()
         torch.testing.assert_close(loss(*(x[order] for x in arguments)), loss(*arguments)[order])
-        torch.testing.assert_close(loss(*(x[:1] for x in arguments)), loss(*arguments)[:1])
 
     def test_views_may_be_swapped(self, aligned: bool, normalised: bool) -> None:
         loss = Consistency(aligned=aligned, normalised=normalised)
@@ -212,3 +233,34 @@ def test_lambda_must_be_positive() -> None:
 def test_feature_std_by_hand() -> None:
     features = torch.tensor([[[[0.0, 2.0]], [[5.0, 5.0]]], [[[0.0, 2.0]], [[5.0, 5.0]]]])
     torch.testing.assert_close(feature_std(features), torch.tensor((1.0 + 0.0) / 2))
+
+
+def loss_and_gradient(share: slice) -> tuple[Tensor, Tensor]:
+    """Normalised consistency of some of five samples, and what it says to the weights of an encoder."""
+    torch.manual_seed(0)
+    encoder = nn.Conv2d(3, 4, 3, padding=1)
+    network = nn.parallel.DistributedDataParallel(encoder) if dist.is_initialized() else encoder
+    images = random_features(2, 5, 3, 8, 8)[:, share]
+    thetas = affine(90).expand(5, 2, 3)[share], affine(15, mirror=True).expand(5, 2, 3)[share]
+    loss = Consistency()(*network(images.flatten(0, 1)).chunk(2), *thetas)
+    # A mean over the five of both processes, in the face of DistributedDataParallel's mean over two.
+    (loss.sum() * (2 if dist.is_initialized() else 1) / 5).backward()
+    assert encoder.weight.grad is not None
+    return loss.detach(), encoder.weight.grad
+
+
+def part_of_the_batch(rank: int, folder: str) -> None:
+    """What each of two processes does."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    torch.save(loss_and_gradient(slice(0, 2) if rank == 0 else slice(2, 5)), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(not dist.is_available(), reason="this torch has no torch.distributed")
+def test_two_processes_are_one(tmp_path: Path) -> None:
+    mp.spawn(part_of_the_batch, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    loss, gradient = loss_and_gradient(slice(0, 5))
+    (loss_0, gradient_0), (loss_1, gradient_1) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    torch.testing.assert_close(torch.cat([loss_0, loss_1]), loss)
+    torch.testing.assert_close(gradient_0, gradient, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(gradient_1, gradient, rtol=1e-4, atol=1e-6)
