@@ -181,7 +181,7 @@ class FileSplit(SplitRule):
     for all their cases. Cases of the data that the file does not name are left out, with a warning.
 
     Args:
-        path: the file, relative to the folder of the data set or absolute.
+        path: the file: absolute, or relative to the folder of the data set, or else to the working folder.
         fold: which entry of a file that lists several folds, from 0.
     """
 
@@ -193,7 +193,7 @@ class FileSplit(SplitRule):
 
     def assign(self, root: Path, cases: Sequence[Case], patients: Mapping[str, str]) -> Split:
         """Read the file and look its names up among cases and patients."""
-        file = root / self.path
+        file = self._find(root)
         named = self._read(file)
         members: dict[str, set[str]] = {}
         for case in cases:
@@ -209,6 +209,15 @@ class FileSplit(SplitRule):
         if left_out := [case.id for case in cases if case.id not in taken]:
             warnings.warn(f"{file} puts {_some(left_out)} into no part: left out", stacklevel=2)
         return _split(parts, cases)
+
+    def _find(self, root: Path) -> Path:
+        for file in (root / self.path, Path(self.path)):
+            if file.is_file():
+                return file
+        raise ConfigError(
+            f"FileSplit: {self.path} cannot be read (no such file in {root} or {Path.cwd()}); "
+            "give the path of a split file"
+        )
 
     def _read(self, file: Path) -> dict[str, list[str]]:
         try:
