@@ -1,0 +1,317 @@
+"""`adawac init DATA`: look at a data folder and write a configuration that `adawac fit` runs at once."""
+
+import math
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adawac.errors import ConfigError
+
+if TYPE_CHECKING:
+    from adawac.data.fingerprint import Fingerprint, Spread
+    from adawac.data.layouts import Layout
+    from adawac.data.splits import Split
+
+MULTIPLE, LARGEST = 32, 256
+"""Sides of the training plane: every network can halve them five times; a CPU can train on them."""
+
+BOTTLENECK = 8
+"""Pixels along the deepest features: they see the whole plane and still tell where in it."""
+
+CHANNELS = (16, 32, 64, 128, 256, 256)
+
+BATCH_SIZE = 24
+"""The paper's; less where an epoch would have fewer than ten steps."""
+
+STEPS = 2500
+"""What the number of epochs aims at, between 20 and 200 of them."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Look at the data, write the configuration and say what to type next.
+
+    Args:
+        argv: arguments after the verb.
+
+    Returns:
+        Exit status 0.
+
+    Raises:
+        ConfigError: the file to write is there already.
+        DataError: all problems of the data together.
+    """
+    from jsonargparse import ArgumentParser  # so that a layout takes its settings as in `fit`
+
+    from adawac.data.layouts import Layout
+
+    parser = ArgumentParser(prog="adawac init", description=__doc__)
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder of the data set")
+    parser.add_argument("-o", "--output", type=Path, metavar="YAML", help="file to write; default: NAME.yaml")
+    parser.add_argument("--name", type=str, help="name of the experiment; default: the folder's")
+    parser.add_argument("--patient_pattern", type=str, help="as in fit; default: guessed from the case ids")
+    parser.add_argument("--force", action="store_true", help="overwrite the file")
+    parser.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
+    args = parser.parse_args(list(argv))
+    root: Path = args.data.expanduser().resolve()
+    name: str = args.name or "".join(c if c.isalnum() or c in "-_." else "_" for c in root.name)
+    output: Path = args.output or Path(f"{name}.yaml")
+    if output.is_dir() or (output.exists() and not args.force):
+        raise ConfigError(
+            f"{output} exists already; add --force to overwrite the file, or give another name with -o"
+        )
+    layout = parser.instantiate(args).layout
+    settings = args.layout.as_dict() if args.layout else None
+    text = configure(root, name, args.patient_pattern, layout, settings)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text, encoding="utf-8")
+    fit = f"adawac fit --config {shlex.quote(str(output))}"
+    print(f"Wrote {output}. Next, AdaWAC, and the same training without its weights to compare with:")
+    print(f"  {fit}\n  {fit} --model.weighting Pair --name {shlex.quote(f'{name}_pair')}")
+    return 0
+
+
+def configure(
+    root: Path,
+    name: str,
+    patient_pattern: str | None = None,
+    layout: "Layout | None" = None,
+    layout_settings: dict[str, Any] | None = None,
+) -> str:
+    """Measure a data set, show what was found and return the configuration for it.
+
+    Args:
+        root: folder of the data set.
+        name: of the experiment.
+        patient_pattern: see `SegmentationData`; None guesses.
+        layout: how the data lie on disk; None finds out.
+        layout_settings: what the configuration says of `layout`; None for its class alone.
+
+    Returns:
+        Text of a YAML file.
+
+    Raises:
+        DataError: all problems of the data together.
+    """
+    from adawac.data.fingerprint import Fingerprint
+    from adawac.data.layouts import detect
+    from adawac.data.naming import suggest_patient_pattern
+    from adawac.data.splits import AutoSplit, patients_of
+
+    layout = layout or detect(root)
+    collection = layout.scan(root)
+    cases = [case for case in collection.cases if case.label]
+    fingerprint = Fingerprint.of(layout, collection, cases, track=_progress)
+    show(fingerprint, f"{collection.name} ({type(layout).__name__})")
+    ids = [case.id for case in cases]
+    pattern = patient_pattern or suggest_patient_pattern(ids)
+    split = AutoSplit().split(root, cases, patients_of(ids, pattern))
+    return render(root, name, layout_settings or type(layout).__name__, pattern, split, fingerprint)
+
+
+def training_size(plane: Sequence[float]) -> tuple[int, int]:
+    """Training plane for a median plane: its shape, in multiples of `MULTIPLE`, `LARGEST` at most.
+
+    Args:
+        plane: (H, W) pixels.
+
+    Example:
+        >>> training_size((512, 512)), training_size((256, 216)), training_size((90, 128))
+        ((256, 256), (256, 224), (96, 128))
+    """
+    scale = min(1.0, LARGEST / max(plane))
+    height, width = (max(MULTIPLE, MULTIPLE * round(side * scale / MULTIPLE)) for side in plane)
+    return height, width
+
+
+def network_depth(size: tuple[int, int]) -> int:
+    """How often a plane is halved until its smaller side has about `BOTTLENECK` pixels.
+
+    Example:
+        >>> [network_depth((side, side)) for side in (32, 128, 224, 256)]
+        [2, 4, 5, 5]
+    """
+    return round(math.log2(min(size) / BOTTLENECK))
+
+
+def training_length(slices: int) -> tuple[int, int]:
+    """Batch size and number of epochs for a number of training slices.
+
+    Example:
+        >>> training_length(2500), training_length(300), training_length(50)
+        ((24, 20), (24, 190), (5, 200))
+    """
+    batch_size = min(BATCH_SIZE, max(2, slices // 10))
+    steps = math.ceil(slices / batch_size)
+    return batch_size, min(200, max(20, 10 * (STEPS // (10 * steps))))
+
+
+def render(
+    root: Path,
+    name: str,
+    layout: str | dict[str, Any],
+    patient_pattern: str | None,
+    split: "Split",
+    fingerprint: "Fingerprint",
+) -> str:
+    """Write the configuration; each comment says where its value comes from.
+
+    Args:
+        root: folder of the data set.
+        name: of the experiment.
+        layout: class of the layout, or its class path and settings.
+        patient_pattern: see `SegmentationData`.
+        split: the parts that `AutoSplit` makes of the data.
+        fingerprint: of the data set.
+
+    Returns:
+        Text of a YAML file.
+    """
+    f = fingerprint
+    size = training_size(f.shape.median[1:])
+    depth = network_depth(size)
+    batch_size, epochs = training_length(round(f.num_slices * len(split.train) / f.num_cases))
+    mirrors = bool(f.side_pairs) and f.spacing is not None
+    classes = ", ".join(c.name for c in f.classes)
+    return f"""\
+# {_plain(root.name)}: {f.num_cases} cases, {f.num_slices} slices, {100 * f.dense:.0f} % of them label-dense.
+# Written by `adawac init`; each value can be changed here, or for one run on the command line.
+name: {_yaml(name)}
+seed_everything: 1234
+trainer:
+  max_epochs: {epochs}  # about {STEPS} steps, 20 to 200 epochs
+  check_val_every_n_epoch: {max(1, epochs // 10)}  # whole validation volumes, ten times a run
+  precision: bf16-mixed  # CPU and CUDA; losses and weights stay in float32. Without: 32-true
+data:
+  root: {_yaml(str(root))}
+  layout: {_yaml(layout)}
+  split: AutoSplit  # splits.json, else the folder's own parts, else drawn: {_parts(split)}
+  patient_pattern: {_yaml(patient_pattern)}  # {_patients(patient_pattern, split.train[0])}
+  drop: []  # names to turn into background, out of: {_plain(classes)}
+  mirror_pairs: {_yaml(dict(f.side_pairs) if mirrors else None)}  # {_pairs(f)}
+{_intensities(f)}
+  axis: axial
+  size: {_yaml(list(size))}  # {_plane(f)}; in multiples of {MULTIPLE}, {LARGEST} at most
+  body: {_yaml(f.modality == "ct")}  # crop to the box around the body first; only for CT, whose air is dark
+  batch_size: {batch_size}  # the paper's 24, less where an epoch would have fewer than ten steps
+model:
+  network:
+    architecture: monai.networks.nets.UNet
+    arguments:  # halved {depth} times, to deepest features of {size[0] >> depth} x {size[1] >> depth} pixels
+      channels: {_yaml(list(CHANNELS[: depth + 1]))}
+      strides: {_yaml([2] * depth)}
+      num_res_units: 2
+      norm: INSTANCE
+  weighting:
+    class_path: AdaWAC  # to compare with: Pair (the same two views, all weights equal) or ERM (one view)
+    init_args: {{step_size: 0.3}}
+  augmentation:
+    class_path: RandomAugmentation
+    init_args: {{mirror_left_right: {0.5 if mirrors else 0.0}}}  # above 0 only with mirror_pairs
+  optimizer:
+    class_path: torch.optim.AdamW
+    init_args: {{lr: 0.002, weight_decay: 0.0001}}
+  schedule: Poly  # down to 0 over the run
+  dice_ratio: 0.5  # the paper's
+"""
+
+
+def show(fingerprint: "Fingerprint", title: str) -> None:
+    """Print a fingerprint as a short table.
+
+    Args:
+        fingerprint: of a data set.
+        title: what to call the data set.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    f = fingerprint
+    console = Console()
+    console.print(
+        f"[bold]{escape(title)}[/bold]: {f.num_cases} cases, {f.num_slices} slices", highlight=False
+    )
+    low, middle, high = (f"{100 * share:.0f}" for share in f.dense_thirds)
+    facts = Table.grid(padding=(0, 2))
+    for channel, p in zip(f.channels, f.intensities, strict=True):
+        facts.add_row(
+            escape(channel),
+            f"{p.low:.4g} to {p.high:.4g}, median {p.median:.4g} (0.5 % to 99.5 %, {f.modality})",
+        )
+    facts.add_row("size", _range(f.shape))
+    facts.add_row("spacing", "unknown" if f.spacing is None else f"{_range(f.spacing)} mm")
+    facts.add_row("label-dense", f"{100 * f.dense:.0f} % of the slices; by thirds {low}, {middle}, {high} %")
+    pairs = ", ".join(f"{one} and {other}" for one, other in f.side_pairs.items())
+    facts.add_row("left, right", escape(pairs) or "no class names with sides")
+    console.print(facts, highlight=False)
+    classes = Table("class", "cases", "slices", "voxels", "intensity (5 % to 95 %)")
+    for c in f.classes:
+        between = "" if c.intensities is None else f"{c.intensities[0]:.4g} to {c.intensities[1]:.4g}"
+        style = None if c.voxels else "red"
+        classes.add_row(escape(c.name), str(c.cases), str(c.slices), f"{c.voxels:,}", between, style=style)
+    console.print(classes, highlight=False)
+
+
+def _progress(cases: Iterable[Any], total: int) -> Iterable[Any]:
+    from rich.progress import track
+
+    return track(cases, description="Reading volumes", total=total, transient=True)
+
+
+def _yaml(value: Any) -> str:
+    """A value on one line, quoted where it must be."""
+    import yaml
+
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
+    return text.removesuffix("...\n").strip()
+
+
+def _plain(text: str) -> str:
+    """Text that stays in its comment: without line breaks."""
+    return " ".join(text.split())
+
+
+def _range(spread: "Spread") -> str:
+    """Median of the three axes, and the range in brackets."""
+    median, low, high = (
+        " x ".join(f"{v:.4g}" for v in row) for row in (spread.median, spread.low, spread.high)
+    )
+    return median if low == high else f"{median} ({low} to {high})"
+
+
+def _parts(split: "Split") -> str:
+    counts = f"{len(split.train)} train, {len(split.val)} val, {len(split.test)} test"
+    return counts if split.val else f"{counts}; without val, the last checkpoint is the only one"
+
+
+def _patients(pattern: str | None, case: str) -> str:
+    if pattern is None:
+        return "every case is a patient of its own"
+    return _plain(f"the group is the patient of a case such as {case}")
+
+
+def _pairs(f: "Fingerprint") -> str:
+    if not f.side_pairs:
+        return "no class names that differ in left and right alone"
+    if f.spacing is None:
+        return _plain(
+            f"{_yaml(dict(f.side_pairs))} if left and right are the ends of a row; the files do not say"
+        )
+    return "swapped where a view mirrors the patient; found by name"
+
+
+def _intensities(f: "Fingerprint") -> str:
+    if f.window is None:
+        of_mr = "no Hounsfield units: normalised per volume"
+        return f"  modality: {f.modality}  # {'0 to 1: left alone' if f.modality == 'unit' else of_mr}"
+    return (
+        f"  modality: ct\n  window: {_yaml(list(f.window))}  "
+        "# HU; the 5th to 95th percentile of a typical class, and 100 on both sides"
+    )
+
+
+def _plane(f: "Fingerprint") -> str:
+    height, width = f.shape.median[1:]
+    known = "" if f.spacing is None else f" at {f.spacing.median[1]:.3g} x {f.spacing.median[2]:.3g} mm"
+    return f"median plane {height:.4g} x {width:.4g}{known}"

@@ -1,0 +1,227 @@
+import nibabel as nib
+import numpy as np
+import pytest
+from tiny_data import (
+    make_case,
+    save_nifti,
+    write_acdc_slices,
+    write_acdc_volumes,
+    write_folders,
+    write_msd,
+    write_nnunet,
+    write_synapse,
+)
+
+from adawac.data.fingerprint import Fingerprint, suggest_window
+from adawac.data.layouts import detect
+from adawac.data.naming import side_pairs, suggest_patient_pattern
+from adawac.data.splits import patients_of
+from adawac.errors import DataError
+
+
+def fingerprint(root, **options):
+    layout = detect(root)
+    collection = layout.scan(root)
+    return Fingerprint.of(layout, collection, collection.cases, **options)
+
+
+def rewrite(path, edit):
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(edit(np.asarray(image.dataobj).copy()), image.affine), path)
+
+
+def test_counts_and_shares_are_those_of_the_labels(tmp_path):
+    found = fingerprint(write_msd(tmp_path, cases=3, shape=(9, 16, 16)))
+    rng = np.random.default_rng(0)
+    labels = [make_case(rng, (9, 16, 16))[1] for _ in range(3)]
+
+    assert (found.num_cases, found.num_slices) == (3, 27)
+    for value, facts in enumerate(found.classes, start=1):
+        masks = [label == value for label in labels]
+        assert facts.cases == 3
+        assert facts.voxels == sum(mask.sum() for mask in masks)
+        assert facts.slices == sum(mask.any(axis=(1, 2)).sum() for mask in masks)
+    dense = np.stack([label.any(axis=(1, 2)) for label in labels])
+    assert found.dense == pytest.approx(dense.mean())
+    assert found.dense_thirds == pytest.approx([dense[:, i : i + 3].mean() for i in (0, 3, 6)])
+    assert found.dense_thirds[1] == 1 > found.dense_thirds[0]
+
+
+def test_grid_and_names(tmp_path):
+    write_msd(tmp_path, cases=2)
+    image, label = make_case(np.random.default_rng(5), (10, 16, 24))
+    save_nifti(tmp_path / "imagesTr/pt_2.nii.gz", image[0], spacing=(5.0, 0.9, 0.6))
+    save_nifti(tmp_path / "labelsTr/pt_2.nii.gz", label, spacing=(5.0, 0.9, 0.6))
+    found = fingerprint(tmp_path)
+    assert found.shape.median == (8, 16, 20)
+    assert (found.shape.low, found.shape.high) == ((6, 16, 16), (10, 16, 24))
+    assert found.spacing.median == pytest.approx((4.0, 0.9, 0.7))
+    assert found.channels == ("CT",)
+    assert found.side_pairs == {"left_kidney": "right_kidney"}
+
+
+def test_intensities_of_small_volumes_are_close_to_exact_percentiles(tmp_path):
+    found = fingerprint(write_msd(tmp_path, cases=2, shape=(8, 32, 32)))
+    rng = np.random.default_rng(0)
+    cases = [make_case(rng, (8, 32, 32)) for _ in range(2)]
+    everywhere = np.concatenate([image.ravel() for image, _ in cases])
+    inside = np.concatenate([image[0][label > 0] for image, label in cases])
+    for percentiles, values in ((found.intensities[0], everywhere), (found.foreground[0], inside)):
+        due = np.percentile(values, [0.5, 50, 99.5])
+        got = [percentiles.low, percentiles.median, percentiles.high]
+        np.testing.assert_allclose(got, due, atol=15)  # the noise has a standard deviation of 10
+    for facts, centre in zip(found.classes, (120, 240), strict=True):
+        low, high = facts.intensities
+        assert (low, high) == (pytest.approx(centre - 16, abs=8), pytest.approx(centre + 16, abs=8))
+
+
+def test_the_same_data_have_the_same_fingerprint(tmp_path):
+    root = write_msd(tmp_path, cases=4, shape=(8, 48, 48))
+    assert fingerprint(root) == fingerprint(root)
+
+
+def test_every_channel_has_percentiles(tmp_path):
+    found = fingerprint(write_nnunet(tmp_path, cases=2, channels=2))
+    assert len(found.intensities) == len(found.foreground) == 2
+    assert found.foreground[1].median - found.foreground[0].median == pytest.approx(50, abs=15)
+
+
+@pytest.mark.parametrize("write", [write_synapse, write_acdc_slices, write_acdc_volumes])
+def test_layouts_without_a_grid_have_no_spacing_and_no_window(tmp_path, write):
+    found = fingerprint(write(tmp_path))
+    assert (found.spacing, found.window, found.modality) == (None, None, "unit")
+    assert found.intensities[0].low >= 0
+    assert found.intensities[0].high <= 1
+
+
+def test_only_intensities_that_show_air_are_taken_for_hounsfield_units(tmp_path):
+    root = write_folders(tmp_path, cases=2)
+    assert fingerprint(root).modality == "ct"
+    for path in (root / "images").iterdir():
+        rewrite(path, lambda array: (array + 1000).astype(np.int16))
+    found = fingerprint(root)
+    assert (found.modality, found.window) == ("mr", None)
+    for path in (root / "images").iterdir():
+        rewrite(path, lambda array: np.clip(array / 2000, 0, 1).astype(np.float32))
+    assert fingerprint(root).modality == "unit"
+
+
+def test_channels_called_ct_are_believed(tmp_path):
+    root = write_msd(tmp_path, cases=2)
+    for path in (root / "imagesTr").iterdir():
+        rewrite(path, lambda array: array.clip(-100))
+    assert fingerprint(root).modality == "ct"
+
+
+def test_a_window_holds_the_typical_class_and_is_not_stretched_by_one_bone():
+    soft = [(0, 40), (-90, 60), (10, 80), (-20, 50)]
+    low, high = suggest_window(soft)
+    assert low < -100
+    assert high > 140
+    assert low % 5 == high % 5 == 0
+    with_bone = suggest_window([*soft, (50, 1400)])
+    assert with_bone[1] - with_bone[0] < 1.2 * (high - low)
+
+
+def test_all_bad_cases_are_reported_at_once(tmp_path):
+    root = write_msd(tmp_path, cases=4)
+    (root / "imagesTr/pt_2.nii.gz").write_bytes(b"no image")
+    rewrite(root / "labelsTr/pt_4.nii.gz", lambda array: array + 7)
+    with pytest.raises(DataError, match=r"2 problems:(.|\n)*pt_2.*copy it again(.|\n)*pt_4.*name them in"):
+        fingerprint(root)
+
+
+def test_labels_that_are_all_background_are_refused(tmp_path):
+    root = write_msd(tmp_path, cases=2)
+    for path in (root / "labelsTr").iterdir():
+        rewrite(path, np.zeros_like)
+    with pytest.raises(DataError, match=r"none of 2 labels holds a voxel .* right ones"):
+        fingerprint(root)
+
+
+def test_data_without_labels_are_refused(tmp_path):
+    layout = detect(write_msd(tmp_path, cases=2))
+    with pytest.raises(DataError, match=r"no case has a label.*add label files"):
+        Fingerprint.of(layout, layout.scan(tmp_path), [])
+
+
+def test_a_class_that_no_case_holds_is_counted_as_such(tmp_path):
+    root = write_msd(tmp_path, cases=2)
+    for path in (root / "labelsTr").iterdir():
+        rewrite(path, lambda array: array * (array != 2))
+    facts = fingerprint(root).classes[1]
+    assert (facts.cases, facts.slices, facts.voxels, facts.intensities) == (0, 0, 0, None)
+
+
+def test_progress_is_shown_by_the_caller(tmp_path):
+    totals = []
+
+    def track(cases, total):
+        totals.append(total)
+        return cases
+
+    fingerprint(write_msd(tmp_path, cases=3), track=track)
+    assert totals == [3]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("left_kidney", "right_kidney"),
+        ("RightParotid", "LeftParotid"),
+        ("Kidney Left", "Kidney Right"),
+        ("parotid_l", "parotid_r"),
+        ("OpticNerve_R", "OpticNerve_L"),
+        ("LParotid", "RParotid"),
+        ("Glnd_Submand_Lt", "Glnd_Submand_Rt"),
+        ("leftlung", "rightlung"),
+        ("Left-Lateral-Ventricle", "Right-Lateral-Ventricle"),
+    ],
+)
+def test_pairs_of_sides(one, other):
+    assert side_pairs(["aorta", one, "spleen", other]) == {one: other}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["LV", "RV"],
+        ["left ventricle", "right ventricle"],
+        ["heart_atrium_left", "heart_atrium_right"],
+        ["liver_left", "liver_right"],
+        ["left_kidney", "kidney"],
+        ["left_kidney", "right_adrenal"],
+        ["color", "collar"],
+        ["upright", "upleft1"],
+    ],
+)
+def test_names_that_are_no_pairs(names):
+    assert side_pairs(names) == {}
+
+
+@pytest.mark.parametrize(
+    ("ids", "patients"),
+    [
+        ([f"patient{p:03d}_frame{f:02d}" for p in (1, 2, 13) for f in (1, 12)], 3),
+        ([f"sub-{p}_ses-{s}" for p in ("a1", "b2", "c3", "d4") for s in (1, 2)], 4),
+        ([f"pt_{p}-{when}" for p in (4, 13, 17) for when in ("before", "after")], 3),
+        ([f"{p:04d}_{when}" for p in range(5) for when in ("baseline", "followup")], 5),
+    ],
+)
+def test_ids_of_several_cases_a_patient(ids, patients):
+    pattern = suggest_patient_pattern(ids)
+    assert len(set(patients_of(ids, pattern).values())) == patients
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [f"pt_{p}" for p in range(9)],
+        [f"case{p:04d}" for p in range(9)],
+        [f"site{p % 3}_{p:03d}" for p in range(9)],  # endings are never shared: they are the patients
+        ["patient1_a", "patient1_b", "patient2_a", "patient2_b"],  # two patients cannot be split in three
+        ["patient1_a", "patient2_a", "patient3_a", "other"],
+    ],
+)
+def test_ids_of_one_case_a_patient(ids):
+    assert suggest_patient_pattern(ids) is None
