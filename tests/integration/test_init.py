@@ -1,0 +1,157 @@
+"""`adawac init` on each layout; what it writes is trained on as it stands."""
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_data import (
+    write_acdc_slices,
+    write_acdc_volumes,
+    write_folders,
+    write_msd,
+    write_nnunet,
+    write_synapse,
+)
+
+from adawac.cli import main
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Runs, prepared volumes and configurations go where the test is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def init(root, *arguments, output="made.yaml"):
+    """Run init and return what the file says."""
+    assert main(["init", str(root), "-o", output, *arguments]) == 0
+    return yaml.safe_load(Path(output).read_text())
+
+
+def fit(*arguments, config="made.yaml"):
+    quick = [
+        "--trainer.max_epochs",
+        "1",
+        "--trainer.limit_train_batches",
+        "2",
+        "--trainer.accelerator",
+        "cpu",
+    ]
+    often = ["--trainer.check_val_every_n_epoch", "1", "--trainer.limit_val_batches", "1"]
+    assert main(["fit", "--config", config, *quick, *often, *arguments]) == 0
+
+
+@pytest.mark.parametrize(
+    ("write", "layout", "modality"),
+    [
+        (write_msd, "MSD", "ct"),
+        (write_nnunet, "NNUNet", "ct"),
+        (write_folders, "Folders", "ct"),
+        (write_synapse, "Synapse", "unit"),
+        (write_acdc_slices, "ACDC", "unit"),
+        (write_acdc_volumes, "ACDC", "unit"),
+    ],
+)
+def test_each_layout_is_configured_and_trained(tmp_path, write, layout, modality):
+    root = write(tmp_path / "data", cases=6)
+    said = init(root)["data"]
+    assert said["root"] == str(root.resolve())
+    assert (said["layout"], said["modality"]) == (layout, modality)
+    assert ("window" in said, said["body"]) == (modality == "ct", modality == "ct")
+    fit()
+    assert list(Path("runs/data").glob("version_0/checkpoints/last.ckpt"))
+
+
+def test_what_is_printed_next_runs_as_printed(tmp_path, capsys):
+    init(write_msd(tmp_path / "data", cases=4))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  adawac fit")]
+    assert [line[-1] for line in lines] == ["made.yaml", "data_pair"]
+    fit(*lines[1][4:])
+    assert Path("runs/data_pair").is_dir()
+    config = yaml.safe_load(next(Path("runs/data_pair").glob("*/config.yaml")).read_text())
+    assert config["model"]["weighting"]["class_path"].endswith("Pair")
+
+
+def test_sides_are_mirrored_only_where_the_files_record_the_orientation(tmp_path):
+    msd = init(write_msd(tmp_path / "msd"), output="msd.yaml")
+    assert msd["data"]["mirror_pairs"] == {"left_kidney": "right_kidney"}
+    assert msd["model"]["augmentation"]["init_args"]["mirror_left_right"] == 0.5
+    synapse = init(write_synapse(tmp_path / "synapse"), output="synapse.yaml")
+    assert synapse["data"]["mirror_pairs"] is None
+    assert synapse["model"]["augmentation"]["init_args"]["mirror_left_right"] == 0
+    assert "{left_kidney: right_kidney}" in Path("synapse.yaml").read_text()  # as a hint
+
+
+def test_patients_are_seen_in_the_ids(tmp_path):
+    root = write_acdc_volumes(tmp_path / "data", cases=8)
+    assert init(root)["data"]["patient_pattern"]
+    assert init(root, "--force", "--patient_pattern", "(.+)")["data"]["patient_pattern"] == "(.+)"
+
+
+def test_odd_names_survive(tmp_path):
+    names = ("background", 'left "kidney": #1', 'right "kidney": #1', "[bold]no, {x}")
+    root = write_msd(tmp_path / 'we"ird: #data', num_classes=4, names=names)
+    said = init(root, "--name", "yes", output="odd name.yaml")
+    assert said["name"] == "yes"
+    assert said["data"]["root"] == str(root.resolve())
+    assert said["data"]["mirror_pairs"] == {names[1]: names[2]}
+    fit(config="odd name.yaml")
+
+
+def test_a_layout_is_given_with_its_settings(tmp_path):
+    root = write_folders(tmp_path / "data")
+    (root / "images").rename(root / "scans")
+    said = init(root, "--layout", "Folders", "--layout.images", "scans", "--layout.modality", "mr")
+    assert said["data"]["layout"]["init_args"]["images"] == "scans"
+    assert said["data"]["modality"] == "mr"
+    fit()
+
+
+def test_the_file_is_named_after_the_folder(tmp_path):
+    write_msd(tmp_path / "Task 1")
+    assert main(["init", "Task 1"]) == 0
+    assert yaml.safe_load(Path("Task_1.yaml").read_text())["name"] == "Task_1"
+
+
+def test_an_existing_file_is_kept(tmp_path, capsys):
+    root = write_msd(tmp_path / "data")
+    Path("made.yaml").write_text("mine")
+    assert main(["init", str(root), "-o", "made.yaml"]) == 2
+    assert "made.yaml exists already; add --force" in capsys.readouterr().err
+    assert Path("made.yaml").read_text() == "mine"
+    assert init(root, "--force")["name"] == "data"
+
+
+def test_bad_cases_are_listed_and_nothing_is_written(tmp_path, capsys):
+    root = write_msd(tmp_path / "data")
+    for number in (1, 3):
+        (root / f"labelsTr/pt_{number}.nii.gz").write_bytes(b"")
+    assert main(["init", str(root), "-o", "made.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert "2 problems" in said
+    assert "case pt_1" in said
+    assert "case pt_3" in said
+    assert not Path("made.yaml").exists()
+
+
+@pytest.mark.skipif(
+    "ADAWAC_DATA" not in os.environ, reason="ADAWAC_DATA is unset: the real data sets are not here"
+)
+@pytest.mark.parametrize(
+    ("folder", "size", "train", "pairs"),
+    [
+        ("openkbp-ct", [128, 128], 24, {"RightParotid": "LeftParotid"}),
+        ("acdc-h5", [256, 224], 32, None),
+    ],
+)
+def test_real_data(folder, size, train, pairs):
+    said = init(Path(os.environ["ADAWAC_DATA"], folder))["data"]
+    assert said["size"] == size
+    assert said["mirror_pairs"] == pairs
+    assert f"{train} train" in Path("made.yaml").read_text()
+    if pairs:
+        low, high = said["window"]
+        assert -250 <= low <= -120
+        assert 120 <= high <= 300
