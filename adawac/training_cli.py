@@ -1,22 +1,28 @@
 """`adawac fit | validate | test`: a thin LightningCLI with our defaults."""
 
 import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from adawac.callbacks import CaseTableWriter, RunRecord
 from adawac.data.datamodule import SegmentationData
+from adawac.errors import AdaWACError, ConfigError
 from adawac.task import SegmentationTask
+
+SWITCHED_OFF_BY = {"enable_progress_bar": ProgressBar, "enable_checkpointing": ModelCheckpoint}
+"""Options of the trainer that, set to false, forbid callbacks which every run gets otherwise."""
 
 
 class TrainingCLI(LightningCLI):
-    """Task and data module on the command line; one seed for both; a run folder named after the experiment."""
+    """Task and data module on the command line; one seed for both; a run folder named as the experiment."""
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -39,14 +45,30 @@ class TrainingCLI(LightningCLI):
     def _get(self, config: Namespace, key: str, default: Any = None) -> Any:
         return super()._get(config, key, default)
 
+    def instantiate_classes(self) -> None:
+        """Make all parts; what a part says about a bad value is passed on without jsonargparse's wrapping."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if (ours := _said_by_a_part(error)) is not None:
+                raise ours from None
+            raise
+
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Make the trainer, logging to the run's folder unless the configuration names a logger."""
         config = self.config_init[self.config_init["subcommand"]]
+        unwanted = tuple(
+            kind for option, kind in SWITCHED_OFF_BY.items() if config["trainer"][option] is False
+        )
+        self.trainer_defaults["callbacks"] = [c for c in default_callbacks() if not isinstance(c, unwanted)]
         if config["trainer"]["logger"] is None:
             kwargs["logger"] = TensorBoardLogger(
                 config["runs"], config["name"], _version(config), default_hp_metric=False
             )
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except MisconfigurationException as error:
+            raise ConfigError(f"trainer: {error}") from error
 
 
 def default_callbacks() -> list[Callback]:
@@ -73,6 +95,8 @@ def main(argv: Sequence[str]) -> int:
         argv: the verb and its arguments. A run folder may stand in for `--config` and `--ckpt_path`.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # It fears that `args` and the command line are two different things.
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     TrainingCLI(
         SegmentationTask,
         SegmentationData,
@@ -80,7 +104,6 @@ def main(argv: Sequence[str]) -> int:
         seed_everything_default=1234,
         save_config_kwargs={"overwrite": True},
         trainer_defaults={
-            "callbacks": default_callbacks(),
             "use_distributed_sampler": False,
             "max_epochs": 20,
         },
@@ -104,6 +127,13 @@ def _expand_run(argv: list[str]) -> list[str]:
             *argv[2:],
         ]
     return argv
+
+
+def _said_by_a_part(error: BaseException | None) -> AdaWACError | None:
+    """The first error of ours among an error and its causes."""
+    while error is not None and not isinstance(error, AdaWACError):
+        error = error.__cause__
+    return error
 
 
 def _version(config: Namespace) -> str | None:

@@ -1,0 +1,256 @@
+"""Every YAML in configs/ is fitted for two steps on tiny data; bad settings are refused before reading."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_data import CLASS_NAMES, write_acdc_volumes, write_msd, write_synapse
+
+from adawac.checkpoint import read_checkpoint
+from adawac.cli import main
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIGS = REPOSITORY / "configs"
+EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+OVERLAYS = sorted(path.stem for path in (CONFIGS / "overlays").glob("*.yaml"))
+
+BASE_OF_OVERLAY = {"acdc_25": "acdc_unet_adawac", "half_vol_synapse": "synapse_unet_adawac"}
+"""The others are put on OpenKBP."""
+
+OPENKBP_NAMES = (
+    "background",
+    "Brainstem",
+    "SpinalCord",
+    "RightParotid",
+    "LeftParotid",
+    "Esophagus",
+    "Larynx",
+    "Mandible",
+)
+
+TINY = {
+    "trainer": {
+        "accelerator": "cpu",
+        "max_epochs": 1,
+        "limit_train_batches": 2,
+        "limit_val_batches": 1,
+        "check_val_every_n_epoch": 1,
+        "log_every_n_steps": 1,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    },
+    "data": {"size": [32, 32], "batch_size": 2, "num_workers": 0},
+    "model": {"network": {"arguments": {"channels": [4, 8], "strides": [2], "num_res_units": 1}}},
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> dict[str, Path]:
+    """A tiny folder in the layout of each data set, with the names that its configurations use."""
+    folder = tmp_path_factory.mktemp("data")
+    openkbp = write_msd(folder / "openkbp", cases=8, num_classes=8, names=OPENKBP_NAMES)
+    (openkbp / "splits.json").write_text(
+        '{"train": ["pt_1", "pt_2", "pt_3", "pt_4"], "val": ["pt_5", "pt_6"], "test": ["pt_7", "pt_8"]}'
+    )
+    return {
+        "phantom": write_msd(folder / "phantom", cases=8, num_classes=9, names=CLASS_NAMES),
+        "openkbp": openkbp,
+        "openkbp5": openkbp,
+        "synapse": write_synapse(folder / "synapse", cases=39, shape=(4, 16, 16), test_cases=1),
+        "acdc": write_acdc_volumes(folder / "acdc", cases=2 * 100, shape=(3, 16, 16)),
+    }
+
+
+@pytest.fixture(scope="module")
+def acdc_25(tmp_path_factory) -> Path:
+    """The patients of the small ACDC sample: 21 to 25 and 31 to 50."""
+    folder = tmp_path_factory.mktemp("acdc_25")
+    write_acdc_volumes(folder, cases=2 * 5, shape=(3, 16, 16), first_patient=21)
+    return write_acdc_volumes(folder, cases=2 * 20, shape=(3, 16, 16), first_patient=31)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    """An overlay that makes any experiment tiny; prepared volumes are shared by the tests."""
+    folder = tmp_path_factory.mktemp("tiny")
+    settings = copy.deepcopy(TINY)
+    settings["data"]["store"] = str(folder / "store")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
+    return folder / "tiny.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _like_a_user(monkeypatch) -> None:
+    """In the repository's root, where the commands in the files' comments are meant to be typed."""
+    monkeypatch.chdir(REPOSITORY)
+
+
+def fit(*configs: Path, root: Path, runs: Path, more: tuple[str, ...] = ()) -> dict:
+    """Fit, and return the last checkpoint of the only run."""
+    options = [part for path in configs for part in ("--config", str(path))]
+    assert main(["fit", *options, "--data.root", str(root), "--runs", str(runs), *more]) == 0
+    (checkpoint,) = runs.glob("*/version_0/checkpoints/last.ckpt")
+    return read_checkpoint(checkpoint)
+
+
+def refusal(capsys, *argv: str) -> str:
+    """What `fit` says on stderr where it exits with 2."""
+    try:
+        code = main(["fit", *argv])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    return capsys.readouterr().err
+
+
+def experiment(name: str) -> dict:
+    return yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+
+
+class TestFit:
+    @pytest.mark.parametrize("name", EXPERIMENTS)
+    def test_two_steps_of_every_experiment(self, name, data, tiny, tmp_path):
+        checkpoint = fit(CONFIGS / f"{name}.yaml", tiny, root=data[name.split("_")[0]], runs=tmp_path)
+        assert checkpoint["global_step"] == 2
+        moved = checkpoint["state_dict"].get("weighting.log_odds")
+        if name.endswith("adawac"):
+            assert 0 < moved.count_nonzero() <= 4  # two batches of two slices
+        else:
+            assert moved is None
+        has_validation = not name.startswith("synapse")
+        assert (tmp_path / name / "version_0/checkpoints/best.ckpt").exists() == has_validation
+
+    @pytest.mark.parametrize("overlay", OVERLAYS)
+    def test_two_steps_of_every_overlay(self, overlay, data, acdc_25, tiny, tmp_path):
+        name = BASE_OF_OVERLAY.get(overlay, "openkbp_unet_adawac")
+        root = acdc_25 if overlay == "acdc_25" else data[name.split("_")[0]]
+        configs = [CONFIGS / f"{name}.yaml", CONFIGS / f"overlays/{overlay}.yaml", tiny]
+        more = ("--trainer.precision", "32-true") if overlay == "gpu" else ()
+        assert fit(*configs, root=root, runs=tmp_path, more=more)["global_step"] == 2
+
+    def test_overlays_compose(self, data, tiny, tmp_path):
+        """On an experiment whose classes differ, and under an option of the command line."""
+        names = ("openkbp_unet_pair", *(f"overlays/{name}" for name in ("paper_adawac", "half_slice")))
+        configs = [CONFIGS / f"{name}.yaml" for name in names]
+        more = ("--model.weighting.step_size", "4", "--name", "mixed")
+        fit(*configs, tiny, root=data["openkbp"], runs=tmp_path, more=more)
+        written = yaml.safe_load((tmp_path / "mixed/version_0/config.yaml").read_text())
+        weighting = written["model"]["weighting"]
+        assert weighting["class_path"].endswith("AdaWAC")
+        assert (weighting["init_args"]["step_size"], weighting["init_args"]["calibrate"]) == (4, False)
+        assert written["data"]["subset"]["class_path"].endswith("HalfSlice")
+        assert written["data"]["mirror_pairs"] == {"LeftParotid": "RightParotid"}
+
+    def test_checkpoints_can_be_switched_off(self, data, tiny, tmp_path):
+        configs = ["--config", str(CONFIGS / "phantom_unet_erm.yaml"), "--config", str(tiny)]
+        options = ["--data.root", str(data["phantom"]), "--runs", str(tmp_path)]
+        assert main(["fit", *configs, *options, "--trainer.enable_checkpointing", "false"]) == 0
+        assert not list(tmp_path.rglob("*.ckpt"))
+
+    def test_printed_configuration_runs_as_it_is(self, data, tiny, tmp_path, capsys):
+        options = ["--config", str(CONFIGS / "openkbp5_unet_adawac.yaml"), "--config", str(tiny)]
+        options += ["--data.root", str(data["openkbp5"]), "--runs", str(tmp_path / "runs")]
+        printed = self.printed(capsys, *options)
+        again = tmp_path / "again.yaml"
+        again.write_text(printed)
+        assert self.printed(capsys, "--config", str(again)) == printed
+        assert main(["fit", "--config", str(again)]) == 0
+        assert (tmp_path / "runs/openkbp5_unet_adawac/version_0/checkpoints/last.ckpt").exists()
+
+    @staticmethod
+    def printed(capsys, *options: str) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main(["fit", *options, "--print_config"])
+        assert stop.value.code == 0
+        return capsys.readouterr().out
+
+
+class TestContent:
+    def test_every_data_set_has_its_three_methods(self):
+        sets = ("phantom", "openkbp", "openkbp5", "synapse", "acdc")
+        expected = {f"{data}_unet_{method}" for data in sets for method in ("erm", "pair", "adawac")}
+        assert expected <= set(EXPERIMENTS)
+
+    @pytest.mark.parametrize("name", EXPERIMENTS)
+    def test_name_and_command_are_the_file_s(self, name):
+        assert experiment(name)["name"] == name
+        assert f"--config configs/{name}.yaml" in (CONFIGS / f"{name}.yaml").read_text()
+
+    @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if not name.endswith("adawac")])
+    def test_methods_differ_in_nothing_else(self, name):
+        """Name, weighting, and the consistency loss that only AdaWAC has; so a comparison is fair."""
+
+        def shared(settings: dict) -> dict:
+            del settings["name"], settings["model"]["weighting"]
+            settings["model"].pop("consistency", None)
+            return settings
+
+        reference = name.rpartition("_")[0] + "_adawac"
+        assert shared(experiment(name)) == shared(experiment(reference))
+
+    @pytest.mark.parametrize("method", ["erm", "pair", "adawac"])
+    def test_openkbp5_is_openkbp_without_two_classes(self, method):
+        five, seven = experiment(f"openkbp5_unet_{method}"), experiment(f"openkbp_unet_{method}")
+        assert five["data"].pop("drop") == ["SpinalCord", "Esophagus"]
+        del five["name"], seven["name"]
+        assert five == seven
+
+    def test_overlay_is_the_paper_s_rule_of_its_recipe(self):
+        overlay, recipe = (
+            experiment("overlays/paper_adawac")["model"],
+            experiment("synapse_unet_adawac")["model"],
+        )
+        assert overlay == {key: recipe[key] for key in overlay}
+
+
+class TestRefusal:
+    """The data's folder does not exist, so whatever is said is said before anything is read."""
+
+    @pytest.mark.parametrize(
+        ("option", "named"),
+        [
+            ("--data.batchsize=8", "data.batchsize"),
+            ("--trainer.max_epochs=many", "trainer.max_epochs"),
+            ("--data.window=[1]", "data.window"),
+            ("--data.batch_size=0", r"data.batch_size is 0"),
+            ("--data.axis=diagonal", "data.axis"),
+            ("--data.subset=HalfSlices", "data.subset"),
+            ("--model.weighting.stepsize=1", "stepsize"),
+            ("--model.weighting.step_size=0", "step_size is 0"),
+            ("--model.dice_ratio=2", "model.dice_ratio is 2"),
+            ("--model.network.arguments.chanels=[4, 8]", "chanels"),
+            ("--model.network.architecture=monai.networks.nets.UNett", "UNett"),
+            ("--model.optimizer.lr=fast", "model.optimizer"),
+            ("--model.schedule.power=0", "power is 0"),
+            ("--trainer.max_time=soon", "trainer: "),
+        ],
+    )
+    def test_bad_option(self, option, named, capsys):
+        config = str(CONFIGS / "openkbp_unet_adawac.yaml")
+        said = refusal(capsys, "--config", config, "--data.root", "nowhere", option)
+        assert named in said
+        assert "nowhere" not in said
+
+    def test_unknown_key_in_a_file(self, tmp_path, capsys):
+        settings = experiment("phantom_unet_erm")
+        settings["trainer"]["max_epoch"] = 3
+        (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(settings))
+        assert "max_epoch" in refusal(capsys, "--config", str(tmp_path / "wrong.yaml"))
+
+    def test_folder_that_does_not_exist(self, capsys):
+        config = str(CONFIGS / "openkbp_unet_adawac.yaml")
+        said = refusal(capsys, "--config", config, "--data.root", "nowhere", "--trainer.accelerator", "cpu")
+        assert "nowhere" in said
+
+    def test_exit_code_of_the_command(self):
+        command = [sys.executable, "-m", "adawac", "fit", "--config", "configs/acdc_unet_erm.yaml"]
+        done = subprocess.run(
+            [*command, "--data.rot", "nowhere"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert "data.rot" in done.stderr
+        assert "Traceback" not in done.stderr
