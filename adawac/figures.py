@@ -1,13 +1,13 @@
 """Figures of a run, as functions from arrays to matplotlib figures, for TensorBoard and for reports.
 
-Figures are made without pyplot, which keeps global state and may want a display. The colours are those of
-Okabe and Ito, which colour-blind readers tell apart; dense and sparse, reference and prediction also differ
-in marker or line.
+Figures are made without pyplot, which keeps global state and may want a display. Colour-blind readers can
+tell the colours apart (Okabe and Ito's for groups, Tol's light scheme for classes over a dark image); groups
+also differ in their markers, reference and prediction in their lines.
 """
 
 import math
 from collections.abc import Sequence
-from itertools import cycle, islice
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,9 +17,10 @@ from matplotlib.typing import LineStyleType
 from numpy.typing import NDArray
 
 from adawac.data.units import UnitTable
+from adawac.errors import ConfigError
 
 BLUE, VERMILION = "#0072B2", "#D55E00"
-CLASS_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
+CLASS_COLOURS = ("#EE8866", "#99DDFF", "#BBCC33", "#FFAABB", "#44BB99", "#EEDD88", "#77AADD", "#AAAA00")
 MOST_NAMED_CLASSES = 12
 """With more classes than this their extents are left out: the names would no longer be readable."""
 
@@ -40,6 +41,9 @@ def weights_by_position(
         cases: ids of the cases to show; None for the first four that have units.
         ends: what lies at the first and at the last slice, such as inferior and superior.
 
+    Raises:
+        ConfigError: no case is asked for, or one without training units.
+
     Example:
         >>> voxels = np.array([[9, 0], [7, 2], [9, 0]])
         >>> units = UnitTable.of_slices(["a"], [voxels], (3, 3), ("background", "liver"))
@@ -47,24 +51,32 @@ def weights_by_position(
         >>> [axes.get_title() for axes in figure.axes]
         ['a', '']
     """
-    chosen = [units.cases[case] for case in np.unique(units.case)[:4]] if cases is None else list(cases)
+    available = [units.cases[case] for case in np.unique(units.case)]
+    chosen = available[:4] if cases is None else list(cases)
+    if not chosen or (unknown := [case for case in chosen if case not in available]):
+        raise ConfigError(
+            f"weights_by_position: {', '.join(unknown) if chosen else 'no case'} is not among the training "
+            f"cases; choose from {', '.join(available)}"
+        )
     extents = 1 < len(units.classes) <= MOST_NAMED_CLASSES + 1
     columns = min(2, len(chosen))
     rows = math.ceil(len(chosen) / columns)
     strip = 0.13 * len(units.classes[1:]) if extents else 0.0
-    figure = Figure(figsize=(5.2 * columns, 0.6 + rows * (2.6 + strip)), dpi=100, layout="constrained")
+    figure = Figure(figsize=(5.2 * columns, 0.6 + rows * (2.5 + strip)), dpi=100, layout="constrained")
     cells = figure.subfigures(rows, columns, squeeze=False).ravel()
     top = max(1.0, float(np.nanmax(weights)))
     for cell, case in zip(cells, chosen, strict=False):
-        mine = units.case == units.cases.index(case)
-        upper, *lower = cell.subplots(
+        rows_of_case = np.flatnonzero(units.case == units.cases.index(case))
+        mine = units.take(rows_of_case)
+        panels = cell.subplots(
             1 + extents, 1, sharex=True, squeeze=False, height_ratios=[2.0, strip] if extents else [1.0]
         )[:, 0]
-        _scatter(upper, units.position[mine], weights[mine], units.dense[mine], top)
-        upper.set_title(case, fontsize=9)
-        for axes in lower:
-            _class_extents(axes, units.position[mine], units.voxels[mine] > 0, units.classes)
-        (lower or [upper])[-1].set_xlabel(f"slice position, 0 {ends[0]} to 1 {ends[1]}", fontsize=8)
+        _scatter(panels[0], mine, weights[rows_of_case], top)
+        panels[0].set_title(case, fontsize=9)
+        if extents:
+            _class_extents(panels[1], mine)
+        panels[-1].set_xlabel(f"slice position, 0 {ends[0]} to 1 {ends[1]}", fontsize=8)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8)
     return figure
 
 
@@ -75,8 +87,11 @@ def overlay(
     classes: Sequence[str],
     title: str = "",
     spacing: tuple[float, float] = (1.0, 1.0),
+    origin: Literal["upper", "lower"] = "upper",
 ) -> Figure:
     """Outlines of the reference (solid) and of a prediction (dashed) over an image, in a colour a class.
+
+    Shows the part of the image that is brighter than air or labelled.
 
     Args:
         image: (H, W), any range.
@@ -85,6 +100,7 @@ def overlay(
         classes: K names, background first.
         title: of the figure.
         spacing: (row, column) in mm, for the right proportions.
+        origin: where the first row is shown.
 
     Example:
         >>> target, preds = np.zeros((2, 8, 8), dtype=np.uint8)
@@ -93,35 +109,32 @@ def overlay(
         >>> [text.get_text() for text in figure.legends[0].get_texts()]
         ['reference', 'prediction', 'liver']
     """
-    height, width = image.shape[0] * spacing[0], image.shape[1] * spacing[1]
-    figure = Figure(figsize=(7.0, 5.2 * height / width + 0.3), dpi=100, layout="constrained")
+    rows, columns = _view(image, (target > 0) | (preds > 0))
+    height, width = (rows.stop - rows.start) * spacing[0], (columns.stop - columns.start) * spacing[1]
+    scale = 5.5 / max(height, width)
+    figure = Figure(
+        (scale * width + 1.6, scale * height + 0.3), dpi=100, layout="constrained", facecolor="black"
+    )
     axes = figure.subplots()
-    axes.imshow(image, cmap="gray", aspect=spacing[0] / spacing[1])
-    axes.set_title(title, fontsize=9)
+    axes.imshow(image[rows, columns], cmap="gray", aspect=spacing[0] / spacing[1], origin=origin)
+    axes.set_title(title, fontsize=9, color="white")
     axes.set_axis_off()
     handles = [
-        Line2D([], [], color="0.3", linestyle="-", label="reference"),
-        Line2D([], [], color="0.3", linestyle="--", label="prediction"),
+        Line2D([], [], color="white", linestyle="-", label="reference"),
+        Line2D([], [], color="white", linestyle="--", label="prediction"),
     ]
-    for index, (name, colour) in enumerate(
-        zip(classes[1:], islice(cycle(CLASS_COLOURS), len(classes) - 1), strict=True), start=1
-    ):
-        in_target = _outline(axes, target == index, colour, "-")
-        in_preds = _outline(axes, preds == index, colour, "--")
+    for index, name in enumerate(classes[1:], start=1):
+        colour = CLASS_COLOURS[(index - 1) % len(CLASS_COLOURS)]
+        in_target = _outline(axes, target[rows, columns] == index, colour, "-")
+        in_preds = _outline(axes, preds[rows, columns] == index, colour, "--")
         if in_target or in_preds:
             handles.append(Line2D([], [], color=colour, label=name))
-    figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False)
+    figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False, labelcolor="white")
     return figure
 
 
-def _scatter(
-    axes: Axes,
-    position: NDArray[np.floating],
-    weights: NDArray[np.floating],
-    dense: NDArray[np.bool_],
-    top: float,
-) -> None:
-    axes.axhline(0.5, color="0.8", linewidth=0.8, zorder=0)
+def _scatter(axes: Axes, units: UnitTable, weights: NDArray[np.floating], top: float) -> None:
+    position, dense = units.position, units.dense
     axes.scatter(position[dense], weights[dense], s=14, marker="o", color=BLUE, label="label-dense")
     axes.scatter(
         position[~dense],
@@ -135,22 +148,33 @@ def _scatter(
     )
     axes.set_xlim(0, 1)
     axes.set_ylim(-0.04 * top, 1.04 * top)
+    axes.grid(axis="y", color="0.9")
+    axes.set_axisbelow(True)
     axes.set_ylabel("weight", fontsize=8)
     axes.tick_params(labelsize=7)
-    axes.legend(fontsize=7, loc="best", framealpha=0.8)
 
 
-def _class_extents(
-    axes: Axes, position: NDArray[np.floating], present: NDArray[np.bool_], classes: Sequence[str]
-) -> None:
-    """A row a class, marked at every slice that holds it."""
-    for row, name in enumerate(classes[1:]):
-        where = position[present[:, 1 + row]]
-        axes.plot(where, np.full(len(where), row), "s", color="0.35", markersize=2.5, label=name)
-    axes.set_yticks(range(len(classes) - 1), classes[1:])
-    axes.set_ylim(len(classes) - 1.5, -0.5)
+def _class_extents(axes: Axes, units: UnitTable) -> None:
+    """A row a class, filled along the slices that hold it."""
+    names = units.classes[1:]
+    width = units.size[:, 0] / units.depth[units.case]
+    for row in range(len(names)):
+        held = units.voxels[:, 1 + row] > 0
+        axes.barh(row, width[held], left=(units.position - width / 2)[held], height=0.5, color="0.35")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(labelsize=6, length=2)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _view(image: NDArray[np.floating], labelled: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns that hold anything brighter than a tenth of the range, or any label."""
+    low, high = float(image.min()), float(image.max())
+    seen = (image > low + 0.1 * (high - low)) | labelled
+    if not seen.any():
+        return slice(0, image.shape[0]), slice(0, image.shape[1])
+    rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, style: LineStyleType) -> bool:
@@ -159,5 +183,5 @@ def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, style: LineStyleT
         return False
     padded = np.pad(mask, 1).astype(np.float32)  # closes outlines that touch the border
     rows, columns = (np.arange(-1, n + 1) for n in mask.shape)
-    axes.contour(columns, rows, padded, levels=[0.5], colors=colour, linestyles=style, linewidths=1.2)
+    axes.contour(columns, rows, padded, levels=[0.5], colors=colour, linestyles=style, linewidths=1.4)
     return True

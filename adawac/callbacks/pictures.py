@@ -56,16 +56,20 @@ class PredictionPictures(Callback):
         loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         if not loggers:
             return
-        classes = cast(SegmentationTask, pl_module).data.facts.classes
-        position = int(np.count_nonzero(batch.target, axis=(1, 2)).argmax())
+        facts = cast(SegmentationTask, pl_module).data.facts
+        target = np.asarray(batch.target)
+        position = int(np.count_nonzero(target, axis=(1, 2)).argmax())
         for logger in loggers:
             figure = overlay(
                 batch.placement.to_native(batch.image[0, position]).numpy(),
-                batch.target[position],
+                target[position],
                 outputs[position],
-                classes.names,
-                title=f"{batch.case}, slice {position} of {len(batch.target)}",
+                facts.classes.names,
+                title=f"{batch.case}, slice {position} of {len(target)}",
                 spacing=(1.0, 1.0) if batch.spacing is None else batch.spacing[1:],
+                origin="upper"
+                if facts.preprocessing.axis == "axial"
+                else "lower",  # rows run to the back, or up
             )
             logger.experiment.add_figure(f"val/pictures/{batch.case}", figure, trainer.global_step)
 

@@ -1,0 +1,168 @@
+import math
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pytest
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_data import write_msd
+
+from adawac.callbacks.pictures import PredictionPictures
+from adawac.callbacks.weight_monitor import WeightMonitor
+from adawac.data.datamodule import SegmentationData
+from adawac.data.splits import FractionSplit
+from adawac.data.subsets import Trim
+from adawac.errors import ConfigError
+from adawac.networks import NetworkSpec
+from adawac.task import SegmentationTask
+from adawac.weighting import ERM, AdaWAC
+from adawac.weighting.diagnostics import separation_auroc
+
+LOSS_KEYS = {"ce/dense", "ce/sparse"}
+PAIR_KEYS = {"consistency/dense", "consistency/sparse", "ratio/ac_over_ce", "ratio/ce_over_dice"}
+WEIGHT_KEYS = {"weights/dense_mean", "weights/sparse_mean", "weights/auroc"}
+
+
+class Run:
+    """What a fit of a tiny network left behind."""
+
+    def __init__(self, folder, weighting, epochs=1, subset=None, val=0.4, **trainer):
+        write_msd(folder / "data", cases=5, shape=(8, 16, 16))
+        self.data = SegmentationData(
+            str(folder / "data"),
+            split=FractionSplit(val=val, test=0.0),
+            subset=subset,
+            size=(16, 16),
+            batch_size=8,
+            store=str(folder / "store"),
+        )
+        network = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2]})
+        self.task = SegmentationTask(network, weighting)
+        options = {
+            "callbacks": [WeightMonitor(cases=2), PredictionPictures(cases=1)],
+            "logger": [TensorBoardLogger(folder, "tb", version=0), CSVLogger(folder, "csv", version=0)],
+        }
+        self.trainer = pl.Trainer(
+            max_epochs=epochs,
+            log_every_n_steps=1,
+            accelerator="cpu",
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            **(options | trainer),
+        )
+        self.trainer.fit(self.task, self.data)
+        if self.trainer.loggers:
+            self.events = EventAccumulator(
+                str(folder / "tb/version_0"), {"images": 0, "histograms": 0}
+            ).Reload()
+            self.tags = self.events.Tags()
+
+    def scalar(self, tag):
+        return [(event.step, event.value) for event in self.events.Scalars(tag)]
+
+
+@pytest.fixture(scope="module")
+def adawac(tmp_path_factory):
+    return Run(tmp_path_factory.mktemp("adawac"), AdaWAC(), epochs=2)
+
+
+@pytest.fixture(scope="module")
+def erm(tmp_path_factory):
+    return Run(
+        tmp_path_factory.mktemp("erm"), ERM(), callbacks=[WeightMonitor(), PredictionPictures(cases=0)]
+    )
+
+
+def test_every_scalar_is_there_once_an_epoch(adawac):
+    steps = adawac.trainer.global_step
+    for tag in LOSS_KEYS | PAIR_KEYS | WEIGHT_KEYS:
+        assert len(adawac.scalar(tag)) == 2, tag
+        assert abs(adawac.scalar(tag)[-1][0] - steps) <= 1, tag
+
+
+def test_scalars_are_those_of_the_tables(adawac):
+    task, dense = adawac.task, adawac.data.units.dense
+    ce, consistency = task.last_losses.ce.numpy(), task.last_losses.consistency.numpy()
+    beta, log_odds = task.weighting.weights.numpy(), task.weighting.log_odds.numpy()
+    expected = {
+        "ce/dense": ce[dense].mean(),
+        "ce/sparse": ce[~dense].mean(),
+        "consistency/sparse": consistency[~dense].mean(),
+        "ratio/ac_over_ce": consistency.mean() / ce.mean(),
+        "ratio/ce_over_dice": ce.mean() / adawac.scalar("train/dice")[-1][1],
+        "weights/dense_mean": beta[dense].mean(),
+        "weights/sparse_mean": beta[~dense].mean(),
+        "weights/auroc": separation_auroc(log_odds, dense),
+    }
+    assert {tag: adawac.scalar(tag)[-1][1] for tag in expected} == pytest.approx(expected, rel=1e-5)
+
+
+def test_scalars_reach_other_loggers_and_callbacks(adawac):
+    header = (Path(adawac.trainer.loggers[1].log_dir) / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert set(header) >= LOSS_KEYS | PAIR_KEYS | WEIGHT_KEYS
+    assert 0 <= adawac.trainer.callback_metrics["weights/auroc"] <= 1
+
+
+def test_histograms_hold_every_training_slice(adawac):
+    dense = adawac.data.units.dense
+    for tag, count in (
+        ("weights/dense", dense.sum()),
+        ("weights/sparse", (~dense).sum()),
+        ("log_odds", len(dense)),
+    ):
+        first, last = adawac.events.Histograms(tag)
+        assert (first.step, last.step) == (adawac.trainer.global_step // 2, adawac.trainer.global_step)
+        assert last.histogram_value.num == count
+
+
+def test_figures_of_weights_and_predictions_are_pictures(adawac):
+    case = adawac.data.split.val[0]
+    pictures = [tag for tag in adawac.tags["images"] if tag.startswith("val/pictures/")]
+    assert pictures == [f"val/pictures/{case}"]  # cases=1, and none from the sanity check
+    for tag in ("weights/by_position", *pictures):
+        images = adawac.events.Images(tag)
+        assert [image.step for image in images] == [
+            adawac.trainer.global_step // 2,
+            adawac.trainer.global_step,
+        ]
+        assert images[0].encoded_image_string.startswith(b"\x89PNG")
+        assert min(images[0].width, images[0].height) > 200
+    first, last = adawac.events.Images("weights/by_position")
+    assert first.encoded_image_string != last.encoded_image_string
+
+
+def test_a_method_without_weights_gets_only_the_losses(erm):
+    assert set(erm.tags["scalars"]) >= LOSS_KEYS | {"ratio/ce_over_dice"}
+    assert not {
+        tag for tag in erm.tags["scalars"] if tag.startswith(("weights/", "consistency/", "ratio/ac"))
+    }
+    assert erm.tags["histograms"] == []
+    assert erm.tags["images"] == []
+
+
+def test_without_sparse_slices_nothing_undefined_is_logged(tmp_path):
+    run = Run(tmp_path, AdaWAC(), subset=Trim(), val=0.0)
+    assert {"ce/dense", "weights/dense_mean"} <= set(run.tags["scalars"])
+    assert not {"ce/sparse", "weights/sparse_mean", "weights/auroc"} & set(run.tags["scalars"])
+    assert set(run.tags["histograms"]) == {"weights/dense", "log_odds"}
+    assert all(math.isfinite(value) for tag in run.tags["scalars"] for _, value in run.scalar(tag))
+
+
+def test_pictures_every_second_validation(tmp_path):
+    run = Run(tmp_path, ERM(), epochs=3, callbacks=[PredictionPictures(cases=9, every_n_validations=2)])
+    per_epoch = run.trainer.global_step // 3
+    assert {tag.split("/")[-1] for tag in run.tags["images"]} == set(run.data.split.val)
+    for tag in run.tags["images"]:
+        assert [image.step for image in run.events.Images(tag)] == [per_epoch, 3 * per_epoch]
+
+
+def test_training_without_a_logger_works(tmp_path):
+    run = Run(tmp_path, AdaWAC(), logger=False)
+    assert math.isfinite(run.trainer.callback_metrics["weights/dense_mean"])
+
+
+def test_no_validation_between_pictures_is_refused():
+    with pytest.raises(ConfigError, match=r"must be at least 1 .* set cases to 0"):
+        PredictionPictures(every_n_validations=0)
