@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from adawac.consistency import Consistency, align, feature_std
 from adawac.errors import ConfigError
+from adawac.networks import SegmentationNetwork
 
 IDENTITY = torch.eye(2, 3)[None]
 
@@ -238,11 +239,13 @@ def test_feature_std_by_hand() -> None:
 def loss_and_gradient(share: slice) -> tuple[Tensor, Tensor]:
     """Normalised consistency of some of five samples, and what it says to the weights of an encoder."""
     torch.manual_seed(0)
-    encoder = nn.Conv2d(3, 4, 3, padding=1)
-    network = nn.parallel.DistributedDataParallel(encoder) if dist.is_initialized() else encoder
+    encoder = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+    network: nn.Module = SegmentationNetwork(nn.Sequential(encoder, nn.Upsample(scale_factor=2)), 3, 4, "0")
+    if dist.is_initialized():
+        network = nn.parallel.DistributedDataParallel(network)
     images = random_features(2, 5, 3, 8, 8)[:, share]
     thetas = affine(90).expand(5, 2, 3)[share], affine(15, mirror=True).expand(5, 2, 3)[share]
-    loss = Consistency()(*network(images.flatten(0, 1)).chunk(2), *thetas)
+    loss = Consistency()(*network(images.flatten(0, 1)).features.chunk(2), *thetas)
     # A mean over the five of both processes, in the face of DistributedDataParallel's mean over two.
     (loss.sum() * (2 if dist.is_initialized() else 1) / 5).backward()
     assert encoder.weight.grad is not None

@@ -153,33 +153,30 @@ class TestDice:
         torch.testing.assert_close(loss, dice_loss(logits.bfloat16().float(), label))
 
 
-def gradient_of_batch_dice(network: nn.Module, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    loss = dice_loss(network(image), label)
-    loss.backward()
-    return loss.detach(), torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
-
-
-def make_network() -> nn.Module:
+def loss_and_gradient(share: slice) -> tuple[Tensor, Tensor]:
+    """Dice of some of five samples, and what it says to the weights of a network."""
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, 3, 1))
-
-
-def half_of_the_batch(rank: int, folder: str) -> None:
-    """What each of two processes does: its share of the batch through DistributedDataParallel."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    network: nn.Module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, 3, 1))
+    parameters = list(network.parameters())
+    if dist.is_initialized():
+        network = nn.parallel.DistributedDataParallel(network)
     _, label = draw(5, 8, 8)
-    image = label[:, None].float().cos()
-    share = slice(0, 2) if rank == 0 else slice(2, 5)
-    network = nn.parallel.DistributedDataParallel(make_network())
-    torch.save(gradient_of_batch_dice(network, image[share], label[share]), f"{folder}/{rank}.pt")
+    loss = dice_loss(network(label[share, None].float().cos()), label[share])
+    loss.backward()
+    return loss.detach(), torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+
+
+def part_of_the_batch(rank: int, folder: str) -> None:
+    """What each of two processes does."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    torch.save(loss_and_gradient(slice(0, 2) if rank == 0 else slice(2, 5)), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
 @pytest.mark.skipif(not dist.is_available(), reason="this torch has no torch.distributed")
 def test_dice_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
-    mp.spawn(half_of_the_batch, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
-    _, label = draw(5, 8, 8)
-    loss, gradient = gradient_of_batch_dice(make_network(), label[:, None].float().cos(), label)
+    mp.spawn(part_of_the_batch, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    loss, gradient = loss_and_gradient(slice(0, 5))
     for rank in range(2):
         other_loss, other_gradient = torch.load(tmp_path / f"{rank}.pt")
         torch.testing.assert_close(other_loss, loss)

@@ -7,13 +7,11 @@ import subprocess
 import sys
 import weakref
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import jsonargparse
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from adawac.errors import ConfigError
@@ -264,19 +262,6 @@ class TestAdapter:
         (logits.sum() + features.square().sum()).backward()
         assert all(parameter.grad is not None for parameter in unet.parameters())
         assert unet._features is None
-
-    @pytest.mark.skipif(not dist.is_available(), reason="this torch has no torch.distributed")
-    def test_distributed(self, unet: SegmentationNetwork, tmp_path: Path) -> None:
-        image = torch.randn(2, 1, 16, 16)
-        dist.init_process_group("gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
-        try:
-            parallel = nn.parallel.DistributedDataParallel(unet)
-            output = parallel(image)
-            (output.logits.sum() + output.features.square().sum()).backward()
-        finally:
-            dist.destroy_process_group()
-        assert all(parameter.grad is not None for parameter in unet.parameters())
-        torch.testing.assert_close(output, unet(image))
 
     def test_autocast(self, unet: SegmentationNetwork) -> None:
         image = torch.randn(2, 1, 16, 16)
