@@ -83,9 +83,7 @@ def find_checkpoint(run: Path) -> Path:
     for candidate in ("checkpoints/best.ckpt", "checkpoints/last.ckpt"):
         if (run / candidate).is_file():
             return run / candidate
-    raise ConfigError(
-        f"{run}: neither a checkpoint nor a run folder with checkpoints/best.ckpt or last.ckpt in it"
-    )
+    raise ConfigError(f"{run}: neither a checkpoint nor a run folder with checkpoints/best.ckpt or last.ckpt in it")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -98,9 +96,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for one fact: the file is no safe checkpoint
         reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"{path}: not readable as a checkpoint of tensors and plain values ({reason})"
-        ) from error
+        raise ConfigError(f"{path}: not readable as a checkpoint of tensors and plain values ({reason})") from error
     if not isinstance(checkpoint, dict) or RECIPE not in checkpoint:
         raise ConfigError(f"{path}: holds no {RECIPE!r}; give a checkpoint written by `adawac fit`")
     return checkpoint
@@ -128,13 +124,9 @@ def load_matching(network: nn.Module, path: Path) -> list[str]:
     path = find_checkpoint(path)
     theirs = network_weights(read_checkpoint(path))
     ours = network.state_dict()
-    matching = {
-        name: value for name, value in theirs.items() if name in ours and ours[name].shape == value.shape
-    }
+    matching = {name: value for name, value in theirs.items() if name in ours and ours[name].shape == value.shape}
     if not matching:
-        raise ConfigError(
-            f"init_from: no weight of {path} fits this network in name and shape; drop init_from"
-        )
+        raise ConfigError(f"init_from: no weight of {path} fits this network in name and shape; drop init_from")
     network.load_state_dict(matching, strict=False)
     lines = [
         f"{name}: {tuple(theirs[name].shape)} there, {tuple(ours[name].shape)} here"

@@ -112,9 +112,7 @@ def overlay(
     rows, columns = _view(image, (target > 0) | (preds > 0))
     height, width = (rows.stop - rows.start) * spacing[0], (columns.stop - columns.start) * spacing[1]
     scale = 5.5 / max(height, width)
-    figure = Figure(
-        (scale * width + 1.6, scale * height + 0.3), dpi=100, layout="constrained", facecolor="black"
-    )
+    figure = Figure((scale * width + 1.6, scale * height + 0.3), dpi=100, layout="constrained", facecolor="black")
     axes = figure.subplots()
     axes.imshow(image[rows, columns], cmap="gray", aspect=spacing[0] / spacing[1], origin=origin)
     axes.set_title(title, fontsize=9, color="white")

@@ -76,9 +76,7 @@ class SegmentationTask(pl.LightningModule):
     ) -> None:
         super().__init__()
         if not 0 <= dice_ratio <= 1:
-            raise ConfigError(
-                f"model.dice_ratio is {dice_ratio}; give a share from 0 to 1 (0.5 is the paper's)"
-            )
+            raise ConfigError(f"model.dice_ratio is {dice_ratio}; give a share from 0 to 1 (0.5 is the paper's)")
         self.network_spec = network
         self.weighting = weighting or AdaWAC()
         self.supervised = supervised or CrossEntropy()
@@ -175,9 +173,7 @@ class SegmentationTask(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make dropout a function of (seed, epoch, batch) alone: a resumed run needs no saved generator."""
-        torch.manual_seed(
-            int(np.random.SeedSequence((self.seed, self.current_epoch, batch_idx)).generate_state(1)[0])
-        )
+        torch.manual_seed(int(np.random.SeedSequence((self.seed, self.current_epoch, batch_idx)).generate_state(1)[0]))
 
     def configure_optimizers(self) -> Any:
         """The optimiser, and the schedule as a factor a step."""

@@ -35,9 +35,7 @@ class TrainingCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name and its folder, and let one seed rule all randomness."""
-        parser.add_argument(
-            "--name", type=str, default="run", help="name of the experiment: runs/NAME/version_K"
-        )
+        parser.add_argument("--name", type=str, default="run", help="name of the experiment: runs/NAME/version_K")
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
@@ -57,9 +55,7 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Make the trainer, logging to the run's folder unless the configuration names a logger."""
         config = self.config_init[self.config_init["subcommand"]]
-        unwanted = tuple(
-            kind for option, kind in SWITCHED_OFF_BY.items() if config["trainer"][option] is False
-        )
+        unwanted = tuple(kind for option, kind in SWITCHED_OFF_BY.items() if config["trainer"][option] is False)
         self.trainer_defaults["callbacks"] = [c for c in default_callbacks() if not isinstance(c, unwanted)]
         if config["trainer"]["logger"] is None:
             kwargs["logger"] = TensorBoardLogger(

@@ -117,9 +117,7 @@ def write_folders(root: Path, cases=4, shape: Shape = (6, 16, 16), channels=1, n
     return root
 
 
-def write_synapse(
-    root: Path, cases=4, shape: Shape = (6, 16, 16), num_classes=9, seed=0, test_cases=2
-) -> Path:
+def write_synapse(root: Path, cases=4, shape: Shape = (6, 16, 16), num_classes=9, seed=0, test_cases=2) -> Path:
     """Synapse/train_npz slices, Synapse/test_vol_h5 volumes and their lists; labels are float32."""
     lists = {"train": [], "test_vol": []}
     for folder in ("Synapse/train_npz", "Synapse/test_vol_h5", "lists/lists_Synapse"):
@@ -148,9 +146,7 @@ def _acdc(cases: int, shape: Shape, num_classes: int, seed: int, first_patient: 
         yield f"patient{patient:03d}_frame{frame:02d}", _unit(image), label
 
 
-def write_acdc_slices(
-    root: Path, cases=4, shape: Shape = (6, 16, 16), num_classes=4, seed=0, first_patient=1
-) -> Path:
+def write_acdc_slices(root: Path, cases=4, shape: Shape = (6, 16, 16), num_classes=4, seed=0, first_patient=1) -> Path:
     """ACDC_training_slices only."""
     folder = root / "ACDC_training_slices"
     folder.mkdir(parents=True, exist_ok=True)
@@ -161,9 +157,7 @@ def write_acdc_slices(
     return root
 
 
-def write_acdc_volumes(
-    root: Path, cases=4, shape: Shape = (6, 16, 16), num_classes=4, seed=0, first_patient=1
-) -> Path:
+def write_acdc_volumes(root: Path, cases=4, shape: Shape = (6, 16, 16), num_classes=4, seed=0, first_patient=1) -> Path:
     """ACDC_training_volumes only."""
     folder = root / "ACDC_training_volumes"
     folder.mkdir(parents=True, exist_ok=True)

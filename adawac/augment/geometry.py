@@ -46,9 +46,7 @@ def symmetries(turns: Tensor, flip_x: Tensor, flip_y: Tensor) -> Tensor:
     return signs[:, :, None] * _rotation(cos, sin)
 
 
-def affine_map(
-    symmetry: Tensor, degrees: Tensor, scale: Tensor, translation: Tensor, plane: tuple[int, int]
-) -> Tensor:
+def affine_map(symmetry: Tensor, degrees: Tensor, scale: Tensor, translation: Tensor, plane: tuple[int, int]) -> Tensor:
     """Compose symmetry, rotation, scaling and translation, in this order; return the inverse map.
 
     The rotation is one of square pixels: on a plane that is not square the normalised map gets the aspect
@@ -157,9 +155,7 @@ def mirror_pairs(table: Sequence[int]) -> tuple[tuple[int, int], ...]:
                 f"{target} and that does not become {source}; write entry i = j and entry j = i for each pair"
             )
     if table and table[0] != 0:
-        raise ConfigError(
-            f"mirror_table {tuple(table)}: class 0 is background and has no side; entry 0 must be 0"
-        )
+        raise ConfigError(f"mirror_table {tuple(table)}: class 0 is background and has no side; entry 0 must be 0")
     return tuple((source, target) for source, target in enumerate(table) if source < target)
 
 

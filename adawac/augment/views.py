@@ -40,9 +40,7 @@ class Chance:
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:
-            raise ConfigError(
-                f"probability {self.probability} is not a probability; give a number from 0 to 1"
-            )
+            raise ConfigError(f"probability {self.probability} is not a probability; give a number from 0 to 1")
         if not self.low <= self.high:
             raise ConfigError(f"range from {self.low} to {self.high} is empty; give low <= high")
 
@@ -93,9 +91,7 @@ class Augmentation(ABC):
         other._mirror_pairs = mirror_pairs(mirror_table or ()) if left_right_in_plane else ()
         return other
 
-    def __call__(
-        self, image: Tensor, label: Tensor, index: Tensor, *, seed: int, epoch: int, view: int
-    ) -> View:
+    def __call__(self, image: Tensor, label: Tensor, index: Tensor, *, seed: int, epoch: int, view: int) -> View:
         """Draw one view of every sample.
 
         Args:
@@ -233,9 +229,7 @@ class RandomAugmentation(Augmentation):
                 raise ConfigError(f"{name}.low {factor.low}: a factor must be positive; 1 changes nothing")
         for name, deviation in {"elastic": elastic, "noise": noise, "blur": blur}.items():
             if deviation.low < 0:
-                raise ConfigError(
-                    f"{name}.low {deviation.low}: a standard deviation is not negative; give 0 or more"
-                )
+                raise ConfigError(f"{name}.low {deviation.low}: a standard deviation is not negative; give 0 or more")
         flips = {
             "quarter_turns": quarter_turns,
             "mirror_left_right": mirror_left_right,
@@ -262,9 +256,9 @@ class RandomAugmentation(Augmentation):
 
     def draw_warp(self, source: Source, plane: tuple[int, int]) -> Warp:
         """Flips and quarter turns, rotation, scaling, translation; bending apart."""
-        turns, columns, rows, rotates, scales, moves, bends, *values = source.uniform(
-            Stream.GEOMETRY, 13
-        ).unbind(1)  # the probabilities' draws first, then the strengths'
+        turns, columns, rows, rotates, scales, moves, bends, *values = source.uniform(Stream.GEOMETRY, 13).unbind(
+            1
+        )  # the probabilities' draws first, then the strengths'
         turn, angle, size, right, down, bend = values
         symmetry = symmetries(
             _turns(turn, plane) * (turns < self.quarter_turns),

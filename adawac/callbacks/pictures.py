@@ -67,9 +67,7 @@ class PredictionPictures(Callback):
                 facts.classes.names,
                 title=f"{batch.case}, slice {position} of {len(target)}",
                 spacing=(1.0, 1.0) if batch.spacing is None else batch.spacing[1:],
-                origin="upper"
-                if facts.preprocessing.axis == "axial"
-                else "lower",  # rows run to the back, or up
+                origin="upper" if facts.preprocessing.axis == "axial" else "lower",  # rows run to the back, or up
             )
             logger.experiment.add_figure(f"val/pictures/{batch.case}", figure, trainer.global_step)
 

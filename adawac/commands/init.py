@@ -57,9 +57,7 @@ def main(argv: Sequence[str]) -> int:
     name: str = args.name or "".join(c if c.isalnum() or c in "-_." else "_" for c in root.name)
     output: Path = args.output or Path(f"{name}.yaml")
     if output.is_dir() or (output.exists() and not args.force):
-        raise ConfigError(
-            f"{output} exists already; add --force to overwrite the file, or give another name with -o"
-        )
+        raise ConfigError(f"{output} exists already; add --force to overwrite the file, or give another name with -o")
     layout = parser.instantiate(args).layout
     settings = args.layout.as_dict() if args.layout else None
     text = configure(root, name, args.patient_pattern, layout, settings)
@@ -229,9 +227,7 @@ def show(fingerprint: "Fingerprint", title: str) -> None:
 
     f = fingerprint
     console = Console()
-    console.print(
-        f"[bold]{escape(title)}[/bold]: {f.num_cases} cases, {f.num_slices} slices", highlight=False
-    )
+    console.print(f"[bold]{escape(title)}[/bold]: {f.num_cases} cases, {f.num_slices} slices", highlight=False)
     low, middle, high = (f"{100 * share:.0f}" for share in f.dense_thirds)
     facts = Table.grid(padding=(0, 2))
     for channel, p in zip(f.channels, f.intensities, strict=True):
@@ -274,9 +270,7 @@ def _plain(text: str) -> str:
 
 def _range(spread: "Spread") -> str:
     """Median of the three axes, and the range in brackets."""
-    median, low, high = (
-        " x ".join(f"{v:.4g}" for v in row) for row in (spread.median, spread.low, spread.high)
-    )
+    median, low, high = (" x ".join(f"{v:.4g}" for v in row) for row in (spread.median, spread.low, spread.high))
     return median if low == high else f"{median} ({low} to {high})"
 
 
@@ -295,9 +289,7 @@ def _pairs(f: "Fingerprint") -> str:
     if not f.side_pairs:
         return "no class names that differ in left and right alone"
     if f.spacing is None:
-        return _plain(
-            f"{_yaml(dict(f.side_pairs))} if left and right are the ends of a row; the files do not say"
-        )
+        return _plain(f"{_yaml(dict(f.side_pairs))} if left and right are the ends of a row; the files do not say")
     return "swapped where a view mirrors the patient; found by name"
 
 

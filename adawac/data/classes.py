@@ -57,11 +57,7 @@ class Classes:
             ConfigError: if a name is unknown or used twice, if the background is dropped or merged, or if no
                 foreground class is left.
         """
-        raw = {
-            value: name
-            for value, name in sorted({0: "background", **labels}.items())
-            if value != ignore_value
-        }
+        raw = {value: name for value, name in sorted({0: "background", **labels}.items()) if value != ignore_value}
         _check(raw, ignore_value, drop, merge or {})
         merged = {member: new for new, members in (merge or {}).items() for member in members}
         names: list[str] = []
@@ -143,8 +139,7 @@ class Classes:
             for name in (one, other):
                 if name not in self.names:
                     raise ConfigError(
-                        f"mirror_pairs: {name!r} is no class; name two of {list(self.names[1:])} "
-                        "or leave the pair out"
+                        f"mirror_pairs: {name!r} is no class; name two of {list(self.names[1:])} or leave the pair out"
                     )
             a, b = self.names.index(one), self.names.index(other)
             if not {table[a], table[b]} <= {a, b}:
@@ -178,9 +173,7 @@ def _check(
     """Refuse what `drop` and `merge` cannot mean."""
     names = list(raw.values())
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(
-            f"labels: every value needs a name of its own but {twice} occur twice; rename them, then merge"
-        )
+        raise DataError(f"labels: every value needs a name of its own but {twice} occur twice; rename them, then merge")
     if ignore_value == 0:
         raise ConfigError(
             "ignore_value: 0 is the background and cannot be ignored; give the value of unlabelled voxels"
@@ -188,9 +181,7 @@ def _check(
     members = [name for group in merge.values() for name in group]
     for setting, used in (("drop", list(drop)), ("merge", members)):
         if unknown := [name for name in used if name not in names[1:]]:
-            raise ConfigError(
-                f"{setting}: {unknown} are no classes of this data set; choose from {names[1:]}"
-            )
+            raise ConfigError(f"{setting}: {unknown} are no classes of this data set; choose from {names[1:]}")
     used = [*drop, *members]
     if twice := sorted({name for name in used if used.count(name) > 1}):
         raise ConfigError(f"drop, merge: {twice} are named twice; a class is dropped, or merged once")
@@ -198,6 +189,4 @@ def _check(
         raise ConfigError(f"merge: {empty} have no members; name classes from {names[1:]} or leave them out")
     kept = [name for name in names if name not in used]
     if clash := [new for new in merge if new in kept]:
-        raise ConfigError(
-            f"merge: {clash} are classes already; add them to their members or choose new names"
-        )
+        raise ConfigError(f"merge: {clash} are classes already; add them to their members or choose new names")

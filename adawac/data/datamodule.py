@@ -136,18 +136,14 @@ class SegmentationData(pl.LightningDataModule):
     def facts(self) -> DataFacts:
         """What the task must know; available after `setup`."""
         if self._facts is None:
-            raise ConfigError(
-                "the data module has not been set up; call prepare_data() and setup('fit') first"
-            )
+            raise ConfigError("the data module has not been set up; call prepare_data() and setup('fit') first")
         return self._facts
 
     @property
     def split(self) -> Split:
         """The cases of each part; available after `setup`."""
         if self._split is None:
-            raise ConfigError(
-                "the data module has not been set up; call prepare_data() and setup('fit') first"
-            )
+            raise ConfigError("the data module has not been set up; call prepare_data() and setup('fit') first")
         return self._split
 
     @property

@@ -174,9 +174,7 @@ class Fingerprint:
             foreground=tuple(Percentiles.of(channel) for channel in foreground),
             dense=_share(dense),
             dense_thirds=(first, middle, last),
-            window=suggest_window([c.intensities for c in classes if c.intensities])
-            if modality == "ct"
-            else None,
+            window=suggest_window([c.intensities for c in classes if c.intensities]) if modality == "ct" else None,
             side_pairs=side_pairs(names[1:]),
         )
 

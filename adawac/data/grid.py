@@ -91,9 +91,7 @@ class Grid:
         if self.spacing is not None and min(self.spacing) <= 0:
             raise ConfigError(f"data.spacing is {self.spacing}; give millimetres above 0, or null to resize")
 
-    def place(
-        self, image: NDArray[np.float32], spacing: tuple[float, float, float] | None, case: str
-    ) -> Placement:
+    def place(self, image: NDArray[np.float32], spacing: tuple[float, float, float] | None, case: str) -> Placement:
         """Find the box of a case.
 
         Args:
@@ -179,9 +177,7 @@ def interpolation_matrix(source: int, start: float, stop: float, target: int) ->
     return (weight / torch.where(total > 0, total, torch.ones_like(total)) * inside[:, None]).float()
 
 
-def nearest_index(
-    source: int, start: float, stop: float, target: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def nearest_index(source: int, start: float, stop: float, target: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Source pixel that holds the centre of each target pixel, and whether there is one."""
     centre = start + (stop - start) / target * (np.arange(target) + 0.5)
     index = np.floor(centre).astype(np.int64)

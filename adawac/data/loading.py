@@ -134,9 +134,7 @@ class ResumableLoader(DataLoader[Any]):
 
     def __init__(self, dataset: UnitDataset, order: EpochOrder, **options: Any) -> None:
         # Creating an iterator draws from a generator: one of its own leaves the global one alone.
-        super().__init__(
-            dataset, sampler=order, batch_size=None, generator=torch.Generator().manual_seed(0), **options
-        )
+        super().__init__(dataset, sampler=order, batch_size=None, generator=torch.Generator().manual_seed(0), **options)
         self.order = order
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator does as well

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 _OTHER_SIDE = {"left": "right", "right": "left", "lt": "rt", "rt": "lt", "l": "r", "r": "l"}
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+")
 _SIDE = re.compile(r"^(?:left|right)|(?:left|right)$|^(?:lt|rt|l|r)$", re.IGNORECASE)
-_UNPAIRED = re.compile(
-    r"heart|cardi|atrium|atrial|coronary|liver|hepatic|(?<!lateral.)ventric", re.IGNORECASE
-)
+_UNPAIRED = re.compile(r"heart|cardi|atrium|atrial|coronary|liver|hepatic|(?<!lateral.)ventric", re.IGNORECASE)
 """Organs whose left and right parts are no mirror images: a mirrored left ventricle stays one."""
 
 _PATIENTS = (

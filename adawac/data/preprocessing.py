@@ -57,9 +57,7 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.window[0] >= self.window[1]:
-            raise ConfigError(
-                f"data.window is {self.window}; give the lower HU first, for example [-125, 275]"
-            )
+            raise ConfigError(f"data.window is {self.window}; give the lower HU first, for example [-125, 275]")
 
     @property
     def left_right_in_plane(self) -> bool:

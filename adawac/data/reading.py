@@ -38,9 +38,7 @@ def read_case(
             return image, None
         label = layout.read_label(case)
         if difference := label.geometry.difference(image.geometry):
-            raise DataError(
-                f"label {difference}, as the image has it; re-export the label on the image's grid"
-            )
+            raise DataError(f"label {difference}, as the image has it; re-export the label on the image's grid")
         return image, Volume(classes.encode(label.array), image.geometry)
     except DataError as error:
         raise DataError(f"case {case.id}: {error}") from error
@@ -49,8 +47,7 @@ def read_case(
 def _check_image(array: NDArray[np.float32], in_channels: int | None) -> None:
     if in_channels is not None and len(array) != in_channels:
         raise DataError(
-            f"image has {len(array)} channels but {in_channels} are due; "
-            "correct the channel names or the file"
+            f"image has {len(array)} channels but {in_channels} are due; correct the channel names or the file"
         )
     if not np.isfinite(array.sum(dtype=np.float64)):  # one pass; the mask is only made when it is needed
         wrong = int(array.size - np.isfinite(array).sum())

@@ -63,9 +63,7 @@ def _patients_in_csv(case_ids: Sequence[str], path: Path) -> dict[str, str]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file, skipinitialspace=True))
     except OSError as error:
-        raise ConfigError(
-            f"patient_pattern {path}: cannot be read ({error}); give the path of a CSV file"
-        ) from error
+        raise ConfigError(f"patient_pattern {path}: cannot be read ({error}); give the path of a CSV file") from error
     if not rows or not {"case", "patient"} <= rows[0].keys():
         raise DataError(f"{path}: needs a header line 'case,patient' and a line for every case; add them")
     table: dict[str, str] = {}
@@ -223,23 +221,17 @@ class FileSplit(SplitRule):
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
-            raise ConfigError(
-                f"FileSplit: {file} cannot be read ({error}); give the path of a split file"
-            ) from error
+            raise ConfigError(f"FileSplit: {file} cannot be read ({error}); give the path of a split file") from error
         except ValueError as error:
             raise DataError(f"{file} is not valid JSON ({error}); write it anew") from error
         folds = content if isinstance(content, list) else [content]
         if self.fold >= len(folds):
-            raise ConfigError(
-                f"FileSplit: fold is {self.fold}, but {file} has {len(folds)}; choose one below that"
-            )
+            raise ConfigError(f"FileSplit: fold is {self.fold}, but {file} has {len(folds)}; choose one below that")
         named = folds[self.fold]
         if (
             not isinstance(named, dict)
             or not {"train"} <= named.keys() <= set(PARTS)
-            or not all(
-                isinstance(names, list) and all(isinstance(n, str) for n in names) for names in named.values()
-            )
+            or not all(isinstance(names, list) and all(isinstance(n, str) for n in names) for names in named.values())
         ):
             raise DataError(
                 f'{file}: a split is {{"train": [names], "val": [names], "test": [names]}}, where val and '
@@ -288,13 +280,9 @@ class FoldSplit(SplitRule):
 
     def __init__(self, fold: int = 0, folds: int = 5, test: float = 0.0, seed: int = 0) -> None:
         if folds < 2:
-            raise ConfigError(
-                f"FoldSplit: folds must be 2 or more, not {folds}; use FractionSplit for a single split"
-            )
+            raise ConfigError(f"FoldSplit: folds must be 2 or more, not {folds}; use FractionSplit for a single split")
         if not 0 <= fold < folds:
-            raise ConfigError(
-                f"FoldSplit: fold must be 0 to {folds - 1} with {folds} folds, not {fold}; change it"
-            )
+            raise ConfigError(f"FoldSplit: fold must be 0 to {folds - 1} with {folds} folds, not {fold}; change it")
         _check_fractions(type(self).__name__, test=test)
         self.fold = fold
         self.folds = folds
@@ -335,17 +323,11 @@ class AutoSplit(SplitRule):
 
 
 def _split(parts: Mapping[str, Collection[str]], cases: Sequence[Case]) -> Split:
-    return Split(
-        **{part: tuple(case.id for case in cases if case.id in chosen) for part, chosen in parts.items()}
-    )
+    return Split(**{part: tuple(case.id for case in cases if case.id in chosen) for part, chosen in parts.items()})
 
 
-def _split_patients(
-    parts: Mapping[str, Collection[str]], cases: Sequence[Case], patients: Mapping[str, str]
-) -> Split:
-    return _split(
-        {part: {c for c, p in patients.items() if p in chosen} for part, chosen in parts.items()}, cases
-    )
+def _split_patients(parts: Mapping[str, Collection[str]], cases: Sequence[Case], patients: Mapping[str, str]) -> Split:
+    return _split({part: {c for c, p in patients.items() if p in chosen} for part, chosen in parts.items()}, cases)
 
 
 def _shuffled(patients: Iterable[str], seed: int) -> list[str]:
@@ -361,9 +343,7 @@ def _share(fraction: float, patients: int) -> int:
 def _check_fractions(rule: str, **fractions: float) -> None:
     for name, value in fractions.items():
         if not 0 <= value < 1:
-            raise ConfigError(
-                f"{rule}: {name} must be a share from 0 to below 1, not {value}; 0.2 is a fifth"
-            )
+            raise ConfigError(f"{rule}: {name} must be a share from 0 to below 1, not {value}; 0.2 is a fifth")
     if sum(fractions.values()) >= 1:
         listed = " + ".join(f"{name} {value}" for name, value in fractions.items())
         raise ConfigError(f"{rule}: {listed} leaves nothing to train on; lower them to a sum below 1")

@@ -124,9 +124,7 @@ class VolumeStore:
     def _make(self, case: Case) -> None:
         image, label = read_case(self.layout, case, self.classes, self.in_channels)
         if label is None:
-            raise DataError(
-                f"case {case.id}: it has no label, but training needs one; remove it from the split"
-            )
+            raise DataError(f"case {case.id}: it has no label, but training needs one; remove it from the split")
         slices = self.preprocessing.apply(image, case.id)
         native = np.ascontiguousarray(self.preprocessing.cut(label.array)[0])
         path = self._path(case)
@@ -155,9 +153,7 @@ class VolumeStore:
         recipe: dict[str, Any] = {
             "version": VERSION,
             "layout": type(self.layout).__qualname__,
-            "settings": {
-                k: v for k, v in vars(self.layout).items() if isinstance(v, str | int | float | None)
-            },
+            "settings": {k: v for k, v in vars(self.layout).items() if isinstance(v, str | int | float | None)},
             "classes": self.classes.to_json(),
             "preprocessing": self.preprocessing.to_json(),
             "files": [_identity(path) for path in (*case.images, *case.label)],

@@ -81,9 +81,7 @@ class HalfVolume(Subset):
 
     def __init__(self, cases: list[str] | None = None) -> None:
         if cases is not None and not cases:
-            raise ConfigError(
-                "HalfVolume: cases is empty; name the volumes to keep, or leave it out for every second"
-            )
+            raise ConfigError("HalfVolume: cases is empty; name the volumes to keep, or leave it out for every second")
         self.cases = cases
 
     def rows(self, units: UnitTable) -> NDArray[np.int64]:
@@ -126,9 +124,7 @@ class SparseMix(Subset):
 
     def __init__(self, p: float = 0.21) -> None:
         if not 0 <= p <= 1:
-            raise ConfigError(
-                f"SparseMix: p must be a share from 0 to 1, not {p}; 0.21 mimics Synapse's half-sparse"
-            )
+            raise ConfigError(f"SparseMix: p must be a share from 0 to 1, not {p}; 0.21 mimics Synapse's half-sparse")
         self.p = p
 
     def rows(self, units: UnitTable) -> NDArray[np.int64]:

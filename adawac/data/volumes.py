@@ -75,9 +75,7 @@ class Geometry:
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         volume = abs(np.linalg.det(affine[:3, :3])) if np.isfinite(affine).all() else 0.0
         if not volume > 1e-6 * spacing.prod():  # nor NaN; the product is the volume of an unsheared voxel
-            raise DataError(
-                f"the affine must be finite and invertible but is {np.round(affine[:3], 4).tolist()}"
-            )
+            raise DataError(f"the affine must be finite and invertible but is {np.round(affine[:3], 4).tolist()}")
         order = np.argsort(_to_canonical(affine)[:, 0])  # file axis behind each canonical axis
         z, y, x = (int(axis) for axis in order)
         return cls(
@@ -227,9 +225,7 @@ def write_label_nifti(path: Path | str, label: NDArray[Any], geometry: Geometry)
         raise DataError(f"{path}: a NIfTI file is named .nii or .nii.gz; rename it")
     affine = _NO_GRID if geometry.affine is None else geometry.affine
     low, high = int(label.min()), int(label.max())
-    dtype = next(
-        t for t in (np.uint8, np.int16, np.int32) if np.iinfo(t).min <= low and high <= np.iinfo(t).max
-    )
+    dtype = next(t for t in (np.uint8, np.int16, np.int32) if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
     array = orientations.apply_orientation(label.astype(dtype), _from_canonical(affine))
 
     image = nib.Nifti1Image(array, None)  # with an affine, nibabel would choose the codes itself
@@ -260,9 +256,7 @@ def as_label(volume: Volume, name: str) -> Volume:
     """
     array = volume.array
     if len(array) != 1:
-        raise DataError(
-            f"{name}: a label has one channel but this has {len(array)}; export one label map a case"
-        )
+        raise DataError(f"{name}: a label has one channel but this has {len(array)}; export one label map a case")
     if array.dtype.kind in "iu":
         return volume
     whole = np.rint(array)
@@ -292,9 +286,7 @@ def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
     except FileNotFoundError as error:
         raise DataError(f"{path}: the file does not exist; correct the path or restore the file") from error
     except (HeaderDataError, WrapStructError, nib.filebasedimages.ImageFileError) as error:
-        raise DataError(
-            f"{path}: this is not a NIfTI file ({_line(error)}); convert it to .nii.gz"
-        ) from error
+        raise DataError(f"{path}: this is not a NIfTI file ({_line(error)}); convert it to .nii.gz") from error
     except (OSError, EOFError, ValueError, zlib.error, OverflowError) as error:
         raise DataError(
             f"{path}: the file is unreadable, cut short or corrupt ({_line(error)}); copy it again"

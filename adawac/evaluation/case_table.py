@@ -229,7 +229,5 @@ def _parse(fields: list[str], place: str) -> CaseRow:
     except ValueError:
         raise DataError(f"{place}: the value must be a number, found {text!r}; {_REMEDY}") from None
     if policy not in EMPTY_RULES:
-        raise DataError(
-            f"{place}: the policy must be one of {', '.join(EMPTY_RULES)}, found {policy!r}; {_REMEDY}"
-        )
+        raise DataError(f"{place}: the policy must be one of {', '.join(EMPTY_RULES)}, found {policy!r}; {_REMEDY}")
     return CaseRow(run, method, case, patient, class_name, group, metric, value, cast(EmptyPolicy, policy))

@@ -186,8 +186,7 @@ def _side_by_side(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> tuple[list
     if len(policies) != 1:
         found = ", ".join(sorted(policies)) or "no method"
         raise DataError(
-            f"methods side by side need one empty-mask policy, found {found}; "
-            "evaluate them all with the same one"
+            f"methods side by side need one empty-mask policy, found {found}; evaluate them all with the same one"
         )
     lines = [["cases", *(_cases(summary) for summary in summaries)]]
     for name in dict.fromkeys(name for summary in summaries for name in summary.classes):

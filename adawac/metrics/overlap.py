@@ -49,9 +49,7 @@ class OverlapCounts:
 
     def total(self) -> "OverlapCounts":
         """Sum over slices, (S, K) to (K,)."""
-        return OverlapCounts(
-            self.true_positive.sum(axis=0), self.predicted.sum(axis=0), self.reference.sum(axis=0)
-        )
+        return OverlapCounts(self.true_positive.sum(axis=0), self.predicted.sum(axis=0), self.reference.sum(axis=0))
 
     @property
     def dense(self) -> NDArray[np.bool_]:
@@ -94,9 +92,7 @@ class OverlapCounts:
         both_empty = 0.0 * empty_rule(policy).both_overlap  # NaN stays NaN
         return np.where(self.reference > 0, error, np.where(self.predicted > 0, np.nan, both_empty))
 
-    def _ratio(
-        self, part: NDArray[np.int64], whole: NDArray[np.int64], policy: EmptyPolicy
-    ) -> NDArray[np.float64]:
+    def _ratio(self, part: NDArray[np.int64], whole: NDArray[np.int64], policy: EmptyPolicy) -> NDArray[np.float64]:
         rule = empty_rule(policy)
         no_pred, no_reference = self.predicted == 0, self.reference == 0
         return np.select(
@@ -139,17 +135,13 @@ def slice_counts(
             "predict on the grid of the label"
         )
     confusion = np.empty((len(target), num_classes, num_classes), dtype=np.int64)
-    for row, (pred, reference) in enumerate(
-        zip(preds, target, strict=True)
-    ):  # a slice fits the cache, a volume not
+    for row, (pred, reference) in enumerate(zip(preds, target, strict=True)):  # a slice fits the cache, a volume not
         if ignore_index is not None and not (kept := reference != ignore_index).all():
             pred, reference = pred[kept], reference[kept]
         _check_values(pred, num_classes, f"preds, slice {row}")
         _check_values(reference, num_classes, f"target, slice {row}")
         joint = reference.astype(np.intp) * num_classes + pred.astype(np.intp)
-        confusion[row] = np.bincount(joint.ravel(), minlength=num_classes**2).reshape(
-            num_classes, num_classes
-        )
+        confusion[row] = np.bincount(joint.ravel(), minlength=num_classes**2).reshape(num_classes, num_classes)
     return OverlapCounts(
         true_positive=confusion.diagonal(axis1=1, axis2=2).copy(),
         predicted=confusion.sum(axis=1),

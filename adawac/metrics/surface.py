@@ -80,9 +80,7 @@ class SurfaceDistances:
         return float(metric(self.pred_to_target, self.target_to_pred))
 
 
-def surface_distances(
-    pred: ArrayLike, target: ArrayLike, spacing: Sequence[float] | None = None
-) -> SurfaceDistances:
+def surface_distances(pred: ArrayLike, target: ArrayLike, spacing: Sequence[float] | None = None) -> SurfaceDistances:
     """Measure the distances between the surfaces of two masks, once, for all the metrics formed from them.
 
     A nearest-neighbour tree over the surface voxels gives the same distances as a distance transform of the

@@ -119,11 +119,7 @@ class SegmentationNetwork(nn.Module):
         remedy = " or ".join(map(_by, working[:2]))
         raise ConfigError(
             f"network {type(self.network).__name__} cannot be trained at size {_by(size)}: {problem}; "
-            + (
-                f"use size {remedy}"
-                if remedy
-                else "no size near it works either: check the network's arguments"
-            )
+            + (f"use size {remedy}" if remedy else "no size near it works either: check the network's arguments")
         )
 
     def _try(self, size: tuple[int, ...]) -> tuple[str | None, tuple[int, ...]]:

@@ -54,9 +54,7 @@ class NetworkSpec:
     def _check_names(self, parameters: dict[str, inspect.Parameter]) -> None:
         """Compare the names of the arguments with the constructor's."""
         given = f"network {self.architecture}: argument"
-        allowed = [
-            name for name, p in parameters.items() if name not in FROM_DATA and p.kind is not p.VAR_KEYWORD
-        ]
+        allowed = [name for name, p in parameters.items() if name not in FROM_DATA and p.kind is not p.VAR_KEYWORD]
         takes_any = len(allowed) < len([name for name in parameters if name not in FROM_DATA])
         for name in self.arguments:
             if name in FROM_DATA:
@@ -64,9 +62,7 @@ class NetworkSpec:
             if name not in allowed and not takes_any:
                 near = difflib.get_close_matches(name, allowed, n=1)
                 hint = f"did you mean {near[0]}? " if near else ""
-                raise ConfigError(
-                    f"{given} {name} does not exist; {hint}It takes {', '.join(allowed) or 'none'}"
-                )
+                raise ConfigError(f"{given} {name} does not exist; {hint}It takes {', '.join(allowed) or 'none'}")
         missing = [
             name
             for name in allowed

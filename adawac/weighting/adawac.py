@@ -67,13 +67,9 @@ class AdaWAC(PerSampleState, Weighting):
     ) -> None:
         super().__init__()
         if step_size <= 0:
-            raise ConfigError(
-                f"AdaWAC: step_size is {step_size}; it must be above 0 (for no update use Pair)"
-            )
+            raise ConfigError(f"AdaWAC: step_size is {step_size}; it must be above 0 (for no update use Pair)")
         if max_log_odds is not None and max_log_odds <= 0:
-            raise ConfigError(
-                f"AdaWAC: max_log_odds is {max_log_odds}; it must be above 0, or null for no bound"
-            )
+            raise ConfigError(f"AdaWAC: max_log_odds is {max_log_odds}; it must be above 0, or null for no bound")
         self.step_size = step_size
         self.calibrate = calibrate
         self.max_log_odds = max_log_odds

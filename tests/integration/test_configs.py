@@ -248,9 +248,7 @@ class TestRefusal:
 
     def test_exit_code_of_the_command(self):
         command = [sys.executable, "-m", "adawac", "fit", "--config", "configs/acdc_unet_erm.yaml"]
-        done = subprocess.run(
-            [*command, "--data.rot", "nowhere"], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([*command, "--data.rot", "nowhere"], capture_output=True, text=True, check=False)
         assert done.returncode == 2
         assert "data.rot" in done.stderr
         assert "Traceback" not in done.stderr

@@ -136,9 +136,7 @@ def test_bad_cases_are_listed_and_nothing_is_written(tmp_path, capsys):
     assert not Path("made.yaml").exists()
 
 
-@pytest.mark.skipif(
-    "ADAWAC_DATA" not in os.environ, reason="ADAWAC_DATA is unset: the real data sets are not here"
-)
+@pytest.mark.skipif("ADAWAC_DATA" not in os.environ, reason="ADAWAC_DATA is unset: the real data sets are not here")
 @pytest.mark.parametrize(
     ("folder", "size", "train", "pairs"),
     [

@@ -54,19 +54,13 @@ def see(augment: Augmentation, data, epoch=0, view=0):
 
 def smooth(height, width):
     """A smooth picture without symmetry, and its coordinates from the centre."""
-    y, x = torch.meshgrid(
-        torch.arange(height) - (height - 1) / 2, torch.arange(width) - (width - 1) / 2, indexing="ij"
-    )
+    y, x = torch.meshgrid(torch.arange(height) - (height - 1) / 2, torch.arange(width) - (width - 1) / 2, indexing="ij")
     return torch.sin(x / 7) + torch.cos(y / 5 + x / 11), x, y
 
 
-def fixed(
-    count=1, turns=0, flip_x=False, flip_y=False, degrees=0.0, scale=1.0, shift=(0.0, 0.0), plane=(33, 33)
-):
+def fixed(count=1, turns=0, flip_x=False, flip_y=False, degrees=0.0, scale=1.0, shift=(0.0, 0.0), plane=(33, 33)):
     """`affine_map` of constants."""
-    symmetry = symmetries(
-        torch.full((count,), turns), torch.full((count,), flip_x), torch.full((count,), flip_y)
-    )
+    symmetry = symmetries(torch.full((count,), turns), torch.full((count,), flip_x), torch.full((count,), flip_y))
     return affine_map(
         symmetry,
         torch.full((count,), degrees),
@@ -203,9 +197,7 @@ def test_elastic_bends_smoothly_and_is_left_out_of_the_affine():
     seen = see(only(elastic=Chance(1, 0.02, 0.02)), data)
     moved = (seen.image - data[0])[:, :, 8:-8, 8:-8].abs()
     assert 0.01 < moved.mean() < 0.3
-    assert (
-        seen.image[:, :, 9:-8, 8:-8] - seen.image[:, :, 8:-9, 8:-8]
-    ).abs().max() < 0.6  # no folds or tears
+    assert (seen.image[:, :, 9:-8, 8:-8] - seen.image[:, :, 8:-9, 8:-8]).abs().max() < 0.6  # no folds or tears
     assert torch.equal(seen.affine, torch.eye(2, 3).repeat(4, 1, 1))
 
 
@@ -236,9 +228,7 @@ def test_two_flips_are_a_half_turn_and_keep_the_sides():
 def test_sagittal_planes_flip_without_changing_sides():
     augment = only(mirror_left_right=1.0)
     data = batch()
-    assert torch.equal(
-        see(augment.with_mirror((0, 2, 1), left_right_in_plane=False), data).label, data[1].flip(2)
-    )
+    assert torch.equal(see(augment.with_mirror((0, 2, 1), left_right_in_plane=False), data).label, data[1].flip(2))
     assert torch.equal(see(augment.with_mirror(None, left_right_in_plane=True), data).label, data[1].flip(2))
 
 
@@ -377,9 +367,7 @@ def test_blur_is_scipys(sigma):
     image, label, index = batch(3, 2)
     seen = see(only(blur=Chance(1, sigma, sigma)), (image, label, index)).image
     radius = int(np.ceil(3 * sigma))
-    expected = scipy.ndimage.gaussian_filter(
-        image.numpy(), (0, 0, sigma, sigma), mode="nearest", radius=radius
-    )
+    expected = scipy.ndimage.gaussian_filter(image.numpy(), (0, 0, sigma, sigma), mode="nearest", radius=radius)
     np.testing.assert_allclose(seen, expected, atol=1e-6)
 
 

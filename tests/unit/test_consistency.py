@@ -101,9 +101,7 @@ class TestPaper:
         loss = Consistency(aligned=False, normalised=False)
         turned = affine(90).expand(2, 2, 3)
         straight = IDENTITY.expand(2, 2, 3)
-        torch.testing.assert_close(
-            loss(first, second, turned, straight), loss(first, second, straight, straight)
-        )
+        torch.testing.assert_close(loss(first, second, turned, straight), loss(first, second, straight, straight))
 
 
 class TestAligned:
@@ -203,9 +201,7 @@ class TestAnyForm:
     def test_views_may_be_swapped(self, aligned: bool, normalised: bool) -> None:
         loss = Consistency(aligned=aligned, normalised=normalised)
         first, second, theta_1, theta_2 = self.draw()
-        torch.testing.assert_close(
-            loss(first, second, theta_1, theta_2), loss(second, first, theta_2, theta_1)
-        )
+        torch.testing.assert_close(loss(first, second, theta_1, theta_2), loss(second, first, theta_2, theta_1))
 
     def test_lambda_is_a_factor(self, aligned: bool, normalised: bool) -> None:
         one, three = (Consistency(factor, aligned, normalised)(*self.draw()) for factor in (1.0, 3.0))

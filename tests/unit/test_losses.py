@@ -131,9 +131,7 @@ class TestDice:
 
         logits, label = draw(3, *plane)
         label[label == IGNORE_INDEX] = 0
-        monai = DiceLoss(
-            softmax=True, to_onehot_y=True, squared_pred=True, batch=batch, smooth_nr=1e-5, smooth_dr=1e-5
-        )
+        monai = DiceLoss(softmax=True, to_onehot_y=True, squared_pred=True, batch=batch, smooth_nr=1e-5, smooth_dr=1e-5)
         torch.testing.assert_close(dice_loss(logits, label, batch=batch), monai(logits, label[:, None]))
 
     def test_what_lies_under_ignored_pixels_does_not_matter(self) -> None:

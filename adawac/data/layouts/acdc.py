@@ -44,9 +44,7 @@ class ACDC(ArrayLayout):
                 f"{root}: ACDC needs a folder {self.slices} or {self.volumes}; "
                 "correct the path, or `slices` and `volumes` of the layout"
             )
-        files: dict[str, tuple[Path, ...]] = {
-            path.stem: (path,) for path in (base / self.volumes).glob("patient*.h5")
-        }
+        files: dict[str, tuple[Path, ...]] = {path.stem: (path,) for path in (base / self.volumes).glob("patient*.h5")}
         files = self._stacks(base, without=set(files)) | files
         return Collection(
             name="ACDC",

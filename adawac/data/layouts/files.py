@@ -67,9 +67,7 @@ def inside(root: Path, relative: str, source: Path) -> Path:
     """
     path = PurePosixPath(relative)
     if path.is_absolute() or ".." in path.parts or ":" in relative or "\\" in relative:
-        raise DataError(
-            f"{source}: {relative!r} must be a path inside the data set, without '..'; correct it"
-        )
+        raise DataError(f"{source}: {relative!r} must be a path inside the data set, without '..'; correct it")
     return root / path
 
 
@@ -82,13 +80,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: this is not readable JSON ({error}); correct or restore the file"
-        ) from error
+        raise DataError(f"{path}: this is not readable JSON ({error}); correct or restore the file") from error
     if not isinstance(content, dict):
-        raise DataError(
-            f"{path}: a JSON object is due but this is a {type(content).__name__}; correct the file"
-        )
+        raise DataError(f"{path}: a JSON object is due but this is a {type(content).__name__}; correct the file")
     return content
 
 
@@ -112,13 +106,9 @@ def parse_labels(labels: Mapping[str, Any], source: Path) -> tuple[dict[int, str
         try:
             number = int(value)
         except (TypeError, ValueError):
-            raise DataError(
-                f"{source}: label {key!r}: {entry!r} has no whole number; write {{name: value}}"
-            ) from None
+            raise DataError(f"{source}: label {key!r}: {entry!r} has no whole number; write {{name: value}}") from None
         if number in named:
-            raise DataError(
-                f"{source}: label value {number} is both {named[number]!r} and {name!r}; keep one"
-            )
+            raise DataError(f"{source}: label value {number} is both {named[number]!r} and {name!r}; keep one")
         named[number] = name
     ignored = [value for value, name in named.items() if name == "ignore"]
     ignore_value = ignored[0] if ignored else None

@@ -47,9 +47,7 @@ class Folders(NiftiLayout):
         files: list[dict[str, Path]] = []
         for folder in (root / self.images, root / self.labels):
             if not folder.is_dir():
-                raise DataError(
-                    f"{folder}: the folder does not exist; correct `images` or `labels` of the layout"
-                )
+                raise DataError(f"{folder}: the folder does not exist; correct `images` or `labels` of the layout")
             files.append({stem(path): path for path in list_nifti(folder)})
         images, labels = files
         problems = [

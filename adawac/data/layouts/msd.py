@@ -34,9 +34,7 @@ class MSD(NiftiLayout):
         dataset = read_json(source)
         labels = dataset.get("labels")
         if not isinstance(labels, dict) or not labels:
-            raise DataError(
-                f'{source}: `labels` must name the classes, such as {{"0": "background"}}; add them'
-            )
+            raise DataError(f'{source}: `labels` must name the classes, such as {{"0": "background"}}; add them')
         names, ignore_value = parse_labels(labels, source)
         channels = _channels(dataset, source)
         train = [_case(root, entry, len(channels), source) for entry in _entries(dataset, "training", source)]
@@ -62,18 +60,14 @@ class MSD(NiftiLayout):
 def _channels(dataset: dict[str, Any], source: Path) -> tuple[str, ...]:
     modality = dataset.get("modality", {"0": "CT"})
     if not isinstance(modality, dict) or not all(str(key).isdigit() for key in modality) or not modality:
-        raise DataError(
-            f'{source}: `modality` must name the channels, such as {{"0": "CT"}}, but is {modality!r}'
-        )
+        raise DataError(f'{source}: `modality` must name the channels, such as {{"0": "CT"}}, but is {modality!r}')
     return tuple(str(modality[key]) for key in sorted(modality, key=int))
 
 
 def _entries(dataset: dict[str, Any], key: str, source: Path) -> list[Any]:
     entries = dataset.get(key, [])
     if not isinstance(entries, list):
-        raise DataError(
-            f"{source}: `{key}` must be a list of cases but is {type(entries).__name__}; correct the file"
-        )
+        raise DataError(f"{source}: `{key}` must be a list of cases but is {type(entries).__name__}; correct the file")
     return entries
 
 
@@ -82,9 +76,7 @@ def _case(root: Path, entry: Any, channels: int, source: Path, split: Any = None
     if isinstance(entry, str):
         entry = {"image": entry, "label": entry.replace("imagesTr", "labelsTr")}
     if not isinstance(entry, dict) or not {"image", "label"} <= entry.keys():
-        raise DataError(
-            f"{source}: an entry of `training` needs `image` and `label` but is {entry!r}; complete it"
-        )
+        raise DataError(f"{source}: an entry of `training` needs `image` and `label` but is {entry!r}; complete it")
     image = inside(root, str(entry["image"]), source)
     label = inside(root, str(entry["label"]), source)
     files: tuple[Path, ...] = (image,)

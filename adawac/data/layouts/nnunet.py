@@ -42,9 +42,7 @@ class NNUNet(NiftiLayout):
         channels = _channels(dataset["channel_names"], source)
         ending = str(dataset.get("file_ending", ".nii.gz"))
         if ending not in NIFTI:
-            raise DataError(
-                f"{source}: `file_ending` must be one of {NIFTI} but is {ending!r}; convert the files"
-            )
+            raise DataError(f"{source}: `file_ending` must be one of {NIFTI} but is {ending!r}; convert the files")
         has_test = (root / "imagesTs").is_dir() and (root / "labelsTs").is_dir()
         train = _cases(root, "Tr", len(channels), ending, "train" if has_test else None)
         due = dataset.get("numTraining", len(train))
@@ -94,9 +92,7 @@ def _cases(root: Path, part: str, channels: int, ending: str, split: Any) -> lis
                 f"{sorted(files)}; complete the files or correct `channel_names`"
             )
         if case_id not in label_of:
-            problems.append(
-                f"case {case_id}: {labels / (case_id + ending)} does not exist; restore the label"
-            )
+            problems.append(f"case {case_id}: {labels / (case_id + ending)} does not exist; restore the label")
     problems += [
         f"case {case_id}: {path} has no image in {images}; restore the image or remove the label"
         for case_id, path in label_of.items()

@@ -61,8 +61,7 @@ class Synapse(ArrayLayout):
             match = re.fullmatch(r"(.+)_slice(\d+)", name)
             if not match:
                 raise DataError(
-                    f"{base / 'train_npz'}: a slice is named <case>_slice<number> but there is {name!r}; "
-                    "rename it"
+                    f"{base / 'train_npz'}: a slice is named <case>_slice<number> but there is {name!r}; rename it"
                 )
             slices[match[1]][int(match[2])] = base / "train_npz" / f"{name}.npz"
         cases = []
@@ -87,9 +86,7 @@ class Synapse(ArrayLayout):
         usual = [folder / "lists_Synapse" for folder in (root, root / "lists", base, base / "lists")]
         folders = usual if self.lists is None else [root / self.lists]
         if self.lists is not None and not folders[0].is_dir():
-            raise DataError(
-                f"{folders[0]}: the folder of lists does not exist; correct `lists` of the layout"
-            )
+            raise DataError(f"{folders[0]}: the folder of lists does not exist; correct `lists` of the layout")
         path = next((folder / name for folder in folders if (folder / name).is_file()), None)
         if path is None:
             return None

@@ -68,9 +68,7 @@ def generate(
         "labels": {str(value): name for value, name in enumerate(("background", *ORGANS))},
         "numTraining": patients,
         "numTest": 0,
-        "training": [
-            {"image": f"./imagesTr/{case}.nii.gz", "label": f"./labelsTr/{case}.nii.gz"} for case in ids
-        ],
+        "training": [{"image": f"./imagesTr/{case}.nii.gz", "label": f"./labelsTr/{case}.nii.gz"} for case in ids],
         "test": [],
     }
     (out / "dataset.json").write_text(json.dumps(description, indent=1) + "\n")
@@ -93,13 +91,9 @@ def _validate_args(
     seed: int,
 ) -> None:
     if patients < 1:
-        raise ConfigError(
-            f"patients must be at least 1, not {patients}; three or more fill train, val and test"
-        )
+        raise ConfigError(f"patients must be at least 1, not {patients}; three or more fill train, val and test")
     if len(size) != 3 or not all(a <= n <= b for a, n, b in zip(_SMALLEST, size, _LARGEST, strict=True)):
-        raise ConfigError(
-            f"size (Z, Y, X) must lie between {_SMALLEST} and {_LARGEST}, not {size}; try 48 128 128"
-        )
+        raise ConfigError(f"size (Z, Y, X) must lie between {_SMALLEST} and {_LARGEST}, not {size}; try 48 128 128")
     if spacing_mm is not None and (len(spacing_mm) != 3 or not all(0 < mm < np.inf for mm in spacing_mm)):
         raise ConfigError(f"spacing_mm (Z, Y, X) must be three positive numbers, not {spacing_mm}; try 5 3 3")
     if seed < 0:
@@ -107,6 +101,4 @@ def _validate_args(
     if out.is_file():
         raise ConfigError(f"{out} is a file, but the phantom is a folder; choose another name")
     if out.is_dir() and any(out.iterdir()):
-        raise ConfigError(
-            f"{out} is not empty, and nothing is overwritten; empty it or choose another folder"
-        )
+        raise ConfigError(f"{out} is not empty, and nothing is overwritten; empty it or choose another folder")

@@ -144,9 +144,7 @@ class _Canvas:
         pixel: distance of two voxels in plane, mm: the width over which an edge is a mixture of two tissues.
     """
 
-    def __init__(
-        self, image: Array, label: NDArray[np.uint8], texture: Array, points: Points, pixel: float
-    ) -> None:
+    def __init__(self, image: Array, label: NDArray[np.uint8], texture: Array, points: Points, pixel: float) -> None:
         self.image, self.label, self.texture, self.points, self.pixel = image, label, texture, points, pixel
         # Which coordinates each plane of voxels spans, so that a layer is computed only where its box is.
         self.spans = []

@@ -113,9 +113,7 @@ def _stomach(draw: Draw, room: Shape) -> Iterator[Layer]:
             ],
             [draw.near(27, 4), draw.near(28, 5), draw.near(24, 5), draw.near(18, 3)],
         ),
-        Tube(
-            [(20, -50, -16), draw.point(-14, -44, -12), draw.point(-30, -34, -8)], [draw.near(16, 2), 12, 9]
-        ),
+        Tube([(20, -50, -16), draw.point(-14, -44, -12), draw.point(-30, -34, -8)], [draw.near(16, 2), 12, 9]),
         blend=12,
     )
     stomach_inside = Common(stomach, room, blend=6)
@@ -140,9 +138,7 @@ def _liver(draw: Draw, habitus: Habitus, room: Shape, kidney: Shape) -> Iterator
 
 def _gallbladder(draw: Draw) -> Iterator[Layer]:
     """A pear of bile in a thin wall at the liver's lower edge."""
-    gallbladder = Tube(
-        [draw.point(-56, -58, -16), draw.point(-46, -36, -2)], [draw.near(15, 3), draw.near(9, 2)]
-    )
+    gallbladder = Tube([draw.point(-56, -58, -16), draw.point(-46, -36, -2)], [draw.near(15, 3), draw.near(9, 2)])
     yield Layer(gallbladder, draw.near(45, 8), GALLBLADDER)
     yield Layer(Grown(gallbladder, -2.0), draw.near(10, 4), None)
 

@@ -233,9 +233,7 @@ class Repeated(Shape):
         sag: fall of the copies towards the sides, mm per mm.
     """
 
-    def __init__(
-        self, shape: Shape, period: float, phase: float = 0.0, lean: float = 0.0, sag: float = 0.0
-    ) -> None:
+    def __init__(self, shape: Shape, period: float, phase: float = 0.0, lean: float = 0.0, sag: float = 0.0) -> None:
         self.shape, self.period, self.phase, self.lean, self.sag = shape, period, phase, lean, sag
         (x0, y0, _), (x1, y1, _) = shape.box
         self.box = ((x0, y0, -inf), (x1, y1, inf))

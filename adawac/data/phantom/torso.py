@@ -21,9 +21,7 @@ from adawac.data.phantom.shapes import (
 
 def body(draw: Draw, habitus: Habitus, wall: Trunk, cavity: Trunk) -> Iterator[Layer]:
     """Skin, subcutaneous fat, the wall of muscle and the fat within."""
-    skin = Trunk(
-        wall.half_width + habitus.fat, wall.half_depth + draw.near(0.8, 0.2) * habitus.fat, -2.0, 0.06
-    )
+    skin = Trunk(wall.half_width + habitus.fat, wall.half_depth + draw.near(0.8, 0.2) * habitus.fat, -2.0, 0.06)
     yield Layer(skin, 40.0)
     yield Layer(Grown(skin, -2.2), FAT - 5, texture=4)
     yield Layer(wall, draw.near(57, 4), texture=9)
@@ -40,9 +38,7 @@ def chest(draw: Draw, habitus: Habitus, cavity: Trunk) -> Iterator[Layer]:
         start = (side * 28, draw.near(15, 12), draw.near(105, 30))
         end = (side * draw.near(85, 22), forward, start[2] + draw.near(-14, 18))
         yield Layer(Common(Tube([start, end], [draw.near(3.4, 1), 0.9]), above), 10.0, blur=1.0)
-    yield Layer(
-        Union(Ellipsoid((2, 22, 110), (34, 42, 80)), Ellipsoid((4, -60, 110), (22, 40, 60)), blend=20), FAT
-    )
+    yield Layer(Union(Ellipsoid((2, 22, 110), (34, 42, 80)), Ellipsoid((4, -60, 110), (22, 40, 60)), blend=20), FAT)
     heart = Ellipsoid(draw.point(22, -26, habitus.top + 30), draw.radii(56, 46, 38), -25, 12)
     blood = draw.enhanced(125, 155, habitus.contrast)
     yield Layer(Grown(heart, 4.0), FAT, texture=10)
@@ -109,9 +105,7 @@ def skeleton(draw: Draw, wall: Trunk) -> Iterator[Layer]:
     yield Layer(Common(vertebra_body, column), 85.0, texture=12)  # discs, where no bone follows
     canal = Ellipsoid((0, 64, 0), (11, 9.5, np.inf))
     slab = Ellipsoid((0, 0, 0), (np.inf, np.inf, period / 2 - 5))
-    yield Layer(
-        Common(Repeated(Common(vertebra_body, slab, blend=6), period, phase), column), 430.0, texture=30
-    )
+    yield Layer(Common(Repeated(Common(vertebra_body, slab, blend=6), period, phase), column), 430.0, texture=30)
     inner = Common(Grown(vertebra_body, -2.4), Grown(slab, -1.8), blend=6)
     yield Layer(Common(Repeated(inner, period, phase), column), marrow, texture=40)
     arch = Common(Without(Grown(canal, 5.0), canal), Ellipsoid((0, 64, 4), (30, 30, 15)), blend=3)

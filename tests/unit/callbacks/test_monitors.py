@@ -54,9 +54,7 @@ class Run:
         )
         self.trainer.fit(self.task, self.data)
         if self.trainer.loggers:
-            self.events = EventAccumulator(
-                str(folder / "tb/version_0"), {"images": 0, "histograms": 0}
-            ).Reload()
+            self.events = EventAccumulator(str(folder / "tb/version_0"), {"images": 0, "histograms": 0}).Reload()
             self.tags = self.events.Tags()
 
     def scalar(self, tag):
@@ -70,9 +68,7 @@ def adawac(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def erm(tmp_path_factory):
-    return Run(
-        tmp_path_factory.mktemp("erm"), ERM(), callbacks=[WeightMonitor(), PredictionPictures(cases=0)]
-    )
+    return Run(tmp_path_factory.mktemp("erm"), ERM(), callbacks=[WeightMonitor(), PredictionPictures(cases=0)])
 
 
 def test_every_scalar_is_there_once_an_epoch(adawac):
@@ -135,9 +131,7 @@ def test_figures_of_weights_and_predictions_are_pictures(adawac):
 
 def test_a_method_without_weights_gets_only_the_losses(erm):
     assert set(erm.tags["scalars"]) >= LOSS_KEYS | {"ratio/ce_over_dice"}
-    assert not {
-        tag for tag in erm.tags["scalars"] if tag.startswith(("weights/", "consistency/", "ratio/ac"))
-    }
+    assert not {tag for tag in erm.tags["scalars"] if tag.startswith(("weights/", "consistency/", "ratio/ac"))}
     assert erm.tags["histograms"] == []
     assert erm.tags["images"] == []
 

@@ -148,9 +148,7 @@ def test_msd_refuses_paths_that_leave_the_data_set(tmp_path, path, key):
 def test_msd_lists_missing_files(tmp_path):
     root = write_msd(tmp_path, cases=12)
     (root / "labelsTr/pt_2.nii.gz").unlink()
-    with pytest.raises(
-        DataError, match=r"case pt_2: .*labelsTr/pt_2.nii.gz does not exist; restore the file"
-    ):
+    with pytest.raises(DataError, match=r"case pt_2: .*labelsTr/pt_2.nii.gz does not exist; restore the file"):
         MSD().scan(root)
     shutil.rmtree(root / "imagesTr")
     with pytest.raises(DataError, match=r"10 problems:(?s:.*)and 4 more files; check that the download"):
@@ -267,9 +265,7 @@ def test_folders_list_missing_partners(tmp_path):
     root = write_folders(tmp_path, cases=3)
     (root / "labels/pt_1.nii.gz").unlink()
     (root / "images/pt_2.nii.gz").unlink()
-    with pytest.raises(
-        DataError, match=r"2 problems:(?s:.*)case pt_1: .*add it(?s:.*)case pt_2: .*add it or remove"
-    ):
+    with pytest.raises(DataError, match=r"2 problems:(?s:.*)case pt_1: .*add it(?s:.*)case pt_2: .*add it or remove"):
         Folders().scan(root)
 
 
@@ -368,9 +364,7 @@ def test_acdc_prefers_volumes_and_takes_either_alone(tmp_path):
     assert [len(case.images) for case in both.values()] == [1, 1, 12, 12]
     assert list(both)[:2] == ["patient001_frame01", "patient001_frame10"]
     for case_id in list(both)[:2]:
-        np.testing.assert_array_equal(
-            ACDC().read_label(sliced[case_id]).array, ACDC().read_label(both[case_id]).array
-        )
+        np.testing.assert_array_equal(ACDC().read_label(sliced[case_id]).array, ACDC().read_label(both[case_id]).array)
 
 
 def test_acdc_missing_and_damaged_slices(tmp_path):
@@ -407,9 +401,7 @@ def test_h5_of_the_wrong_shape(tmp_path):
         ACDC().read_image(case)
 
 
-@pytest.mark.skipif(
-    "ADAWAC_DATA" not in os.environ, reason="ADAWAC_DATA is unset: the real data sets are not here"
-)
+@pytest.mark.skipif("ADAWAC_DATA" not in os.environ, reason="ADAWAC_DATA is unset: the real data sets are not here")
 @pytest.mark.parametrize(
     ("folder", "layout", "cases", "shape"),
     [

@@ -55,9 +55,7 @@ def test_files_hold_what_render_returns(folder: Path):
     image, label, affine = render(seed=3, patient=2, size=SIZE)
     on_disk = nib.load(folder / "imagesTr" / "phantom_002.nii.gz")
     np.testing.assert_array_equal(np.asarray(on_disk.dataobj).T, image)
-    np.testing.assert_array_equal(
-        np.asarray(nib.load(folder / "labelsTr" / "phantom_002.nii.gz").dataobj).T, label
-    )
+    np.testing.assert_array_equal(np.asarray(nib.load(folder / "labelsTr" / "phantom_002.nii.gz").dataobj).T, label)
     np.testing.assert_allclose(on_disk.affine, affine, rtol=1e-6)
 
 
@@ -108,9 +106,7 @@ def test_size_changes_sampling_not_anatomy():
 def test_every_patient_has_every_organ(patients):
     for number, (_, label, _) in enumerate(patients):
         counts = np.bincount(label.ravel(), minlength=9)
-        assert (counts > 0).all(), (
-            f"patient {number} lacks {[ORGANS[i - 1] for i in np.flatnonzero(counts == 0)]}"
-        )
+        assert (counts > 0).all(), f"patient {number} lacks {[ORGANS[i - 1] for i in np.flatnonzero(counts == 0)]}"
         assert counts[LIVER] == counts[1:].max()
 
 

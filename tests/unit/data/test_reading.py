@@ -18,9 +18,7 @@ def root(tmp_path):
 def read(root, in_channels=None, **settings):
     layout = detect(root)
     collection = layout.scan(root)
-    return read_case(
-        layout, collection.cases[0], Classes.from_labels(collection.labels, **settings), in_channels
-    )
+    return read_case(layout, collection.cases[0], Classes.from_labels(collection.labels, **settings), in_channels)
 
 
 def change(path, edit):

@@ -81,9 +81,7 @@ class TestSplit:
         patients = {"a1": "a", "a2": "a", "b": "b"}
         with pytest.raises(DataError) as caught:
             split.check(patients)
-        assert "patient a lies in more than one part (train: a1; val: a2); move all its cases" in str(
-            caught.value
-        )
+        assert "patient a lies in more than one part (train: a1; val: a2); move all its cases" in str(caught.value)
         assert "patient b lies in more than one part (train: b; test: b)" in str(caught.value)
 
     def test_an_empty_train_is_refused(self):
@@ -104,9 +102,7 @@ class TestLayoutSplit:
 
     def test_a_case_without_a_mark_is_an_error(self):
         cases = cases_of("a", split="train") + cases_of("b")
-        with pytest.raises(
-            DataError, match=r"whether b is for .* choose FractionSplit, FoldSplit, or FileSplit"
-        ):
+        with pytest.raises(DataError, match=r"whether b is for .* choose FractionSplit, FoldSplit, or FileSplit"):
             LayoutSplit().split(Path(), cases, one_each(cases))
 
     def test_marks_that_cut_a_patient_are_an_error(self):
@@ -131,9 +127,7 @@ class TestFileSplit:
             FileSplit("splits_final.json", fold=2).split(tmp_path, cases, one_each(cases))
 
     def test_a_list_may_name_patients(self, tmp_path):
-        write(
-            tmp_path / "splits.json", {"train": ["patient001", "patient002_frame01"], "test": ["patient003"]}
-        )
+        write(tmp_path / "splits.json", {"train": ["patient001", "patient002_frame01"], "test": ["patient003"]})
         cases = cases_of(*FRAMES[:6])
         with pytest.warns(UserWarning, match="puts patient002_frame12 into no part: left out"):
             split = FileSplit().split(tmp_path, cases, FRAME_PATIENTS)
@@ -168,9 +162,7 @@ class TestFileSplit:
             FileSplit().split(tmp_path, cases_of("a"), {"a": "a"})
 
     def test_a_missing_file_and_a_negative_fold(self, tmp_path):
-        with pytest.raises(
-            ConfigError, match=r"splits\.json cannot be read .*; give the path of a split file"
-        ):
+        with pytest.raises(ConfigError, match=r"splits\.json cannot be read .*; give the path of a split file"):
             FileSplit().split(tmp_path, cases_of("a"), {"a": "a"})
         with pytest.raises(ConfigError, match="count the folds from 0"):
             FileSplit(fold=-1)
@@ -222,15 +214,10 @@ class TestFractionSplit:
 
 class TestFoldSplit:
     def test_every_patient_validates_once(self):
-        splits = [
-            FoldSplit(f, folds=5, test=0.2).split(Path(), cases_of(*FRAMES), FRAME_PATIENTS) for f in range(5)
-        ]
+        splits = [FoldSplit(f, folds=5, test=0.2).split(Path(), cases_of(*FRAMES), FRAME_PATIENTS) for f in range(5)]
         assert len({split.test for split in splits}) == 1
         assert len(patients_in(splits[0])[2]) == 4
-        assert (
-            sorted(case for split in splits for case in split.val + splits[0].test * (split is splits[0]))
-            == FRAMES
-        )
+        assert sorted(case for split in splits for case in split.val + splits[0].test * (split is splits[0])) == FRAMES
         for split in splits:
             assert sorted(split.train + split.val + split.test) == FRAMES
 

@@ -110,9 +110,7 @@ class TestSparseMix:
 
     def test_says_so_where_the_volumes_cannot_give_the_share(self):
         table = table_of("L" * 2 + "s" * 8, "s" * 10)
-        with pytest.warns(
-            UserWarning, match=r"p is 0.5, but the volumes give 2 label-dense of 10 slices \(0.20\)"
-        ):
+        with pytest.warns(UserWarning, match=r"p is 0.5, but the volumes give 2 label-dense of 10 slices \(0.20\)"):
             rows = SparseMix(0.5).select(table)
         assert len(rows) == 10
 
@@ -139,9 +137,7 @@ def test_a_subset_is_chosen_by_its_class_name():
     assert subset.p == 0.3
 
 
-@pytest.mark.skipif(
-    "ADAWAC_DATA" not in os.environ, reason="ADAWAC_DATA is unset: the real data sets are not here"
-)
+@pytest.mark.skipif("ADAWAC_DATA" not in os.environ, reason="ADAWAC_DATA is unset: the real data sets are not here")
 def test_sparse_mix_on_openkbp_without_spinal_cord_and_esophagus():
     root = Path(os.environ["ADAWAC_DATA"]) / "openkbp-ct"
     names = json.loads((root / "dataset.json").read_text())["labels"]

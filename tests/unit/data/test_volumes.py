@@ -12,9 +12,7 @@ from adawac.data.volumes import Geometry, Volume, as_label, read_nifti, write_la
 from adawac.errors import DataError
 
 AXCODES = [
-    codes
-    for axes in itertools.permutations([("L", "R"), ("P", "A"), ("I", "S")])
-    for codes in itertools.product(*axes)
+    codes for axes in itertools.permutations([("L", "R"), ("P", "A"), ("I", "S")]) for codes in itertools.product(*axes)
 ]
 LPS = np.diag([-0.8, -0.9, 3.0, 1.0])
 
@@ -44,9 +42,7 @@ def canonical():
 @pytest.mark.parametrize("tilt", [0, 20])
 def test_any_orientation_reads_canonical_and_writes_back(tmp_path, canonical, codes, tilt):
     world = rotation(tilt, 0) @ rotation(tilt / 2, 2) @ np.diag([0.7, 0.8, 2.5, 1.0])
-    to_file = orientations.ornt_transform(
-        orientations.axcodes2ornt("SPL"), orientations.axcodes2ornt("".join(codes))
-    )
+    to_file = orientations.ornt_transform(orientations.axcodes2ornt("SPL"), orientations.axcodes2ornt("".join(codes)))
     stored = orientations.apply_orientation(canonical, to_file)
     canonical_affine = world @ np.array([[0, 0, -1, 9], [0, -1, 0, 4], [1, 0, 0, -3], [0, 0, 0, 1.0]])
     affine = canonical_affine @ orientations.inv_ornt_aff(to_file, canonical.shape)

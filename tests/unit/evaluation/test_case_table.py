@@ -76,9 +76,7 @@ def test_spleen_is_missed_then_a_false_alarm_then_absent(policy, both_dice, both
     for table, dice, distance in expected:
         assert table["all", "dice", "spleen"] == pytest.approx(dice, nan_ok=True)
         assert table["all", "hd95_mm", "spleen"] == pytest.approx(distance, nan_ok=True)
-    outcomes = [
-        (t["all", "missed", "spleen"], t["all", "false_alarm", "spleen"]) for t in (missed, alarm, absent)
-    ]
+    outcomes = [(t["all", "missed", "spleen"], t["all", "false_alarm", "spleen"]) for t in (missed, alarm, absent)]
     assert outcomes == [(1, 0), (0, 1), (0, 0)]
     # the false alarm lies on a label-sparse slice: the dense slices do not see it
     assert alarm["dense", "dice", "spleen"] == pytest.approx(both_dice, nan_ok=True)

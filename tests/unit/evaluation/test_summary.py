@@ -86,9 +86,7 @@ def test_runs_of_one_method_are_averaged_and_counted():
 
 
 def test_the_same_number_twice_is_refused():
-    with pytest.raises(
-        DataError, match=r"case a, run 'run': all/dice/liver comes twice; give each run a name"
-    ):
+    with pytest.raises(DataError, match=r"case a, run 'run': all/dice/liver comes twice; give each run a name"):
         summarise([row(0.5), row(0.7)])
 
 

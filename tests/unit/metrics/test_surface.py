@@ -65,9 +65,7 @@ def test_max_hd95_equals_monai(spacing):
             percentile=95,
             spacing=spacing,
         )
-        assert surface_distances(pred, target, spacing).hd95("max") == pytest.approx(
-            monai.item(), rel=1e-5
-        )  # float32
+        assert surface_distances(pred, target, spacing).hd95("max") == pytest.approx(monai.item(), rel=1e-5)  # float32
 
 
 def test_definitions_differ_as_worked_out_by_hand():

@@ -129,9 +129,7 @@ class TestUsersOwn:
         assert tiny("Strange", width=3).build(1, 2).probe((8, 8)) == (3, 2, 2)
 
     def test_feature_layer_must_be_given(self) -> None:
-        with pytest.raises(
-            ConfigError, match=r"set feature_layer .* it has encoder, unused, decoder, encoder\.0"
-        ):
+        with pytest.raises(ConfigError, match=r"set feature_layer .* it has encoder, unused, decoder, encoder\.0"):
             tiny(feature_layer=None).build(1, 2)
 
     def test_misspelt_feature_layer(self) -> None:
@@ -159,9 +157,7 @@ class TestRefusals:
             NetworkSpec("UNet", UNET)
 
     def test_unknown_class(self) -> None:
-        with pytest.raises(
-            ConfigError, match=r"monai.networks.nets has no SegResNett; did you mean SegResNet"
-        ):
+        with pytest.raises(ConfigError, match=r"monai.networks.nets has no SegResNett; did you mean SegResNet"):
             NetworkSpec(MONAI + "SegResNett")
 
     def test_unknown_argument(self) -> None:
@@ -202,17 +198,13 @@ class TestProbe:
     )
     def test_remedy_is_a_size_that_works(self, name: str, size: tuple[int, int], remedy: str) -> None:
         network = NetworkSpec(MONAI + name, NETWORKS[name][0]).build(1, 2)
-        with pytest.raises(
-            ConfigError, match=f"network {name} cannot be trained at size .* use size ({remedy})"
-        ):
+        with pytest.raises(ConfigError, match=f"network {name} cannot be trained at size .* use size ({remedy})"):
             network.probe(size)
 
     def test_logits_on_another_grid(self) -> None:
         arguments = {**DYNUNET, "strides": [2, 2, 2, 2]}  # halves the plane before it starts
         network = NetworkSpec(MONAI + "DynUNet", arguments).build(1, 2)
-        with pytest.raises(
-            ConfigError, match=r"shape \(2, 32, 32\) where \(2, 64, 64\) .* check the network's arg"
-        ):
+        with pytest.raises(ConfigError, match=r"shape \(2, 32, 32\) where \(2, 64, 64\) .* check the network's arg"):
             network.probe((64, 64))
 
     def test_leaves_no_trace(self) -> None:

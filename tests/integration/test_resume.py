@@ -1,0 +1,157 @@
+"""A run that was stopped and resumed ends bit for bit like one that never stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tiny_data import write_msd
+
+EPOCHS = 3
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_msd(tmp_path_factory.mktemp("data") / "msd", cases=4, shape=(7, 32, 32))
+
+
+def config(folder: Path, data: Path, workers: int = 0, **trainer) -> Path:
+    """A run of 3 epochs of 4 steps with dropout, momentum, a schedule, and a checkpoint every step."""
+    checkpoint_every_step = {
+        "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
+        "init_args": {
+            "filename": "step{step}",
+            "auto_insert_metric_name": False,
+            "every_n_train_steps": 1,
+            "save_top_k": -1,
+            "save_on_train_epoch_end": False,
+        },
+    }
+    settings = {
+        "name": "resumed",
+        "runs": str(folder / "runs"),
+        "seed_everything": 3,
+        "trainer": {
+            "accelerator": "cpu",
+            "max_epochs": EPOCHS,
+            "enable_progress_bar": False,
+            "callbacks": [checkpoint_every_step],
+            **trainer,
+        },
+        "data": {
+            "root": str(data),
+            "store": str(folder.parent / "store"),
+            "split": {"class_path": "FractionSplit", "init_args": {"val": 0.25, "test": 0.25}},
+            "mirror_pairs": {"left_kidney": "right_kidney"},
+            "size": [32, 32],
+            "batch_size": 4,
+            "num_workers": workers,
+        },
+        "model": {
+            "network": {
+                "architecture": "monai.networks.nets.UNet",
+                "arguments": {"channels": [4, 8], "strides": [2], "dropout": 0.2, "norm": "INSTANCE"},
+            },
+            "weighting": "AdaWAC",
+            "augmentation": {"class_path": "RandomAugmentation", "init_args": {"mirror_left_right": 0.5}},
+        },
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def fit(config: Path, *arguments: str) -> None:
+    from adawac.cli import main
+
+    assert main(["fit", "--config", str(config), *arguments]) == 0
+
+
+def checkpoints(folder: Path) -> Path:
+    (found,) = folder.glob("runs/resumed/version_0/checkpoints")
+    return found
+
+
+def final_state(folder: Path) -> dict:
+    return torch.load(checkpoints(folder) / "last.ckpt", weights_only=True)
+
+
+def assert_same_run(one: dict, other: dict) -> None:
+    """Network, weights, last losses, optimiser, schedule, loader, and the metrics by which the best was chosen."""
+    assert one["state_dict"].keys() == other["state_dict"].keys()
+    for name, value in one["state_dict"].items():
+        assert torch.equal(value.nan_to_num(-1), other["state_dict"][name].nan_to_num(-1)), name
+    for mine, theirs in zip(one["optimizer_states"], other["optimizer_states"], strict=True):
+        assert mine["param_groups"] == theirs["param_groups"]
+        for key, state in mine["state"].items():
+            for name, value in state.items():
+                assert torch.equal(torch.as_tensor(value), torch.as_tensor(theirs["state"][key][name]))
+    assert one["lr_schedulers"] == other["lr_schedulers"]
+    assert one["global_step"] == other["global_step"]
+    best = [
+        [state["best_model_score"] for key, state in run["callbacks"].items() if "val/dice" in key]
+        for run in (one, other)
+    ]
+    assert len(best[0]) == 1
+    assert best[0] == best[1]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, data) -> Path:
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    fit(config(folder, data))
+    return folder
+
+
+def test_training_changes_the_state(unbroken):
+    first = torch.load(checkpoints(unbroken) / "step1.ckpt", weights_only=True)["state_dict"]
+    last = final_state(unbroken)["state_dict"]
+    assert not torch.equal(first["weighting.log_odds"], last["weighting.log_odds"])
+    assert any(not torch.equal(first[name], last[name]) for name in first if name.startswith("network."))
+
+
+@pytest.mark.parametrize("step", [2, 4, 7], ids=["mid-epoch", "end-of-epoch", "mid-later-epoch"])
+def test_resume_is_exact(tmp_path, data, unbroken, step):
+    folder = tmp_path / "run"
+    start = checkpoints(unbroken) / f"step{step}.ckpt"
+    fit(config(folder, data), "--ckpt_path", str(start))
+    assert_same_run(final_state(folder), final_state(unbroken))
+
+
+def test_a_longer_run_extends_a_finished_one(tmp_path, data, unbroken):
+    longer = tmp_path / "longer" / "run"
+    fit(config(longer, data, max_epochs=EPOCHS + 1), "--ckpt_path", str(checkpoints(unbroken) / "last.ckpt"))
+    state = final_state(longer)
+    steps = final_state(unbroken)["global_step"]
+    assert state["global_step"] == steps * (EPOCHS + 1) // EPOCHS
+    assert state["optimizer_states"][0]["param_groups"][0]["lr"] == 0.0  # the schedule has reached its new end
+
+
+def test_workers_do_not_change_the_result(tmp_path, data, unbroken):
+    folder = tmp_path / "run"
+    fit(config(folder, data, workers=2))
+    assert_same_run(final_state(folder), final_state(unbroken))
+
+
+@pytest.mark.slow
+def test_kill_and_resume_in_place(tmp_path, data, unbroken):
+    """SIGKILL in the middle of training; the same command with the newest checkpoint goes on in the same folder."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "adawac", "fit", "--config", str(config(folder, data))]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("runs/resumed/version_0/checkpoints/step5.ckpt")):
+        assert process.poll() is None, "training ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    subprocess.run([*command, "--ckpt_path", str(checkpoints(folder) / "step4.ckpt")], check=True)
+    assert_same_run(final_state(folder), final_state(unbroken))
+    assert len(list(folder.glob("runs/resumed/*"))) == 1
