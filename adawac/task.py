@@ -1,6 +1,7 @@
 """The training task: AdaWAC's algorithm, step by step, as a LightningModule."""
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from adawac.errors import ConfigError
 from adawac.evaluation.case_table import CaseRow, case_rows
 from adawac.inference import predict_volume
 from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
-from adawac.metrics import EmptyPolicy, slice_counts
+from adawac.metrics import EmptyPolicy, OverlapCounts, slice_counts
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.schedules import Poly, Schedule
 from adawac.structures import Batch, Terms
@@ -94,7 +95,7 @@ class SegmentationTask(pl.LightningModule):
         self.recipe: Recipe | None = None
         self.last_losses = LastLosses()
         self.case_rows: list[CaseRow] = []
-        self._validation_dice: list[Tensor] = []
+        self._validated: list[OverlapCounts] = []
 
     # --- what depends on the data -------------------------------------------------------------------------------
 
@@ -178,9 +179,14 @@ class SegmentationTask(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimiser, and the schedule as a factor a step."""
         optimizer = self.make_optimizer(self.network.parameters())
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        scheduler = LambdaLR(optimizer, lambda step: self.schedule(step / steps))
+        scheduler = LambdaLR(optimizer, lambda step: self.schedule(self._progress(step)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _progress(self, step: int) -> float:
+        """Share of the training that is done, 0 to 1."""
+        # Lightning's estimate makes the training loader; asked for before training starts, in configure_optimizers,
+        # it would keep a resumed loader from taking up its saved position.
+        return step / max(1, int(self.trainer.estimated_stepping_batches)) if step else 0.0
 
     # --- validation and test ------------------------------------------------------------------------------------
 
@@ -199,16 +205,23 @@ class SegmentationTask(pl.LightningModule):
     def validation_step(self, item: VolumeItem, batch_idx: int) -> Prediction:  # type: ignore[override]
         """Dice of a whole volume on its native grid; callbacks receive what was predicted."""
         preds = self.predict_item(item)
-        counts = slice_counts(preds, item.target, len(self.data.facts.classes))
-        self._validation_dice.append(torch.from_numpy(counts.total().dice(CHOOSING_POLICY)[1:]))
+        self._validated.append(slice_counts(preds, item.target, len(self.data.facts.classes)))
         return preds
 
     def on_validation_epoch_end(self) -> None:
-        """Mean over cases of every organ, then over organs."""
-        dice = torch.stack(self._validation_dice).nanmean(0)
-        self._validation_dice.clear()
-        for name, value in zip(self.data.facts.classes.names[1:], dice, strict=True):
-            self.log(f"val/dice/{name}", value.float())
+        """Log Dice by organ (mean over cases), then over organs, and of label-dense and label-sparse slices apart."""
+        names = self.data.facts.classes.names[1:]
+        dice = _organ_means(counts.total().dice(CHOOSING_POLICY) for counts in self._validated)
+        dense = _organ_means(counts.take(counts.dense).total().dice(CHOOSING_POLICY) for counts in self._validated)
+        sparse = [counts.predicted[~counts.dense, 1:].any(axis=1) for counts in self._validated]
+        self._validated.clear()
+        scalars = {f"val/dice/{name}": value for name, value in zip(names, dice.tolist(), strict=True)}
+        scalars["val/dice_dense"] = dense.nanmean().item()
+        # Without foreground there is no Dice: what counts on label-sparse slices is how many are left clean.
+        scalars["val/false_positive_slices_sparse"] = (
+            float(np.concatenate(sparse).mean()) if sum(slices.size for slices in sparse) else math.nan
+        )
+        self.log_dict({name: value for name, value in scalars.items() if math.isfinite(value)})
         self.log("val/dice", dice.nanmean().float(), prog_bar=True)
 
     def on_test_epoch_start(self) -> None:
@@ -228,18 +241,17 @@ class SegmentationTask(pl.LightningModule):
             method=type(self.weighting).__name__,
         )
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Volumes stay where they are: their slices are moved as they are predicted."""
-        if isinstance(batch, VolumeItem):
-            return batch
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
-
     # --- checkpoints --------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the recipe, with which the checkpoint alone can predict."""
         if self.recipe is not None:
             checkpoint[RECIPE] = self.recipe.to_json()
+
+
+def _organ_means(cases: Iterable[NDArray[np.float64]]) -> Tensor:
+    """(K - 1,) mean over cases of every organ, without those that are left out; float32."""
+    return torch.from_numpy(np.stack(list(cases))[:, 1:]).nanmean(0).float()
 
 
 def _detached(terms: Terms) -> Terms:

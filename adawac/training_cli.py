@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, 
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from adawac.callbacks import CaseTableWriter, RunRecord
+from adawac.callbacks import CaseTableWriter, PredictionPictures, RunRecord, WeightMonitor
 from adawac.data.datamodule import SegmentationData
 from adawac.errors import AdaWACError, ConfigError
 from adawac.task import SegmentationTask
@@ -39,9 +39,6 @@ class TrainingCLI(LightningCLI):
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
-
-    def _get(self, config: Namespace, key: str, default: Any = None) -> Any:
-        return super()._get(config, key, default)
 
     def instantiate_classes(self) -> None:
         """Make all parts; what a part says about a bad value is passed on without jsonargparse's wrapping."""
@@ -81,6 +78,8 @@ def default_callbacks() -> list[Callback]:
         RichProgressBar(),
         RunRecord(),
         CaseTableWriter(),
+        WeightMonitor(),
+        PredictionPictures(),
     ]
 
 

@@ -1,6 +1,8 @@
-"""Callbacks: what a run writes besides its checkpoints."""
+"""What a run writes on the way: record, case table, TensorBoard monitors."""
 
 from adawac.callbacks.case_table import CaseTableWriter
+from adawac.callbacks.pictures import PredictionPictures
 from adawac.callbacks.run_record import RunRecord
+from adawac.callbacks.weight_monitor import WeightMonitor
 
-__all__ = ["CaseTableWriter", "RunRecord"]
+__all__ = ["CaseTableWriter", "PredictionPictures", "RunRecord", "WeightMonitor"]

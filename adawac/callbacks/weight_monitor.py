@@ -58,7 +58,7 @@ class WeightMonitor(Callback):
             "ratio/ac_over_ce": mean_ratio(consistency, ce),
             "ratio/ce_over_dice": math.nan if dice is None else mean_ratio(ce, _array(dice.reshape(1))),
         }
-        weights = getattr(task.weighting, "weights", None)
+        weights = task.weighting.weights
         if weights is not None:
             log_odds = getattr(task.weighting, "log_odds", None)
             scores = _array(weights if log_odds is None else log_odds)

@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from rich.progress import track
 from torch.utils.data import DataLoader
 
@@ -163,19 +164,21 @@ class SegmentationData(pl.LightningDataModule):
         order = EpochOrder(len(self.units), self.batch_size, self.seed)
         return ResumableLoader(UnitDataset(self._train, self.units), order, **self._workers())
 
-    def training_batches(self) -> int:
-        """Batches of an epoch."""
-        return len(EpochOrder(len(self.units), self.batch_size, self.seed))
-
     def val_dataloader(self) -> "DataLoader[VolumeItem] | list[Any]":
         """Whole validation volumes; nothing where the split has none."""
-        return self._volumes(self.split.val)
+        return self._volumes(self.split.val) if self.split.val else []
 
     def test_dataloader(self) -> "DataLoader[VolumeItem]":
         """Whole test volumes."""
         if not self.split.test:
             raise DataError(f"{self.root}: the split names no test cases; add some, or use `adawac validate`")
         return self._volumes(self.split.test)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Volumes stay where they are: their slices are moved as they are predicted."""
+        if isinstance(batch, VolumeItem):
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _scan(self) -> None:
         """Find the cases, decide the split and everything that can be known without reading a voxel."""
@@ -204,7 +207,7 @@ class SegmentationData(pl.LightningDataModule):
         return [self._store.open(self._cases[id_]) for id_ in ids]
 
     def _volumes(self, ids: Sequence[str]) -> "DataLoader[VolumeItem]":
-        return DataLoader(VolumeDataset(self._open(ids), self._patients), batch_size=None)
+        return DataLoader(VolumeDataset(self._open(ids), self._patients), batch_size=None, collate_fn=_as_it_is)
 
     def _workers(self) -> dict[str, Any]:
         return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
@@ -223,6 +226,11 @@ class SegmentationData(pl.LightningDataModule):
         )
         if absent := absent_classes(table, rows):
             log.warning("no training slice holds %s; left out of the means", ", ".join(absent))
+
+
+def _as_it_is(item: Any) -> Any:
+    """In place of torch's conversion, which makes lists of tuples and tensors of arrays."""
+    return item
 
 
 def _progress(cases: Iterable[None], total: int) -> Iterable[None]:

@@ -111,6 +111,11 @@ class EpochOrder(Sampler[list[int]]):
         self.epoch = 0
         self.first_batch = 0
 
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of an epoch; stay in the middle of the one that a resume has led to."""
+        if epoch != self.epoch:
+            self.epoch, self.first_batch = epoch, 0
+
     def __len__(self) -> int:
         return -(-self.num_samples // self.batch_size)
 
@@ -123,8 +128,9 @@ class EpochOrder(Sampler[list[int]]):
 class ResumableLoader(DataLoader[Any]):
     """A loader that knows how many batches it has handed out, and goes on from there after a resume.
 
-    Lightning saves and restores the state of a loader that has `state_dict` and `load_state_dict`. Batches are
-    counted as they leave the loader, so those that workers have fetched ahead do not count.
+    Lightning saves and restores the state of a loader that has `state_dict` and `load_state_dict`, and calls
+    `set_epoch` of its sampler before each epoch; elsewhere call `loader.order.set_epoch(epoch)` yourself. Batches
+    are counted as they leave the loader, so those that workers have fetched ahead do not count.
 
     Args:
         dataset: its items are whole batches.
@@ -140,7 +146,7 @@ class ResumableLoader(DataLoader[Any]):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator does as well
         order = self.order
         if order.first_batch == len(order):
-            order.epoch, order.first_batch = order.epoch + 1, 0
+            order.first_batch = 0
         for batch in super().__iter__():
             order.first_batch += 1
             yield batch

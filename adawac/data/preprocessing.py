@@ -1,6 +1,6 @@
 """What is done to a volume before the network sees it, as a recipe that the checkpoint carries."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -53,7 +53,7 @@ class Preprocessing:
     modality: Modality
     window: tuple[float, float] = (-125.0, 275.0)
     axis: Axis = "axial"
-    grid: Grid = Grid()
+    grid: Grid = field(default_factory=Grid)
 
     def __post_init__(self) -> None:
         if self.window[0] >= self.window[1]:

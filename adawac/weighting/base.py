@@ -34,6 +34,11 @@ class Weighting(nn.Module, ABC):
             dense: (n,) bool, True for the label-dense of the n samples.
         """
 
+    @property
+    def weights(self) -> Tensor | None:
+        """(n,) weight of every training sample's supervised loss; None for a method that keeps no such table."""
+        return None
+
     @abstractmethod
     def step(self, terms: Terms) -> Weights:
         """Update the state with the losses of a batch and return the batch's weights.
