@@ -115,7 +115,16 @@ class SegmentationTask(pl.LightningModule):
             with torch.random.fork_rng():
                 torch.manual_seed(self.seed)  # the same start for every method, whatever ran before
                 self.network = self.recipe.build_network()
-            self.network.probe(facts.preprocessing.grid.size)
+            features = self.network.probe(facts.preprocessing.grid.size)
+            log.info(
+                "%s, %.1f M parameters, features %s from layer %s; on %s in %s",
+                self.network_spec.architecture.rpartition(".")[2],
+                sum(weight.numel() for weight in self.network.parameters()) / 1e6,
+                features,
+                self.network.feature_layer,
+                self.trainer.strategy.root_device,
+                self.trainer.precision,
+            )
             self.augmentation = self.augmentation.with_mirror(
                 facts.mirror_table, facts.preprocessing.left_right_in_plane
             )

@@ -89,9 +89,7 @@ def main(argv: Sequence[str]) -> int:
     Args:
         argv: the verb and its arguments. A run folder may stand in for `--config` and `--ckpt_path`.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    # It fears that `args` and the command line are two different things.
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    _speak_of_the_run_alone()
     TrainingCLI(
         SegmentationTask,
         SegmentationData,
@@ -101,10 +99,30 @@ def main(argv: Sequence[str]) -> int:
         trainer_defaults={
             "use_distributed_sampler": False,
             "max_epochs": 20,
+            "log_every_n_steps": 10,
+            "enable_model_summary": False,
         },
         parser_kwargs={"prog": "adawac"},
     )
     return 0
+
+
+def _speak_of_the_run_alone() -> None:
+    """Show our own messages; leave out what the libraries below say to their developers, or of other products."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for message in (
+        "LightningCLI's args parameter",  # it fears that `args` and the command line are two different things
+        ".*isinstance.treespec, LeafSpec",
+        ".*is smaller than the logging interval",
+        ".*was deprecated in v4",  # jsonargparse to LightningCLI
+        ".*skip_none parameter was deprecated",
+        ".*JsonargparseDeprecationWarning",
+        ".*does not have many workers",  # batches come from memory maps: measured, workers do not pay
+        ".*Checkpoint directory .* exists and is not empty",  # that is what going on with a run means
+    ):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def _expand_run(argv: list[str]) -> list[str]:

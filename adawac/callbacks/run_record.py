@@ -1,15 +1,18 @@
 """Writes beside a run what it was made from: split, training units, versions."""
 
 import json
+import logging
 import platform
 from importlib.metadata import version
 from pathlib import Path
 
 import lightning.pytorch as pl
 import numpy as np
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from adawac.data.subsets import absent_classes, describe
+
+log = logging.getLogger(__name__)
 
 
 class RunRecord(Callback):
@@ -35,3 +38,13 @@ class RunRecord(Callback):
             "absent_classes": list(absent_classes(units, rows)),
         }
         (run / "run.json").write_text(json.dumps(record, indent=1) + "\n")
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say how well the best checkpoint does and what to type next."""
+        best = trainer.checkpoint_callback
+        if not trainer.is_global_zero or trainer.log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
+            log.info("best %s: %.3f", best.monitor, best.best_model_score)
+        if trainer.datamodule.split.test:  # type: ignore[attr-defined]
+            log.info("next: adawac test %s", trainer.log_dir)

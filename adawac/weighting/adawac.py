@@ -22,18 +22,21 @@ class AdaWAC(PerSampleState, Weighting):
     The state is the log-odds z_i = log(beta_i / (1 - beta_i)), in which the same update reads
     z_i += eta (ce_i - ac_i): exact, without overflow, and no weight can get stuck at 0 or 1.
 
-    With `calibrate`, both losses are divided by their running means before they are compared, and the consistency loss
-    is brought to the scale of the cross-entropy before it is weighted, so that `step_size` has no unit and carries over
-    between networks and optimisers. Without it this is the paper's rule to the letter.
+    With `calibrate`, the consistency losses are brought to `consistency_ratio` times the running mean of the
+    cross-entropies, in the comparison as in the weighted sum, and the step is taken in units of that mean, so that
+    `step_size` has no unit and carries over between networks and optimisers. Without it this is the paper's rule to
+    the letter. The ratio is where slices part: those whose cross-entropy lies above this share of the mean go to the
+    cross-entropy, those below to the consistency loss.
 
     Args:
         step_size: eta > 0. The paper uses 2 (TransUNet) and 8 (UNet) without calibration.
         calibrate: compare the losses relative to their running means. Not in the paper.
+        consistency_ratio: mean consistency loss over mean cross-entropy that calibration brings about, above 0.
         max_log_odds: bound on \|z_i\|, a numerical guard; None for none.
         num_samples: rows of the state when used outside of `adawac fit`, which calls `allocate` itself.
 
     Raises:
-        ConfigError: if `step_size` or `max_log_odds` is not above 0.
+        ConfigError: if `step_size`, `consistency_ratio` or `max_log_odds` is not above 0.
 
     References:
         Dong, Xie, Ward, "Adaptively Weighted Data Augmentation Consistency Regularization for Robust Optimization
@@ -62,16 +65,22 @@ class AdaWAC(PerSampleState, Weighting):
         self,
         step_size: float = 0.3,
         calibrate: bool = True,
+        consistency_ratio: float = 0.4,
         max_log_odds: float | None = 50.0,
         num_samples: int = 0,
     ) -> None:
         super().__init__()
         if step_size <= 0:
             raise ConfigError(f"AdaWAC: step_size is {step_size}; it must be above 0 (for no update use Pair)")
+        if consistency_ratio <= 0:
+            raise ConfigError(
+                f"AdaWAC: consistency_ratio is {consistency_ratio}; it must be above 0 (for none use Pair)"
+            )
         if max_log_odds is not None and max_log_odds <= 0:
             raise ConfigError(f"AdaWAC: max_log_odds is {max_log_odds}; it must be above 0, or null for no bound")
         self.step_size = step_size
         self.calibrate = calibrate
+        self.consistency_ratio = consistency_ratio
         self.max_log_odds = max_log_odds
         self.register_buffer("log_odds", torch.zeros(num_samples))
         self.register_buffer("mean_ce", torch.zeros(()))
@@ -104,8 +113,8 @@ class AdaWAC(PerSampleState, Weighting):
         difference = ce - consistency
         if self.calibrate:
             mean_ce, mean_consistency = self._running_means(ce, consistency, finite)
-            ratio = mean_ce / mean_consistency
-            difference = ce / mean_ce - consistency / mean_consistency
+            ratio = self.consistency_ratio * mean_ce / mean_consistency
+            difference = (ce - ratio * consistency) / mean_ce
         before = self.log_odds[terms.index]
         after = before + self.step_size * difference
         if self.max_log_odds is not None:

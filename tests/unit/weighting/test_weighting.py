@@ -54,18 +54,18 @@ def test_paper_rule_is_the_two_column_mirror_descent():
 
 def test_calibrated_rule_against_numpy():
     rng = np.random.default_rng(1)
-    weighting = make(AdaWAC(step_size=0.3))
+    weighting = make(AdaWAC(step_size=0.3, consistency_ratio=0.6))
     z, sums, decay = np.zeros(N), np.zeros(3), 0.99
     for _ in range(50):
         terms = random_terms(rng)
         ce, ac, index = terms.ce.numpy(), terms.consistency.numpy(), terms.index.numpy()
         sums = decay * sums + (1 - decay) * np.array([ce.mean(), ac.mean(), 1.0])
         mean_ce, mean_ac = sums[0] / sums[2], sums[1] / sums[2]
-        z[index] += 0.3 * (ce / mean_ce - ac / mean_ac)
+        z[index] += 0.3 * (ce / mean_ce - 0.6 * ac / mean_ac)
         beta = 1 / (1 + np.exp(-z[index]))
         weights = weighting.step(terms)
         np.testing.assert_allclose(weights.ce, beta, rtol=1e-4)
-        np.testing.assert_allclose(weights.consistency, (1 - beta) * mean_ce / mean_ac, rtol=1e-4)
+        np.testing.assert_allclose(weights.consistency, (1 - beta) * 0.6 * mean_ce / mean_ac, rtol=1e-4)
 
 
 def test_calibrated_weights_do_not_depend_on_the_scale_of_either_loss():

@@ -1,0 +1,100 @@
+"""Train ERM and AdaWAC on generated CT, test both, and show what came out. Run by `make demo`.
+
+Everything lies in the folder `demo`. What is finished is kept: run it again and it goes on where it stopped;
+delete the folder to start afresh.
+"""
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import adawac
+from adawac.cli import main as command
+from adawac.data.volumes import read_nifti
+from adawac.evaluation import CaseRow, read_csv, summary_table, to_markdown
+from adawac.figures import overlay
+
+DEMO = Path("demo")
+DATA = DEMO / "phantom-ct"
+CONFIGS = Path(os.path.relpath(Path(__file__).resolve().parent.parent / "configs"))
+METHODS = ("erm", "adawac")
+
+NEXT = """
+Pictures           {demo}/pictures
+TensorBoard        {bin}tensorboard --logdir {demo}/runs
+
+Your own data      {bin}adawac init PATH/TO/DATA -o mine.yaml    (MSD, nnU-Net, Synapse, ACDC, or two folders of NIfTI)
+                   {bin}adawac fit --config mine.yaml
+                   {bin}adawac test runs/NAME/version_0
+                   {bin}adawac predict runs/NAME/version_0 -i IMAGES -o LABELS
+"""
+
+
+def main() -> None:
+    """Generate, train, test, compare."""
+    console = Console()
+    if not (DATA / "dataset.json").exists():
+        shutil.rmtree(DATA, ignore_errors=True)
+        run("phantom", str(DATA), "--patients", "16", "--size", "40", "96", "96")
+    runs = {method: trained_run(method) for method in METHODS}
+
+    rows = {method: read_csv(folder / "cases.csv") for method, folder in runs.items()}
+    console.print(summary_table(rows, title="Four test volumes of generated CT"))
+    (DEMO / "results.md").write_text(to_markdown(rows))
+    draw(runs, rows["adawac"])
+    console.print(
+        "\nGenerated organs are easier than real ones, and four volumes are few: this shows how it works, not how well."
+    )
+    in_venv = Path(".venv/bin/adawac").exists()
+    print(NEXT.format(demo=DEMO, bin=".venv/bin/" if in_venv else ""))
+
+
+def run(*arguments: str) -> None:
+    """Show a command as a user would type it, and run it."""
+    print(f"\n$ adawac {' '.join(arguments)}", flush=True)
+    if code := command(arguments):
+        raise SystemExit(code)
+
+
+def trained_run(method: str) -> Path:
+    """Fit and test a method, unless that is done already; the folder of its run."""
+    config = CONFIGS / f"phantom_unet_{method}.yaml"
+    folder = DEMO / "runs" / config.stem / "version_0"
+    if not (folder / "cases.csv").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        run("fit", "--config", str(config), "--data.root", str(DATA), "--runs", str(DEMO / "runs"))
+        run("test", str(folder))
+    return folder
+
+
+def draw(runs: dict[str, Path], rows: list[CaseRow]) -> None:
+    """Predictions over the slice of a test volume with the most organs; the last weights by slice position."""
+    pictures = DEMO / "pictures"
+    pictures.mkdir(exist_ok=True)
+    case = rows[0].case
+    image, target = (read_nifti(DATA / folder / f"{case}.nii.gz") for folder in ("imagesTr", "labelsTr"))
+    labels = target.array[0].astype(np.uint8)
+    position = int(max(range(len(labels)), key=lambda z: (len(np.unique(labels[z])), np.count_nonzero(labels[z]))))
+    for method, folder in runs.items():
+        segmenter = adawac.load(folder)
+        figure = overlay(
+            np.clip(image.array[0, position], *segmenter.recipe.preprocessing.window),
+            labels[position],
+            segmenter.predict(image, case)[position],
+            segmenter.recipe.classes.names,
+            title=f"{method}: {case}, slice {position} of {len(labels)}",
+            spacing=image.geometry.spacing[1:] if image.geometry.spacing else (1.0, 1.0),
+        )
+        figure.savefig(pictures / f"prediction_{method}.png")
+    logging.getLogger("tensorboard").setLevel(logging.WARNING)
+    events = EventAccumulator(str(runs["adawac"]), size_guidance={"images": 0}).Reload()
+    (pictures / "weights_by_position.png").write_bytes(events.Images("weights/by_position")[-1].encoded_image_string)
+
+
+if __name__ == "__main__":
+    main()
