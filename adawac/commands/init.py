@@ -200,6 +200,7 @@ model:
       strides: {_yaml([2] * depth)}
       num_res_units: 2
       norm: INSTANCE
+      act: [LEAKYRELU, {{negative_slope: 0.25}}]  # where PReLU starts, at less cost
   weighting:
     class_path: AdaWAC  # to compare with: Pair (the same two views, all weights equal) or ERM (one view)
     init_args: {{step_size: 0.3}}
