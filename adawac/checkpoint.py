@@ -45,6 +45,18 @@ class Recipe:
         """A network with fresh weights."""
         return self.network.build(self.in_channels, len(self.classes))
 
+    def check_flip(self) -> None:
+        """Refuse to average over slices with left and right exchanged where slices do not show left and right.
+
+        Raises:
+            ConfigError: if the model was trained on sagittal slices.
+        """
+        if not self.preprocessing.left_right_in_plane:
+            raise ConfigError(
+                f"flip_left_right: {self.preprocessing.axis} slices do not show left and right, so mirroring them "
+                "tells nothing; switch it off"
+            )
+
     def to_json(self) -> str:
         """Plain JSON."""
         plain = {

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from adawac.checkpoint import Recipe, find_checkpoint, network_weights, read_checkpoint
 from adawac.data.volumes import Volume
-from adawac.errors import DataError
+from adawac.errors import ConfigError, DataError
 from adawac.inference import predict_volume
 from adawac.networks import SegmentationNetwork
 
@@ -38,8 +38,11 @@ class Segmenter:
 
         Raises:
             DataError: if the volume has another number of channels, or NaN or infinite voxels.
+            ConfigError: if the model has no left and right to flip.
         """
         recipe, device = self.recipe, next(self.network.parameters()).device
+        if flip_left_right:
+            recipe.check_flip()
         channels = len(volume.array)
         if channels != recipe.in_channels:
             raise DataError(
@@ -72,10 +75,15 @@ def load(run: str | Path, device: str = "cpu") -> Segmenter:
         The model, ready to predict.
 
     Raises:
-        ConfigError: if there is no checkpoint, or it is not one of adawac's.
+        ConfigError: if there is no checkpoint, or it is not one of adawac's, or the device cannot be used.
     """
     checkpoint = read_checkpoint(find_checkpoint(Path(run)))
     recipe = Recipe.from_json(checkpoint["adawac_recipe"])
     network = recipe.build_network()
     network.load_state_dict(network_weights(checkpoint))
-    return Segmenter(recipe, network.eval().to(device))
+    try:
+        network.to(device)
+    except (RuntimeError, AssertionError) as error:  # no such device, or a torch that was built without it
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {device!r} cannot be used here ({reason}); give another, such as cpu") from error
+    return Segmenter(recipe, network.eval())

@@ -112,6 +112,8 @@ class SegmentationTask(pl.LightningModule):
             self.recipe = Recipe(
                 self.network_spec, facts.in_channels, facts.classes, facts.mirror_table, facts.preprocessing
             )
+            if self.flip_left_right:
+                self.recipe.check_flip()
             with torch.random.fork_rng():
                 torch.manual_seed(self.seed)  # the same start for every method, whatever ran before
                 self.network = self.recipe.build_network()

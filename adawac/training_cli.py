@@ -1,5 +1,6 @@
 """`adawac fit | validate | test`: a thin LightningCLI with our defaults."""
 
+import json
 import logging
 import warnings
 from collections.abc import Sequence
@@ -9,10 +10,11 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, RichProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from adawac.callbacks import CaseTableWriter, PredictionPictures, RunRecord, WeightMonitor
+from adawac.checkpoint import find_checkpoint
 from adawac.data.datamodule import SegmentationData
 from adawac.errors import AdaWACError, ConfigError
 from adawac.task import SegmentationTask
@@ -39,6 +41,16 @@ class TrainingCLI(LightningCLI):
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
+
+    def before_instantiate_classes(self) -> None:
+        """Make paths absolute: the saved configuration shall find its data from any working folder."""
+        config = self.config[self.config["subcommand"]]
+        for part, option in (("data", "root"), ("data", "store"), ("model", "init_from")):
+            if config[part][option] is not None:
+                config[part][option] = _absolute(config[part][option])
+        pattern = config["data"]["patient_pattern"]
+        if pattern is not None and pattern.endswith(".csv"):
+            config["data"]["patient_pattern"] = _absolute(pattern)
 
     def instantiate_classes(self) -> None:
         """Make all parts; what a part says about a bad value is passed on without jsonargparse's wrapping."""
@@ -87,14 +99,18 @@ def main(argv: Sequence[str]) -> int:
     """Run a verb of training.
 
     Args:
-        argv: the verb and its arguments. A run folder may stand in for `--config` and `--ckpt_path`.
+        argv: the verb and its arguments. For `validate` and `test` a run folder may stand in for its configuration,
+            its checkpoint and its split.
     """
     _speak_of_the_run_alone()
+    if argv[0] != "fit":  # no checkpoint will be written, so it does not matter where the run wrote its own
+        warnings.filterwarnings("ignore", message="The dirpath has changed")
     TrainingCLI(
         SegmentationTask,
         SegmentationData,
         args=_expand_run(list(argv)),
         seed_everything_default=1234,
+        save_config_callback=SaveConfigCallback if argv[0] == "fit" else None,  # the record of how it was trained
         save_config_kwargs={"overwrite": True},
         trainer_defaults={
             "use_distributed_sampler": False,
@@ -119,6 +135,7 @@ def _speak_of_the_run_alone() -> None:
         ".*was deprecated in v4",  # jsonargparse to LightningCLI
         ".*skip_none parameter was deprecated",
         ".*JsonargparseDeprecationWarning",
+        "Total length of `list` across ranks is zero",  # a split without validation cases
         ".*does not have many workers",  # batches come from memory maps: measured, workers do not pay
         ".*Checkpoint directory .* exists and is not empty",  # that is what going on with a run means
     ):
@@ -126,20 +143,26 @@ def _speak_of_the_run_alone() -> None:
 
 
 def _expand_run(argv: list[str]) -> list[str]:
-    """`test RUN` means its configuration and its best checkpoint."""
-    if len(argv) > 1 and argv[0] != "fit" and (Path(argv[1]) / "config.yaml").is_file():
-        from adawac.checkpoint import find_checkpoint
+    """`test RUN` means its configuration, its best checkpoint and its own split; what it measures goes into RUN."""
+    if len(argv) < 2 or argv[0] == "fit" or argv[1].startswith("-"):
+        return argv
+    run = Path(argv[1]).resolve()
+    if not (run / "config.yaml").is_file():
+        raise ConfigError(f"{argv[1]} is no run folder (no config.yaml in it); give one such as runs/NAME/version_0")
+    options = {
+        "--config": str(run / "config.yaml"),
+        "--ckpt_path": str(find_checkpoint(run)),
+        "--runs": str(run.parent.parent),
+        "--name": run.parent.name,
+    }
+    if (run / "split.json").is_file():  # whatever has become of the rule, its file and the data since
+        split = {"class_path": "FileSplit", "init_args": {"path": str(run / "split.json")}}
+        options["--data.split"] = json.dumps(split)
+    return [argv[0], *(f"{option}={value}" for option, value in options.items()), *argv[2:]]
 
-        run = Path(argv[1])
-        return [
-            argv[0],
-            "--config",
-            str(run / "config.yaml"),
-            "--ckpt_path",
-            str(find_checkpoint(run)),
-            *argv[2:],
-        ]
-    return argv
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def _said_by_a_part(error: BaseException | None) -> AdaWACError | None:

@@ -5,9 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from adawac.errors import DataError
-
-ENDINGS = (".nii.gz", ".nii")
+from adawac.errors import ConfigError, DataError
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,23 +32,35 @@ def find_images(source: Path) -> dict[str, tuple[Path, ...]]:
 
     Args:
         source: a NIfTI file, or a folder of them; `<case>_0000.nii.gz`, `<case>_0001.nii.gz` are channels of one case
-            (nnU-Net's names).
+            (nnU-Net's names). Without a `<case>_0000` four digits at the end are part of the name.
 
     Returns:
         Case name and the files of its channels, in order.
 
     Raises:
-        DataError: if there is no NIfTI file.
+        DataError: if there is no NIfTI file, two files have one name, or a channel is missing.
     """
-    files = [source] if source.is_file() else sorted(p for p in source.glob("*") if p.name.endswith(ENDINGS))
-    if not files or not files[0].name.endswith(ENDINGS):
+    from adawac.data.layouts.nifti import NIFTI, list_nifti, stem
+
+    files = list_nifti(source) if source.is_dir() else [source] * source.is_file()
+    if not files or not files[0].name.endswith(NIFTI):
         raise DataError(f"{source}: no NIfTI file there; give a .nii or .nii.gz file or a folder of them")
-    cases: dict[str, list[Path]] = {}
+    firsts = {stem(file).removesuffix("_0000") for file in files if stem(file).endswith("_0000")}
+    cases: dict[str, dict[int, Path]] = {}
+    problems: list[str] = []
     for file in files:
-        stem = next(file.name.removesuffix(ending) for ending in ENDINGS if file.name.endswith(ending))
-        case = re.sub(r"_\d{4}$", "", stem) if len(files) > 1 or stem.endswith("_0000") else stem
-        cases.setdefault(case, []).append(file)
-    return {case: tuple(paths) for case, paths in cases.items()}
+        case, channel = stem(file), 0
+        if (match := re.fullmatch(r"(.+)_(\d{4})", case)) and match[1] in firsts:
+            case, channel = match[1], int(match[2])
+        known = cases.setdefault(case, {}).setdefault(channel, file)
+        if known is not file:
+            problems.append(f"case {case}: {known.name} and {file.name} are the same image; keep one of them")
+    for case, channels in cases.items():
+        if missing := sorted(set(range(max(channels))) - channels.keys()):
+            problems.append(f"case {case}: channel {case}_{missing[0]:04d} is missing; add its file")
+    if problems:
+        raise DataError.from_problems(problems)
+    return {case: tuple(path for _, path in sorted(channels.items())) for case, channels in cases.items()}
 
 
 def predict_files(
@@ -75,6 +85,7 @@ def predict_files(
         The label files of all cases that are there now.
 
     Raises:
+        ConfigError: if `output` cannot be the folder of the labels, or the model cannot be loaded.
         DataError: all problems together, after all sound cases have been written.
     """
     import torch
@@ -84,6 +95,7 @@ def predict_files(
     from adawac.data.volumes import read_nifti, write_label_nifti
     from adawac.segmenter import load
 
+    _check_output(output, cases)
     segmenter = load(run, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     output.mkdir(parents=True, exist_ok=True)
     problems: list[str] = []
@@ -101,7 +113,15 @@ def predict_files(
         except DataError as error:
             message = str(error)
             problems.append(message if message.startswith("case ") else f"case {case}: {message}")
+    print(f"{len(written)} label files in {output}")
     if problems:
         raise DataError.from_problems(problems)
-    print(f"{len(written)} label files in {output}")
     return written
+
+
+def _check_output(output: Path, cases: dict[str, tuple[Path, ...]]) -> None:
+    """Refuse a file in place of a folder, and the images' own folder, where labels would take their names."""
+    if output.name.endswith((".nii", ".nii.gz")) or (output.exists() and not output.is_dir()):
+        raise ConfigError(f"--output {output} is a file; give a folder: labels are named after their images")
+    if any(path.parent.resolve() == output.resolve() for paths in cases.values() for path in paths):
+        raise ConfigError(f"--output {output} holds the images, which labels would replace; give another folder")
