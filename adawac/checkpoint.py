@@ -107,7 +107,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for one fact: the file is no safe checkpoint
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise ConfigError(f"{path}: not readable as a checkpoint of tensors and plain values ({reason})") from error
     if not isinstance(checkpoint, dict) or RECIPE not in checkpoint:
         raise ConfigError(f"{path}: holds no {RECIPE!r}; give a checkpoint written by `adawac fit`")
