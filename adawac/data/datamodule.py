@@ -55,6 +55,8 @@ class SegmentationData(pl.LightningDataModule):
         subset: which training slices are kept. None keeps all.
         drop: names of classes that become background.
         merge: new class name and the names of the classes that it joins.
+        ignore_label: label value on disk that is left out of every loss and metric; None takes the layout's own, such
+            as a class named `ignore` in nnU-Net's dataset.json.
         mirror_pairs: names of classes that swap when left and right are mirrored, such as `LeftParotid: RightParotid`.
         modality: kind of intensities (`ct`, `mr`, `unit`) where the layout does not know better.
         window: (lowest, highest) HU that CT is windowed to.
@@ -77,6 +79,7 @@ class SegmentationData(pl.LightningDataModule):
         subset: Subset | None = None,
         drop: list[str] | None = None,
         merge: dict[str, list[str]] | None = None,
+        ignore_label: int | None = None,
         mirror_pairs: dict[str, str] | None = None,
         modality: Modality | None = None,
         window: tuple[float, float] = (-125.0, 275.0),
@@ -99,6 +102,7 @@ class SegmentationData(pl.LightningDataModule):
         self.subset = subset or Full()
         self.drop = drop or []
         self.merge = merge or {}
+        self.ignore_label = ignore_label
         self.mirror_pairs = mirror_pairs or {}
         self.modality = modality
         self.window = window
@@ -184,7 +188,8 @@ class SegmentationData(pl.LightningDataModule):
         """Find the cases, decide the split and everything that can be known without reading a voxel."""
         layout = self.layout or detect(self.root)
         collection = layout.scan(self.root)
-        classes = Classes.from_labels(collection.labels, collection.ignore_value, self.drop, self.merge)
+        ignore_value = collection.ignore_value if self.ignore_label is None else self.ignore_label
+        classes = Classes.from_labels(collection.labels, ignore_value, self.drop, self.merge)
         preprocessing = Preprocessing(self.modality or collection.modality, self.window, self.axis, self.grid)
         labelled = [case for case in collection.cases if case.label]
         self._patients = patients_of([case.id for case in labelled], self.patient_pattern)

@@ -1,7 +1,7 @@
 """What is done to a volume before the network sees it, as a recipe that the checkpoint carries."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from adawac.errors import ConfigError
 Axis = Literal["axial", "coronal", "sagittal"]
 AXES: tuple[Axis, ...] = ("axial", "coronal", "sagittal")
 """In the order of canonical arrays (Z, Y, X)."""
+
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ class Preprocessing:
     grid: Grid = field(default_factory=Grid)
 
     def __post_init__(self) -> None:
+        for name, value, allowed in (("modality", self.modality, MODALITIES), ("axis", self.axis, AXES)):
+            if value not in allowed:
+                raise ConfigError(f"data.{name} is {value!r}; choose one of {', '.join(allowed)}")
         if self.window[0] >= self.window[1]:
             raise ConfigError(f"data.window is {self.window}; give the lower HU first, for example [-125, 275]")
 

@@ -7,12 +7,11 @@ shapes the arrays, so that a changed file or setting is noticed and only what ch
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,9 @@ from adawac.errors import DataError
 
 VERSION = 1
 """Raise it when prepared arrays change their meaning: older folders are then no longer found."""
+
+LARGEST = float(np.finfo(np.float16).max)
+"""Prepared images are kept in half precision."""
 
 
 @dataclass(frozen=True)
@@ -90,32 +92,46 @@ class VolumeStore:
             DataError: all problems of all cases together; sound cases are kept.
         """
         missing = [case for case in cases if not self._path(case).is_dir()]
-        problems: list[str] = []
+        problems: dict[str, str] = {}
 
         def make(case: Case) -> None:
             try:
                 self._make(case)
             except DataError as error:
-                problems.append(str(error))
+                problems[case.id] = str(error)
 
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             done: Iterable[None] = pool.map(make, missing)
             for _ in track(done, len(missing)) if track and missing else done:
                 pass
         if problems:
-            raise DataError.from_problems(sorted(problems))
+            raise DataError.from_problems([problems[case.id] for case in missing if case.id in problems])
 
     def open(self, case: Case) -> PreparedCase:
-        """Open a prepared case; its arrays stay on disk until they are read."""
+        """Open a prepared case; its arrays stay on disk until they are read.
+
+        Raises:
+            DataError: if the case has not been prepared, or what was prepared is damaged.
+        """
         path = self._path(case)
-        facts = json.loads((path / "case.json").read_text())
+        try:
+            facts = json.loads((path / "case.json").read_text())
+            image, label, native_label = (
+                np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                for name in ("image", "label", "native_label")
+            )
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"case {case.id}: its prepared arrays cannot be opened ({error}); prepare the data first, "
+                f"or delete {path} to have them made anew"
+            ) from error
         place = facts["placement"]
         spacing = facts["spacing"]
         return PreparedCase(
             id=case.id,
-            image=np.load(path / "image.npy", mmap_mode="r", allow_pickle=False),
-            label=np.load(path / "label.npy", mmap_mode="r", allow_pickle=False),
-            native_label=np.load(path / "native_label.npy", mmap_mode="r", allow_pickle=False),
+            image=image,
+            label=label,
+            native_label=native_label,
             placement=Placement(tuple(place["plane"]), tuple(place["size"]), tuple(place["box"])),
             spacing=None if spacing is None else (spacing[0], spacing[1], spacing[2]),
             voxels=np.array(facts["voxels"], dtype=np.int64),
@@ -126,27 +142,31 @@ class VolumeStore:
         if label is None:
             raise DataError(f"case {case.id}: it has no label, but training needs one; remove it from the split")
         slices = self.preprocessing.apply(image, case.id)
+        _check_range(slices.image, case.id)
         native = np.ascontiguousarray(self.preprocessing.cut(label.array)[0])
         path = self._path(case)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        facts = {
+            "case": case.id,
+            "placement": asdict(slices.placement),
+            "spacing": slices.spacing,
+            "voxels": count_voxels(native, len(self.classes)).tolist(),
+        }
         try:
-            np.save(scratch / "image.npy", slices.image.astype(np.float16))
-            np.save(scratch / "label.npy", slices.placement.label_to_grid(native))
-            np.save(scratch / "native_label.npy", native)
-            facts = {
-                "case": case.id,
-                "placement": asdict(slices.placement),
-                "spacing": slices.spacing,
-                "voxels": count_voxels(native, len(self.classes)).tolist(),
-            }
-            (scratch / "case.json").write_text(json.dumps(facts))
-            os.replace(scratch, path)
-        except OSError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
+                made = Path(scratch, path.name)  # a folder in it, for the usual permissions
+                made.mkdir()
+                np.save(made / "image.npy", slices.image.astype(np.float16))
+                np.save(made / "label.npy", slices.placement.label_to_grid(native))
+                np.save(made / "native_label.npy", native)
+                (made / "case.json").write_text(json.dumps(facts))
+                os.replace(made, path)
+        except OSError as error:
             if not path.is_dir():  # else another process was faster, with the same content
-                raise
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+                raise DataError(
+                    f"case {case.id}: {path} cannot be written ({error}); free space there or choose another "
+                    "folder with data.store"
+                ) from error
 
     def _path(self, case: Case) -> Path:
         """Folder of a prepared case, named by its content."""
@@ -156,6 +176,7 @@ class VolumeStore:
             "settings": {k: v for k, v in vars(self.layout).items() if isinstance(v, str | int | float | None)},
             "classes": self.classes.to_json(),
             "preprocessing": self.preprocessing.to_json(),
+            "in_channels": self.in_channels,
             "files": [_identity(path) for path in (*case.images, *case.label)],
         }
         digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
@@ -180,9 +201,19 @@ def count_voxels(label: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64
 
 
 def _identity(path: Path) -> list[str | int]:
-    """What tells one version of a file from another, short of reading it."""
+    """What tells one version of a file from another, short of reading it; reading says what a missing one lacks."""
     try:
         status = path.stat()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; restore the file or remove its case") from error
+    except OSError:
+        return [str(path)]
     return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def _check_range(image: NDArray[np.float32], case: str) -> None:
+    """Refuse intensities that half precision would turn into infinity."""
+    largest = float(np.abs(image).max())
+    if largest > LARGEST:
+        raise DataError(
+            f"case {case}: intensities reach {largest:.6g} but those of modality `unit`, which are left alone, must "
+            f"stay below {LARGEST:.6g}; set data.modality to `mr` to normalise them, or to `ct` to window them"
+        )

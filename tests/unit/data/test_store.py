@@ -1,0 +1,317 @@
+"""Prepared cases: made once, made anew only where something changed, and every bad case reported at once."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import h5py
+import nibabel as nib
+import numpy as np
+import pytest
+from tiny_data import make_case, save_nifti, write_acdc_volumes, write_msd
+
+from adawac.data.classes import Classes
+from adawac.data.grid import Grid, Placement
+from adawac.data.layouts import detect
+from adawac.data.preprocessing import Preprocessing
+from adawac.data.store import VolumeStore, count_voxels
+from adawac.errors import DataError
+
+SHAPE = (6, 16, 20)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_msd(tmp_path / "msd", cases=3, shape=SHAPE)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "store"
+
+
+def store_of(root, folder, size=(8, 8), drop=(), in_channels=1, **settings):
+    layout = detect(root)
+    collection = layout.scan(root)
+    recipe = Preprocessing(**{"modality": collection.modality, "grid": Grid(size)} | settings)
+    store = VolumeStore(folder, layout, Classes.from_labels(collection.labels, drop=drop), recipe, in_channels)
+    return store, collection.cases
+
+
+def prepared(root, folder, **settings):
+    """Prepare every case and open it."""
+    store, cases = store_of(root, folder, **settings)
+    store.prepare(cases)
+    return {case.id: store.open(case) for case in cases}
+
+
+def traces(folder):
+    """All there is in a folder and when it was written."""
+    return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in folder.rglob("*")}
+
+
+def made_since(before, folder):
+    """Cases that were prepared since, whose older folders must not have been touched."""
+    after = traces(folder)
+    assert {path: after[path] for path in before if path.is_file()} == {p: t for p, t in before.items() if p.is_file()}
+    return sorted(path.parent.parent.name for path in after.keys() - before.keys() if path.name == "case.json")
+
+
+class TestRoundTrip:
+    def test_what_is_opened_is_what_the_files_hold(self, root, folder):
+        rng = np.random.default_rng(0)
+        recipe = Preprocessing("ct", grid=Grid((8, 8)))
+        for case in prepared(root, folder).values():
+            image, label = make_case(rng, SHAPE)
+            grid = recipe.grid.place(image, None, case.id)
+            expected = recipe.intensities(image.astype(np.float32)).reshape(1, 6, 8, 2, 20).mean(3)
+            assert case.image.shape == (1, 6, 8, 8)
+            assert abs(case.image.mean() - expected.mean()) < 0.01
+            np.testing.assert_array_equal(case.label, grid.label_to_grid(label))
+            np.testing.assert_array_equal(case.native_label, label)
+            assert case.placement == Placement((16, 20), (8, 8), (0.0, 16.0, 0.0, 20.0))
+            assert case.spacing == (3.0, 0.9, 0.8)
+            counts = [[(plane == k).sum() for k in range(3)] for plane in label]
+            np.testing.assert_array_equal(case.voxels, counts)
+
+    def test_arrays_stay_on_disk_and_cannot_be_written(self, root, folder):
+        case = prepared(root, folder)["pt_1"]
+        for array, dtype in ((case.image, np.float16), (case.label, np.uint8), (case.native_label, np.uint8)):
+            assert isinstance(array, np.memmap)
+            assert array.dtype == dtype
+            assert not array.flags.writeable
+        assert case.voxels.dtype == np.int64
+
+    def test_half_precision_is_near_enough(self, root, folder):
+        store, cases = store_of(root, folder)
+        store.prepare(cases)
+        exact = store.preprocessing.apply(store.layout.read_image(cases[0]), "pt_1").image
+        np.testing.assert_allclose(store.open(cases[0]).image, exact, atol=5e-4)
+
+    def test_another_axis_cuts_image_label_and_spacing(self, root, folder):
+        axial, sagittal = prepared(root, folder)["pt_1"], prepared(root, folder, axis="sagittal")["pt_1"]
+        assert sagittal.image.shape == (1, 20, 8, 8)
+        np.testing.assert_array_equal(np.moveaxis(axial.native_label, 2, 0), sagittal.native_label)
+        assert sagittal.spacing == (0.8, 3.0, 0.9)
+        np.testing.assert_array_equal(sagittal.voxels.sum(0), axial.voxels.sum(0))
+
+    def test_layouts_without_spacing(self, tmp_path, folder):
+        case = prepared(write_acdc_volumes(tmp_path / "acdc"), folder, size=(16, 16))["patient001_frame01"]
+        assert case.spacing is None
+        with h5py.File(tmp_path / "acdc/ACDC_training_volumes/patient001_frame01.h5") as file:
+            np.testing.assert_allclose(case.image[0], file["image"], atol=5e-4)
+
+    def test_ignored_voxels_are_kept_and_not_counted(self):
+        label = np.array([[[0, 1], [1, 255]], [[255, 255], [0, 2]]], np.uint8)
+        assert count_voxels(label, 3).tolist() == [[1, 2, 0], [1, 0, 1]]
+
+    def test_the_user_s_cache_is_the_default(self, root, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        prepared(root, None)
+        assert len(list((tmp_path / "cache/adawac").glob("pt_*/*/case.json"))) == 3
+
+
+class TestMadeOnce:
+    def test_a_second_preparation_touches_nothing(self, root, folder):
+        prepared(root, folder)
+        before = traces(folder)
+        prepared(root, folder)
+        assert traces(folder) == before
+
+    def test_progress_counts_what_is_missing(self, root, folder):
+        store, cases = store_of(root, folder)
+        totals = []
+
+        def track(done, total):
+            totals.append(total)
+            return done
+
+        store.prepare(cases[:1], track)
+        store.prepare(cases, track)
+        store.prepare(cases, track)
+        assert totals == [1, 2]
+
+    @pytest.mark.parametrize("part", ["images", "labels"])
+    def test_a_changed_file_is_noticed(self, root, folder, part):
+        old = prepared(root, folder)["pt_2"]
+        before = traces(folder)
+        path = root / f"{part}Tr/pt_2.nii.gz"
+        file = nib.load(path)
+        nib.save(nib.Nifti1Image(np.asarray(file.dataobj)[::-1], file.affine), path)
+        new = prepared(root, folder)["pt_2"]
+        assert made_since(before, folder) == ["pt_2"]
+        assert np.array_equal(new.image, old.image) == (part == "labels")
+        assert np.array_equal(new.native_label, old.native_label) == (part == "images")
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"window": (-100.0, 275.0)},
+            {"size": (8, 10)},
+            {"grid": Grid((8, 8), spacing=(1.0, 1.0))},
+            {"drop": ["right_kidney"]},
+            {"axis": "coronal"},
+            {"modality": "mr"},
+        ],
+        ids=lambda changed: next(iter(changed)),
+    )
+    def test_a_changed_setting_is_noticed_and_the_old_one_is_still_there(self, root, folder, changed):
+        old = prepared(root, folder)
+        before = traces(folder)
+        new = prepared(root, folder, **changed)
+        assert made_since(before, folder) == ["pt_1", "pt_2", "pt_3"]
+        same = [np.array_equal(getattr(new["pt_1"], n), getattr(old["pt_1"], n)) for n in ("image", "label", "voxels")]
+        assert not all(same)
+        after = traces(folder)
+        prepared(root, folder)
+        assert traces(folder) == after
+
+    def test_another_number_of_channels_is_checked_again(self, root, folder):
+        prepared(root, folder)
+        with pytest.raises(DataError, match="case pt_1: image has 1 channels but 2 are due; correct the channel names"):
+            prepared(root, folder, in_channels=2)
+
+    def test_what_an_interruption_left_does_not_disturb(self, root, folder):
+        whole = prepared(root, folder)["pt_1"]
+        image = np.array(whole.image)
+        (path,) = folder.glob("pt_1/*")
+        left = path.rename(path.parent / f".{path.name}-0a1b2c")
+        (left / "image.npy").write_bytes((left / "image.npy").read_bytes()[:100])
+        (left / "case.json").unlink()
+        again = prepared(root, folder)["pt_1"]
+        np.testing.assert_array_equal(again.image, image)
+        np.testing.assert_array_equal(again.voxels, whole.voxels)
+
+    def test_nothing_is_left_behind(self, root, folder):
+        prepared(root, folder)
+        assert sorted(path.name for path in folder.iterdir()) == ["pt_1", "pt_2", "pt_3"]
+        for case in folder.iterdir():
+            (path,) = case.iterdir()
+            assert {file.name for file in path.iterdir()} == {
+                "case.json",
+                "image.npy",
+                "label.npy",
+                "native_label.npy",
+            }
+            assert path.stat().st_mode == case.stat().st_mode  # others may read it where they may read the store
+
+    def test_two_preparations_at_once(self, root, folder):
+        with ThreadPoolExecutor(4) as pool:
+            opened = list(pool.map(lambda _: prepared(root, folder), range(4)))
+        for other in opened[1:]:
+            np.testing.assert_array_equal(other["pt_3"].image, opened[0]["pt_3"].image)
+        assert len(list(folder.glob("*/*"))) == 3
+
+
+class TestOpening:
+    def test_what_is_not_prepared_is_said(self, root, folder):
+        store, cases = store_of(root, folder)
+        with pytest.raises(
+            DataError, match=r"case pt_1: its prepared arrays cannot be opened .*prepare the data first"
+        ):
+            store.open(cases[0])
+
+    @pytest.mark.parametrize("name", ["image.npy", "case.json"])
+    def test_what_is_damaged_is_said_and_made_anew_once_deleted(self, root, folder, name):
+        store, cases = store_of(root, folder)
+        store.prepare(cases)
+        (path,) = folder.glob("pt_1/*")
+        (path / name).write_bytes((path / name).read_bytes()[:-30])
+        with pytest.raises(DataError, match=f"or delete {path} to have them made anew"):
+            store.open(cases[0])
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+        assert prepared(root, folder)["pt_1"].image.shape == (1, 6, 8, 8)
+
+    def test_a_store_that_cannot_be_written(self, root, tmp_path):
+        (tmp_path / "file").write_text("no folder")
+        with pytest.raises(DataError, match=r"case pt_1: .* choose another folder with data.store"):
+            prepared(root, tmp_path / "file")
+
+
+def edit(path: Path, change) -> None:
+    file = nib.load(path)
+    array, affine = change(np.asarray(file.dataobj).astype(np.float32), file.affine.copy())
+    nib.save(nib.Nifti1Image(array, affine), path)
+
+
+def set_voxels(*values):
+    def change(array, affine):
+        array.flat[: len(values)] = values
+        return array, affine
+
+    return change
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """Cases 1 and 2 are sound; of the others each breaks another rule."""
+    root = write_msd(tmp_path_factory.mktemp("broken"), cases=10, shape=SHAPE)
+    images = {number: root / f"imagesTr/pt_{number}.nii.gz" for number in range(1, 11)}
+    labels = {number: root / f"labelsTr/pt_{number}.nii.gz" for number in range(1, 11)}
+    edit(labels[3], lambda array, affine: (array[:-1], affine))
+    edit(labels[4], lambda array, affine: (array, affine + 3.0 * np.outer([1, 0, 0, 0], [0, 0, 0, 1])))
+    edit(labels[5], set_voxels(42, 42, 43))
+    edit(labels[6], set_voxels(0.5, 1.25))
+    edit(images[7], set_voxels(np.nan, np.nan))
+    images[8].write_bytes(images[8].read_bytes()[:-200])
+    images[9].write_text("<html>404: no such page</html>")
+    save_nifti(images[10], make_case(np.random.default_rng(1), SHAPE, channels=2)[0])
+    return root
+
+
+PROBLEMS = {
+    3: r"label has shape \(6, 16, 19\) but \(6, 16, 20\) is due .*; re-export the label on the image's grid",
+    4: r"label lies 3 mm off the grid due .*; re-export the label on the image's grid",
+    5: r"label values \[42, 43\] \(3 voxels\) stand for no class, only \[0, 1, 2\] are allowed; name them in the data",
+    6: r"label values must be whole numbers but 2 voxels are not, such as 0.5; export again with nearest-neighbour",
+    7: r"2 of 1920 voxels are NaN or infinite but intensities must be finite; repair or export the image again",
+    8: r"imagesTr/pt_8.nii.gz: the file is unreadable, cut short or corrupt .*; copy it again",
+    9: r"imagesTr/pt_9.nii.gz: .*; (copy it again|convert it to .nii.gz)",
+    10: r"image has 2 channels but 1 are due; correct the channel names or the file",
+}
+
+
+class TestProblems:
+    @pytest.mark.parametrize("number", PROBLEMS)
+    def test_every_case_is_named_with_rule_value_and_remedy(self, broken, folder, number):
+        store, cases = store_of(broken, folder)
+        with pytest.raises(DataError, match=rf"case pt_{number}: .*{PROBLEMS[number]}"):
+            store.prepare(cases)
+
+    def test_all_are_reported_at_once_and_sound_cases_are_kept(self, broken, folder):
+        store, cases = store_of(broken, folder)
+        with pytest.raises(DataError, match="8 problems:") as caught:
+            store.prepare(cases)
+        lines = str(caught.value).splitlines()[1:]
+        assert [line.split(":")[0].strip() for line in lines] == [f"case pt_{number}" for number in PROBLEMS]
+        assert sorted(path.name for path in folder.iterdir()) == ["pt_1", "pt_2"]
+        before = traces(folder)
+        store.prepare(cases[:2])
+        assert traces(folder) == before
+
+    def test_a_file_that_is_gone_is_one_of_the_problems(self, root, folder):
+        store, cases = store_of(root, folder)
+        (root / "labelsTr/pt_1.nii.gz").unlink()
+        edit(root / "labelsTr/pt_3.nii.gz", set_voxels(7))
+        with pytest.raises(
+            DataError, match=r"2 problems:(.|\n)*case pt_1: .*restore the file(.|\n)*case pt_3: .*\[7\]"
+        ):
+            store.prepare(cases)
+
+    def test_a_case_without_label(self, root, folder):
+        store, cases = store_of(root, folder)
+        bare = type(cases[0])(cases[0].id, cases[0].images)
+        with pytest.raises(DataError, match="case pt_1: it has no label, but training needs one; remove it"):
+            store.prepare([bare])
+
+    def test_a_fixed_spacing_of_unknown_spacing(self, tmp_path, folder):
+        root = write_acdc_volumes(tmp_path / "acdc", cases=1)
+        with pytest.raises(DataError, match=r"case patient001_frame01: .* set data.spacing to null"):
+            prepared(root, folder, grid=Grid((8, 8), spacing=(1.0, 1.0)))
+
+    def test_intensities_beyond_half_precision(self, root, folder):
+        edit(root / "imagesTr/pt_2.nii.gz", lambda array, affine: (array * 100, affine))
+        with pytest.raises(DataError, match=r"case pt_2: intensities reach .* set data.modality to `mr`"):
+            prepared(root, folder, modality="unit")
+        assert np.isfinite(prepared(root, folder, modality="mr")["pt_2"].image).all()
