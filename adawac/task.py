@@ -132,7 +132,7 @@ class SegmentationTask(pl.LightningModule):
             )
         if stage == "fit":
             units = self.data.units
-            self.weighting.allocate(torch.from_numpy(units.dense))
+            self.weighting.allocate(units)
             self.last_losses.allocate(len(units))
             if self.init_from is not None:
                 for line in load_matching(self.network, Path(self.init_from)):

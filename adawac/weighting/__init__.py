@@ -2,7 +2,33 @@
 
 from adawac.weighting.adawac import AdaWAC
 from adawac.weighting.base import Weighting
-from adawac.weighting.constant import ERM, Pair
+from adawac.weighting.constant import ERM, ACROnly, Pair, PseudoAdaWAC
+from adawac.weighting.cvar import CVaRDRO
+from adawac.weighting.group_dro import GroupDRO
+from adawac.weighting.groups import CaseTable, Density, Grouping, OrganPresent, PositionBins
 from adawac.weighting.last_losses import LastLosses
+from adawac.weighting.simplex import PMDRO, ReweightOnly
+from adawac.weighting.trimming import TrimRatio, TrimRatioACR, TrimTrain, TrimTrainACR
 
-__all__ = ["ERM", "AdaWAC", "LastLosses", "Pair", "Weighting"]
+__all__ = [
+    "ERM",
+    "PMDRO",
+    "ACROnly",
+    "AdaWAC",
+    "CVaRDRO",
+    "CaseTable",
+    "Density",
+    "GroupDRO",
+    "Grouping",
+    "LastLosses",
+    "OrganPresent",
+    "Pair",
+    "PositionBins",
+    "PseudoAdaWAC",
+    "ReweightOnly",
+    "TrimRatio",
+    "TrimRatioACR",
+    "TrimTrain",
+    "TrimTrainACR",
+    "Weighting",
+]

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 from adawac.structures import Terms, Weights
 from adawac.weighting.base import PerSampleState, Weighting
@@ -92,9 +93,9 @@ class AdaWAC(PerSampleState, Weighting):
         """(n,) weight beta of the supervised loss of every training sample; 1/2 before its first step."""
         return self.log_odds.sigmoid()
 
-    def allocate(self, dense: Tensor) -> None:
-        """Start all n = len(dense) samples at beta = 1/2; `dense` itself is never looked at."""
-        self.log_odds = self.log_odds.new_zeros(len(dense))
+    def allocate(self, units: UnitTable) -> None:
+        """Start all n = len(units) samples at beta = 1/2; what else the table says is never looked at."""
+        self.log_odds = self.log_odds.new_zeros(len(units))
 
     @torch.no_grad()
     def step(self, terms: Terms) -> Weights:
@@ -105,9 +106,8 @@ class AdaWAC(PerSampleState, Weighting):
         Raises:
             ConfigError: if the terms hold no consistency loss.
         """
-        if terms.consistency is None:
-            raise ConfigError("AdaWAC needs a consistency loss; give each sample two views")
-        ce, consistency = terms.ce.to(self.log_odds.dtype), terms.consistency.to(self.log_odds.dtype)
+        ce = terms.ce.to(self.log_odds.dtype)
+        consistency = self.required_consistency(terms).to(self.log_odds.dtype)
         finite = ce.isfinite() & consistency.isfinite()
         ratio = torch.ones_like(self.mean_ce)
         difference = ce - consistency

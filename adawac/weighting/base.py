@@ -6,6 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from adawac.data.units import UnitTable
+from adawac.errors import ConfigError
 from adawac.structures import Terms, Weights
 
 
@@ -27,11 +29,11 @@ class Weighting(nn.Module, ABC):
     views: ClassVar[int] = 2
     uses_consistency: ClassVar[bool] = True
 
-    def allocate(self, dense: Tensor) -> None:
+    def allocate(self, units: UnitTable) -> None:
         """Make the state for a training set; called once, before a checkpoint is loaded.
 
         Args:
-            dense: (n,) bool, True for the label-dense of the n samples.
+            units: the n training samples; row i is the sample with index i.
         """
 
     @property
@@ -50,6 +52,16 @@ class Weighting(nn.Module, ABC):
             Weights of shape (B,).
         """
 
+    def required_consistency(self, terms: Terms) -> Tensor:
+        """(B,) consistency losses of a batch, for a method that cannot do without.
+
+        Raises:
+            ConfigError: if the terms hold none.
+        """
+        if terms.consistency is None:
+            raise ConfigError(f"{type(self).__name__} needs a consistency loss; give each sample two views")
+        return terms.consistency
+
 
 class PerSampleState(nn.Module):
     """Base for modules whose buffers have a row per training sample.
@@ -63,3 +75,8 @@ class PerSampleState(nn.Module):
             if saved is not None and saved.shape != buffer.shape:
                 setattr(self, name, torch.empty_like(saved, device=buffer.device))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def at_least_float32(losses: Tensor) -> Tensor:
+    """Losses in a precision to compute weights in: float16 and bfloat16 become float32."""
+    return losses.to(torch.promote_types(losses.dtype, torch.float32))

@@ -1,11 +1,11 @@
-"""Methods whose weights are the same for every sample: the baselines."""
+"""Methods whose weights never change: plain training and fixed mixes with the consistency loss."""
 
 from typing import ClassVar
 
 import torch
 
 from adawac.structures import Terms, Weights
-from adawac.weighting.base import Weighting
+from adawac.weighting.base import Weighting, at_least_float32
 
 
 class ERM(Weighting):
@@ -22,10 +22,70 @@ class ERM(Weighting):
 
     def step(self, terms: Terms) -> Weights:
         """Return a weight of 1 for every sample."""
-        return Weights(torch.ones_like(terms.ce), None)
+        return Weights(torch.ones_like(at_least_float32(terms.ce)), None)
 
 
 class Pair(ERM):
     """ERM on both views of a sample: AdaWAC's compute and data without its weights."""
 
     views: ClassVar[int] = 2
+
+
+class ACROnly(Weighting):
+    """Augmentation consistency regularisation only: every sample's losses count one half each.
+
+    AdaWAC as it starts, and would stay with a step size of 0.
+
+    References:
+        Dong, Xie, Ward, ICML 2023, the ablation "ACR-only".
+
+    Example:
+        >>> terms = Terms(
+        ...     index=torch.tensor([0, 1]),
+        ...     ce=torch.tensor([0.3, 0.1]),
+        ...     consistency=torch.tensor([0.2, 0.2]),
+        ...     dense=torch.tensor([True, False]),
+        ... )
+        >>> ACROnly().step(terms)
+        Weights(ce=tensor([0.5000, 0.5000]), consistency=tensor([0.5000, 0.5000]))
+    """
+
+    def step(self, terms: Terms) -> Weights:
+        """Return one half for both losses of every sample.
+
+        Raises:
+            ConfigError: if the terms hold no consistency loss.
+        """
+        self.required_consistency(terms)
+        half = torch.full_like(at_least_float32(terms.ce), 0.5)
+        return Weights(half, half.clone())
+
+
+class PseudoAdaWAC(Weighting):
+    """AdaWAC's saddle point dictated: label-dense samples learn from their labels, label-sparse ones from consistency.
+
+    It is told which sample is which; AdaWAC has to find out.
+
+    References:
+        Dong, Xie, Ward, ICML 2023, the ablation "pseudo-AdaWAC".
+
+    Example:
+        >>> terms = Terms(
+        ...     index=torch.tensor([0, 1]),
+        ...     ce=torch.tensor([0.3, 0.1]),
+        ...     consistency=torch.tensor([0.2, 0.2]),
+        ...     dense=torch.tensor([True, False]),
+        ... )
+        >>> PseudoAdaWAC().step(terms)
+        Weights(ce=tensor([1., 0.]), consistency=tensor([0., 1.]))
+    """
+
+    def step(self, terms: Terms) -> Weights:
+        """Return (1, 0) for the label-dense and (0, 1) for the label-sparse samples.
+
+        Raises:
+            ConfigError: if the terms hold no consistency loss.
+        """
+        self.required_consistency(terms)
+        dense = terms.dense.to(at_least_float32(terms.ce).dtype)
+        return Weights(dense, 1 - dense)

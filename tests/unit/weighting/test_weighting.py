@@ -5,42 +5,80 @@ import copy
 import numpy as np
 import pytest
 import torch
+from weighting_terms import DENSE, UNITS, B, N, make, random_terms
 
 from adawac.errors import ConfigError
 from adawac.structures import Terms
-from adawac.weighting import ERM, AdaWAC, LastLosses, Pair, Weighting
+from adawac.weighting import (
+    ERM,
+    PMDRO,
+    ACROnly,
+    AdaWAC,
+    CVaRDRO,
+    GroupDRO,
+    LastLosses,
+    Pair,
+    PositionBins,
+    PseudoAdaWAC,
+    ReweightOnly,
+    TrimRatio,
+    TrimRatioACR,
+    TrimTrain,
+    TrimTrainACR,
+    Weighting,
+)
 
-N = 40
-DENSE = torch.arange(N) % 3 != 0
+METHODS = {
+    "erm": ERM(),
+    "pair": Pair(),
+    "acr-only": ACROnly(),
+    "adawac": AdaWAC(),
+    "adawac-paper": AdaWAC(step_size=2.0, calibrate=False),
+    "adawac-unbounded": AdaWAC(max_log_odds=None),
+    "pseudo-adawac": PseudoAdaWAC(),
+    "trim-train": TrimTrain(),
+    "trim-train-acr": TrimTrainACR(),
+    "trim-ratio": TrimRatio(),
+    "trim-ratio-acr": TrimRatioACR(ratio=0.25),
+    "reweight-only": ReweightOnly(),
+    "reweight-only-official": ReweightOnly(step_size=2.0, official_scaling=True),
+    "pm-dro": PMDRO(),
+    "group-dro": GroupDRO(),
+    "group-dro-position": GroupDRO(PositionBins(3), step_size=1.0),
+    "cvar-dro": CVaRDRO(),
+}
+
+LARGEST = {"adawac": 1, "reweight-only-official": 1, "reweight-only": 10, "pm-dro": 10, "cvar-dro": B}
+"""Bound on the weights of the supervised loss where it is not the obvious one: 1, or B where samples are dropped."""
 
 
-def random_terms(rng: np.random.Generator, dtype=torch.float32, size: int = 8) -> Terms:
-    index = rng.permutation(N)[:size]
-    return Terms(
-        index=torch.from_numpy(index),
-        ce=torch.from_numpy(rng.exponential(0.5, size)).to(dtype),
-        consistency=torch.from_numpy(rng.exponential(0.3, size)).to(dtype),
-        dense=DENSE[index],
-    )
+@pytest.fixture(params=METHODS)
+def name(request) -> str:
+    return request.param
 
 
-def make(method: Weighting) -> Weighting:
-    method.allocate(DENSE)
-    return method
+@pytest.fixture
+def method(name) -> Weighting:
+    return make(copy.deepcopy(METHODS[name]))
 
 
-METHODS = [ERM(), Pair(), AdaWAC(), AdaWAC(step_size=2.0, calibrate=False), AdaWAC(max_log_odds=None)]
-METHOD_NAMES = ["erm", "pair", "adawac", "adawac-paper", "adawac-unbounded"]
-
-
-@pytest.fixture(params=METHODS, ids=METHOD_NAMES)
-def method(request) -> Weighting:
-    return make(copy.deepcopy(request.param))
+@pytest.fixture(scope="module")
+def extremes() -> list[Terms]:
+    """10,000 batches of losses that are 0, tiny, huge or, now and then, not finite; half of them in float16."""
+    rng = np.random.default_rng(5)
+    values = np.array([0.0, 1e-8, 1e4, np.inf, np.nan, 1.0])
+    draws = torch.from_numpy(rng.choice(values, (10_000, 2, B), p=[0.3, 0.2, 0.2, 0.01, 0.01, 0.28]))
+    rows = torch.from_numpy(rng.permuted(np.tile(np.arange(N), (10_000, 1)), axis=1)[:, :B])
+    dtypes = [torch.float32, torch.float16]
+    return [
+        Terms(index, *draw.to(dtypes[step % 2]), DENSE[index])
+        for step, (draw, index) in enumerate(zip(draws, rows, strict=True))
+    ]
 
 
 def test_paper_rule_is_the_two_column_mirror_descent():
     rng = np.random.default_rng(0)
-    weighting = make(AdaWAC(step_size=1.5, calibrate=False).double())
+    weighting = make(AdaWAC(step_size=1.5, calibrate=False), torch.float64)
     columns = np.full((N, 2), 0.5)
     for _ in range(50):
         terms = random_terms(rng, torch.float64)
@@ -95,24 +133,33 @@ def test_untouched_samples_keep_their_state(method):
     for name, value in method.named_buffers():
         if value.shape == (N,):
             assert torch.equal(value[untouched], before[name][untouched])
-            assert not torch.equal(value, before[name])
+            assert torch.equal(value, before[name]) != value.is_floating_point()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_weights_stay_finite_under_extreme_losses(method, dtype):
-    rng = np.random.default_rng(5)
-    extremes = np.array([0.0, 1e-8, 1e4, np.inf, np.nan, 1.0])
-    for _ in range(2000):
-        draw = torch.from_numpy(rng.choice(extremes, (2, 8), p=[0.3, 0.2, 0.2, 0.01, 0.01, 0.28])).to(dtype)
-        index = torch.from_numpy(rng.permutation(N)[:8])
-        weights = method.step(Terms(index, draw[0], draw[1], DENSE[index]))
-        assert weights.ce.isfinite().all()
-        assert ((weights.ce >= 0) & (weights.ce <= 1)).all()
-        if weights.consistency is not None:
-            assert weights.consistency.isfinite().all()
-            assert (weights.consistency >= 0).all()
+def test_weights_stay_finite_and_in_range_under_extreme_losses(name, method, extremes):
+    weights = [method.step(terms) for terms in extremes]
+    ce = torch.stack([batch.ce for batch in weights])
+    assert ce.dtype == torch.float32
+    assert ce.isfinite().all()
+    assert ((ce >= 0) & (ce <= LARGEST.get(name, 1 if not name.startswith(("trim", "group")) else B))).all()
+    assert method.uses_consistency == (weights[0].consistency is not None)
+    if method.uses_consistency:
+        consistency = torch.stack([batch.consistency for batch in weights])
+        assert consistency.isfinite().all()
+        assert (consistency >= 0).all()
     for _, buffer in method.named_buffers():
         assert buffer.isfinite().all()
+
+
+def test_a_batch_without_a_finite_loss_leaves_the_state_alone(method):
+    terms = random_terms(np.random.default_rng(11))
+    method.step(terms)
+    before = {name: value.clone() for name, value in method.named_buffers()}
+    nothing = torch.full((B,), torch.nan)
+    weights = method.step(terms._replace(ce=nothing, consistency=nothing))
+    assert weights.ce.isfinite().all()
+    for name, value in method.named_buffers():
+        torch.testing.assert_close(value, before[name])
 
 
 def test_a_non_finite_term_leaves_its_sample_alone():
@@ -150,14 +197,24 @@ def test_permuting_the_batch_permutes_the_weights(method):
         torch.testing.assert_close(permuted.consistency, weights.consistency[order])
 
 
-def test_state_survives_save_and_load_into_an_unsized_module(method):
+def test_state_survives_save_and_load(name, method):
     rng = np.random.default_rng(8)
     for _ in range(5):
         method.step(random_terms(rng))
-    fresh = type(method)()
-    fresh.load_state_dict(method.state_dict())
+    unsized, resumed = copy.deepcopy(METHODS[name]), make(copy.deepcopy(METHODS[name]))
+    unsized.load_state_dict(method.state_dict())
+    resumed.load_state_dict(method.state_dict())
     for name, value in method.named_buffers():
-        assert torch.equal(dict(fresh.named_buffers())[name], value)
+        assert torch.equal(dict(unsized.named_buffers())[name], value)
+    terms = random_terms(rng)
+    assert torch.equal(resumed.step(terms).ce, method.step(terms).ce)
+
+
+def test_the_table_of_weights_has_a_row_a_sample(method):
+    method.step(random_terms(np.random.default_rng(12)))
+    if method.weights is not None:
+        assert method.weights.shape == (len(UNITS),)
+        assert method.weights.isfinite().all()
 
 
 def test_last_losses_survive_save_and_load():
@@ -172,15 +229,31 @@ def test_last_losses_survive_save_and_load():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "remedy"),
-    [({"step_size": 0.0}, "for no update use Pair"), ({"max_log_odds": -1.0}, "or null for no bound")],
+    ("method", "arguments", "remedy"),
+    [
+        (AdaWAC, {"step_size": 0.0}, "for no update use Pair"),
+        (AdaWAC, {"consistency_ratio": 0.0}, "for none use Pair"),
+        (AdaWAC, {"max_log_odds": -1.0}, "or null for no bound"),
+        (TrimRatio, {"ratio": 1.0}, "give a share from 0 to below 1, or null"),
+        (TrimRatioACR, {"ratio": -0.1}, "TrimRatioACR: ratio is -0.1; give a share"),
+        (ReweightOnly, {"step_size": 0.0}, "for no update use ERM"),
+        (ReweightOnly, {"max_weight": 0.5}, "it must be at least 1"),
+        (PMDRO, {"step_size": float("nan")}, "PMDRO: step_size is nan; it must be above 0"),
+        (PMDRO, {"step_size": 2.0, "temperature": 0.5}, "lower one of them"),
+        (GroupDRO, {"step_size": -1.0}, "it must be above 0"),
+        (CVaRDRO, {"alpha": 0.0}, "1 is ERM"),
+        (CVaRDRO, {"alpha": 1.5}, "1 is ERM"),
+    ],
 )
-def test_bad_settings_are_refused(arguments, remedy):
+def test_bad_settings_are_refused(method, arguments, remedy):
     with pytest.raises(ConfigError, match=remedy):
-        AdaWAC(**arguments)
+        method(**arguments)
 
 
-def test_one_view_is_refused():
+def test_one_view_is_refused_where_consistency_is_needed(method):
     terms = random_terms(np.random.default_rng(10))._replace(consistency=None)
-    with pytest.raises(ConfigError, match="give each sample two views"):
-        make(AdaWAC()).step(terms)
+    if method.uses_consistency:
+        with pytest.raises(ConfigError, match=f"{type(method).__name__} needs .* give each sample two views"):
+            method.step(terms)
+    else:
+        assert method.step(terms).consistency is None

@@ -1,0 +1,54 @@
+"""Learning from the worst share of a batch."""
+
+from typing import ClassVar
+
+import torch
+
+from adawac.errors import ConfigError
+from adawac.structures import Terms, Weights
+from adawac.weighting.base import Weighting, at_least_float32
+
+
+class CVaRDRO(Weighting):
+    """Conditional value at risk: the mean over the alpha B largest losses of the batch.
+
+    Each of them has a weight of 1 / alpha. Where alpha B is no whole number, or losses at the boundary tie, those at
+    the boundary share what is left, so that the weights' mean is 1 whatever alpha. Alpha = 1 is ERM.
+
+    Non-finite losses rank last.
+
+    Args:
+        alpha: share of the batch that is learnt from, above 0, at most 1. Below 1 / B only the largest loss is left.
+
+    Raises:
+        ConfigError: if `alpha` is not in (0, 1].
+
+    References:
+        Levy, Carmon, Duchi, Sidford, "Large-Scale Methods for Distributionally Robust Optimization", NeurIPS 2020:
+        the CVaR of a minibatch.
+
+    Example:
+        >>> ce = torch.tensor([0.1, 0.4, 0.2, 0.3])
+        >>> terms = Terms(torch.arange(4), ce, None, torch.ones(4, dtype=torch.bool))
+        >>> CVaRDRO(alpha=0.375).step(terms).ce  # one and a half of four
+        tensor([0.0000, 2.6667, 0.0000, 1.3333])
+    """
+
+    uses_consistency: ClassVar[bool] = False
+
+    def __init__(self, alpha: float = 0.1) -> None:
+        super().__init__()
+        if not 0 < alpha <= 1:
+            raise ConfigError(f"CVaRDRO: alpha is {alpha}; give a share above 0 and at most 1 (1 is ERM)")
+        self.alpha = alpha
+
+    @torch.no_grad()
+    def step(self, terms: Terms) -> Weights:
+        """Return 1 / alpha for the largest losses, 0 for the others."""
+        ce = at_least_float32(terms.ce)
+        ce = torch.where(ce.isfinite(), ce, -torch.inf)
+        larger = (ce[None] > ce[:, None]).sum(1)
+        equal = (ce[None] == ce[:, None]).sum(1)
+        # Of its group of equals, alpha B - larger samples still belong to the worst share.
+        taken = (self.alpha * len(ce) - larger.to(ce.dtype)).clamp(min=0).minimum(equal)
+        return Weights(taken / (equal * self.alpha), None)

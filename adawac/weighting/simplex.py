@@ -1,0 +1,145 @@
+"""Methods with one distribution over all training samples, shifted towards those with large losses."""
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from adawac.data.units import UnitTable
+from adawac.errors import ConfigError
+from adawac.structures import Terms, Weights
+from adawac.weighting.base import PerSampleState, Weighting
+
+
+class ReweightOnly(PerSampleState, Weighting):
+    r"""Mirror ascent on the simplex of all n training samples, without a consistency loss.
+
+    When sample i is seen, log w_i += eta ce_i; its weight is n softmax(log w)_i, at most `max_weight`. As long as all
+    are alike, every weight is 1: plain ERM.
+
+    Beware of large steps: the samples compete for one unit of mass, and nothing bounds the log-weights. With eta = 2
+    and 200 samples, three quarters of the mass lie on a single one after 50 steps. Start from
+    eta = 1 / sqrt(steps per sample), which is 1 / sqrt(epochs).
+
+    Args:
+        step_size: eta > 0. The default suits a hundred epochs.
+        max_weight: no weight is larger, at least 1. What is cut off is not given to others.
+        official_scaling: weights as in the official code, which normalises them within the batch, to a sum of 1, and
+            divides by B once more in the mean: about B times too small for the Dice term beside them, and without
+            `max_weight`. The state is the same.
+        num_samples: rows of the state when used outside of `adawac fit`, which calls `allocate` itself.
+
+    Raises:
+        ConfigError: if `step_size` is not above 0 or `max_weight` below 1.
+
+    References:
+        Dong, Xie, Ward, ICML 2023, the ablation "reweight-only", whose official code differs as said above.
+
+    Example:
+        >>> weighting = ReweightOnly(step_size=1.0, num_samples=3)
+        >>> index, ce = torch.tensor([0, 1]), torch.tensor([2.0, 0.0]).log1p()
+        >>> weighting.step(Terms(index, ce, None, torch.ones(2, dtype=torch.bool))).ce
+        tensor([1.8000, 0.6000])
+        >>> weighting.weights
+        tensor([1.8000, 0.6000, 0.6000])
+    """
+
+    views: ClassVar[int] = 1
+    uses_consistency: ClassVar[bool] = False
+
+    log_weights: Tensor
+
+    def __init__(
+        self,
+        step_size: float = 0.1,
+        max_weight: float = 10.0,
+        official_scaling: bool = False,
+        num_samples: int = 0,
+    ) -> None:
+        super().__init__()
+        if not step_size > 0:
+            raise ConfigError(
+                f"{type(self).__name__}: step_size is {step_size}; it must be above 0, such as 1 / sqrt(epochs) "
+                "(for no update use ERM)"
+            )
+        if not max_weight >= 1:
+            raise ConfigError(
+                f"{type(self).__name__}: max_weight is {max_weight}; it must be at least 1, where all start"
+            )
+        self.step_size = step_size
+        self.max_weight = max_weight
+        self.official_scaling = official_scaling
+        self.retention = 1.0
+        self.register_buffer("log_weights", torch.zeros(num_samples))
+
+    @property
+    def weights(self) -> Tensor:
+        """(n,) weight of every training sample; 1 before the first step. `official_scaling` does not change it."""
+        return self._relative(self.log_weights)
+
+    def allocate(self, units: UnitTable) -> None:
+        """Start all n = len(units) samples at a weight of 1."""
+        self.log_weights = self.log_weights.new_zeros(len(units))
+
+    @torch.no_grad()
+    def step(self, terms: Terms) -> Weights:
+        """Add to the log-weights of the batch's samples and return their weights.
+
+        A sample with a non-finite loss keeps its state.
+        """
+        ce = terms.ce.to(self.log_weights.dtype)
+        before = self.log_weights[terms.index]
+        after = torch.where(ce.isfinite(), self.retention * before + self.step_size * ce, before)
+        self.log_weights[terms.index] = after
+        return Weights(after.softmax(0) if self.official_scaling else self._relative(after), None)
+
+    def _relative(self, log_weights: Tensor) -> Tensor:
+        """Weights relative to the mean over all n samples, capped."""
+        n = len(self.log_weights)
+        return (log_weights - self.log_weights.logsumexp(0) + math.log(max(n, 1))).exp().clamp(max=self.max_weight)
+
+
+class PMDRO(ReweightOnly):
+    """`ReweightOnly` with an entropy term that pulls the weights of the samples seen back towards 1.
+
+    When sample i is seen, log w_i = (1 - eta tau) log w_i + eta ce_i: it forgets, so that log w_i settles near
+    ce_i / tau instead of growing for ever.
+
+    Args:
+        step_size: eta > 0; see `ReweightOnly` for what large steps do.
+        temperature: tau, at least 0, with eta tau < 1; 0 is `ReweightOnly`.
+        max_weight: no weight is larger, at least 1.
+        official_scaling: normalise within the batch as the official code does, see `ReweightOnly`.
+        num_samples: rows of the state when used outside of `adawac fit`.
+
+    Raises:
+        ConfigError: if `step_size` is not above 0, `max_weight` below 1, or eta tau not in [0, 1).
+
+    References:
+        Fidon et al., "Distributionally Robust Segmentation of Abnormal Fetal Brain 3D MRI", PIPPI 2021, as the
+        official code of Dong, Xie, Ward, ICML 2023 reads it.
+
+    Example:
+        >>> weighting = PMDRO(step_size=0.5, temperature=1.0, num_samples=2)
+        >>> for _ in range(50):
+        ...     _ = weighting.step(Terms(torch.tensor([0]), torch.tensor([1.0]), None, torch.tensor([True])))
+        >>> weighting.log_weights
+        tensor([1., 0.])
+    """
+
+    def __init__(
+        self,
+        step_size: float = 0.1,
+        temperature: float = 0.01,
+        max_weight: float = 10.0,
+        official_scaling: bool = False,
+        num_samples: int = 0,
+    ) -> None:
+        super().__init__(step_size, max_weight, official_scaling, num_samples)
+        if not 0 <= step_size * temperature < 1:
+            raise ConfigError(
+                f"PMDRO: step_size * temperature is {step_size * temperature}; it must be at least 0 and below 1, "
+                "lower one of them"
+            )
+        self.retention = 1 - step_size * temperature

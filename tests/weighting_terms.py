@@ -1,0 +1,43 @@
+"""A small training set and random terms of its batches, for the tests of the weightings."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adawac.data.units import UnitTable
+from adawac.structures import Terms
+from adawac.weighting import Weighting
+
+N, B = 40, 8
+
+_FOREGROUND = np.arange(N) % 3
+UNITS = UnitTable.of_slices(
+    ["a", "b"],
+    np.split(np.stack([90 - _FOREGROUND, _FOREGROUND], 1), 2),
+    (3, 30),
+    ("background", "liver"),
+)
+DENSE = torch.from_numpy(UNITS.dense)
+
+
+def random_terms(rng: np.random.Generator, dtype: torch.dtype = torch.float32, size: int = B) -> Terms:
+    """Terms of a random batch."""
+    index = rng.permutation(N)[:size]
+    return Terms(
+        index=torch.from_numpy(index),
+        ce=torch.from_numpy(rng.exponential(0.5, size)).to(dtype),
+        consistency=torch.from_numpy(rng.exponential(0.3, size)).to(dtype),
+        dense=DENSE[index],
+    )
+
+
+def make(method: Weighting, dtype: torch.dtype = torch.float32) -> Weighting:
+    """The method with the state of the small training set."""
+    method.to(dtype).allocate(UNITS)
+    return method
+
+
+def assert_agree(actual: torch.Tensor, expected: NDArray[np.floating]) -> None:
+    """To 1e-10 in float64, to a relative 1e-4 in float32."""
+    rtol, atol = (0, 1e-10) if actual.dtype == torch.float64 else (1e-4, 1e-9)
+    np.testing.assert_allclose(actual.numpy(), expected, rtol=rtol, atol=atol)
