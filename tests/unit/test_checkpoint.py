@@ -57,7 +57,7 @@ class TestRecipe:
     def test_flip_needs_left_and_right_in_the_plane(self):
         RECIPE.check_flip()
         sagittal = dataclasses.replace(RECIPE, preprocessing=Preprocessing("ct", axis="sagittal"))
-        with pytest.raises(ConfigError, match="sagittal slices do not show left and right.*switch it off"):
+        with pytest.raises(ConfigError, match=r"sagittal slices do not show left and right.*switch it off"):
             sagittal.check_flip()
 
 
@@ -97,7 +97,7 @@ class TestRead:
     def test_code_in_a_checkpoint_is_refused_and_not_run(self, tmp_path):
         path = tmp_path / "evil.ckpt"
         torch.save({"state_dict": {}, "adawac_recipe": RECIPE.to_json(), "x": Bomb(tmp_path / "boom")}, path)
-        with pytest.raises(ConfigError, match="evil.ckpt: not readable as a checkpoint of tensors and plain values"):
+        with pytest.raises(ConfigError, match=r"evil.ckpt: not readable as a checkpoint of tensors and plain values"):
             read_checkpoint(path)
         with pytest.raises(ConfigError, match="not readable"):
             load(path)
@@ -106,7 +106,7 @@ class TestRead:
     @pytest.mark.parametrize("content", [b"", b"no checkpoint at all", b"PK\x03\x04 cut short"])
     def test_other_files_are_refused(self, tmp_path, content):
         (tmp_path / "a.ckpt").write_bytes(content)
-        with pytest.raises(ConfigError, match="a.ckpt: not readable as a checkpoint"):
+        with pytest.raises(ConfigError, match=r"a.ckpt: not readable as a checkpoint"):
             read_checkpoint(tmp_path / "a.ckpt")
 
     @pytest.mark.parametrize("content", [{"state_dict": {}}, [torch.zeros(2)], torch.zeros(2)])

@@ -261,7 +261,7 @@ class Shifted(torch.nn.Module):
 class TestSetup:
     @pytest.mark.parametrize("ratio", [-0.1, 1.5, math.nan])
     def test_bad_dice_ratio(self, ratio):
-        with pytest.raises(ConfigError, match="dice_ratio is .*; give a share from 0 to 1"):
+        with pytest.raises(ConfigError, match=r"dice_ratio is .*; give a share from 0 to 1"):
             SegmentationTask(SPEC, dice_ratio=ratio)
 
     def test_every_method_starts_from_the_same_network(self, data):
