@@ -19,7 +19,7 @@ from adawac.checkpoint import RECIPE, Recipe, load_matching
 from adawac.consistency import Consistency, feature_std
 from adawac.data.datamodule import SegmentationData
 from adawac.data.loading import VolumeItem
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, DataError
 from adawac.evaluation.case_table import CaseRow, case_rows
 from adawac.inference import predict_volume
 from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
@@ -107,6 +107,8 @@ class SegmentationTask(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Build what has the data's shape: network, mirrored classes, a row of state for every slice."""
+        if stage == "validate" and not self.data.split.val:
+            raise DataError(f"{self.data.root}: the split names no validation cases; add some, or use `adawac test`")
         if self.recipe is None:
             facts = self.data.facts
             self.recipe = Recipe(

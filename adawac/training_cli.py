@@ -45,12 +45,12 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Make paths absolute: the saved configuration shall find its data from any working folder."""
         config = self.config[self.config["subcommand"]]
-        for part, option in (("data", "root"), ("data", "store"), ("model", "init_from")):
-            if config[part][option] is not None:
-                config[part][option] = _absolute(config[part][option])
-        pattern = config["data"]["patient_pattern"]
-        if pattern is not None and pattern.endswith(".csv"):
-            config["data"]["patient_pattern"] = _absolute(pattern)
+        for option in ("data.root", "data.store", "model.init_from"):
+            if (path := config.get(option)) is not None:
+                config[option] = str(Path(path).expanduser().absolute())
+        for option in ("data.split.init_args.path", "data.patient_pattern"):  # may be something else than a file here
+            if (path := config.get(option)) is not None and Path(path).is_file():
+                config[option] = str(Path(path).absolute())
 
     def instantiate_classes(self) -> None:
         """Make all parts; what a part says about a bad value is passed on without jsonargparse's wrapping."""
@@ -159,10 +159,6 @@ def _expand_run(argv: list[str]) -> list[str]:
         split = {"class_path": "FileSplit", "init_args": {"path": str(run / "split.json")}}
         options["--data.split"] = json.dumps(split)
     return [argv[0], *(f"{option}={value}" for option, value in options.items()), *argv[2:]]
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
 
 
 def _said_by_a_part(error: BaseException | None) -> AdaWACError | None:

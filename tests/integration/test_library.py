@@ -13,7 +13,7 @@ HEADING = "In your own training loop"
 @pytest.mark.skipif(not README.exists(), reason="README.md is absent")
 def test_the_snippet_of_the_readme_trains():
     """It runs as it stands; afterwards the network has moved, and so have the weights of all slices."""
-    section = re.search(rf"^#+ {HEADING}\n(.*?)(?=^#+ |\Z)", README.read_text(), re.MULTILINE | re.DOTALL)
+    section = re.search(rf"^##+ {HEADING}\n(.*?)(?=^##+ |\Z)", README.read_text(), re.MULTILINE | re.DOTALL)
     assert section, f"README.md has no section {HEADING!r}"
     blocks = re.findall(r"^```python\n(.*?)^```", section[1], re.MULTILINE | re.DOTALL)
     assert blocks, f"the section {HEADING!r} holds no python block"

@@ -1,0 +1,268 @@
+"""The command: verbs, what a run leaves behind, and going on with it from anywhere."""
+
+import copy
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_data import write_msd
+
+import adawac
+from adawac.checkpoint import read_checkpoint
+from adawac.cli import TOOLS, TRAINING, main
+from adawac.evaluation import read_csv
+
+OVERLAYS = Path(__file__).parents[2] / "configs/overlays"
+EPOCHS = 3
+SPLIT = {"train": ["pt_1", "pt_2", "pt_3"], "val": ["pt_4"], "test": ["pt_5"]}
+SETTINGS = {
+    "name": "tiny",
+    "trainer": {"accelerator": "cpu", "max_epochs": EPOCHS, "log_every_n_steps": 1, "enable_progress_bar": False},
+    "data": {
+        "root": "msd",
+        "store": "store",
+        "split": {"class_path": "FileSplit", "init_args": {"path": "lists/split.json"}},
+        "size": [16, 16],
+        "batch_size": 8,
+    },
+    "model": {
+        "network": {"architecture": "monai.networks.nets.UNet", "arguments": {"channels": [4, 8], "strides": [2]}},
+        "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.02}},
+    },
+}
+
+
+class Workplace(NamedTuple):
+    """A folder in which somebody has worked with relative paths, and the run that came out."""
+
+    home: Path
+    run: Path
+
+    def copy(self, folder: Path) -> "Workplace":
+        """As if all had happened in another folder: for tests that spoil it."""
+        shutil.copytree(self.home, folder)
+        run = folder / self.run.relative_to(self.home)
+        config = (run / "config.yaml").read_text()
+        (run / "config.yaml").write_text(config.replace(str(self.home), str(folder)))
+        return Workplace(folder, run)
+
+
+def fit(home: Path, *options: str, settings: dict = SETTINGS) -> Path:
+    """Fit in a folder of somebody who works there, and return the newest run."""
+    (home / "config.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        assert main(["fit", "--config", "config.yaml", *options]) == 0
+    return max(home.glob("runs/*/version_*"), key=lambda run: run.stat().st_ctime_ns)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Workplace:
+    home = tmp_path_factory.mktemp("home")
+    write_msd(home / "msd", cases=5, shape=(8, 16, 16))
+    (home / "lists").mkdir()
+    (home / "lists/split.json").write_text(json.dumps(SPLIT))
+    return Workplace(home, fit(home))
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch) -> Path:
+    """An empty working folder."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return tmp_path / "elsewhere"
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+
+
+def cases_in(run: Path) -> set[str]:
+    return {row.case for row in read_csv(run / "cases.csv")}
+
+
+class TestVerbs:
+    def test_help_names_every_verb_and_imports_nothing_heavy(self):
+        code = (
+            "import sys; from adawac.cli import main; code = main(['--help']); "
+            "heavy = {'torch', 'lightning', 'monai', 'matplotlib', 'jsonargparse', 'nibabel', 'numpy'}; "
+            "sys.exit(code or ', '.join(heavy & set(sys.modules)) or 0)"
+        )
+        done = command("-c", code)
+        assert (done.returncode, done.stderr) == (0, "")
+        for verb in (*TRAINING, *TOOLS):
+            assert f"\n  {verb} " in done.stdout
+
+    @pytest.mark.parametrize("verb", sorted(TOOLS))
+    def test_help_of_a_tool_is_as_light(self, verb):
+        code = (
+            f"import sys\nfrom adawac.cli import main\ntry: main(['{verb}', '--help'])\n"
+            "except SystemExit as stop: assert stop.code == 0\n"
+            "sys.exit(', '.join({'torch', 'lightning', 'monai', 'matplotlib'} & set(sys.modules)) or 0)"
+        )
+        done = command("-c", code)
+        assert done.returncode == 0, done.stderr
+        assert "usage: adawac " + verb in done.stdout
+
+    def test_no_verb_and_unknown_verb(self, capsys):
+        assert main([]) == 2
+        assert "usage: adawac VERB" in capsys.readouterr().out
+        assert main(["trian"]) == 2
+        said = capsys.readouterr().err
+        assert "there is no verb 'trian'" in said
+        assert "\n  fit " in said
+
+    def test_version(self, capsys):
+        assert main(["--version"]) == 0
+        assert capsys.readouterr().out.strip() == adawac.__version__
+
+    @pytest.mark.parametrize("verb", ["validate", "test"])
+    def test_what_is_no_run(self, verb, tmp_path, capsys):
+        assert main([verb, str(tmp_path)]) == 2
+        assert "is no run folder (no config.yaml in it); give one such as runs/NAME" in capsys.readouterr().err
+
+    def test_a_run_without_a_checkpoint(self, work, tmp_path, capsys):
+        shutil.copy(work.run / "config.yaml", tmp_path)
+        assert main(["test", str(tmp_path)]) == 2
+        assert "neither a checkpoint nor a run folder with checkpoints/best.ckpt" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("option", "named"), [("--data.batchsize=8", "data.batchsize"), ("--trainer.max_epochs=many", "max_epochs")]
+    )
+    @pytest.mark.parametrize("verb", ["validate", "test"])
+    def test_bad_options_are_named_before_anything_is_read(self, work, elsewhere, capsys, verb, option, named):
+        with pytest.raises(SystemExit) as stop:
+            main([verb, str(work.run), "--data.root=nowhere", option])
+        assert stop.value.code == 2
+        said = capsys.readouterr().err
+        assert named in said
+        assert "nowhere" not in said
+
+
+class TestWhatARunLeaves:
+    def test_files(self, work):
+        assert work.run == work.home / "runs/tiny/version_0"
+        assert {"config.yaml", "split.json", "run.json"} <= {path.name for path in work.run.iterdir()}
+        assert sorted(path.name for path in (work.run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+        assert json.loads((work.run / "split.json").read_text()) == SPLIT
+
+    def test_best_checkpoint_is_the_one_of_the_best_dice(self, work):
+        events = EventAccumulator(str(work.run)).Reload().Scalars("val/dice")
+        assert len(events) == EPOCHS
+        best = max(range(EPOCHS), key=lambda epoch: events[epoch].value)
+        checkpoint = read_checkpoint(work.run / "checkpoints/best.ckpt")
+        assert checkpoint["epoch"] == best
+        (score,) = (state["best_model_score"] for key, state in checkpoint["callbacks"].items() if "val/dice" in key)
+        assert score.item() == pytest.approx(events[best].value)
+        assert read_checkpoint(work.run / "checkpoints/last.ckpt")["epoch"] == EPOCHS - 1
+
+    def test_tensorboard(self, work):
+        tags = EventAccumulator(str(work.run)).Reload().Tags()
+        assert set(tags["scalars"]) >= {
+            *("train/loss", "train/dice", "train/ce", "train/consistency", "train/feature_std"),
+            *("ce/dense", "ce/sparse", "consistency/dense", "consistency/sparse"),
+            *("ratio/ac_over_ce", "ratio/ce_over_dice"),
+            *("weights/dense_mean", "weights/sparse_mean", "weights/auroc"),
+            *("val/dice", "val/dice/left_kidney", "val/dice/right_kidney"),
+            *("val/dice_dense", "val/false_positive_slices_sparse"),
+        }
+        assert set(tags["histograms"]) == {"weights/dense", "weights/sparse", "log_odds"}
+        assert set(tags["images"]) == {"weights/by_position", "val/pictures/pt_4"}
+
+    def test_early_stopping_is_an_overlay(self, work):
+        """Nothing is learnt, so the first validation stays the best, and the fifth after it is the last."""
+        options = ("--config", str(OVERLAYS / "early_stopping.yaml"), "--name", "early", "--trainer.max_epochs", "50")
+        run = fit(work.home, *options, "--model.optimizer.lr", "0")
+        assert read_checkpoint(run / "checkpoints/best.ckpt")["epoch"] == 0
+        assert read_checkpoint(run / "checkpoints/last.ckpt")["epoch"] == 5
+
+    def test_without_validation_cases_the_last_epoch_is_tested(self, work, elsewhere, capsys):
+        settings = copy.deepcopy(SETTINGS)
+        (work.home / "lists/no_val.json").write_text(json.dumps(SPLIT | {"val": []}))
+        settings["data"]["split"]["init_args"]["path"] = "lists/no_val.json"
+        run = fit(work.home, "--name", "no_val", "--trainer.max_epochs", "1", settings=settings)
+        assert [path.name for path in (run / "checkpoints").iterdir()] == ["last.ckpt"]
+        assert main(["test", str(run)]) == 0
+        assert cases_in(run) == {"pt_5"}
+        capsys.readouterr()
+        assert main(["validate", str(run)]) == 2
+        assert "the split names no validation cases; add some, or use `adawac test`" in capsys.readouterr().err
+
+
+class TestGoingOn:
+    @pytest.fixture
+    def mine(self, work, tmp_path) -> Workplace:
+        return work.copy(tmp_path / "mine")
+
+    def test_validate_and_test_from_another_folder(self, work, elsewhere, capsys):
+        """The configuration names its data, its store and its split relative to where the run was started."""
+        before = (work.run / "config.yaml").read_bytes()
+        assert main(["validate", str(work.run)]) == 0
+        assert "val/dice/right_kidney" in capsys.readouterr().out
+        assert main(["test", str(work.run)]) == 0
+        assert "Dice, mean of classes" in capsys.readouterr().out
+        rows = read_csv(work.run / "cases.csv")
+        assert {(row.run, row.method, row.case) for row in rows} == {("tiny", "AdaWAC", "pt_5")}
+        assert {row.class_name for row in rows} >= {"left_kidney", "right_kidney"}
+        assert list(elsewhere.iterdir()) == []
+        assert (work.run / "config.yaml").read_bytes() == before  # that of the training, not of the test
+
+    def test_the_best_checkpoint_is_tested_unless_another_is_named(self, mine, elsewhere):
+        """Networks that see nothing but background, and nothing but the last class."""
+        for name, favoured in (("best", 0), ("last", 2)):
+            path = mine.run / f"checkpoints/{name}.ckpt"
+            checkpoint = read_checkpoint(path)
+            *_, bias = [key for key in checkpoint["state_dict"] if key.startswith("network.") and "bias" in key]
+            checkpoint["state_dict"][bias][favoured] = 1e4
+            torch.save(checkpoint, path)
+        missed = []
+        for options in ((), ("--ckpt_path", str(mine.run / "checkpoints/last.ckpt"))):
+            assert main(["test", str(mine.run), *options]) == 0
+            rows = read_csv(mine.run / "cases.csv")
+            missed.append({row.class_name: row.value for row in rows if row.metric == "missed" and row.group == "all"})
+        assert missed == [{"left_kidney": 1, "right_kidney": 1}, {"left_kidney": 1, "right_kidney": 0}]
+
+    def test_a_run_keeps_its_split(self, mine, elsewhere):
+        """Whatever becomes of the file that it was read from."""
+        (mine.home / "lists/split.json").write_text(json.dumps({"train": ["pt_5"], "val": ["pt_4"], "test": ["pt_1"]}))
+        assert main(["test", str(mine.run)]) == 0
+        assert cases_in(mine.run) == {"pt_5"}
+        (mine.home / "lists/split.json").unlink()
+        assert main(["test", str(mine.run)]) == 0
+        own = str(mine.home / "own.json")
+        Path(own).write_text(json.dumps({"train": ["pt_5"], "test": ["pt_2"]}))
+        assert main(["test", str(mine.run), "--data.split=FileSplit", f"--data.split.path={own}"]) == 0
+        assert cases_in(mine.run) == {"pt_2"}
+
+    def test_a_moved_run_is_tested_in_its_new_place(self, mine, elsewhere):
+        moved = elsewhere / "archive"
+        mine.run.rename(moved)
+        assert main(["test", "archive"]) == 0
+        assert cases_in(moved) == {"pt_5"}
+        assert not mine.run.exists()
+
+    def test_moved_data_are_named_on_the_command_line(self, mine, elsewhere):
+        (mine.home / "msd").rename(elsewhere / "msd")
+        assert main(["test", str(mine.run), "--data.root", "msd"]) == 0
+        assert cases_in(mine.run) == {"pt_5"}
+
+    def test_a_tested_run_can_be_trained_on(self, mine, elsewhere):
+        """Its configuration is still one of `fit`, and its last checkpoint continues in the same folder."""
+        assert main(["test", str(mine.run)]) == 0
+        config, last = mine.run / "config.yaml", mine.run / "checkpoints/last.ckpt"
+        options = ["--ckpt_path", str(last), "--runs", str(mine.home / "runs")]
+        assert main(["fit", "--config", str(config), *options, "--trainer.max_epochs", str(EPOCHS + 1)]) == 0
+        assert read_checkpoint(last)["epoch"] == EPOCHS
+        assert [path.name for path in mine.run.parent.iterdir()] == ["version_0"]
+
+    def test_init_from_a_run(self, work, elsewhere):
+        """Start from its weights, named relative to where one works."""
+        run = fit(work.home, "--name", "from", "--model.init_from", "runs/tiny/version_0", "--trainer.max_epochs", "1")
+        assert yaml.safe_load((run / "config.yaml").read_text())["model"]["init_from"] == str(work.run)
