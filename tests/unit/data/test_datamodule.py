@@ -13,9 +13,7 @@ import pytest
 import torch
 from tiny_data import (
     CLASS_NAMES,
-    write_acdc_slices,
     write_acdc_volumes,
-    write_folders,
     write_msd,
     write_nnunet,
     write_synapse,
@@ -26,7 +24,7 @@ from adawac.data.layouts import Folders
 from adawac.data.splits import FileSplit, FractionSplit, LayoutSplit
 from adawac.data.subsets import HalfSparse, HalfVolume, Trim
 from adawac.errors import ConfigError, DataError
-from adawac.structures import IGNORE_INDEX, Batch
+from adawac.structures import IGNORE_INDEX
 
 HALVES = {"train": ["pt_1", "pt_2"], "val": ["pt_3"], "test": ["pt_4"]}
 
@@ -64,92 +62,6 @@ def first(loader):
     return next(iter(loader))
 
 
-LAYOUTS = [
-    # writer, its settings, settings of the data module, channels, classes, (cases to train, val, test), has spacing
-    (write_msd, {"cases": 4}, {}, 1, 3, (2, 1, 1), True),
-    (write_msd, {"cases": 4, "channels": 2}, {}, 2, 3, (2, 1, 1), True),
-    (write_nnunet, {"cases": 4}, {}, 1, 3, (2, 1, 1), True),
-    (write_nnunet, {"cases": 2, "channels": 3, "test_cases": 1}, {}, 3, 3, (2, 0, 1), True),
-    (write_folders, {"cases": 4, "channels": 2}, {}, 2, 3, (2, 1, 1), True),
-    (write_synapse, {"cases": 3, "test_cases": 2}, {}, 1, 9, (3, 0, 2), False),
-    (write_acdc_slices, {"cases": 6}, {"patient_pattern": r"(patient\d+)_"}, 1, 4, (2, 2, 2), False),
-    (write_acdc_volumes, {"cases": 6}, {"patient_pattern": r"(patient\d+)_"}, 1, 4, (2, 2, 2), False),
-]
-
-
-class TestLayouts:
-    @pytest.mark.parametrize(
-        ("write", "wanted", "settings", "channels", "num_classes", "parts", "has_spacing"),
-        LAYOUTS,
-        ids=[f"{row[0].__name__[6:]}-{row[3]}" for row in LAYOUTS],
-    )
-    def test_from_a_folder_to_batches_and_volumes(
-        self, tmp_path, store, write, wanted, settings, channels, num_classes, parts, has_spacing
-    ):
-        root = write(tmp_path / "data", shape=(6, 16, 20), **wanted)
-        data = set_up(SegmentationData(str(root), size=(8, 10), batch_size=5, store=store, **settings))
-        assert data.facts.in_channels == channels
-        assert len(data.facts.classes) == num_classes
-        assert (len(data.split.train), len(data.split.val), len(data.split.test)) == parts
-        assert len(data.units) == 6 * parts[0]
-
-        batches = list(data.train_dataloader())
-        assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(len(data.units)))
-        assert isinstance(batches[0], Batch)
-        assert batches[0].image.shape == (5, channels, 8, 10)
-        assert batches[0].label.shape == (5, 8, 10)
-        images = torch.cat([batch.image for batch in batches])
-        assert images.min() == 0
-        assert images.max() <= 1
-        assert torch.cat([batch.label for batch in batches]).max() == num_classes - 1
-
-        volumes = list(data.test_dataloader()) + list(data.val_dataloader())
-        assert [item.case for item in volumes] == [*data.split.test, *data.split.val]
-        for item in volumes:
-            assert (item.image.shape, item.image.dtype) == ((channels, 6, 8, 10), torch.float32)
-            assert isinstance(item.target, np.ndarray)
-            assert (item.target.shape, item.target.dtype) == ((6, 16, 20), np.uint8)
-            assert item.spacing == ((3.0, 0.9, 0.8) if has_spacing else None)
-            assert item.spacing is None or isinstance(item.spacing, tuple)
-            assert item.patient in item.case
-
-    def test_slices_and_volumes_of_one_data_set_are_the_same_to_the_network(self, tmp_path, store):
-        settings = {"patient_pattern": r"(patient\d+)_", "size": (8, 8), "store": store, "batch_size": 12}
-        batches = [
-            first(set_up(SegmentationData(str(write(tmp_path / name, cases=6)), **settings)).train_dataloader())
-            for name, write in (("slices", write_acdc_slices), ("volumes", write_acdc_volumes))
-        ]
-        assert all(torch.equal(one, other) for one, other in zip(*batches, strict=True))
-
-    def test_channels_keep_their_order(self, tmp_path, store):
-        root = write_nnunet(tmp_path, cases=4, channels=3)
-        item = first(set_up(SegmentationData(str(root), size=(16, 16), store=store), "validate").val_dataloader())
-        body = (item.image > 0).all(0) & (item.image < 1).all(0)
-        means = [channel[body].mean().item() * 400 for channel in item.image]
-        assert np.diff(means) == pytest.approx([50, 50], abs=5)  # HU, as they were written
-
-    def test_a_layout_that_is_given_is_not_searched_for(self, tmp_path, store):
-        root = write_folders(tmp_path / "data")
-        (root / "labels").rename(root / "masks")
-        layout = Folders(labels="masks", label_names={1: "liver", 2: "spleen"}, modality="mr")
-        data = set_up(SegmentationData(str(root), layout=layout, size=(8, 8), store=store))
-        assert data.facts.classes.names == ("background", "liver", "spleen")
-        assert data.facts.preprocessing.modality == "mr"
-        assert first(data.train_dataloader()).image.min() < 0
-
-    def test_lightning_hands_volumes_over_as_they_are(self, module):
-        class Task(pl.LightningModule):
-            def validation_step(self, item, batch_idx):
-                self.seen = item
-
-        task = Task()
-        trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
-        trainer.validate(task, module("validate"), verbose=False)
-        assert isinstance(task.seen.target, np.ndarray)
-        assert isinstance(task.seen.spacing, tuple)
-        assert task.seen.case == "pt_3"
-
-
 class TestFacts:
     def test_what_the_task_must_know(self, module):
         data = module(
@@ -184,6 +96,18 @@ class TestFacts:
         data = SegmentationData(str(msd), store=store)
         with pytest.raises(DataError, match=r"case pt_1: .*; prepare the data first"):
             data.setup("fit")
+
+    def test_lightning_hands_volumes_over_as_they_are(self, module):
+        class Task(pl.LightningModule):
+            def validation_step(self, item, batch_idx):
+                self.seen = item
+
+        task = Task()
+        trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        trainer.validate(task, module("validate"), verbose=False)
+        assert isinstance(task.seen.target, np.ndarray)
+        assert isinstance(task.seen.spacing, tuple)
+        assert task.seen.case == "pt_3"
 
     def test_seed_and_workers(self, module):
         one, other, again = (module(seed=seed, num_workers=workers) for seed, workers in ((0, 0), (1, 0), (0, 2)))
