@@ -51,4 +51,4 @@ class CVaRDRO(Weighting):
         equal = (ce[None] == ce[:, None]).sum(1)
         # Of its group of equals, alpha B - larger samples still belong to the worst share.
         taken = (self.alpha * len(ce) - larger.to(ce.dtype)).clamp(min=0).minimum(equal)
-        return Weights(taken / (equal * self.alpha), None)
+        return Weights(taken / equal / self.alpha, None)
