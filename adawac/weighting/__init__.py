@@ -5,7 +5,6 @@ from adawac.weighting.base import Weighting
 from adawac.weighting.constant import ERM, ACROnly, Pair, PseudoAdaWAC
 from adawac.weighting.cvar import CVaRDRO
 from adawac.weighting.group_dro import GroupDRO
-from adawac.weighting.groups import CaseTable, Density, Grouping, OrganPresent, PositionBins
 from adawac.weighting.last_losses import LastLosses
 from adawac.weighting.simplex import PMDRO, ReweightOnly
 from adawac.weighting.trimming import TrimRatio, TrimRatioACR, TrimTrain, TrimTrainACR
@@ -16,14 +15,9 @@ __all__ = [
     "ACROnly",
     "AdaWAC",
     "CVaRDRO",
-    "CaseTable",
-    "Density",
     "GroupDRO",
-    "Grouping",
     "LastLosses",
-    "OrganPresent",
     "Pair",
-    "PositionBins",
     "PseudoAdaWAC",
     "ReweightOnly",
     "TrimRatio",

@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from adawac.data.groups import Density, Grouping
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 from adawac.structures import Terms, Weights
 from adawac.weighting.base import PerSampleState, Weighting
-from adawac.weighting.groups import Density, Grouping
 
 
 class GroupDRO(PerSampleState, Weighting):

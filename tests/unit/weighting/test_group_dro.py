@@ -5,9 +5,10 @@ import pytest
 import torch
 from weighting_terms import DENSE, B, N, assert_agree, make, random_terms
 
+from adawac.data.groups import OrganPresent, PositionBins
 from adawac.errors import ConfigError
 from adawac.structures import Terms
-from adawac.weighting import GroupDRO, OrganPresent, PositionBins
+from adawac.weighting import GroupDRO
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

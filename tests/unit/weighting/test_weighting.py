@@ -7,6 +7,7 @@ import pytest
 import torch
 from weighting_terms import DENSE, UNITS, B, N, make, random_terms
 
+from adawac.data.groups import PositionBins
 from adawac.errors import ConfigError
 from adawac.structures import Terms
 from adawac.weighting import (
@@ -18,7 +19,6 @@ from adawac.weighting import (
     GroupDRO,
     LastLosses,
     Pair,
-    PositionBins,
     PseudoAdaWAC,
     ReweightOnly,
     TrimRatio,

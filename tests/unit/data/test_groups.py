@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from weighting_terms import UNITS, N
 
+from adawac.data.groups import CaseTable, Density, OrganPresent, PositionBins
 from adawac.errors import ConfigError, DataError
-from adawac.weighting import CaseTable, Density, OrganPresent, PositionBins
 
 
 def table(folder, text: str, column: str = "site") -> CaseTable:

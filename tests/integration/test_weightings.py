@@ -1,0 +1,84 @@
+"""Every weighting by its short name in a YAML: two steps, a checkpoint, and on from there."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_data import CLASS_NAMES, write_msd
+
+from adawac.checkpoint import read_checkpoint
+from adawac.cli import main
+
+CONFIG = Path(__file__).parents[2] / "configs/phantom_unet_erm.yaml"
+
+WEIGHTINGS = {
+    "acr-only": "ACROnly",
+    "pseudo-adawac": "PseudoAdaWAC",
+    "trim-train": "TrimTrain",
+    "trim-ratio-acr": "TrimRatioACR",
+    "reweight-only": "ReweightOnly",
+    "pm-dro": {"class_path": "PMDRO", "init_args": {"official_scaling": True}},
+    "group-dro": "GroupDRO",
+    "group-dro-position": {
+        "class_path": "GroupDRO",
+        "init_args": {"groups": {"class_path": "PositionBins", "init_args": {"count": 2}}, "step_size": 0.5},
+    },
+    "cvar-dro": "CVaRDRO",
+}
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory) -> list[str]:
+    """Options of a tiny run, whose prepared volumes the tests share."""
+    folder = tmp_path_factory.mktemp("weightings")
+    root = write_msd(folder / "phantom", cases=8, num_classes=9, names=CLASS_NAMES)
+    settings = {
+        "trainer": {
+            "accelerator": "cpu",
+            "precision": "32-true",
+            "max_epochs": 1,
+            "limit_train_batches": 2,
+            "limit_val_batches": 1,
+            "check_val_every_n_epoch": 1,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+        },
+        "data": {"root": str(root), "store": str(folder / "store"), "size": [32, 32], "batch_size": 4},
+        "model": {"network": {"arguments": {"channels": [4, 8], "strides": [2], "num_res_units": 1}}},
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
+    return ["--config", str(CONFIG), "--config", str(folder / "tiny.yaml")]
+
+
+@pytest.mark.parametrize("name", WEIGHTINGS)
+def test_two_steps(name, options, tmp_path):
+    (tmp_path / "weighting.yaml").write_text(yaml.safe_dump({"model": {"weighting": WEIGHTINGS[name]}}))
+    options = [*options, "--config", str(tmp_path / "weighting.yaml"), "--runs", str(tmp_path), "--name", name]
+    assert main(["fit", *options]) == 0
+    checkpoint = read_checkpoint(tmp_path / name / "version_0/checkpoints/last.ckpt")
+    assert checkpoint["global_step"] == 2
+    state = {key: value for key, value in checkpoint["state_dict"].items() if key.startswith("weighting.")}
+    if name in ("reweight-only", "pm-dro"):
+        assert 4 <= state["weighting.log_weights"].count_nonzero() <= 8  # two batches of four slices
+    elif name.startswith("group-dro"):
+        assert state["weighting.log_q"].exp().sum() == pytest.approx(1)
+        assert state["weighting._extra_state"][0] in ("label-dense", "position 0.00 to 0.50")
+    else:
+        assert not state
+
+
+def test_group_dro_resumes(options, tmp_path):
+    options = [*options, "--model.weighting", "GroupDRO", "--runs", str(tmp_path), "--name", "run"]
+    assert main(["fit", *options]) == 0
+    last = tmp_path / "run/version_0/checkpoints/last.ckpt"
+    assert main(["fit", *options, "--trainer.max_epochs", "2", "--ckpt_path", str(last)]) == 0
+    assert read_checkpoint(last)["global_step"] == 4
+
+
+def test_resuming_with_other_groups_is_refused(options, tmp_path, capsys):
+    options = [*options, "--model.weighting", "GroupDRO", "--runs", str(tmp_path), "--name", "run"]
+    assert main(["fit", *options]) == 0
+    last = tmp_path / "run/version_0/checkpoints/last.ckpt"
+    more = ["--model.weighting.groups", "PositionBins", "--trainer.max_epochs", "2", "--ckpt_path", str(last)]
+    assert main(["fit", *options, *more]) == 2
+    assert "resume with the checkpoint's data and groups" in " ".join(capsys.readouterr().err.split())
