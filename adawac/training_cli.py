@@ -43,9 +43,9 @@ class TrainingCLI(LightningCLI):
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
 
     def before_instantiate_classes(self) -> None:
-        """Make paths absolute: the saved configuration shall find its data from any working folder."""
+        """Make paths absolute: a run shall find its data, and go on in its folder, from any working folder."""
         config = self.config[self.config["subcommand"]]
-        for option in ("data.root", "data.store", "model.init_from"):
+        for option in ("runs", "data.root", "data.store", "model.init_from"):
             if (path := config.get(option)) is not None:
                 config[option] = str(Path(path).expanduser().absolute())
         for option in ("data.split.init_args.path", "data.patient_pattern"):  # may be something else than a file here

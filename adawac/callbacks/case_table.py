@@ -1,5 +1,6 @@
 """Writes what `test` measured: the case table as CSV, and its summary on the screen."""
 
+import os
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -24,4 +25,4 @@ class CaseTableWriter(Callback):
         write_csv(run / "cases.csv", rows)
         console = Console()
         console.print(summary_table({rows[0].method: rows}))
-        console.print(f"case table: {run / 'cases.csv'}")
+        console.print(f"case table: {os.path.relpath(run / 'cases.csv')}")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -47,4 +48,4 @@ class RunRecord(Callback):
         if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
             log.info("best %s: %.3f", best.monitor, best.best_model_score)
         if trainer.datamodule.split.test:  # type: ignore[attr-defined]
-            log.info("next: adawac test %s", trainer.log_dir)
+            log.info("next: adawac test %s", os.path.relpath(trainer.log_dir))

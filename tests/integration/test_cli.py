@@ -179,7 +179,15 @@ class TestWhatARunLeaves:
     def test_early_stopping_is_an_overlay(self, work):
         """Nothing is learnt, so the first validation stays the best, and the fifth after it is the last."""
         options = ("--config", str(OVERLAYS / "early_stopping.yaml"), "--name", "early", "--trainer.max_epochs", "50")
-        run = fit(work.home, *options, "--model.optimizer.lr", "0")
+        no_pictures = (
+            "--trainer.logger",
+            "CSVLogger",
+            "--trainer.logger.save_dir",
+            "runs",
+            "--trainer.logger.name",
+            "early",
+        )
+        run = fit(work.home, *options, *no_pictures, "--model.optimizer.lr", "0")
         assert read_checkpoint(run / "checkpoints/best.ckpt")["epoch"] == 0
         assert read_checkpoint(run / "checkpoints/last.ckpt")["epoch"] == 5
 
@@ -253,14 +261,35 @@ class TestGoingOn:
         assert main(["test", str(mine.run), "--data.root", "msd"]) == 0
         assert cases_in(mine.run) == {"pt_5"}
 
-    def test_a_tested_run_can_be_trained_on(self, mine, elsewhere):
-        """Its configuration is still one of `fit`, and its last checkpoint continues in the same folder."""
-        assert main(["test", str(mine.run)]) == 0
-        config, last = mine.run / "config.yaml", mine.run / "checkpoints/last.ckpt"
-        options = ["--ckpt_path", str(last), "--runs", str(mine.home / "runs")]
-        assert main(["fit", "--config", str(config), *options, "--trainer.max_epochs", str(EPOCHS + 1)]) == 0
-        assert read_checkpoint(last)["epoch"] == EPOCHS
-        assert [path.name for path in mine.run.parent.iterdir()] == ["version_0"]
+    def test_a_tested_run_is_trained_on_from_another_folder(self, work, tmp_path, elsewhere):
+        """Its configuration is still one of `fit`, it goes on in its own folder, and it remembers its best."""
+        home = tmp_path / "own"
+        for folder in ("msd", "lists"):
+            shutil.copytree(work.home / folder, home / folder)
+        run = fit(home, "--trainer.max_epochs", "1")
+        best, last = run / "checkpoints/best.ckpt", run / "checkpoints/last.ckpt"
+        checkpoint = read_checkpoint(last)
+        (state,) = (state for key, state in checkpoint["callbacks"].items() if "val/dice" in key)
+        best_score = torch.tensor(0.99)  # out of reach
+        state |= {"best_model_score": best_score, "best_k_models": {state["best_model_path"]: best_score}}
+        torch.save(checkpoint, last)
+        before = best.read_bytes()
+        assert main(["test", str(run)]) == 0
+        options = ["--ckpt_path", str(last), "--trainer.max_epochs", "2"]
+        assert main(["fit", "--config", str(run / "config.yaml"), *options]) == 0
+        assert read_checkpoint(last)["epoch"] == 1
+        assert best.read_bytes() == before
+        assert [path.name for path in run.parent.iterdir()] == ["version_0"]
+        assert list(elsewhere.iterdir()) == []
+
+    def test_next_steps_are_shown_as_one_types_them(self, work, monkeypatch, capsys, caplog):
+        """Relative to where one works, though paths are absolute inside."""
+        with caplog.at_level("INFO"):
+            fit(work.home, "--name", "short", "--trainer.max_epochs", "1")
+        assert "next: adawac test runs/short/version_0" in caplog.messages
+        monkeypatch.chdir(work.home)
+        assert main(["test", "runs/short/version_0"]) == 0
+        assert "case table: runs/short/version_0/cases.csv\n" in capsys.readouterr().out
 
     def test_init_from_a_run(self, work, elsewhere):
         """Start from its weights, named relative to where one works."""
