@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader
 from adawac.data.classes import Classes
 from adawac.data.grid import Grid
 from adawac.data.layouts import Case, Collection, Layout, Modality, detect
-from adawac.data.loading import EpochOrder, ResumableLoader, UnitDataset, VolumeDataset, VolumeItem
+from adawac.data.loading import DrawnOrder, EpochOrder, ResumableLoader, UnitDataset, VolumeDataset, VolumeItem
 from adawac.data.preprocessing import Axis, Preprocessing
+from adawac.data.sampling import Losses, Sampling
 from adawac.data.splits import AutoSplit, Split, SplitRule, patients_of
 from adawac.data.store import PreparedCase, VolumeStore
 from adawac.data.subsets import Full, Subset, absent_classes, describe
@@ -65,6 +66,7 @@ class SegmentationData(pl.LightningDataModule):
         spacing: (height, width) of a pixel of the training grid in mm, with crop and pad; None resizes.
         body: crop to the box around the body before resizing.
         batch_size: slices a training step.
+        sampling: which slices make a batch. None shuffles: every slice once an epoch.
         num_workers: processes that fetch batches; 0 fetches in the main process.
         seed: of the order of the batches; follows `seed_everything` on the command line.
         store: folder for prepared volumes; None for the user's cache.
@@ -88,6 +90,7 @@ class SegmentationData(pl.LightningDataModule):
         spacing: tuple[float, float] | None = None,
         body: bool = False,
         batch_size: int = 24,
+        sampling: Sampling | None = None,
         num_workers: int = 0,
         seed: int = 0,
         store: str | None = None,
@@ -109,6 +112,7 @@ class SegmentationData(pl.LightningDataModule):
         self.axis = axis
         self.grid = Grid(size, spacing, body)
         self.batch_size = batch_size
+        self.sampling = sampling
         self.num_workers = num_workers
         self.seed = seed
         self.store_folder = None if store is None else Path(store).expanduser()
@@ -165,7 +169,11 @@ class SegmentationData(pl.LightningDataModule):
                 f"trainer.devices and num_nodes ask for {self.trainer.world_size} processes, but the per-slice "
                 "weights are not shared between processes yet; set trainer.devices to 1"
             )
-        order = EpochOrder(len(self.units), self.batch_size, self.seed)
+        order = (
+            EpochOrder(len(self.units), self.batch_size, self.seed)
+            if self.sampling is None
+            else DrawnOrder(self.units, self.batch_size, self.seed, self.sampling, self._last_losses)
+        )
         return ResumableLoader(UnitDataset(self._train, self.units), order, **self._workers())
 
     def val_dataloader(self) -> "DataLoader[VolumeItem] | list[Any]":
@@ -213,6 +221,14 @@ class SegmentationData(pl.LightningDataModule):
 
     def _volumes(self, ids: Sequence[str]) -> "DataLoader[VolumeItem]":
         return DataLoader(VolumeDataset(self._open(ids), self._patients), batch_size=None, collate_fn=_as_it_is)
+
+    def _last_losses(self) -> Losses:
+        """(n,) last supervised loss of every training unit, where the task keeps them."""
+        table = getattr(getattr(self.trainer, "lightning_module", None), "last_losses", None)
+        if table is None:
+            return np.full(len(self.units), np.nan, dtype=np.float32)
+        losses: Losses = table.ce.cpu().numpy()
+        return losses
 
     def _workers(self) -> dict[str, Any]:
         return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}

@@ -1,6 +1,6 @@
 """Batches of training units and whole volumes, out of prepared cases."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from adawac.data.grid import Placement
+from adawac.data.sampling import Sampling
 from adawac.data.store import PreparedCase
 from adawac.data.units import UnitTable
 from adawac.structures import Batch
@@ -119,10 +120,68 @@ class EpochOrder(Sampler[list[int]]):
     def __len__(self) -> int:
         return -(-self.num_samples // self.batch_size)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch, and batches of it that have been handed out."""
+        return {"epoch": self.epoch, "batches": self.first_batch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a position."""
+        self.epoch, self.first_batch = state["epoch"], state["batches"]
+
     def __iter__(self) -> Iterator[list[int]]:
         rows = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_samples).tolist()
         for batch in range(self.first_batch, len(self)):
             yield rows[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+
+class DrawnOrder(EpochOrder):
+    """Batches drawn by a `Sampling`, as a pure function of (seed, epoch, batch) and the losses when the epoch began.
+
+    Args:
+        units: to draw from.
+        batch_size: units of a batch.
+        seed: of the order.
+        sampling: draws a batch.
+        losses: gives the (n,) last supervised loss of each unit, NaN for those not seen yet.
+    """
+
+    def __init__(
+        self,
+        units: UnitTable,
+        batch_size: int,
+        seed: int,
+        sampling: Sampling,
+        losses: Callable[[], NDArray[np.float32]],
+    ) -> None:
+        super().__init__(len(units), batch_size, seed)
+        self.units = units
+        self.sampling = sampling
+        self.losses = losses
+        self._losses_at_start: NDArray[np.float32] | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of an epoch, and look at the losses anew when it begins."""
+        if epoch != self.epoch:
+            self._losses_at_start = None
+        super().set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        if self._losses_at_start is None:
+            self._losses_at_start = self.losses().copy()
+        for batch in range(self.first_batch, len(self)):
+            size = min(self.batch_size, self.num_samples - batch * self.batch_size)
+            rng = np.random.default_rng((self.seed, self.epoch, batch))
+            yield self.sampling.draw(self.units, self._losses_at_start, size, rng).tolist()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position, and the losses at the start of the epoch."""
+        losses = None if self._losses_at_start is None else torch.from_numpy(self._losses_at_start)
+        return super().state_dict() | {"losses": losses}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a position."""
+        super().load_state_dict(state)
+        self._losses_at_start = None if state["losses"] is None else state["losses"].numpy()
 
 
 class ResumableLoader(DataLoader[Any]):
@@ -151,10 +210,10 @@ class ResumableLoader(DataLoader[Any]):
             order.first_batch += 1
             yield batch
 
-    def state_dict(self) -> dict[str, int]:
-        """Epoch, and batches of it that have been handed out."""
-        return {"epoch": self.order.epoch, "batches": self.order.first_batch}
+    def state_dict(self) -> dict[str, Any]:
+        """Where the order stands."""
+        return self.order.state_dict()
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after the batches that `state` counts."""
-        self.order.epoch, self.order.first_batch = state["epoch"], state["batches"]
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after the batches that have been handed out."""
+        self.order.load_state_dict(state)

@@ -133,6 +133,14 @@ def test_a_longer_run_extends_a_finished_one(tmp_path, data, unbroken):
     assert state["optimizer_states"][0]["param_groups"][0]["lr"] == 0.0  # the schedule has reached its new end
 
 
+def test_resume_is_exact_where_losses_draw_the_batches(tmp_path, data):
+    hard = ["--data.sampling", "HardnessWeighted"]
+    fit(config(tmp_path / "unbroken", data), *hard)
+    start = checkpoints(tmp_path / "unbroken") / "step6.ckpt"
+    fit(config(tmp_path / "resumed", data), "--ckpt_path", str(start), *hard)
+    assert_same_run(final_state(tmp_path / "resumed"), final_state(tmp_path / "unbroken"))
+
+
 def test_workers_do_not_change_the_result(tmp_path, data, unbroken):
     folder = tmp_path / "run"
     fit(config(folder, data, workers=2))

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from adawac.data.groups import PositionBins
+from adawac.data.loading import DrawnOrder
+from adawac.data.sampling import ForegroundOversampling, GroupBalanced, HardnessWeighted
+from adawac.data.units import UnitTable
+from adawac.errors import ConfigError
+
+N, DENSE = 60, 12
+SAMPLINGS = [ForegroundOversampling(), GroupBalanced(), GroupBalanced(PositionBins(4)), HardnessWeighted()]
+
+
+@pytest.fixture
+def units():
+    voxels = np.tile([9, 0], (N, 1))
+    voxels[20 : 20 + DENSE] = [5, 4]
+    return UnitTable.of_slices(["a"], [voxels], (3, 3), ("background", "liver"))
+
+
+@pytest.fixture
+def losses():
+    return np.random.default_rng(0).uniform(0, 0.1, N).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [1, 24, N])
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda sampling: type(sampling).__name__)
+def test_no_unit_comes_twice_in_a_batch(sampling, size, units, losses):
+    for seed in range(20):
+        rows = sampling.draw(units, losses, size, np.random.default_rng(seed))
+        assert len(set(rows.tolist())) == len(rows) == size
+        assert rows.min() >= 0
+        assert rows.max() < N
+
+
+def test_foreground_oversampling_keeps_its_promise_in_every_batch(units, losses):
+    sampling = ForegroundOversampling(0.33)
+    dense = [units.dense[sampling.draw(units, losses, 24, np.random.default_rng(s))].sum() for s in range(50)]
+    assert min(dense) >= 8  # a third of 24; the others come from all units, dense ones among them
+    assert max(dense) > 8
+
+
+def test_foreground_oversampling_takes_what_there_is(units, losses):
+    rows = ForegroundOversampling(0.9).draw(units, losses, 24, np.random.default_rng(0))
+    assert units.dense[rows].sum() == DENSE
+
+
+def test_groups_come_equally_often(units, losses):
+    sampling, member = GroupBalanced(), units.dense
+    rng = np.random.default_rng(1)
+    rows = np.concatenate([sampling.draw(units, losses, 2, rng) for _ in range(3000)])
+    assert member[rows].mean() == pytest.approx(0.5, abs=0.03)  # 20 % of the units
+
+
+def test_hard_units_follow_the_softmax_of_their_losses(units):
+    losses = np.zeros(N, dtype=np.float32)
+    losses[7] = 0.05
+    rng = np.random.default_rng(2)
+    rows = np.concatenate([HardnessWeighted(100.0).draw(units, losses, 1, rng) for _ in range(4000)])
+    expected = np.exp(5) / (np.exp(5) + N - 1)
+    assert (rows == 7).mean() == pytest.approx(expected, abs=0.03)
+
+
+def test_unseen_units_come_first(units, losses):
+    losses[[3, 50]] = np.nan
+    rows = HardnessWeighted().draw(units, losses, 5, np.random.default_rng(0))
+    assert {3, 50} <= set(rows.tolist())
+    assert {3, 50} >= set(HardnessWeighted().draw(units, losses, 2, np.random.default_rng(0)).tolist())
+
+
+@pytest.mark.parametrize(
+    ("make", "remedy"),
+    [(lambda: ForegroundOversampling(1.5), "from 0 to 1"), (lambda: HardnessWeighted(-1.0), "at least 0")],
+)
+def test_bad_settings_are_refused(make, remedy):
+    with pytest.raises(ConfigError, match=remedy):
+        make()
+
+
+def test_an_order_goes_on_with_the_losses_its_epoch_began_with(units, losses):
+    table = losses.copy()
+    order = DrawnOrder(units, 8, 0, HardnessWeighted(), lambda: table)
+    whole = list(order)
+    resumed = DrawnOrder(units, 8, 0, HardnessWeighted(), lambda: table)
+    order.first_batch = 3
+    table[:] = 0  # training has gone on
+    resumed.load_state_dict(order.state_dict())
+    assert list(resumed) == whole[3:]
+    resumed.set_epoch(1)
+    assert list(resumed) != whole
+    assert len(whole) == 8
+    assert len(whole[-1]) == N % 8
