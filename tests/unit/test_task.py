@@ -15,9 +15,9 @@ from adawac.errors import ConfigError
 from adawac.losses import Focal
 from adawac.networks import NetworkSpec
 from adawac.schedules import Poly
-from adawac.structures import IGNORE_INDEX, Batch
+from adawac.structures import IGNORE_INDEX, Batch, Weights
 from adawac.task import SegmentationTask
-from adawac.weighting import ERM, AdaWAC, Pair
+from adawac.weighting import ERM, AdaWAC, Pair, Weighting
 
 SPEC = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2], "norm": "INSTANCE"})
 NUM_CLASSES = 3
@@ -231,6 +231,17 @@ class TestLoss:
         expected = dice / 2 + (beta * ce + (1 - beta) * ac).mean() / 2
         assert loss.item() == pytest.approx(expected.item(), rel=1e-5)  # bfloat16 would be 4e-3 off
 
+    def test_a_weighting_sees_float32_without_graph(self, data):
+        task, batch = make_task(data, Spy()), first_batch(data)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = task.training_step(batch, 0)
+        (terms,) = task.weighting.seen
+        assert torch.equal(terms.index, batch.index)
+        assert torch.equal(terms.dense, batch.dense)
+        for losses in (terms.ce, terms.consistency):
+            assert (losses.shape, losses.dtype, losses.requires_grad) == ((8,), torch.float32, False)
+        assert loss.requires_grad
+
     @pytest.mark.parametrize("weighting", [AdaWAC, Pair, ERM])
     def test_a_step_on_empty_slices_is_finite(self, data, weighting):
         """Constant images without foreground: no variance, no class but the background."""
@@ -242,6 +253,18 @@ class TestLoss:
         assert loss.isfinite()
         assert all(parameter.grad.isfinite().all() for parameter in task.network.parameters())
         assert task.weighting.weights is None or task.weighting.weights.isfinite().all()
+
+
+class Spy(Weighting):
+    """Keeps the terms that it is shown; all weights are 1."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def step(self, terms):
+        self.seen.append(terms)
+        return Weights(torch.ones_like(terms.ce), torch.ones_like(terms.ce))
 
 
 class Shifted(torch.nn.Module):
