@@ -110,6 +110,7 @@ def main(argv: Sequence[str]) -> int:
         SegmentationData,
         args=_expand_run(list(argv)),
         seed_everything_default=1234,
+        auto_configure_optimizers=False,  # the task's own, model.optimizer and model.schedule
         save_config_callback=SaveConfigCallback if argv[0] == "fit" else None,  # the record of how it was trained
         save_config_kwargs={"overwrite": True},
         trainer_defaults={
