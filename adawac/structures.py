@@ -48,11 +48,16 @@ class NetworkOutput(NamedTuple):
 
     Attributes:
         logits: (N, K, H, W).
-        features: (N, F, h, w), output of the deepest encoder layer.
+        features: one (N, F, h, w) a feature layer; by default there is one, the deepest of the encoder.
     """
 
     logits: Tensor
-    features: Tensor
+    features: tuple[Tensor, ...]
+
+    def chunk(self, views: int) -> "tuple[NetworkOutput, ...]":
+        """The outputs of views that went through the network in one batch, (views * B, ...), apart."""
+        features = zip(*(layer.chunk(views) for layer in self.features), strict=True)
+        return tuple(NetworkOutput(*output) for output in zip(self.logits.chunk(views), features, strict=True))
 
 
 class Terms(NamedTuple):

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from adawac.augment import Augmentation, RandomAugmentation
 from adawac.checkpoint import RECIPE, Recipe, load_matching
-from adawac.consistency import Consistency, feature_std
+from adawac.consistency import Consistency, ConsistencyLoss, feature_std
 from adawac.data.datamodule import SegmentationData
 from adawac.data.loading import VolumeItem
 from adawac.errors import ConfigError, DataError
@@ -64,7 +64,7 @@ class SegmentationTask(pl.LightningModule):
         network: NetworkSpec,
         weighting: Weighting | None = None,
         supervised: SupervisedLoss | None = None,
-        consistency: Consistency | None = None,
+        consistency: ConsistencyLoss | None = None,
         augmentation: Augmentation | None = None,
         optimizer: Callable[[Iterable[Tensor]], Optimizer] = torch.optim.AdamW,
         schedule: Schedule | None = None,
@@ -119,13 +119,12 @@ class SegmentationTask(pl.LightningModule):
             with torch.random.fork_rng():
                 torch.manual_seed(self.seed)  # the same start for every method, whatever ran before
                 self.network = self.recipe.build_network()
-            features = self.network.probe(facts.preprocessing.grid.size)
+            shapes = self.network.probe(facts.preprocessing.grid.size)
             log.info(
-                "%s, %.1f M parameters, features %s from layer %s; on %s in %s",
+                "%s, %.1f M parameters, features %s; on %s in %s",
                 self.network_spec.architecture.rpartition(".")[2],
                 sum(weight.numel() for weight in self.network.parameters()) / 1e6,
-                features,
-                self.network.feature_layer,
+                ", ".join(f"{s} of layer {name}" for s, name in zip(shapes, self.network.feature_layers, strict=True)),
                 self.trainer.strategy.root_device,
                 self.trainer.precision,
             )
@@ -150,14 +149,14 @@ class SegmentationTask(pl.LightningModule):
             )
             for view in range(self.weighting.views)
         ]
-        output = self.network(torch.cat([view.image for view in views]))
-        logits, features = output.logits.chunk(len(views)), output.features.chunk(len(views))
+        outputs = self.network(torch.cat([view.image for view in views])).chunk(len(views))
 
-        ce = torch.stack([self.supervised(o, v.label) for o, v in zip(logits, views, strict=True)]).mean(0)
-        dice = torch.stack([dice_loss(o, v.label) for o, v in zip(logits, views, strict=True)]).mean()
+        pairs = [(output.logits, view.label) for output, view in zip(outputs, views, strict=True)]
+        ce = torch.stack([self.supervised(logits, label) for logits, label in pairs]).mean(0)
+        dice = torch.stack([dice_loss(logits, label) for logits, label in pairs]).mean()
         consistency = None
         if self.weighting.uses_consistency:
-            consistency = self.consistency(*features, *(view.affine for view in views))
+            consistency = self.consistency(*outputs, *(view.affine for view in views))
 
         terms = Terms(batch.index, ce, consistency, batch.dense)
         weights = self.weighting.step(_detached(terms))
@@ -169,7 +168,7 @@ class SegmentationTask(pl.LightningModule):
         self.last_losses.record(_detached(terms))
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log_dict({"train/dice": dice.detach(), "train/ce": ce.detach().mean()})
-        self.log("train/feature_std", feature_std(features[0]))
+        self.log("train/feature_std", feature_std(outputs[0].features[-1]))
         if consistency is not None:
             self.log("train/consistency", consistency.detach().mean())
         return loss

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,8 +35,8 @@ class SegmentationNetwork(nn.Module):
         in_channels: C.
         num_classes: K, background included.
         feature_layer: dotted name, as in `nn.Module.named_modules`, of the layer whose output is the
-            features: the deepest of the encoder. Of a layer that returns a sequence the last element is
-            taken. None looks the name up, which works for `MONAI_FEATURE_LAYERS`.
+            features: the deepest of the encoder; or several names. Of a layer that returns a sequence the last
+            element is taken. None looks the name up, which works for `MONAI_FEATURE_LAYERS`.
 
     Raises:
         ConfigError: `feature_layer` is not in the network, or is None and unknown.
@@ -43,24 +44,26 @@ class SegmentationNetwork(nn.Module):
     Example:
         >>> unet = nn.Sequential(nn.AvgPool2d(4), nn.Conv2d(1, 3, 1), nn.Upsample(scale_factor=4))
         >>> network = SegmentationNetwork(unet, in_channels=1, num_classes=3, feature_layer="1")
-        >>> logits, features = network(torch.zeros(2, 1, 16, 16))
+        >>> logits, (features,) = network(torch.zeros(2, 1, 16, 16))
         >>> tuple(logits.shape), tuple(features.shape)
         ((2, 3, 16, 16), (2, 3, 4, 4))
     """
 
     def __init__(
-        self, network: nn.Module, in_channels: int, num_classes: int, feature_layer: str | None = None
+        self, network: nn.Module, in_channels: int, num_classes: int, feature_layer: str | Sequence[str] | None = None
     ) -> None:
         super().__init__()
         self.network = network
         self.in_channels = in_channels
         self.num_classes = num_classes
-        self.feature_layer = feature_layer or _known_feature_layer(network)
-        self._features: Tensor | None = None
-        _submodule(network, self.feature_layer).register_forward_hook(self._catch_features)
+        names = [feature_layer] if isinstance(feature_layer, str) else feature_layer
+        self.feature_layers = tuple(names or [_known_feature_layer(network)])
+        self._features: dict[str, Tensor] = {}
+        for name in self.feature_layers:
+            _submodule(network, name).register_forward_hook(partial(self._catch_features, name))
 
-    def _catch_features(self, layer: nn.Module, inputs: Any, output: Any) -> None:
-        self._features = output[-1] if isinstance(output, list | tuple) else output
+    def _catch_features(self, name: str, layer: nn.Module, inputs: Any, output: Any) -> None:
+        self._features[name] = output[-1] if isinstance(output, list | tuple) else output
 
     def forward(self, image: Tensor) -> NetworkOutput:
         """Run the network once.
@@ -69,7 +72,7 @@ class SegmentationNetwork(nn.Module):
             image: (N, C, H, W).
 
         Returns:
-            Logits (N, K, H, W) and features (N, F, h, w).
+            Logits (N, K, H, W) and features, one (N, F, h, w) a feature layer.
 
         Raises:
             ConfigError: the network returned something else than one tensor, or never ran its feature layer.
@@ -78,29 +81,29 @@ class SegmentationNetwork(nn.Module):
             logits = self.network(image)
             features = self._features
         finally:
-            self._features = None  # or the adapter would keep the graph of the last batch alive
+            self._features = {}  # or the adapter would keep the graph of the last batch alive
         name = type(self.network).__name__
         if not isinstance(logits, Tensor):
             raise ConfigError(
                 f"network {name} returns a {type(logits).__name__}, but one tensor of logits is needed; "
                 "switch its auxiliary outputs (deep supervision) off"
             )
-        if features is None:
+        if missing := [layer for layer in self.feature_layers if layer not in features]:
             raise ConfigError(
-                f"feature layer {self.feature_layer!r} of network {name} did not run in its forward pass; "
+                f"feature layer {missing[0]!r} of network {name} did not run in its forward pass; "
                 "name a layer that is called as a module"
             )
-        return NetworkOutput(logits, features)
+        return NetworkOutput(logits, tuple(features[layer] for layer in self.feature_layers))
 
     @torch.no_grad()
-    def probe(self, size: Sequence[int]) -> tuple[int, ...]:
+    def probe(self, size: Sequence[int]) -> tuple[tuple[int, ...], ...]:
         """Check with a forward pass on zeros that the network takes images of a size.
 
         Args:
             size: (H, W) of the training plane, or (D, H, W).
 
         Returns:
-            Shape (F, h, w) of the features of one image.
+            Shape (F, h, w) of the features of one image, for every feature layer.
 
         Raises:
             ConfigError: the network fails on this size, or its logits have another size or number of
@@ -122,8 +125,8 @@ class SegmentationNetwork(nn.Module):
             + (f"use size {remedy}" if remedy else "no size near it works either: check the network's arguments")
         )
 
-    def _try(self, size: tuple[int, ...]) -> tuple[str | None, tuple[int, ...]]:
-        """What is wrong with a size (None: nothing), and the shape of its features."""
+    def _try(self, size: tuple[int, ...]) -> tuple[str | None, tuple[tuple[int, ...], ...]]:
+        """What is wrong with a size (None: nothing), and the shapes of its features."""
         parameter = next(self.parameters(), torch.empty(0))
         image = torch.zeros(1, self.in_channels, *size, device=parameter.device, dtype=parameter.dtype)
         try:
@@ -135,7 +138,7 @@ class SegmentationNetwork(nn.Module):
         if logits.shape != (1, self.num_classes, *size):
             expected = (self.num_classes, *size)
             return f"logits have shape {tuple(logits.shape[1:])} where {expected} is needed", ()
-        return None, tuple(features.shape[1:])
+        return None, tuple(tuple(layer.shape[1:]) for layer in features)
 
 
 def _known_feature_layer(network: nn.Module) -> str:

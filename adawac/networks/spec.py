@@ -24,7 +24,7 @@ class NetworkSpec:
         architecture: importable class path of a `torch.nn.Module` that returns logits and whose constructor
             takes `in_channels`, `out_channels` (or `num_classes`) and, where it has one, `spatial_dims`.
         arguments: the other arguments of its constructor.
-        feature_layer: dotted name of the layer whose output is the features: the deepest of the encoder.
+        feature_layer: dotted name of the layer whose output is the features: the deepest of the encoder; or a list.
             None: known for MONAI's UNet, BasicUNet, DynUNet, AttentionUnet, SegResNet, SwinUNETR and
             FlexibleUNet.
 
@@ -40,7 +40,7 @@ class NetworkSpec:
 
     architecture: str = "monai.networks.nets.UNet"
     arguments: dict[str, Any] = field(default_factory=dict)
-    feature_layer: str | None = None
+    feature_layer: str | list[str] | None = None
 
     def __post_init__(self) -> None:
         parameters = _parameters(self.architecture, _load(self.architecture))

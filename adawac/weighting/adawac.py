@@ -1,5 +1,7 @@
 """AdaWAC: every sample chooses between its supervised and its consistency loss by online mirror descent."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -34,10 +36,14 @@ class AdaWAC(PerSampleState, Weighting):
         calibrate: compare the losses relative to their running means. Not in the paper.
         consistency_ratio: mean consistency loss over mean cross-entropy that calibration brings about, above 0.
         max_log_odds: bound on \|z_i\|, a numerical guard; None for none.
+        prior: weight that every sample starts with, between 0 and 1; the paper's is 1/2.
+        warm_up: epochs before the weights begin to move, while the running means settle.
+        decay: the step shrinks as (1 + epochs)^-decay, from 0; 1/2 is what the guarantee asks for.
         num_samples: rows of the state when used outside of `adawac fit`, which calls `allocate` itself.
 
     Raises:
-        ConfigError: if `step_size`, `consistency_ratio` or `max_log_odds` is not above 0.
+        ConfigError: if `step_size`, `consistency_ratio` or `max_log_odds` is not above 0, `prior` not between 0
+            and 1, or `warm_up` or `decay` below 0.
 
     References:
         Dong, Xie, Ward, "Adaptively Weighted Data Augmentation Consistency Regularization for Robust Optimization
@@ -61,6 +67,7 @@ class AdaWAC(PerSampleState, Weighting):
     mean_ce: Tensor
     mean_consistency: Tensor
     mean_weight: Tensor
+    samples_seen: Tensor
 
     def __init__(
         self,
@@ -68,6 +75,9 @@ class AdaWAC(PerSampleState, Weighting):
         calibrate: bool = True,
         consistency_ratio: float = 0.4,
         max_log_odds: float | None = 50.0,
+        prior: float = 0.5,
+        warm_up: float = 0.0,
+        decay: float = 0.0,
         num_samples: int = 0,
     ) -> None:
         super().__init__()
@@ -79,23 +89,31 @@ class AdaWAC(PerSampleState, Weighting):
             )
         if max_log_odds is not None and max_log_odds <= 0:
             raise ConfigError(f"AdaWAC: max_log_odds is {max_log_odds}; it must be above 0, or null for no bound")
+        if not 0 < prior < 1:
+            raise ConfigError(f"AdaWAC: prior is {prior}; it must lie between 0 and 1 (the paper's is 0.5)")
+        if warm_up < 0 or decay < 0:
+            raise ConfigError(f"AdaWAC: warm_up is {warm_up} and decay {decay}; both must be at least 0")
         self.step_size = step_size
         self.calibrate = calibrate
         self.consistency_ratio = consistency_ratio
         self.max_log_odds = max_log_odds
-        self.register_buffer("log_odds", torch.zeros(num_samples))
+        self.prior_log_odds = math.log(prior) - math.log1p(-prior)
+        self.warm_up = warm_up
+        self.decay = decay
+        self.register_buffer("log_odds", torch.full((num_samples,), self.prior_log_odds))
+        self.register_buffer("samples_seen", torch.zeros((), dtype=torch.int64))
         self.register_buffer("mean_ce", torch.zeros(()))
         self.register_buffer("mean_consistency", torch.zeros(()))
         self.register_buffer("mean_weight", torch.zeros(()))
 
     @property
     def weights(self) -> Tensor:
-        """(n,) weight beta of the supervised loss of every training sample; 1/2 before its first step."""
+        """(n,) weight beta of the supervised loss of every training sample; `prior` before its first step."""
         return self.log_odds.sigmoid()
 
     def allocate(self, units: UnitTable) -> None:
-        """Start all n = len(units) samples at beta = 1/2; what else the table says is never looked at."""
-        self.log_odds = self.log_odds.new_zeros(len(units))
+        """Start all n = len(units) samples at the prior; what else the table says is never looked at."""
+        self.log_odds = self.log_odds.new_full((len(units),), self.prior_log_odds)
 
     @torch.no_grad()
     def step(self, terms: Terms) -> Weights:
@@ -116,13 +134,19 @@ class AdaWAC(PerSampleState, Weighting):
             ratio = self.consistency_ratio * mean_ce / mean_consistency
             difference = (ce - ratio * consistency) / mean_ce
         before = self.log_odds[terms.index]
-        after = before + self.step_size * difference
+        after = before + self._step_size_now(len(ce)) * difference
         if self.max_log_odds is not None:
             after = after.clamp(-self.max_log_odds, self.max_log_odds)
         after = torch.where(finite, after, before)
         self.log_odds[terms.index] = after
         beta = after.sigmoid()
         return Weights(ce=beta, consistency=(1 - beta) * ratio)
+
+    def _step_size_now(self, batch_size: int) -> Tensor:
+        """Step size after the epochs so far, to which a batch is then added."""
+        epochs = self.samples_seen.to(self.log_odds.dtype) / max(1, len(self.log_odds))
+        self.samples_seen += batch_size
+        return self.step_size * (1 + epochs) ** -self.decay * (epochs >= self.warm_up)
 
     def _running_means(self, ce: Tensor, consistency: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
         """Bias-corrected running means of both losses, never 0."""

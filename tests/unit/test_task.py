@@ -121,7 +121,7 @@ class TestLoss:
         outputs = [task.network(view.image) for view in views]
 
         ce = sum(per_slice_ce(o.logits, v.label) for o, v in zip(outputs, views, strict=True)) / 2
-        ac = 2.0 * (outputs[0].features.double() - outputs[1].features.double()).square().mean((1, 2, 3))
+        ac = 2.0 * (outputs[0].features[0].double() - outputs[1].features[0].double()).square().mean((1, 2, 3))
         beta = torch.sigmoid(3.0 * (ce - ac)).detach()
         dice = sum(batch_dice(o.logits, v.label) for o, v in zip(outputs, views, strict=True)) / 2
         expected = dice_ratio * dice + (1 - dice_ratio) * (beta * ce + (1 - beta) * ac).mean()
@@ -144,7 +144,7 @@ class TestLoss:
         views = views_of(task, batch)
         outputs = [task.network(view.image) for view in views]
         ce = sum(per_slice_ce(o.logits, v.label) for o, v in zip(outputs, views, strict=True)) / 2
-        ac = task.consistency(outputs[0].features, outputs[1].features, views[0].affine, views[1].affine).double()
+        ac = task.consistency(outputs[0], outputs[1], views[0].affine, views[1].affine).double()
         ratio = 0.4 * ce.mean() / ac.mean()  # after one step the running means are those of the batch
         beta = torch.sigmoid(0.3 * (ce - ratio * ac) / ce.mean())
         weighted = (beta * ce + (1 - beta) * ratio * ac).mean()
@@ -219,13 +219,13 @@ class TestLoss:
         with torch.autocast("cpu", torch.bfloat16):
             loss = task.training_step(batch, 0)
         ((_, output),) = task.network.calls
-        assert output.logits.dtype == output.features.dtype == torch.bfloat16
+        assert output.logits.dtype == output.features[0].dtype == torch.bfloat16
         assert loss.dtype == task.last_losses.ce.dtype == task.weighting.weights.dtype == torch.float32
         views = views_of(task, batch)
         pairs = list(zip(output.logits.chunk(2), views, strict=True))
         ce = sum(per_slice_ce(logits, view.label) for logits, view in pairs) / 2
         dice = sum(batch_dice(logits, view.label) for logits, view in pairs) / 2
-        first, second = output.features.double().chunk(2)
+        first, second = output.features[0].double().chunk(2)
         ac = 2.0 * (first - second).square().mean((1, 2, 3))
         beta = torch.sigmoid(3.0 * (ce - ac))
         expected = dice / 2 + (beta * ce + (1 - beta) * ac).mean() / 2

@@ -85,16 +85,16 @@ class TestMonai:
     def test_logits_and_deepest_features(self, name: str) -> None:
         arguments, channels, stride = NETWORKS[name]
         network = NetworkSpec(MONAI + name, arguments).build(in_channels=2, num_classes=5)
-        logits, features = network(torch.randn(3, 2, 96, 64))
+        logits, (features,) = network(torch.randn(3, 2, 96, 64))
         assert logits.shape == (3, 5, 96, 64)
         assert features.shape == (3, channels, 96 // stride, 64 // stride)
-        assert network.probe((96, 64)) == features.shape[1:]
+        assert network.probe((96, 64)) == (features.shape[1:],)
 
     @pytest.mark.parametrize("name", NETWORKS)
     def test_features_lie_on_the_way_from_image_to_logits(self, name: str) -> None:
         network = NetworkSpec(MONAI + name, NETWORKS[name][0]).build(in_channels=1, num_classes=2)
         image = torch.randn(2, 1, 64, 64, requires_grad=True)
-        logits, features = network(image)
+        logits, (features,) = network(image)
         (by_features,) = torch.autograd.grad(logits.square().sum(), features, retain_graph=True)
         (by_image,) = torch.autograd.grad(features.square().sum(), image)
         assert by_features.any()
@@ -105,28 +105,28 @@ class TestMonai:
         arguments, channels, stride = NETWORKS[name]
         network = NetworkSpec(MONAI + name, arguments).build(in_channels=1, num_classes=2, spatial_dims=3)
         depth = 32 // stride
-        assert network.probe((32, 32, 32)) == (channels, depth, depth, depth)
+        assert network.probe((32, 32, 32)) == ((channels, depth, depth, depth),)
 
     def test_nested_unet_of_any_depth(self) -> None:
         for depth in (1, 2, 4):
             arguments = {"channels": [4] * (depth + 1), "strides": [2] * depth}
             network = NetworkSpec(MONAI + "UNet", arguments).build(1, 2)
-            assert network.probe((64, 64)) == (4, 64 >> depth, 64 >> depth)
+            assert network.probe((64, 64)) == ((4, 64 >> depth, 64 >> depth),)
 
     def test_feature_layer_may_be_another(self) -> None:
         network = NetworkSpec(MONAI + "UNet", UNET, feature_layer="model.0").build(1, 3)
-        assert network.probe((32, 32)) == (4, 16, 16)
+        assert network.probe((32, 32)) == ((4, 16, 16),)
 
 
 class TestUsersOwn:
     def test_class_path_and_num_classes(self) -> None:
         network = tiny(width=6).build(in_channels=2, num_classes=5)
-        logits, features = network(torch.zeros(2, 2, 16, 16))
+        logits, (features,) = network(torch.zeros(2, 2, 16, 16))
         assert logits.shape == (2, 5, 16, 16)
         assert features.shape == (2, 6, 4, 4)
 
     def test_keyword_catch_all_takes_any_argument(self) -> None:
-        assert tiny("Strange", width=3).build(1, 2).probe((8, 8)) == (3, 2, 2)
+        assert tiny("Strange", width=3).build(1, 2).probe((8, 8)) == ((3, 2, 2),)
 
     def test_feature_layer_must_be_given(self) -> None:
         with pytest.raises(ConfigError, match=r"set feature_layer .* it has encoder, unused, decoder, encoder\.0"):
@@ -222,7 +222,7 @@ class TestAdapter:
         assert list(unet.state_dict()) == [f"network.{name}" for name in unet.network.state_dict()]
 
     def test_keeps_no_graph_alive(self, unet: SegmentationNetwork) -> None:
-        features = unet(torch.zeros(1, 1, 16, 16)).features
+        (features,) = unet(torch.zeros(1, 1, 16, 16)).features
         held = weakref.ref(features)
         del features
         gc.collect()
@@ -231,7 +231,7 @@ class TestAdapter:
     def test_keeps_nothing_when_the_network_fails(self, unet: SegmentationNetwork) -> None:
         with pytest.raises(RuntimeError):
             unet(torch.zeros(1, 1, 18, 18))  # breaks in the decoder, after the features
-        assert unet._features is None
+        assert not unet._features
 
     @pytest.mark.parametrize("clone", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
     def test_a_copy_catches_its_own_features(self, unet: SegmentationNetwork, clone) -> None:
@@ -242,7 +242,7 @@ class TestAdapter:
         with torch.no_grad():
             for parameter in other.parameters():
                 parameter.zero_()
-        assert not other(image).features.any()
+        assert not other(image).features[0].any()
         torch.testing.assert_close(unet(image), expected)
 
     def test_compiled(self, unet: SegmentationNetwork) -> None:
@@ -250,17 +250,17 @@ class TestAdapter:
         for seed in range(2):
             image = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(seed))
             torch.testing.assert_close(compiled(image), unet(image))
-        logits, features = compiled(image)
+        logits, (features,) = compiled(image)
         (logits.sum() + features.square().sum()).backward()
         assert all(parameter.grad is not None for parameter in unet.parameters())
-        assert unet._features is None
+        assert not unet._features
 
     def test_autocast(self, unet: SegmentationNetwork) -> None:
         image = torch.randn(2, 1, 16, 16)
         with torch.autocast("cpu", torch.bfloat16):
-            logits, features = unet(image)
+            logits, (features,) = unet(image)
         assert logits.dtype == torch.bfloat16
-        torch.testing.assert_close(features.float(), unet(image).features, rtol=0.1, atol=0.1)
+        torch.testing.assert_close(features.float(), unet(image).features[0], rtol=0.1, atol=0.1)
 
 
 class TestSpec:

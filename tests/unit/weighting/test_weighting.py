@@ -113,6 +113,21 @@ def test_calibrated_rule_against_numpy():
         np.testing.assert_allclose(weights.consistency, (1 - beta) * 0.6 * mean_ce / mean_ac, rtol=1e-4)
 
 
+def test_warm_up_prior_and_decay_against_numpy():
+    rng = np.random.default_rng(3)
+    weighting = make(AdaWAC(step_size=0.5, calibrate=False, prior=0.8, warm_up=1.5, decay=0.5).double())
+    z, seen = np.full(N, np.log(4.0)), 0
+    for _ in range(30):
+        terms = random_terms(rng, torch.float64)
+        index = terms.index.numpy()
+        epochs = seen / N
+        if epochs >= 1.5:
+            z[index] += 0.5 / np.sqrt(1 + epochs) * (terms.ce.numpy() - terms.consistency.numpy())
+        seen += len(index)
+        np.testing.assert_allclose(weighting.step(terms).ce, 1 / (1 + np.exp(-z[index])), rtol=1e-10)
+    assert seen > 2 * N
+
+
 def test_calibrated_weights_do_not_depend_on_the_scale_of_either_loss():
     rng = np.random.default_rng(2)
     plain, scaled = make(AdaWAC()), make(AdaWAC())
@@ -240,6 +255,8 @@ def test_last_losses_survive_save_and_load():
     [
         (AdaWAC, {"step_size": 0.0}, "for no update use Pair"),
         (AdaWAC, {"consistency_ratio": 0.0}, "for none use Pair"),
+        (AdaWAC, {"prior": 1.0}, "between 0 and 1"),
+        (AdaWAC, {"warm_up": -1.0}, "at least 0"),
         (AdaWAC, {"max_log_odds": -1.0}, "or null for no bound"),
         (TrimRatio, {"ratio": 1.0}, "give a share from 0 to below 1, or null"),
         (TrimRatioACR, {"ratio": -0.1}, "TrimRatioACR: ratio is -0.1; give a share"),

@@ -1,0 +1,17 @@
+"""Consistency losses: what a network makes of two views of a sample, compared; one file per kind."""
+
+from adawac.consistency.base import ConsistencyLoss, align
+from adawac.consistency.combined import CombinedConsistency
+from adawac.consistency.features import Consistency, feature_std
+from adawac.consistency.probabilities import ProbabilityConsistency
+from adawac.consistency.relational import RelationalConsistency
+
+__all__ = [
+    "CombinedConsistency",
+    "Consistency",
+    "ConsistencyLoss",
+    "ProbabilityConsistency",
+    "RelationalConsistency",
+    "align",
+    "feature_std",
+]
