@@ -115,13 +115,13 @@ def test_calibrated_rule_against_numpy():
 
 def test_warm_up_prior_and_decay_against_numpy():
     rng = np.random.default_rng(3)
-    weighting = make(AdaWAC(step_size=0.5, calibrate=False, prior=0.8, warm_up=1.5, decay=0.5).double())
+    weighting = make(AdaWAC(step_size=0.5, calibrate=False, prior=0.8, warm_up=0.5, decay=0.5).double())
     z, seen = np.full(N, np.log(4.0)), 0
-    for _ in range(30):
+    for _ in range(100):
         terms = random_terms(rng, torch.float64)
         index = terms.index.numpy()
         epochs = seen / N
-        if epochs >= 1.5:
+        if epochs >= 0.5:
             z[index] += 0.5 / np.sqrt(1 + epochs) * (terms.ce.numpy() - terms.consistency.numpy())
         seen += len(index)
         np.testing.assert_allclose(weighting.step(terms).ce, 1 / (1 + np.exp(-z[index])), rtol=1e-10)
