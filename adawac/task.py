@@ -19,6 +19,7 @@ from adawac.checkpoint import RECIPE, Recipe, load_matching
 from adawac.consistency import Consistency, ConsistencyLoss, feature_std
 from adawac.data.datamodule import SegmentationData
 from adawac.data.loading import VolumeItem
+from adawac.distributed import gather_cases, gather_terms, take_weights, world_size
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation.case_table import CaseRow, case_rows
 from adawac.inference import predict_volume
@@ -95,7 +96,8 @@ class SegmentationTask(pl.LightningModule):
         self.recipe: Recipe | None = None
         self.last_losses = LastLosses()
         self.case_rows: list[CaseRow] = []
-        self._validated: list[OverlapCounts] = []
+        self._tested: dict[str, list[CaseRow]] = {}
+        self._validated: dict[str, OverlapCounts] = {}
 
     # --- what depends on the data -------------------------------------------------------------------------------
 
@@ -158,14 +160,16 @@ class SegmentationTask(pl.LightningModule):
         if self.weighting.uses_consistency:
             consistency = self.consistency(*outputs, *(view.affine for view in views))
 
-        terms = Terms(batch.index, ce, consistency, batch.dense)
-        weights = self.weighting.step(_detached(terms))
-        weighted = (weights.ce * ce).mean()
+        terms, mine = gather_terms(_detached(Terms(batch.index, ce, consistency, batch.dense)))
+        weights = take_weights(self.weighting.step(terms), mine)
+        weighted = weights.ce * ce
         if consistency is not None and weights.consistency is not None:
-            weighted = weighted + (weights.consistency * consistency).mean()
+            weighted = weighted + weights.consistency * consistency
+        # The mean over the batch of all processes, of whose gradients DistributedDataParallel forms the mean.
+        weighted = weighted.sum() * world_size() / len(terms.index)
         loss = self.dice_ratio * dice + (1 - self.dice_ratio) * weighted
 
-        self.last_losses.record(_detached(terms))
+        self.last_losses.record(terms)
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log_dict({"train/dice": dice.detach(), "train/ce": ce.detach().mean()})
         self.log("train/feature_std", feature_std(outputs[0].features[-1]))
@@ -217,32 +221,30 @@ class SegmentationTask(pl.LightningModule):
     def validation_step(self, item: VolumeItem, batch_idx: int) -> Prediction:  # type: ignore[override]
         """Dice of a whole volume on its native grid; callbacks receive what was predicted."""
         preds = self.predict_item(item)
-        self._validated.append(slice_counts(preds, item.target, len(self.data.facts.classes)))
+        self._validated[item.case] = slice_counts(preds, item.target, len(self.data.facts.classes))
         return preds
 
     def on_validation_epoch_end(self) -> None:
         """Log Dice by organ (mean over cases), then over organs, and of label-dense and label-sparse slices apart."""
         names = self.data.facts.classes.names[1:]
-        dice = _organ_means(counts.total().dice(CHOOSING_POLICY) for counts in self._validated)
-        dense = _organ_means(counts.take(counts.dense).total().dice(CHOOSING_POLICY) for counts in self._validated)
-        sparse = [counts.predicted[~counts.dense, 1:].any(axis=1) for counts in self._validated]
-        self._validated.clear()
+        validated = gather_cases(self._validated).values()
+        self._validated = {}
+        dice = _organ_means(counts.total().dice(CHOOSING_POLICY) for counts in validated)
+        dense = _organ_means(counts.take(counts.dense).total().dice(CHOOSING_POLICY) for counts in validated)
+        sparse = [counts.predicted[~counts.dense, 1:].any(axis=1) for counts in validated]
         scalars = {f"val/dice/{name}": value for name, value in zip(names, dice.tolist(), strict=True)}
         scalars["val/dice_dense"] = dense.nanmean().item()
         # Without foreground there is no Dice: what counts on label-sparse slices is how many are left clean.
         scalars["val/false_positive_slices_sparse"] = (
             float(np.concatenate(sparse).mean()) if sum(slices.size for slices in sparse) else math.nan
         )
-        self.log_dict({name: value for name, value in scalars.items() if math.isfinite(value)})
-        self.log("val/dice", dice.nanmean().float(), prog_bar=True)
-
-    def on_test_epoch_start(self) -> None:
-        """Start an empty case table."""
-        self.case_rows = []
+        # All processes have computed the same; to say so costs nothing and spares a warning.
+        self.log_dict({name: value for name, value in scalars.items() if math.isfinite(value)}, sync_dist=True)
+        self.log("val/dice", dice.nanmean().float(), prog_bar=True, sync_dist=True)
 
     def test_step(self, item: VolumeItem, batch_idx: int) -> None:
         """Every metric of a whole volume on its native grid, into the case table."""
-        self.case_rows += case_rows(
+        self._tested[item.case] = case_rows(
             item.case,
             item.patient,
             self.predict_item(item),
@@ -252,6 +254,12 @@ class SegmentationTask(pl.LightningModule):
             self.policy,
             method=type(self.weighting).__name__,
         )
+
+    def on_test_epoch_end(self) -> None:
+        """Bring the rows of all processes together into the case table, in the order of the cases."""
+        tested = gather_cases(self._tested)
+        self._tested = {}
+        self.case_rows = [row for case in self.data.split.test if case in tested for row in tested[case]]
 
     # --- checkpoints --------------------------------------------------------------------------------------------
 

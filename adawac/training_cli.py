@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from adawac.callbacks import CaseTableWriter, PredictionPictures, RunRecord, WeightMonitor
 from adawac.checkpoint import find_checkpoint
@@ -103,6 +105,7 @@ def main(argv: Sequence[str]) -> int:
             its checkpoint and its split.
     """
     _speak_of_the_run_alone()
+    sys.path.append(str(Path.cwd()))  # classes of the user's own, such as `--model.weighting hard.HardHalf`
     if argv[0] != "fit":  # no checkpoint will be written, so it does not matter where the run wrote its own
         warnings.filterwarnings("ignore", message="The dirpath has changed")
     TrainingCLI(
@@ -126,7 +129,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _speak_of_the_run_alone() -> None:
     """Show our own messages; leave out what the libraries below say to their developers, or of other products."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # set when Lightning is imported
+    logging.basicConfig(level=logging.INFO if first else logging.WARNING, format="%(message)s")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     for message in (

@@ -17,9 +17,9 @@ class CaseTableWriter(Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write and print."""
         rows: list[CaseRow] = pl_module.case_rows  # type: ignore[assignment]
+        run = Path(trainer.log_dir or trainer.default_root_dir)  # broadcast: every process has to ask
         if not trainer.is_global_zero or not rows:
             return
-        run = Path(trainer.log_dir or trainer.default_root_dir)
         rows = [row._replace(run=run.parent.name) for row in rows]
         run.mkdir(parents=True, exist_ok=True)
         write_csv(run / "cases.csv", rows)

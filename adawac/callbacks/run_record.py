@@ -21,9 +21,10 @@ class RunRecord(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write both files."""
-        if not trainer.is_global_zero or trainer.log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        log_dir = trainer.log_dir  # broadcast: every process has to ask
+        if not trainer.is_global_zero or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        run = Path(trainer.log_dir)
+        run = Path(log_dir)
         run.mkdir(parents=True, exist_ok=True)
         data = trainer.datamodule  # type: ignore[attr-defined]
         data.split.save(run / "split.json")
@@ -42,10 +43,10 @@ class RunRecord(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how well the best checkpoint does and what to type next."""
-        best = trainer.checkpoint_callback
-        if not trainer.is_global_zero or trainer.log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        best, log_dir = trainer.checkpoint_callback, trainer.log_dir
+        if not trainer.is_global_zero or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
             log.info("best %s: %.3f", best.monitor, best.best_model_score)
         if trainer.datamodule.split.test:  # type: ignore[attr-defined]
-            log.info("next: adawac test %s", os.path.relpath(trainer.log_dir))
+            log.info("next: adawac test %s", os.path.relpath(log_dir))

@@ -65,7 +65,7 @@ class SegmentationData(pl.LightningDataModule):
         size: (height, width) pixels of the training grid.
         spacing: (height, width) of a pixel of the training grid in mm, with crop and pad; None resizes.
         body: crop to the box around the body before resizing.
-        batch_size: slices a training step.
+        batch_size: slices a training step, over all processes together.
         sampling: which slices make a batch. None shuffles: every slice once an epoch.
         num_workers: processes that fetch batches; 0 fetches in the main process.
         seed: of the order of the batches; follows `seed_everything` on the command line.
@@ -164,15 +164,10 @@ class SegmentationData(pl.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Batches of training units."""
-        if self.trainer is not None and self.trainer.world_size > 1:
-            raise ConfigError(
-                f"trainer.devices and num_nodes ask for {self.trainer.world_size} processes, but the per-slice "
-                "weights are not shared between processes yet; set trainer.devices to 1"
-            )
         order = (
-            EpochOrder(len(self.units), self.batch_size, self.seed)
+            EpochOrder(len(self.units), self.batch_size, self.seed, self._share)
             if self.sampling is None
-            else DrawnOrder(self.units, self.batch_size, self.seed, self.sampling, self._last_losses)
+            else DrawnOrder(self.units, self.batch_size, self.seed, self.sampling, self._last_losses, self._share)
         )
         return ResumableLoader(UnitDataset(self._train, self.units), order, **self._workers())
 
@@ -220,7 +215,14 @@ class SegmentationData(pl.LightningDataModule):
         return [self._store.open(self._cases[id_]) for id_ in ids]
 
     def _volumes(self, ids: Sequence[str]) -> "DataLoader[VolumeItem]":
-        return DataLoader(VolumeDataset(self._open(ids), self._patients), batch_size=None, collate_fn=_as_it_is)
+        rank, world = self._share
+        cases = self._open(ids[rank::world] or ids[:1])  # no process may be left without one; the task counts it once
+        return DataLoader(VolumeDataset(cases, self._patients), batch_size=None, collate_fn=_as_it_is)
+
+    @property
+    def _share(self) -> tuple[int, int]:
+        """(rank, number of processes) of the trainer, of whose batches and volumes this process has its share."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def _last_losses(self) -> Losses:
         """(n,) last supervised loss of every training unit, where the task keeps them."""

@@ -13,6 +13,7 @@ from adawac.data.grid import Placement
 from adawac.data.sampling import Sampling
 from adawac.data.store import PreparedCase
 from adawac.data.units import UnitTable
+from adawac.errors import ConfigError
 from adawac.structures import Batch
 
 
@@ -96,21 +97,34 @@ class EpochOrder(Sampler[list[int]]):
 
     Args:
         num_samples: rows to draw from.
-        batch_size: rows of a batch; the last batch of an epoch may be smaller.
+        batch_size: most rows of a batch, over all processes; all batches have this many or one or a few less.
         seed: of the order.
+        share: (rank, number of processes) whose part of each batch is wanted.
+
+    Raises:
+        ConfigError: if the batches are too small for each process to have a row.
 
     Example:
-        >>> order = EpochOrder(num_samples=5, batch_size=2, seed=0)
-        >>> [len(batch) for batch in order], sorted(sum(order, []))
-        ([2, 2, 1], [0, 1, 2, 3, 4])
+        >>> order = EpochOrder(num_samples=11, batch_size=4, seed=0)
+        >>> [len(batch) for batch in order], sorted(sum(order, [])) == list(range(11))
+        ([3, 4, 4], True)
+        >>> [len(batch) for batch in EpochOrder(num_samples=11, batch_size=4, seed=0, share=(1, 2))]
+        [1, 2, 2]
     """
 
-    def __init__(self, num_samples: int, batch_size: int, seed: int) -> None:
+    def __init__(self, num_samples: int, batch_size: int, seed: int, share: tuple[int, int] = (0, 1)) -> None:
         self.num_samples = num_samples
         self.batch_size = batch_size
         self.seed = seed
+        self.rank, self.world = share
         self.epoch = 0
         self.first_batch = 0
+        smallest = num_samples // len(self) if num_samples else 0
+        if smallest < self.world:
+            raise ConfigError(
+                f"a batch of {smallest} training slices cannot be shared by {self.world} processes; "
+                "raise data.batch_size, or lower trainer.devices"
+            )
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch; stay in the middle of the one that a resume has led to."""
@@ -131,7 +145,16 @@ class EpochOrder(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         rows = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_samples).tolist()
         for batch in range(self.first_batch, len(self)):
-            yield rows[batch * self.batch_size : (batch + 1) * self.batch_size]
+            first, end = self.bounds(batch)
+            yield rows[first:end][self.rank :: self.world]
+
+    def bounds(self, batch: int) -> tuple[int, int]:
+        """First and end of a batch in the order of its epoch.
+
+        The batches are even: a last one of a single row would have nothing to compare it with, nor enough for every
+        process.
+        """
+        return batch * self.num_samples // len(self), (batch + 1) * self.num_samples // len(self)
 
 
 class DrawnOrder(EpochOrder):
@@ -143,6 +166,7 @@ class DrawnOrder(EpochOrder):
         seed: of the order.
         sampling: draws a batch.
         losses: gives the (n,) last supervised loss of each unit, NaN for those not seen yet.
+        share: (rank, number of processes) whose part of each batch is wanted.
     """
 
     def __init__(
@@ -152,8 +176,9 @@ class DrawnOrder(EpochOrder):
         seed: int,
         sampling: Sampling,
         losses: Callable[[], NDArray[np.float32]],
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        super().__init__(len(units), batch_size, seed)
+        super().__init__(len(units), batch_size, seed, share)
         self.units = units
         self.sampling = sampling
         self.losses = losses
@@ -169,9 +194,10 @@ class DrawnOrder(EpochOrder):
         if self._losses_at_start is None:
             self._losses_at_start = self.losses().copy()
         for batch in range(self.first_batch, len(self)):
-            size = min(self.batch_size, self.num_samples - batch * self.batch_size)
+            first, end = self.bounds(batch)
             rng = np.random.default_rng((self.seed, self.epoch, batch))
-            yield self.sampling.draw(self.units, self._losses_at_start, size, rng).tolist()
+            rows = self.sampling.draw(self.units, self._losses_at_start, end - first, rng).tolist()
+            yield rows[self.rank :: self.world]
 
     def state_dict(self) -> dict[str, Any]:
         """Position, and the losses at the start of the epoch."""

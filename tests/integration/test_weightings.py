@@ -1,5 +1,8 @@
 """Every weighting by its short name in a YAML: two steps, a checkpoint, and on from there."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,3 +85,15 @@ def test_resuming_with_other_groups_is_refused(options, tmp_path, capsys):
     more = ["--model.weighting.groups", "PositionBins", "--trainer.max_epochs", "2", "--ckpt_path", str(last)]
     assert main(["fit", *options, *more]) == 2
     assert "resume with the checkpoint's data and groups" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_readme_s_own_method(options, tmp_path):
+    """A user's class, in a file of the working folder, by its class path."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (code,) = re.findall(r"^```python\n# hard\.py\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert len(code.splitlines()) <= 15
+    (tmp_path / "hard.py").write_text(code)
+    command = ["fit", *options, "--model.weighting", "hard.HardHalf", "--runs", "runs", "--name", "own"]
+    subprocess.run([Path(sys.executable).parent / "adawac", *command], cwd=tmp_path, check=True)
+    checkpoint = read_checkpoint(tmp_path / "runs/own/version_0/checkpoints/last.ckpt")
+    assert checkpoint["global_step"] == 2

@@ -324,9 +324,3 @@ class TestRefusals:
     def test_settings_that_mean_nothing(self, module, settings, remedy):
         with pytest.raises(ConfigError, match=remedy):
             module(**settings)
-
-    def test_several_processes(self, module):
-        data = module()
-        data.trainer = pl.Trainer(accelerator="cpu", devices=2, logger=False, enable_checkpointing=False)
-        with pytest.raises(ConfigError, match=r"ask for 2 processes.*set trainer.devices to 1"):
-            data.train_dataloader()

@@ -14,6 +14,7 @@ from adawac.data.loading import EpochOrder, ResumableLoader, UnitDataset, Volume
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.store import VolumeStore
 from adawac.data.units import UnitTable
+from adawac.errors import ConfigError
 from adawac.structures import Batch
 
 SLICES, BATCH, BATCHES = 18, 4, 5
@@ -48,7 +49,7 @@ class TestEpochOrder:
         for epoch in range(3):
             order.set_epoch(epoch)
             batches = list(order)
-            assert [len(batch) for batch in batches] == [5, 5, 5, 5, 3]
+            assert [len(batch) for batch in batches] == [4, 5, 4, 5, 5]  # even, rather than a last one of 3
             assert len(batches) == len(order)
             assert sorted(itertools.chain(*batches)) == list(range(23))
 
@@ -81,6 +82,18 @@ class TestEpochOrder:
 
     def test_one_batch_larger_than_all_rows(self):
         assert [sorted(batch) for batch in EpochOrder(3, 24, seed=0)] == [[0, 1, 2]]
+
+    @pytest.mark.parametrize("world", [2, 3])
+    def test_processes_share_every_batch(self, world):
+        whole = list(EpochOrder(23, 5, seed=0))
+        shares = zip(*(EpochOrder(23, 5, seed=0, share=(rank, world)) for rank in range(world)), strict=True)
+        for batch, parts in zip(whole, shares, strict=True):
+            assert sorted(itertools.chain(*parts)) == sorted(batch)
+            assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+    def test_more_processes_than_rows_in_a_batch(self):
+        with pytest.raises(ConfigError, match=r"batch of 2 .* shared by 3 processes; raise data.batch_size"):
+            EpochOrder(8, 3, seed=0, share=(0, 3))
 
 
 @pytest.fixture(params=[0, 2], ids=["in-process", "2-workers"])

@@ -89,4 +89,4 @@ def test_an_order_goes_on_with_the_losses_its_epoch_began_with(units, losses):
     resumed.set_epoch(1)
     assert list(resumed) != whole
     assert len(whole) == 8
-    assert len(whole[-1]) == N % 8
+    assert {len(batch) for batch in whole} == {7, 8}

@@ -1,0 +1,74 @@
+"""What several processes must agree on: the terms of the global batch, and the results of all volumes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from adawac.structures import Terms, Weights
+
+Item = TypeVar("Item")
+
+
+def world_size() -> int:
+    """Number of processes; 1 without `torch.distributed`."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def gather_terms(terms: Terms) -> tuple[Terms, slice]:
+    """Terms of all processes' shares of a batch, the same on each, and where this process's share lies in them.
+
+    Args:
+        terms: detached terms of this process's share, at least one sample; shares may differ by one.
+
+    Returns:
+        Terms of the global batch, in the order of the processes; rows of this process.
+
+    Example:
+        >>> terms = Terms(torch.tensor([4, 2]), torch.tensor([0.1, 0.2]), None, torch.tensor([True, False]))
+        >>> gather_terms(terms)[1]  # a single process
+        slice(0, 2, None)
+    """
+    if world_size() == 1:
+        return terms, slice(0, len(terms.index))
+    sizes = [torch.zeros(1, dtype=torch.int64, device=terms.index.device) for _ in range(world_size())]
+    dist.all_gather(sizes, torch.tensor([len(terms.index)], device=terms.index.device))
+    counts = torch.cat(sizes).tolist()
+    gathered = Terms(
+        index=_gather(terms.index, counts),
+        ce=_gather(terms.ce, counts),
+        consistency=None if terms.consistency is None else _gather(terms.consistency, counts),
+        dense=_gather(terms.dense.to(torch.uint8), counts).bool(),
+    )
+    first = sum(counts[: dist.get_rank()])
+    return gathered, slice(first, first + len(terms.index))
+
+
+def take_weights(weights: Weights, rows: slice) -> Weights:
+    """Weights of some samples of a batch."""
+    return Weights(weights.ce[rows], None if weights.consistency is None else weights.consistency[rows])
+
+
+def gather_cases(results: Mapping[str, Item]) -> dict[str, Item]:
+    """Picklable results by case of all processes; a case that several of them have comes once.
+
+    Example:
+        >>> gather_cases({"case_1": 0.5, "case_2": 0.7})  # a single process
+        {'case_1': 0.5, 'case_2': 0.7}
+    """
+    if world_size() == 1:
+        return dict(results)
+    shares: list[Any] = [None] * world_size()
+    dist.all_gather_object(shares, dict(results))
+    return {case: result for share in shares for case, result in share.items()}
+
+
+def _gather(part: Tensor, counts: Sequence[int]) -> Tensor:
+    """Rows of all processes, of which each has `counts` of them."""
+    padded = part.new_zeros(max(counts), *part.shape[1:])
+    padded[: len(part)] = part
+    shares = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(shares, padded)
+    return torch.cat([share[:count] for share, count in zip(shares, counts, strict=True)])

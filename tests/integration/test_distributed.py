@@ -1,0 +1,96 @@
+"""Two processes (gloo) train like one: the same batches, views, weights, losses and metrics."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_data import write_msd
+
+from adawac.evaluation import read_csv
+
+METHODS = ["AdaWAC", *(pytest.param(name, marks=pytest.mark.slow) for name in ("TrimRatioACR", "GroupDRO"))]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    """A run of 20 steps with an InstanceNorm network and batches that two processes cannot share evenly."""
+    folder = tmp_path_factory.mktemp("distributed")
+    settings = {
+        "runs": str(folder / "runs"),
+        "seed_everything": 5,
+        "trainer": {
+            "accelerator": "cpu",
+            "max_epochs": 5,
+            "check_val_every_n_epoch": 5,
+            "enable_progress_bar": False,
+            "log_every_n_steps": 1,
+        },
+        "data": {
+            "root": str(write_msd(folder / "msd", cases=6, shape=(7, 32, 32))),
+            "store": str(folder / "store"),
+            "split": {"class_path": "FractionSplit", "init_args": {"val": 0.34, "test": 0.17}},
+            "size": [32, 32],
+            "batch_size": 6,
+        },
+        "model": {
+            "network": {
+                "architecture": "monai.networks.nets.UNet",
+                "arguments": {"channels": [4, 8], "strides": [2], "norm": "INSTANCE"},
+            },
+            # Adam would blow up what rounding leaves of the zero gradients of biases before a normalisation.
+            "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.05, "momentum": 0.9}},
+        },
+    }
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def run(*arguments: str) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-m", "adawac", *arguments], check=True, env=environment, timeout=150)
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def runs(request, config) -> tuple[Path, Path]:
+    """Folders of the run in one process and of the run in two, trained and tested."""
+    folders = []
+    for devices in ("1", "2"):
+        name = f"{request.param}_{devices}"
+        several = ["--trainer.devices", devices, "--trainer.strategy", "ddp" if devices == "2" else "auto"]
+        run("fit", "--config", str(config), "--name", name, "--model.weighting", request.param, *several)
+        folders.append(config.parent / "runs" / name / "version_0")
+        run("test", str(folders[-1]), *several)
+    return folders[0], folders[1]
+
+
+def test_the_final_state_is_the_same(runs):
+    one, two = (torch.load(folder / "checkpoints/last.ckpt", weights_only=True) for folder in runs)
+    assert one["global_step"] == two["global_step"] == 20
+    for name, value in one["state_dict"].items():
+        if isinstance(value, torch.Tensor):
+            torch.testing.assert_close(two["state_dict"][name], value, rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
+def test_what_was_logged_is_the_same(runs):
+    logs = [EventAccumulator(str(folder)).Reload() for folder in runs]
+    tags = [
+        {tag for tag in log.Tags()["scalars"] if tag.startswith(("val/", "weights/", "ce/", "train/dice"))}
+        for log in logs
+    ]
+    assert tags[0] == tags[1]
+    assert "val/dice" in tags[0]
+    for tag in sorted(tags[0]):
+        one, two = ([event.value for event in log.Scalars(tag)] for log in logs)
+        assert two == pytest.approx(one, abs=1e-4), tag
+
+
+def test_the_case_table_is_the_same(runs):
+    one, two = (read_csv(folder / "cases.csv") for folder in runs)
+    assert [row[2:7] for row in one] == [row[2:7] for row in two]
+    assert [row.value for row in two] == pytest.approx([row.value for row in one], abs=1e-4, nan_ok=True)
