@@ -176,7 +176,7 @@ def _check(
         raise DataError(f"labels: every value needs a name of its own but {twice} occur twice; rename them, then merge")
     if ignore_value == 0:
         raise ConfigError(
-            "ignore_value: 0 is the background and cannot be ignored; give the value of unlabelled voxels"
+            "ignore_label: 0 is the background and cannot be ignored; give the value of unlabelled voxels"
         )
     members = [name for group in merge.values() for name in group]
     for setting, used in (("drop", list(drop)), ("merge", members)):

@@ -59,7 +59,10 @@ class Folders(NiftiLayout):
         if problems:
             raise DataError.from_problems(problems)
         cases = sorted_cases((Case(name, (path,), (labels[name],)) for name, path in images.items()), root)
-        channels = len(self.read_image(cases[0]).array)
+        try:
+            channels = len(self.read_image(cases[0]).array)
+        except DataError as error:
+            raise DataError(f"case {cases[0].id}: {error}") from error
         return Collection(
             name=root.name,
             cases=cases,
@@ -71,9 +74,12 @@ class Folders(NiftiLayout):
     def _labels_of(self, cases: tuple[Case, ...]) -> Mapping[int, str]:
         """Names made of the values that the label files hold."""
         values: set[int] = set()
+        problems: list[str] = []
         for case in cases:
             try:
                 values.update(np.unique(self.read_label(case).array).tolist())
             except DataError as error:
-                raise DataError(f"case {case.id}: {error}") from error
+                problems.append(f"case {case.id}: {error}")
+        if problems:
+            raise DataError.from_problems(problems)
         return {0: "background"} | {value: f"class_{value}" for value in sorted(values - {0})}

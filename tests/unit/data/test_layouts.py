@@ -418,3 +418,11 @@ def test_real_data(folder, layout, cases, shape):
     image, label = read_case(found, collection.cases[0], Classes.from_labels(collection.labels), 1)
     assert image.array.shape == label.array.shape == shape
     assert label.array.any()
+
+
+def test_folders_name_every_unreadable_label(tmp_path):
+    root = write_folders(tmp_path / "data", cases=3, shape=(4, 8, 8))
+    for label in sorted((root / "labels").iterdir())[:2]:
+        label.write_bytes(b"not a NIfTI")
+    with pytest.raises(DataError, match=r"(?s)case pt_1: .*copy it again.*case pt_2: .*copy it again"):
+        Folders().scan(root)
