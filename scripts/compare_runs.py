@@ -1,4 +1,4 @@
-"""Put the test results of several runs side by side: Markdown, JSON and their case tables.
+"""Put the test results of several runs side by side: Markdown, JSON, case tables, and pictures of the weights.
 
     python scripts/compare_runs.py runs/openkbp_unet_{erm,pair,adawac}/version_0 -o docs/results/openkbp
 
@@ -36,6 +36,8 @@ def main() -> None:
         rows[method] = table
         training[method] = course(run) | {"record": json.loads((run / "run.json").read_text())}
         shutil.copyfile(run / "cases.csv", args.output / f"{method}.csv")
+        if picture := last_picture(run, "weights/by_position"):
+            (args.output / f"{method}_weights.png").write_bytes(picture)
 
     text = "\n".join([to_markdown(rows), *weights_table(training), *times(training)])
     args.output.with_suffix(".md").write_text(text)
@@ -58,6 +60,12 @@ def course(run: Path) -> dict[str, Any]:
         "steps": losses[-1].step + 1,
         "minutes": (max(events.Scalars(tag)[-1].wall_time for tag in known) - losses[0].wall_time) / 60,
     }
+
+
+def last_picture(run: Path, tag: str) -> bytes | None:
+    """The last picture of this tag in TensorBoard's log, as PNG."""
+    events = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
+    return events.Images(tag)[-1].encoded_image_string if tag in events.Tags()["images"] else None
 
 
 def weights_table(training: dict[str, dict[str, Any]]) -> list[str]:
