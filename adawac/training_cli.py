@@ -137,9 +137,6 @@ def _speak_of_the_run_alone() -> None:
         "LightningCLI's args parameter",  # it fears that `args` and the command line are two different things
         ".*isinstance.treespec, LeafSpec",
         ".*is smaller than the logging interval",
-        ".*was deprecated in v4",  # jsonargparse to LightningCLI
-        ".*skip_none parameter was deprecated",
-        ".*JsonargparseDeprecationWarning",
         "Total length of `list` across ranks is zero",  # a split without validation cases
         ".*does not have many workers",  # batches come from memory maps: measured, workers do not pay
         ".*Checkpoint directory .* exists and is not empty",  # that is what going on with a run means

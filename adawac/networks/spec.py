@@ -35,7 +35,7 @@ class NetworkSpec:
         >>> spec = NetworkSpec("monai.networks.nets.UNet", {"channels": [8, 16, 32], "strides": [2, 2]})
         >>> network = spec.build(in_channels=1, num_classes=5)
         >>> network.probe((64, 64))
-        (32, 16, 16)
+        ((32, 16, 16),)
     """
 
     architecture: str = "monai.networks.nets.UNet"

@@ -134,7 +134,7 @@ class AdaWAC(PerSampleState, Weighting):
             ratio = self.consistency_ratio * mean_ce / mean_consistency
             difference = (ce - ratio * consistency) / mean_ce
         before = self.log_odds[terms.index]
-        after = before + self._step_size_now(len(ce)) * difference
+        after = before + self._step_size_now(finite) * difference
         if self.max_log_odds is not None:
             after = after.clamp(-self.max_log_odds, self.max_log_odds)
         after = torch.where(finite, after, before)
@@ -142,10 +142,10 @@ class AdaWAC(PerSampleState, Weighting):
         beta = after.sigmoid()
         return Weights(ce=beta, consistency=(1 - beta) * ratio)
 
-    def _step_size_now(self, batch_size: int) -> Tensor:
-        """Step size after the epochs so far, to which a batch is then added."""
+    def _step_size_now(self, finite: Tensor) -> Tensor:
+        """Step size after the epochs so far, to which the finite samples of a batch are then added."""
         epochs = self.samples_seen.to(self.log_odds.dtype) / max(1, len(self.log_odds))
-        self.samples_seen += batch_size
+        self.samples_seen += finite.sum()
         return self.step_size * (1 + epochs) ** -self.decay * (epochs >= self.warm_up)
 
     def _running_means(self, ce: Tensor, consistency: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:

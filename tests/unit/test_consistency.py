@@ -23,7 +23,7 @@ from adawac.networks import SegmentationNetwork
 from adawac.structures import NetworkOutput
 
 
-class Consistency(adawac.consistency.Consistency):
+class MapConsistency(adawac.consistency.Consistency):
     """Of two maps, each as if it were the only feature layer of a network."""
 
     def __call__(self, first: Tensor, second: Tensor, *affines: Tensor) -> Tensor:
@@ -109,12 +109,12 @@ class TestPaper:
     def test_by_hand(self) -> None:
         first = torch.tensor([[[[1.0, 2.0]], [[0.0, 0.0]]]])
         second = torch.tensor([[[[1.0, 0.0]], [[0.0, 3.0]]]])
-        loss = Consistency(lambda_ac=2.0, aligned=False, normalised=False)
+        loss = MapConsistency(lambda_ac=2.0, aligned=False, normalised=False)
         torch.testing.assert_close(loss(first, second, IDENTITY, IDENTITY), torch.tensor([2 * (4 + 9) / 4]))
 
     def test_does_not_look_at_the_affine(self) -> None:
         first, second = random_features(2, 2, 3, 4, 4)
-        loss = Consistency(aligned=False, normalised=False)
+        loss = MapConsistency(aligned=False, normalised=False)
         turned = affine(90).expand(2, 2, 3)
         straight = IDENTITY.expand(2, 2, 3)
         torch.testing.assert_close(loss(first, second, turned, straight), loss(first, second, straight, straight))
@@ -124,13 +124,13 @@ class TestAligned:
     def test_by_hand_over_shared_positions_only(self) -> None:
         first = torch.tensor([[[[1.0, 2.0, 3.0, 4.0]]]])
         second = torch.tensor([[[[3.0, 6.0, 50.0, 60.0]]]])  # sees the right half of the batch on its left
-        loss = Consistency(normalised=False)(first, second, IDENTITY, affine(shift=1.0))
+        loss = MapConsistency(normalised=False)(first, second, IDENTITY, affine(shift=1.0))
         torch.testing.assert_close(loss, torch.tensor([(0 + 2.0**2) / 2]))
 
     def test_views_that_share_nothing_cost_nothing(self) -> None:
         first, second = random_features(2, 1, 3, 4, 4).requires_grad_()
         for normalised in (True, False):
-            loss = Consistency(normalised=normalised)(first, second, affine(shift=2.5), affine(shift=-2.5))
+            loss = MapConsistency(normalised=normalised)(first, second, affine(shift=2.5), affine(shift=-2.5))
             (gradient,) = torch.autograd.grad(loss.sum(), first)
             assert loss.item() == 0
             assert not gradient.any()
@@ -140,13 +140,13 @@ class TestAligned:
         image = smooth_image(4)
         theta_1, theta_2 = affine(15).expand(4, 2, 3), affine(-15, mirror=True).expand(4, 2, 3)
         features = pooled(warp(image, theta_1)), pooled(warp(image, theta_2))
-        aligned = Consistency(aligned=True, normalised=normalised)(*features, theta_1, theta_2)
-        straight = Consistency(aligned=False, normalised=normalised)(*features, theta_1, theta_2)
+        aligned = MapConsistency(aligned=True, normalised=normalised)(*features, theta_1, theta_2)
+        straight = MapConsistency(aligned=False, normalised=normalised)(*features, theta_1, theta_2)
         assert (aligned < 0.1 * straight).all()
 
 
 class TestNormalised:
-    loss = Consistency(aligned=False)
+    loss = MapConsistency(aligned=False)
 
     def apply(self, first: Tensor, second: Tensor) -> Tensor:
         theta = IDENTITY.expand(len(first), 2, 3)
@@ -185,11 +185,11 @@ class TestNormalised:
     def test_a_position_that_one_view_missed_does_not_count(self) -> None:
         first, second = random_features(2, 4, 3, 1, 8)
         thetas = IDENTITY.expand(4, 2, 3), affine(shift=1.0).expand(4, 2, 3)  # share the right half
-        expected = Consistency()(first, second, *thetas)
+        expected = MapConsistency()(first, second, *thetas)
         spoilt = first.clone(), second.clone()
         spoilt[0][..., :4] = 1e3
         spoilt[1][..., 4:] = -1e3
-        torch.testing.assert_close(Consistency()(*spoilt, *thetas), expected)
+        torch.testing.assert_close(MapConsistency()(*spoilt, *thetas), expected)
 
     def test_flat_features_have_finite_gradients(self) -> None:
         features = torch.ones(2, 3, 5, 4, 4, requires_grad=True)
@@ -210,27 +210,27 @@ class TestAnyForm:
         return first, second, theta_1, theta_2
 
     def test_order_of_the_samples_does_not_matter(self, aligned: bool, normalised: bool) -> None:
-        loss, order = Consistency(aligned=aligned, normalised=normalised), torch.tensor([2, 0, 3, 1])
+        loss, order = MapConsistency(aligned=aligned, normalised=normalised), torch.tensor([2, 0, 3, 1])
         arguments = self.draw()
         torch.testing.assert_close(loss(*(x[order] for x in arguments)), loss(*arguments)[order])
 
     def test_views_may_be_swapped(self, aligned: bool, normalised: bool) -> None:
-        loss = Consistency(aligned=aligned, normalised=normalised)
+        loss = MapConsistency(aligned=aligned, normalised=normalised)
         first, second, theta_1, theta_2 = self.draw()
         torch.testing.assert_close(loss(first, second, theta_1, theta_2), loss(second, first, theta_2, theta_1))
 
     def test_lambda_is_a_factor(self, aligned: bool, normalised: bool) -> None:
-        one, three = (Consistency(factor, aligned, normalised)(*self.draw()) for factor in (1.0, 3.0))
+        one, three = (MapConsistency(factor, aligned, normalised)(*self.draw()) for factor in (1.0, 3.0))
         torch.testing.assert_close(three, 3 * one)
 
     def test_gradient_flows_through_both_views(self, aligned: bool, normalised: bool) -> None:
-        loss = Consistency(aligned=aligned, normalised=normalised)
+        loss = MapConsistency(aligned=aligned, normalised=normalised)
         first, second, *thetas = self.draw()
         views = first.double().requires_grad_(), second.double().requires_grad_()
         assert torch.autograd.gradcheck(lambda f, s: loss(f, s, *thetas), views)
 
     def test_float32_under_autocast(self, aligned: bool, normalised: bool) -> None:
-        loss = Consistency(aligned=aligned, normalised=normalised)
+        loss = MapConsistency(aligned=aligned, normalised=normalised)
         first, second, *thetas = self.draw()
         with torch.autocast("cpu", torch.bfloat16):
             half = loss(first.bfloat16(), second.bfloat16(), *thetas)
@@ -240,7 +240,7 @@ class TestAnyForm:
 
 def test_lambda_must_be_positive() -> None:
     with pytest.raises(ConfigError, match="lambda_ac is 0 but must be positive"):
-        Consistency(lambda_ac=0)
+        MapConsistency(lambda_ac=0)
 
 
 def test_feature_std_by_hand() -> None:
@@ -257,7 +257,7 @@ def loss_and_gradient(share: slice) -> tuple[Tensor, Tensor]:
         network = nn.parallel.DistributedDataParallel(network)
     images = random_features(2, 5, 3, 8, 8)[:, share]
     thetas = affine(90).expand(5, 2, 3)[share], affine(15, mirror=True).expand(5, 2, 3)[share]
-    loss = Consistency()(*network(images.flatten(0, 1)).features[0].chunk(2), *thetas)
+    loss = MapConsistency()(*network(images.flatten(0, 1)).features[0].chunk(2), *thetas)
     # A mean over the five of both processes, in the face of DistributedDataParallel's mean over two.
     (loss.sum() * (2 if dist.is_initialized() else 1) / 5).backward()
     assert encoder.weight.grad is not None
@@ -295,7 +295,9 @@ class TestOtherKinds:
 
     def test_several_layers_are_averaged(self) -> None:
         (first, second), affines = self.outputs(layers=2)
-        single = [Consistency()(one, two, *affines) for one, two in zip(first.features, second.features, strict=True)]
+        single = [
+            MapConsistency()(one, two, *affines) for one, two in zip(first.features, second.features, strict=True)
+        ]
         both = adawac.consistency.Consistency()(first, second, *affines)
         torch.testing.assert_close(both, torch.stack(single).mean(0))
 

@@ -63,8 +63,10 @@ def test_from_a_folder_to_batches_and_volumes(
     batches = list(data.train_dataloader())
     assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(len(data.units)))
     assert isinstance(batches[0], Batch)
-    assert batches[0].image.shape == (5, channels, 8, 10)
-    assert batches[0].label.shape == (5, 8, 10)
+    size = len(batches[0].index)
+    assert size in (4, 5)  # even batches of at most five
+    assert batches[0].image.shape == (size, channels, 8, 10)
+    assert batches[0].label.shape == (size, 8, 10)
     images = torch.cat([batch.image for batch in batches])
     assert images.min() == 0
     assert images.max() <= 1
