@@ -1,7 +1,9 @@
 """What the documents say is there, and what they show is what was measured."""
 
+import json
 import re
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -26,6 +28,15 @@ def test_the_readme_shows_the_committed_results():
     shown = between((ROOT / "README.md").read_text(), "results")
     measured = (ROOT / "docs/results/openkbp.md").read_text()
     assert shown in measured
+
+
+def test_the_readme_s_costs_are_the_measured_ones():
+    """A method's row shows the median ratio of its step to pair's; of two names in a row the first one's."""
+    ratios = json.loads((ROOT / "docs/results/benchmark_methods.json").read_text())["ratios"]
+    measured = {name.replace("-", "").lower(): f"{median(values):.2f}" for name, values in ratios.items()}
+    shown = re.findall(r"^\| `(\w+)`[^|]*\|[^|]*\| ([\d.]+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert {name.lower(): cost for name, cost in shown}.items() <= measured.items()
+    assert {"AdaWAC", "Pair", "ERM", "GroupDRO"} <= {name for name, _ in shown}
 
 
 def test_the_readme_s_map_names_what_is_there():
