@@ -4,9 +4,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from adawac.data.groups import PositionBins
 from adawac.data.units import UnitTable
 from adawac.structures import Terms
-from adawac.weighting import Weighting
+from adawac.weighting import (
+    ERM,
+    PMDRO,
+    ACROnly,
+    AdaWAC,
+    CVaRDRO,
+    GroupDRO,
+    Pair,
+    PseudoAdaWAC,
+    ReweightOnly,
+    TrimRatio,
+    TrimRatioACR,
+    TrimTrain,
+    TrimTrainACR,
+    Weighting,
+)
 
 N, B = 40, 8
 
@@ -18,6 +34,25 @@ UNITS = UnitTable.of_slices(
     ("background", "liver"),
 )
 DENSE = torch.from_numpy(UNITS.dense)
+
+METHODS = {
+    "erm": ERM(),
+    "pair": Pair(),
+    "acr-only": ACROnly(),
+    "adawac": AdaWAC(),
+    "adawac-paper": AdaWAC(step_size=2.0, calibrate=False, max_log_odds=None),
+    "pseudo-adawac": PseudoAdaWAC(),
+    "trim-train": TrimTrain(),
+    "trim-train-acr": TrimTrainACR(),
+    "trim-ratio": TrimRatio(),
+    "trim-ratio-acr": TrimRatioACR(ratio=0.25),
+    "reweight-only": ReweightOnly(),
+    "reweight-only-official": ReweightOnly(step_size=2.0, official_scaling=True),
+    "pm-dro": PMDRO(),
+    "group-dro": GroupDRO(PositionBins(3), step_size=1.0),
+    "cvar-dro": CVaRDRO(),
+}
+"""Every method, and variants that take another path through its code."""
 
 
 def random_terms(rng: np.random.Generator, dtype: torch.dtype = torch.float32, size: int = B) -> Terms:

@@ -5,46 +5,23 @@ import copy
 import numpy as np
 import pytest
 import torch
-from weighting_terms import DENSE, UNITS, B, N, make, random_terms
+from weighting_terms import DENSE, METHODS, UNITS, B, N, make, random_terms
 
-from adawac.data.groups import PositionBins
 from adawac.errors import ConfigError
 from adawac.structures import Terms
 from adawac.weighting import (
     ERM,
     PMDRO,
-    ACROnly,
     AdaWAC,
     CVaRDRO,
     GroupDRO,
     LastLosses,
     Pair,
-    PseudoAdaWAC,
     ReweightOnly,
     TrimRatio,
     TrimRatioACR,
-    TrimTrain,
-    TrimTrainACR,
     Weighting,
 )
-
-METHODS = {
-    "erm": ERM(),
-    "pair": Pair(),
-    "acr-only": ACROnly(),
-    "adawac": AdaWAC(),
-    "adawac-paper": AdaWAC(step_size=2.0, calibrate=False, max_log_odds=None),
-    "pseudo-adawac": PseudoAdaWAC(),
-    "trim-train": TrimTrain(),
-    "trim-train-acr": TrimTrainACR(),
-    "trim-ratio": TrimRatio(),
-    "trim-ratio-acr": TrimRatioACR(ratio=0.25),
-    "reweight-only": ReweightOnly(),
-    "reweight-only-official": ReweightOnly(step_size=2.0, official_scaling=True),
-    "pm-dro": PMDRO(),
-    "group-dro": GroupDRO(PositionBins(3), step_size=1.0),
-    "cvar-dro": CVaRDRO(),
-}
 
 LARGEST = {
     "trim-train": B,

@@ -1,0 +1,68 @@
+"""Every method keeps the same state in two processes as in one, whatever share of a batch each of them has."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from weighting_terms import METHODS, make, random_terms
+
+from adawac.distributed import gather_cases, gather_terms, take_weights, world_size
+from adawac.structures import Terms
+
+STEPS, SIZE = 30, 7  # which two processes cannot share evenly
+
+
+def part(terms: Terms, rows: slice) -> Terms:
+    return Terms(*(None if values is None else values[rows] for values in terms))
+
+
+def train(rows: slice) -> dict:
+    """State and last weights of each method after steps on this process's share of the batches."""
+    results = {}
+    for name, method in METHODS.items():
+        weighting, rng = make(copy.deepcopy(method)), np.random.default_rng(0)
+        for _ in range(STEPS):
+            terms, mine = gather_terms(part(random_terms(rng, size=SIZE), rows))
+            weights = take_weights(weighting.step(terms), mine)
+        tensors = {key: value for key, value in weighting.state_dict().items() if isinstance(value, torch.Tensor)}
+        results[name] = (tensors, weights.ce, weights.consistency)
+    return results
+
+
+def one_of_two(rank: int, folder: str) -> None:
+    """What each of two processes does."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    assert world_size() == 2
+    cases = gather_cases({"shared": 1, f"of {rank}": rank})
+    results = train(slice(0, 4) if rank == 0 else slice(4, SIZE))
+    torch.save((cases, results), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(not dist.is_available(), reason="this torch has no torch.distributed")
+def test_two_processes_keep_the_state_of_one(tmp_path: Path) -> None:
+    mp.spawn(one_of_two, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    whole = train(slice(0, SIZE))
+    shares = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    for cases, results in shares:
+        assert cases == {"shared": 1, "of 0": 0, "of 1": 1}
+        for name, (state, _, _) in whole.items():
+            for key, value in state.items():
+                torch.testing.assert_close(results[name][0][key], value, msg=f"{name}: {key}")
+    for name, (_, *weights) in whole.items():
+        for kind, expected in enumerate(weights, start=1):
+            if expected is not None:
+                together = torch.cat([results[name][kind] for _, results in shares])
+                torch.testing.assert_close(together, expected, msg=f"{name}: weights")
+
+
+def test_one_process_gathers_its_own() -> None:
+    terms = random_terms(np.random.default_rng(0))
+    gathered, mine = gather_terms(terms)
+    assert gathered is terms
+    assert mine == slice(0, len(terms.index))
+    assert gather_cases({"a": 1}) == {"a": 1}
