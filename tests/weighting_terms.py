@@ -40,6 +40,7 @@ METHODS = {
     "pair": Pair(),
     "acr-only": ACROnly(),
     "adawac": AdaWAC(),
+    "adawac-threshold": AdaWAC(consistency_ratio=0.3, threshold=0.8, mean_decay=0.9),
     "adawac-paper": AdaWAC(step_size=2.0, calibrate=False, max_log_odds=None),
     "pseudo-adawac": PseudoAdaWAC(),
     "trim-train": TrimTrain(),

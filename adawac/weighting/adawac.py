@@ -10,9 +10,6 @@ from adawac.errors import ConfigError
 from adawac.structures import Terms, Weights
 from adawac.weighting.base import PerSampleState, Weighting
 
-MEAN_DECAY = 0.99
-"""Decay a step of the running means that calibrate: they look back over about a hundred steps."""
-
 
 class AdaWAC(PerSampleState, Weighting):
     r"""Adaptively weighted data augmentation consistency regularisation.
@@ -35,6 +32,11 @@ class AdaWAC(PerSampleState, Weighting):
         step_size: eta > 0. The paper uses 2 (TransUNet) and 8 (UNet) without calibration.
         calibrate: compare the losses relative to their running means. Not in the paper.
         consistency_ratio: mean consistency loss over mean cross-entropy that calibration brings about, above 0.
+        threshold: share of the mean cross-entropy at which a sample of average consistency turns from one loss to the
+            other. None: `consistency_ratio`. Any other value adds a constant to the calibrated consistency loss in
+            the comparison, which no gradient sees: a small ratio keeps the noise of the consistency losses out of
+            the weights, a threshold just below 1 still parts the groups in the middle.
+        mean_decay: decay a step of the running means that calibrate; 0.99 looks back over about a hundred steps.
         max_log_odds: bound on \|z_i\|, a numerical guard; None for none.
         prior: weight that every sample starts with, between 0 and 1; the paper's is 1/2.
         warm_up: epochs before the weights begin to move, while the running means settle.
@@ -42,8 +44,8 @@ class AdaWAC(PerSampleState, Weighting):
         num_samples: rows of the state when used outside of `adawac fit`, which calls `allocate` itself.
 
     Raises:
-        ConfigError: if `step_size`, `consistency_ratio` or `max_log_odds` is not above 0, `prior` not between 0
-            and 1, or `warm_up` or `decay` below 0.
+        ConfigError: if `step_size`, `consistency_ratio` or `max_log_odds` is not above 0, `prior` or `mean_decay`
+            not between 0 and 1, or `warm_up` or `decay` below 0.
 
     References:
         Dong, Xie, Ward, "Adaptively Weighted Data Augmentation Consistency Regularization for Robust Optimization
@@ -74,6 +76,8 @@ class AdaWAC(PerSampleState, Weighting):
         step_size: float = 0.3,
         calibrate: bool = True,
         consistency_ratio: float = 0.4,
+        threshold: float | None = None,
+        mean_decay: float = 0.99,
         max_log_odds: float | None = 50.0,
         prior: float = 0.5,
         warm_up: float = 0.0,
@@ -89,6 +93,8 @@ class AdaWAC(PerSampleState, Weighting):
             )
         if max_log_odds is not None and max_log_odds <= 0:
             raise ConfigError(f"AdaWAC: max_log_odds is {max_log_odds}; it must be above 0, or null for no bound")
+        if not 0 < mean_decay < 1:
+            raise ConfigError(f"AdaWAC: mean_decay is {mean_decay}; it must lie between 0 and 1 (0.99 is usual)")
         if not 0 < prior < 1:
             raise ConfigError(f"AdaWAC: prior is {prior}; it must lie between 0 and 1 (the paper's is 0.5)")
         if warm_up < 0 or decay < 0:
@@ -96,6 +102,8 @@ class AdaWAC(PerSampleState, Weighting):
         self.step_size = step_size
         self.calibrate = calibrate
         self.consistency_ratio = consistency_ratio
+        self.threshold = consistency_ratio if threshold is None else threshold
+        self.mean_decay = mean_decay
         self.max_log_odds = max_log_odds
         self.prior_log_odds = math.log(prior) - math.log1p(-prior)
         self.warm_up = warm_up
@@ -132,7 +140,7 @@ class AdaWAC(PerSampleState, Weighting):
         if self.calibrate:
             mean_ce, mean_consistency = self._running_means(ce, consistency, finite)
             ratio = self.consistency_ratio * mean_ce / mean_consistency
-            difference = (ce - ratio * consistency) / mean_ce
+            difference = (ce - ratio * consistency) / mean_ce - (self.threshold - self.consistency_ratio)
         before = self.log_odds[terms.index]
         after = before + self._step_size_now(finite) * difference
         if self.max_log_odds is not None:
@@ -150,7 +158,7 @@ class AdaWAC(PerSampleState, Weighting):
 
     def _running_means(self, ce: Tensor, consistency: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
         """Bias-corrected running means of both losses, never 0."""
-        share = finite.to(ce.dtype).mean() * (1 - MEAN_DECAY)
+        share = finite.to(ce.dtype).mean() * (1 - self.mean_decay)
         count = finite.sum().clamp(min=1)
         self.mean_ce.lerp_(torch.where(finite, ce, 0).sum() / count, share)
         self.mean_consistency.lerp_(torch.where(finite, consistency, 0).sum() / count, share)

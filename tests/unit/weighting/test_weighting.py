@@ -74,16 +74,18 @@ def test_paper_rule_is_the_two_column_mirror_descent():
         np.testing.assert_allclose(weights.consistency, columns[index, 1], rtol=0, atol=1e-12)
 
 
-def test_calibrated_rule_against_numpy():
+@pytest.mark.parametrize("threshold", [None, 0.9])
+def test_calibrated_rule_against_numpy(threshold):
     rng = np.random.default_rng(1)
-    weighting = make(AdaWAC(step_size=0.3, consistency_ratio=0.6))
-    z, sums, decay = np.zeros(N), np.zeros(3), 0.99
+    weighting = make(AdaWAC(step_size=0.3, consistency_ratio=0.6, threshold=threshold, mean_decay=0.95))
+    z, sums, decay = np.zeros(N), np.zeros(3), 0.95
+    offset = 0.0 if threshold is None else threshold - 0.6
     for _ in range(50):
         terms = random_terms(rng)
         ce, ac, index = terms.ce.numpy(), terms.consistency.numpy(), terms.index.numpy()
         sums = decay * sums + (1 - decay) * np.array([ce.mean(), ac.mean(), 1.0])
         mean_ce, mean_ac = sums[0] / sums[2], sums[1] / sums[2]
-        z[index] += 0.3 * (ce / mean_ce - 0.6 * ac / mean_ac)
+        z[index] += 0.3 * (ce / mean_ce - 0.6 * ac / mean_ac - offset)
         beta = 1 / (1 + np.exp(-z[index]))
         weights = weighting.step(terms)
         np.testing.assert_allclose(weights.ce, beta, rtol=1e-4)
@@ -234,6 +236,7 @@ def test_last_losses_survive_save_and_load():
         (AdaWAC, {"consistency_ratio": 0.0}, "for none use Pair"),
         (AdaWAC, {"prior": 1.0}, "between 0 and 1"),
         (AdaWAC, {"warm_up": -1.0}, "at least 0"),
+        (AdaWAC, {"mean_decay": 1.0}, "between 0 and 1"),
         (AdaWAC, {"max_log_odds": -1.0}, "or null for no bound"),
         (TrimRatio, {"ratio": 1.0}, "give a share from 0 to below 1, or null"),
         (TrimRatioACR, {"ratio": -0.1}, "TrimRatioACR: ratio is -0.1; give a share"),
