@@ -6,18 +6,24 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from adawac.data.subsets import absent_classes, describe
+from adawac.distributed import world_size
+from adawac.structures import Batch
 
 log = logging.getLogger(__name__)
 
 
 class RunRecord(Callback):
-    """Writes `split.json` and `run.json` into the run's folder when training starts."""
+    """Writes `split.json` and `run.json` into the run's folder when training starts, and what it took when it ends."""
+
+    def __init__(self) -> None:
+        self.images_seen = 0  # training slices drawn, repetitions counted, by all processes
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write both files."""
@@ -41,11 +47,32 @@ class RunRecord(Callback):
         }
         (run / "run.json").write_text(json.dumps(record, indent=1) + "\n")
 
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Count."""
+        self.images_seen += len(batch.index) * world_size()
+
+    def state_dict(self) -> dict[str, Any]:
+        """A resumed run counts on."""
+        return {"images_seen": self.images_seen}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Count on."""
+        self.images_seen = state_dict["images_seen"]
+
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how well the best checkpoint does and what to type next."""
         best, log_dir = trainer.checkpoint_callback, trainer.log_dir
         if not trainer.is_global_zero or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
+        path = Path(log_dir) / "run.json"
+        record = json.loads(path.read_text()) | {
+            "steps": trainer.global_step,
+            "images_seen": self.images_seen,
+            "network_passes": self.images_seen * pl_module.weighting.views,  # type: ignore[union-attr, operator]
+        }
+        path.write_text(json.dumps(record, indent=1) + "\n")
         if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
             log.info("best %s: %.3f", best.monitor, best.best_model_score)
         if trainer.datamodule.split.test:  # type: ignore[attr-defined]

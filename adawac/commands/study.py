@@ -1,0 +1,149 @@
+"""`adawac study`: run a grid of methods, training subsets and seeds, and put what comes out side by side."""
+
+import argparse
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from adawac.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from adawac.study import Cell, Study
+
+
+def main(argv: list[str]) -> int:
+    """Parse the command line and run, list or export the study.
+
+    Args:
+        argv: arguments after `adawac study`.
+
+    Returns:
+        Exit status: 0 all cells finished, 1 a cell failed, 130 interrupted.
+
+    Raises:
+        ConfigError: the study breaks a rule, or was begun with other settings.
+    """
+    parser = argparse.ArgumentParser(
+        prog="adawac study",
+        description="Run every cell of a grid in a folder of its own, RUNS/STUDY/CELL. Finished cells are kept; what "
+        "was stopped goes on when the same is typed again. All other options go to `adawac fit` in every cell.",
+        epilog="example: adawac study configs/studies/openkbp5_small.yaml --data.root DATA/openkbp-ct",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "study", type=Path, metavar="STUDY.yaml", help="the grid; see adawac/study/spec.py, configs/studies"
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at the same time (default: 1)")
+    parser.add_argument("--cells", nargs="+", metavar="CELL", help="run these only, and gather nothing")
+    parser.add_argument("--dry-run", action="store_true", help="list the cells, how far they are, and the time left")
+    parser.add_argument("--emit", choices=["slurm"], help="write a job array instead of running")
+    args, more = parser.parse_known_args(argv)
+    if args.jobs < 1:
+        raise ConfigError(f"--jobs is {args.jobs}; give the number of cells at the same time, 1 or more")
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from adawac.study import read_study
+    from adawac.study.runner import resolve
+
+    console = Console(highlight=False)
+    study = read_study(args.study, args.runs, more)
+    chosen = study.take(args.cells) if args.cells else study.cells
+    with console.status(f"checking {len(chosen)} cells"):
+        configs = resolve(chosen)
+    if args.dry_run:
+        _list(study, chosen, args.jobs, console)
+        return 0
+    if args.emit:
+        return _emit(study, chosen, args.study, more, console)
+    try:
+        _run(chosen, configs, args.jobs, console)
+    except KeyboardInterrupt:
+        console.print("stopped; finished cells are kept, type the same again to go on")
+        return 130
+    if not args.cells:
+        _gather(study, console)
+    unfinished = [cell for cell in chosen if cell.state != "finished"]
+    for cell in unfinished:
+        console.print(Text(f"{cell.state}: {cell.name}, see {cell.log}"), style="red", soft_wrap=True)
+    return 1 if unfinished else 0
+
+
+def _list(study: "Study", cells: "Sequence[Cell]", jobs: int, console: "Console") -> None:
+    from rich.table import Table
+
+    from adawac.study.runner import seconds_left
+
+    table = Table("cell", "state", "time")
+    for cell in cells:
+        seconds = cell.record.get("seconds")
+        table.add_row(cell.name, cell.state, "" if seconds is None else _time(seconds))
+    console.print(table)
+    waiting = sum(cell.state != "finished" for cell in cells)
+    left = seconds_left(study.cells, jobs)
+    console.print(
+        f"{waiting} of {len(cells)} cells to run, {jobs} at a time; time left: "
+        + ("not known before the first cell has run" if left is None else f"about {_time(left)}")
+    )
+
+
+def _emit(study: "Study", cells: "Sequence[Cell]", path: Path, more: Sequence[str], console: "Console") -> int:
+    from adawac.study.slurm import slurm_script
+
+    waiting = [cell for cell in cells if cell.state != "finished"]
+    if not waiting:
+        console.print("every cell is finished: there is nothing to submit")
+        return 0
+    script = study.folder / "study.sbatch"
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(slurm_script(study, waiting, path, more, Path.cwd()), encoding="utf-8")
+    console.print(f"{len(waiting)} jobs in {script}; next: sbatch {script}", markup=False, soft_wrap=True)
+    return 0
+
+
+def _run(cells: "Sequence[Cell]", configs: dict[str, str], jobs: int, console: "Console") -> None:
+    """Run what is not finished under a bar with the time left; report each cell as it ends."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeElapsedColumn
+    from rich.text import Text
+
+    from adawac.study.runner import last_lines, run_cells, seconds_left
+
+    class TimeLeft(ProgressColumn):
+        """Counts down to the end that was last expected."""
+
+        def render(self, task: Task) -> Text:
+            expected = task.fields["expected"]
+            return Text("" if expected is None else f"about {_time(max(0.0, expected - monotonic()))} left")
+
+    def expected() -> float | None:
+        seconds = seconds_left(cells, jobs)
+        return None if seconds is None else monotonic() + seconds
+
+    def ended(cell: "Cell") -> None:
+        console.print(Text(f"{cell.state}: {cell.name}, {_time(cell.record.get('seconds', 0.0))}"), soft_wrap=True)
+        if cell.state == "failed":
+            console.print(Text(last_lines(cell.log)), style="dim", soft_wrap=True)
+        progress.update(bar, advance=1, expected=expected())
+
+    waiting = [cell for cell in cells if cell.state != "finished"]
+    with Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeft(), console=console) as progress:
+        bar = progress.add_task("", total=len(cells), completed=len(cells) - len(waiting), expected=expected())
+        run_cells(waiting, configs, jobs, ended)
+
+
+def _gather(study: "Study", console: "Console") -> None:
+    from adawac.study.results import gather, results_table
+
+    results = gather(study)
+    console.print(results_table(study, results))
+    console.print(f"{study.folder / 'results.json'}, {study.folder / 'cells.csv'}", markup=False, soft_wrap=True)
+
+
+def _time(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,163 @@
+"""What came out of a study: a line per method and subset over seeds, and the case tables of all cells together."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+from rich.table import Table
+from rich.text import Text
+
+from adawac.evaluation import ANY_CLASS, CaseRow, read_csv, summarise
+from adawac.evaluation.case_table import COLUMNS
+from adawac.study.spec import SEED, Cell, Study
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What one finished cell has to say.
+
+    Attributes:
+        cell: its name.
+        options: axis -> option.
+        dice: mean over classes of the mean over test cases.
+        dice_dense: the same on label-dense slices.
+        false_positive_slices: label-sparse slices with any foreground predicted.
+        sparse_slices: label-sparse slices there are.
+        steps: of the optimiser; None where the run did not record it.
+        images_seen: training slices drawn, repetitions counted; None where the run did not record it.
+        network_passes: images that went through the network in training: images seen, times views.
+        seconds: fit and test, all attempts; None where not recorded.
+    """
+
+    cell: str
+    options: dict[str, str]
+    dice: float
+    dice_dense: float
+    false_positive_slices: int
+    sparse_slices: int
+    steps: int | None
+    images_seen: int | None
+    network_passes: int | None
+    seconds: float | None
+
+
+class Spread(NamedTuple):
+    """Mean and sample standard deviation over seeds; `sd` is None for a single one."""
+
+    mean: float
+    sd: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Of one or more values.
+
+        Example:
+            >>> Spread.of([0.5, 0.75, 1.0])
+            Spread(mean=0.75, sd=0.25)
+        """
+        return cls(fmean(values), stdev(values) if len(values) > 1 else None)
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f}" + ("" if self.sd is None else f" ± {self.sd:.3f}")
+
+
+def cell_result(cell: Cell, rows: Sequence[CaseRow]) -> CellResult:
+    """Sum up the case table of a cell and the record of its run."""
+    summary = summarise(rows)
+    record = json.loads((cell.run / "run.json").read_text(encoding="utf-8"))
+    return CellResult(
+        cell=cell.name,
+        options=dict(cell.options),
+        dice=summary.mean().value,
+        dice_dense=summary.mean(group="dense").value,
+        false_positive_slices=int(summary.total("false_positive_slices", "sparse", ANY_CLASS)),
+        sparse_slices=int(summary.total("slices", "sparse", ANY_CLASS)),
+        steps=record.get("steps"),
+        images_seen=record.get("images_seen"),
+        network_passes=record.get("network_passes"),
+        seconds=cell.record.get("seconds"),
+    )
+
+
+def gather(study: Study) -> list[CellResult]:
+    """Read all finished cells, write `results.json` and `cells.csv` into the study's folder, return the results.
+
+    `cells.csv` is the case table of all cells; its columns start with run (the cell) and the axes of the study. An axis
+    called method takes the place of the class name of the weighting.
+    """
+    columns = list(dict.fromkeys(("run", *study.axes, *COLUMNS)))
+    table = io.StringIO()
+    writer = csv.writer(table, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    writer.writerow(columns)
+    results = []
+    for cell in study.cells:
+        if cell.state == "finished":
+            rows = read_csv(cell.cases)
+            results.append(cell_result(cell, rows))
+            for row in rows:
+                values = {**dict(zip(COLUMNS, row, strict=True)), **cell.options, "run": cell.name}
+                writer.writerow([values[column] for column in columns])
+    content = {
+        "study": study.name,
+        "axes": study.axes,
+        "unfinished": {cell.name: cell.state for cell in study.cells if cell.state != "finished"},
+        "cells": [asdict(result) for result in results],
+    }
+    _write(study.folder / "cells.csv", table.getvalue())
+    _write(study.folder / "results.json", json.dumps(content, indent=1) + "\n")
+    return results
+
+
+def results_table(study: Study, results: Sequence[CellResult]) -> Table:
+    """A line for each combination of options, averaged over seeds, for the terminal."""
+    axes = [axis for axis in study.axes if axis != SEED]
+    table = Table(
+        title=Text(study.name),
+        caption="mean ± standard deviation over runs; images seen and network passes of one run",
+        caption_justify="left",
+    )
+    for axis in axes:
+        table.add_column(Text(axis))
+    for title in ("runs", "Dice", "Dice, dense", "false-positive sparse slices", "images seen", "network passes"):
+        table.add_column(title, justify="right")
+    planned = [tuple(cell.settings.values()) for cell in study.cells]
+    for settings in dict.fromkeys(planned):
+        found = [result for result in results if tuple(result.options[axis] for axis in axes) == settings]
+        table.add_row(*map(Text, [*settings, f"{len(found)} of {planned.count(settings)}", *_texts(found)]))
+    return table
+
+
+def _texts(results: Sequence[CellResult]) -> list[str]:
+    if not results:
+        return ["-"] * 5
+    sparse = sum(result.sparse_slices for result in results)
+    shares = sum(result.false_positive_slices for result in results) / sparse if sparse else None
+    return [
+        str(Spread.of([result.dice for result in results])),
+        str(Spread.of([result.dice_dense for result in results])),
+        "n = 0" if shares is None else f"{shares:.1%}",
+        _count([result.images_seen for result in results]),
+        _count([result.network_passes for result in results]),
+    ]
+
+
+def _count(values: Sequence[int | None]) -> str:
+    """One number where all runs agree, else from - to."""
+    known = sorted({value for value in values if value is not None})
+    if not known:
+        return "-"
+    return f"{known[0]}" if len(known) == 1 else f"{known[0]} - {known[-1]}"
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)

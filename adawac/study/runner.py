@@ -1,0 +1,242 @@
+"""Runs the cells of a study, each in processes of its own, so that one that fails takes nothing down with it."""
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from threading import Event
+from typing import IO, Any
+
+import yaml
+
+from adawac.errors import ConfigError
+from adawac.study.spec import Cell
+
+try:
+    import fcntl
+except ImportError:  # no locks on Windows: two studies in one folder are then up to the user
+    fcntl = None  # type: ignore[assignment]
+
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 20.0
+
+
+def resolve(cells: Sequence[Cell]) -> dict[str, str]:
+    """Settings of every cell as `fit` reads them, with what is a default left out; nothing is run.
+
+    Returns:
+        Name of the cell -> YAML.
+
+    Raises:
+        ConfigError: a cell has a key or a value that `fit` would not take, or has been begun with other settings.
+    """
+    resolved = {cell.name: _resolve(cell) for cell in cells}
+    for cell in cells:
+        _check_unchanged(cell, resolved[cell.name])
+    return resolved
+
+
+def _resolve(cell: Cell) -> str:
+    from adawac import training_cli
+
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            training_cli.main(["fit", *cell.arguments, "--print_config=skip_default"])
+    except SystemExit as stop:
+        if stop.code:
+            said = err.getvalue().rpartition("error:")[2].strip()
+            raise ConfigError(f"cell {cell.name}: {said}\nmend the study; `adawac fit --help` knows the keys") from None
+    root = (yaml.safe_load(out.getvalue()).get("data") or {}).get("root")
+    if root is None or not Path(root).expanduser().exists():
+        raise ConfigError(f"cell {cell.name}: there is no data folder {root}; say where it is: --data.root DATA")
+    return out.getvalue()
+
+
+def _check_unchanged(cell: Cell, config: str) -> None:
+    """What has been trained under other settings is neither mixed in nor overwritten."""
+    if not cell.config.is_file() or not (cell.cases.is_file() or cell.checkpoint.is_file()):
+        return
+    was, now = (_flat(yaml.safe_load(text)) for text in (cell.config.read_text(encoding="utf-8"), config))
+    changed = [key for key in {**was, **now} if was.get(key, "default") != now.get(key, "default")]
+    if changed:
+        lines = [f"\n  {key}: {was.get(key, 'default')} then, {now.get(key, 'default')} now" for key in changed]
+        raise ConfigError(
+            f"cell {cell.name} was begun with other settings than the study now gives it:{''.join(lines)}\n"
+            f"give the study another name, or delete {cell.folder} to run the cell anew"
+        )
+
+
+def _flat(settings: object, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings with dotted keys."""
+    if not isinstance(settings, dict) or not settings:
+        return {prefix: settings}
+    return {
+        dotted: value
+        for key, inner in settings.items()
+        for dotted, value in _flat(inner, f"{prefix}.{key}" if prefix else str(key)).items()
+    }
+
+
+def run_cells(cells: Sequence[Cell], configs: Mapping[str, str], jobs: int, ended: Callable[[Cell], None]) -> None:
+    """Run cells, some at the same time; when interrupted, end the processes first.
+
+    Args:
+        cells: to be run, in this order.
+        configs: name of the cell -> its settings in YAML, see `resolve`.
+        jobs: cells at the same time, 1 or more; the threads of the CPU are shared out.
+        ended: called after each cell, whose `state` then says how it went.
+
+    Raises:
+        KeyboardInterrupt: SIGINT or SIGTERM came; every process of a cell has ended.
+    """
+    stop = Event()
+    environment = {"OMP_NUM_THREADS": str(max(1, _cpus() // jobs)), **os.environ}
+    with _sigterm_interrupts(), ThreadPoolExecutor(jobs) as pool:
+        cell_of: dict[Future[None], Cell] = {
+            pool.submit(run_cell, cell, configs[cell.name], environment, stop): cell for cell in cells
+        }
+        waiting = set(cell_of)
+        try:
+            while waiting:
+                done, waiting = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                    ended(cell_of[future])
+        finally:  # of a whole study nothing is left to stop
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def run_cell(cell: Cell, config: str, environment: Mapping[str, str], stop: Event) -> None:
+    """Fit and test one cell, from where it stands; `cell.state` says how it went.
+
+    Args:
+        cell: the cell.
+        config: its settings in YAML.
+        environment: of its processes.
+        stop: ends it when set.
+    """
+    cell.folder.mkdir(parents=True, exist_ok=True)
+    with cell.log.open("ab") as log:
+        if not _lock(log, stop) or cell.state == "finished":  # a process of a study that was killed may have gone on
+            return
+        begun, before = time.monotonic(), cell.record.get("seconds", 0.0)
+        going_on = []
+        if cell.checkpoint.is_file():
+            going_on = [f"--ckpt_path={cell.checkpoint}"]
+        else:  # what was begun and has no checkpoint is begun anew, in a folder of the same name
+            shutil.rmtree(cell.run, ignore_errors=True)
+        cell.config.write_text(config, encoding="utf-8")
+        fit = ["fit", f"--config={cell.config}", f"--runs={cell.folder.parent}", *going_on]
+        exit_code = _call(fit, log, environment, stop) or _call(["test", str(cell.run)], log, environment, stop)
+        if exit_code == 0 and not cell.cases.is_file():
+            log.write(
+                f"no {cell.cases}: a cell needs test cases, checkpoints and Lightning's default logger\n".encode()
+            )
+            exit_code = 1
+        cell.write_record(before + time.monotonic() - begun, None if stop.is_set() else exit_code)
+
+
+def _call(arguments: Sequence[str], log: IO[bytes], environment: Mapping[str, str], stop: Event) -> int:
+    """Run `adawac` with these arguments and return its exit code; end it when `stop` is set."""
+    if stop.is_set():
+        return 1
+    log.write(f"\n$ adawac {' '.join(arguments)}\n".encode())
+    log.flush()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "adawac", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,  # Ctrl-C reaches the study alone, which then ends its processes with all they started
+    )
+    while process.poll() is None:
+        if stop.wait(POLL_SECONDS):
+            _end(process)
+    return process.returncode
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Ask to end, then make it end."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE_SECONDS)
+    if hasattr(os, "killpg"):
+        try:
+            os.killpg(process.pid, signal.SIGKILL)  # workers of the data loader, other ranks
+        except ProcessLookupError:
+            return
+    else:
+        process.kill()
+    process.wait()
+
+
+def _lock(log: IO[bytes], stop: Event) -> bool:
+    """Wait until no other process writes this log; False if `stop` came first.
+
+    The lock lives as long as any process has the file open, so also in the cells of a study that was killed.
+    """
+    while fcntl is not None:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if stop.wait(1.0):
+                return False
+        except OSError:  # a file system without locks
+            break
+    return not stop.is_set()
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Within, SIGTERM ends the study as Ctrl-C does."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def last_lines(path: Path, count: int = 8) -> str:
+    """The end of a log."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join([line for line in lines if line.strip()][-count:])
+
+
+def seconds_left(cells: Sequence[Cell], jobs: int) -> float | None:
+    """How long the unfinished cells will take, going by the finished ones, the most alike first; None without any."""
+    spent = [(cell.settings, float(cell.record["seconds"])) for cell in cells if _is_measured(cell)]
+    if not spent:
+        return None
+    total = 0.0
+    for cell in cells:
+        if cell.state != "finished":
+            alike = [seconds for settings, seconds in spent if settings == cell.settings]
+            alike = alike or [seconds for _, seconds in spent]
+            total += sum(alike) / len(alike)
+    return total / jobs
+
+
+def _is_measured(cell: Cell) -> bool:
+    return cell.state == "finished" and "seconds" in cell.record

@@ -1,0 +1,272 @@
+"""`adawac study` on tiny data: cells are runs, what is finished is kept, what fails or is killed costs nothing else."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+from tiny_data import write_msd
+
+from adawac.cli import main
+from adawac.evaluation import read_csv
+from adawac.study import Study, read_study
+from adawac.study.runner import resolve
+
+STUDIES = sorted((Path(__file__).parents[2] / "configs/studies").glob("*.yaml"))
+BASE = {
+    "trainer": {"accelerator": "cpu", "max_epochs": 1, "log_every_n_steps": 1, "enable_progress_bar": False},
+    "data": {
+        "root": "msd",
+        "store": "store",
+        "split": {"class_path": "FractionSplit", "init_args": {"val": 0.25, "test": 0.25}},
+        "size": [16, 16],
+        "batch_size": 4,
+    },
+    "model": {
+        "network": {"architecture": "monai.networks.nets.UNet", "arguments": {"channels": [4, 8], "strides": [2]}},
+        "weighting": {"class_path": "AdaWAC", "init_args": {"step_size": 0.3}},
+    },
+}
+LISTED = {"class_path": "FileSplit", "init_args": {"path": "split.json"}}
+STUDY = {
+    "name": "tiny",
+    "config": "base.yaml",
+    "grid": {"method": {"erm": {"model.weighting": "ERM", "data.split": LISTED}, "adawac": {}}, "seed": [0, 1]},
+}
+CELLS = ["erm-seed0", "adawac-seed0", "erm-seed1", "adawac-seed1"]
+
+
+class Place(NamedTuple):
+    """A working folder in which the study has been run twice, what was said, and what lay there in between."""
+
+    home: Path
+    said: tuple[str, str]
+    between: dict[str, int]
+    results: dict
+
+    @property
+    def folder(self) -> Path:
+        return self.home / "runs/tiny"
+
+
+def prepare(home: Path, study: dict = STUDY, base: dict = BASE) -> Path:
+    write_msd(home / "msd", cases=4, shape=(6, 16, 16))
+    (home / "base.yaml").write_text(yaml.safe_dump(base))
+    (home / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    return home
+
+
+def study(home: Path, *options: str, code: int = 0) -> str:
+    """Run the command as a user in this folder would, and return what it says."""
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
+        patch.chdir(home)
+        assert main(["study", "study.yaml", *options]) == code, out.getvalue()
+    return out.getvalue()
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> Place:
+    """Two methods x two seeds, two cells at a time; erm lacks its split at first."""
+    home = prepare(tmp_path_factory.mktemp("home"))
+    first = study(home, "--jobs", "2", code=1)
+    between = times(home / "runs/tiny")
+    results = json.loads((home / "runs/tiny/results.json").read_text())
+    (home / "split.json").write_text(json.dumps({"train": ["pt_1", "pt_2"], "val": ["pt_3"], "test": ["pt_4"]}))
+    return Place(home, (first, study(home, "--jobs", "2")), between, results)
+
+
+class TestFailing:
+    def test_is_reported_and_the_rest_goes_on(self, done):
+        for name in ("erm-seed0", "erm-seed1"):
+            assert f"failed: {name}, see " in done.said[0]
+        assert "split.json" in done.said[0]  # the last lines of the log
+        assert [cell["cell"] for cell in done.results["cells"]] == ["adawac-seed0", "adawac-seed1"]
+        assert done.results["unfinished"] == {"erm-seed0": "failed", "erm-seed1": "failed"}
+
+    def test_runs_anew_in_the_same_folder_when_it_can(self, done):
+        assert "finished: erm-seed0" in done.said[1]
+        assert [path.name for path in (done.folder / "erm-seed0").glob("version_*")] == ["version_0"]
+
+    def test_what_is_finished_is_not_touched(self, done):
+        assert "finished: adawac-seed0" in done.said[0]
+        after = times(done.folder)
+        kept = {name: time for name, time in done.between.items() if name.startswith("adawac-seed")}
+        assert len(kept) > 10
+        assert {name: after[name] for name in kept} == kept
+
+
+class TestFinished:
+    def test_every_cell_is_a_run_in_its_folder(self, done):
+        for name in CELLS:
+            files = {path.name for path in (done.folder / name / "version_0").iterdir()}
+            assert files >= {"config.yaml", "split.json", "run.json", "cases.csv", "checkpoints"}
+            config = yaml.safe_load((done.folder / name / "version_0/config.yaml").read_text())
+            method, seed = name.split("-")
+            assert config["seed_everything"] == int(seed[-1])
+            assert config["model"]["weighting"]["class_path"].rpartition(".")[2].lower() == method
+            assert {row.run for row in read_csv(done.folder / name / "version_0/cases.csv")} == {name}
+            assert "$ adawac fit " in (done.folder / name / "cell.log").read_text()
+
+    def test_results(self, done):
+        results = json.loads((done.folder / "results.json").read_text())
+        assert [cell["cell"] for cell in results["cells"]] == CELLS
+        assert results["unfinished"] == {}
+        for cell in results["cells"]:
+            views = 1 if cell["options"]["method"] == "erm" else 2
+            assert (cell["steps"], cell["images_seen"]) == (3, 12)  # 2 volumes of 6 slices, batches of 4
+            assert cell["network_passes"] == 12 * views
+            assert 0 <= cell["dice"] <= 1
+            assert cell["seconds"] > 1
+        assert done.said[1].count("2 of 2") == 2
+
+    def test_case_table_of_all_cells(self, done):
+        with (done.folder / "cells.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert list(rows[0])[:3] == ["run", "method", "seed"]
+        assert {(row["run"], row["method"], row["seed"]) for row in rows} == {(n, *n.split("-")) for n in CELLS}
+        for name in CELLS:
+            own = read_csv(done.folder / name / "version_0/cases.csv")
+            together = [row for row in rows if row["run"] == name]
+            assert [row["value"] for row in together] == [str(row.value) for row in own]
+
+    def test_cell_yaml_says_the_same_as_the_study(self, done, monkeypatch, capsys):
+        monkeypatch.chdir(done.home)
+
+        def printed(*options: str) -> str:
+            with pytest.raises(SystemExit):
+                main(["fit", *options, "--print_config"])
+            return capsys.readouterr().out
+
+        for cell in read_study(Path("study.yaml"), Path("runs")).cells:
+            assert printed(f"--config={cell.config}") == printed(*cell.arguments)
+
+    def test_nothing_to_submit(self, done, monkeypatch, capsys):
+        monkeypatch.chdir(done.home)
+        assert main(["study", "study.yaml", "--emit", "slurm"]) == 0
+        assert "every cell is finished" in capsys.readouterr().out
+
+    def test_a_changed_study_is_refused_with_the_difference(self, done, monkeypatch, capsys):
+        monkeypatch.chdir(done.home)
+        before = times(done.folder)
+        assert main(["study", "study.yaml", "--model.dice_ratio", "0.25"]) == 2
+        said = capsys.readouterr().err
+        assert "cell erm-seed0 was begun with other settings" in said
+        assert "model.dice_ratio: default then, 0.25 now" in said
+        assert "give the study another name, or delete runs/tiny/erm-seed0" in said
+        assert times(done.folder) == before
+
+
+class TestBefore:
+    """In this process, before anything runs."""
+
+    @pytest.fixture
+    def home(self, tmp_path, monkeypatch) -> Path:
+        monkeypatch.chdir(prepare(tmp_path))
+        return tmp_path
+
+    @pytest.mark.parametrize(
+        ("options", "named"),
+        [
+            (["--model.dice_rato=0.5"], "dice_rato"),
+            (["--trainer.max_epochs", "many"], "max_epochs"),
+            (["--model.weighting=Erm"], "Erm"),
+            (["--data.root=nowhere"], "no data folder nowhere; say where it is: --data.root DATA"),
+            (["--jobs", "0"], "--jobs is 0; give the number of cells"),
+        ],
+    )
+    def test_a_bad_key_of_any_cell(self, home, capsys, options, named):
+        assert main(["study", "study.yaml", *options]) == 2
+        assert named in capsys.readouterr().err
+        assert not (home / "runs").exists()
+
+    def test_a_bad_key_in_the_last_cell(self, home, capsys):
+        grid = {"method": {"erm": {"model.weighting": "ERM"}, "wrong": {"data.batchsize": 4}}}
+        (home / "study.yaml").write_text(yaml.safe_dump(STUDY | {"grid": grid}))
+        assert main(["study", "study.yaml"]) == 2
+        said = capsys.readouterr().err
+        assert "cell wrong: " in said
+        assert "data.batchsize" in said
+        assert not (home / "runs").exists()
+
+    def test_dry_run_writes_nothing(self, home, capsys):
+        assert main(["study", "study.yaml", "--dry-run"]) == 0
+        said = capsys.readouterr().out
+        for name in CELLS:
+            assert name in said
+        assert "not known before the first" in said
+        assert not (home / "runs").exists()
+
+    def test_slurm(self, home, capsys):
+        assert main(["study", "study.yaml", "--emit", "slurm", "--data.batch_size", "2"]) == 0
+        assert "next: sbatch runs/tiny/study.sbatch" in capsys.readouterr().out
+        script = (home / "runs/tiny/study.sbatch").read_text()
+        assert "#SBATCH --array=0-3" in script
+        assert script.endswith('--cells "${cells[SLURM_ARRAY_TASK_ID]}" --data.batch_size 2\n')
+
+    @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+    def test_studies_of_configs(self, path, home):
+        expanded: Study = read_study(path, home, ["--data.root=msd"])
+        assert expanded.name == path.stem
+        at_first_seed = [cell for cell in expanded.cells if cell.options["seed"] == "seed0"]
+        assert len(set(resolve(at_first_seed).values())) == len(at_first_seed) >= 6
+
+
+@pytest.mark.slow
+class TestKilled:
+    EPOCHS = 40
+
+    @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+    def test_goes_on_and_loses_nothing(self, tmp_path, signum):
+        base = BASE | {"trainer": BASE["trainer"] | {"max_epochs": self.EPOCHS}}
+        grid = {"method": {"erm": {"model.weighting": "ERM", "trainer.max_epochs": 1}, "adawac": {}}}
+        home = prepare(tmp_path, STUDY | {"grid": grid}, base)
+        first, second = (home / "runs/tiny" / name for name in ("erm", "adawac"))
+        running = subprocess.Popen([sys.executable, "-m", "adawac", "study", "study.yaml"], cwd=home)
+        last = second / "version_0/checkpoints/last.ckpt"
+        while not last.exists():
+            assert running.poll() is None
+            time.sleep(0.05)
+        running.send_signal(signum)
+        code = running.wait(60)
+        if signum != signal.SIGKILL:  # which leaves a study no time to end its processes: the next one waits for them
+            assert code == 130
+            assert not processes_of(second)
+            assert not (second / "version_0/cases.csv").exists()
+        before = times(first)
+        study(home)
+        assert times(first) == before
+        results = json.loads((home / "runs/tiny/results.json").read_text())
+        assert {cell["cell"]: cell["images_seen"] for cell in results["cells"]} == {
+            "erm": 12,
+            "adawac": 12 * self.EPOCHS,  # what was done before the kill counts, and is not done twice
+        }
+        assert [path.name for path in second.glob("version_*")] == ["version_0"]
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Processes whose command line names this folder."""
+    if not Path("/proc").is_dir():
+        pytest.skip("looks for processes in /proc")
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes()
+        except OSError:
+            continue
+        if folder.name.encode() in command and int(path.parent.name) != os.getpid():
+            found.append(path.parent)
+    return [int(path.name) for path in found if (path / "cwd").resolve() == folder.parents[2]]
