@@ -229,8 +229,8 @@ class TestBefore:
 class TestKilled:
     EPOCHS = 40
 
-    @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-    def test_goes_on_and_loses_nothing(self, tmp_path, signum):
+    @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "SIGKILL", "SIGKILL, with its processes"])
+    def test_goes_on_and_loses_nothing(self, tmp_path, how):
         base = BASE | {"trainer": BASE["trainer"] | {"max_epochs": self.EPOCHS}}
         grid = {"method": {"erm": {"model.weighting": "ERM", "trainer.max_epochs": 1}, "adawac": {}}}
         home = prepare(tmp_path, STUDY | {"grid": grid}, base)
@@ -240,11 +240,15 @@ class TestKilled:
         while not last.exists():
             assert running.poll() is None
             time.sleep(0.05)
-        running.send_signal(signum)
+        running.send_signal(signal.Signals[how.partition(",")[0]])
         code = running.wait(60)
-        if signum != signal.SIGKILL:  # which leaves a study no time to end its processes: the next one waits for them
+        if how.endswith("with its processes"):
+            for process in processes_of(second):
+                os.kill(process, signal.SIGKILL)
+        elif how != "SIGKILL":  # which leaves a study no time to end its processes: the next one waits for them
             assert code == 130
             assert not processes_of(second)
+        if how != "SIGKILL":
             assert not (second / "version_0/cases.csv").exists()
         before = times(first)
         study(home)
