@@ -85,10 +85,10 @@ def _list(study: "Study", cells: "Sequence[Cell]", jobs: int, console: "Console"
         seconds = cell.record.get("seconds")
         table.add_row(cell.name, cell.state, "" if seconds is None else _time(seconds))
     console.print(table)
-    waiting = sum(cell.state != "finished" for cell in cells)
-    left = seconds_left(study.cells, jobs)
+    waiting = [cell for cell in cells if cell.state != "finished"]
+    left = seconds_left(waiting, study.cells, jobs)
     console.print(
-        f"{waiting} of {len(cells)} cells to run, {jobs} at a time; time left: "
+        f"{len(waiting)} of {len(cells)} cells to run, {jobs} at a time; time left: "
         + ("not known before the first cell has run" if left is None else f"about {_time(left)}")
     )
 
@@ -121,20 +121,22 @@ def _run(cells: "Sequence[Cell]", configs: dict[str, str], jobs: int, console: "
             expected = task.fields["expected"]
             return Text("" if expected is None else f"about {_time(max(0.0, expected - monotonic()))} left")
 
+    waiting = [cell for cell in cells if cell.state != "finished"]
+
     def expected() -> float | None:
-        seconds = seconds_left(cells, jobs)
+        seconds = seconds_left(waiting, cells, jobs)
         return None if seconds is None else monotonic() + seconds
 
     def ended(cell: "Cell") -> None:
+        waiting.remove(cell)
         console.print(Text(f"{cell.state}: {cell.name}, {_time(cell.record.get('seconds', 0.0))}"), soft_wrap=True)
         if cell.state == "failed":
             console.print(Text(last_lines(cell.log)), style="dim", soft_wrap=True)
         progress.update(bar, advance=1, expected=expected())
 
-    waiting = [cell for cell in cells if cell.state != "finished"]
     with Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeft(), console=console) as progress:
         bar = progress.add_task("", total=len(cells), completed=len(cells) - len(waiting), expected=expected())
-        run_cells(waiting, configs, jobs, ended)
+        run_cells(tuple(waiting), configs, jobs, ended)
 
 
 def _gather(study: "Study", console: "Console") -> None:

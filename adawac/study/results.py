@@ -64,7 +64,7 @@ class Spread(NamedTuple):
         return cls(fmean(values), stdev(values) if len(values) > 1 else None)
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f}" + ("" if self.sd is None else f" ± {self.sd:.3f}")
+        return f"{self.mean:.3f}" + ("" if self.sd is None else f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{self.sd:.3f}")
 
 
 def cell_result(cell: Cell, rows: Sequence[CaseRow]) -> CellResult:
@@ -124,7 +124,7 @@ def results_table(study: Study, results: Sequence[CellResult]) -> Table:
     )
     for axis in axes:
         table.add_column(Text(axis))
-    for title in ("runs", "Dice", "Dice, dense", "false-positive sparse slices", "images seen", "network passes"):
+    for title in ("runs", "Dice", "Dice, dense", "sparse slices with false positives", "images seen", "network passes"):
         table.add_column(title, justify="right")
     planned = [tuple(cell.settings.values()) for cell in study.cells]
     for settings in dict.fromkeys(planned):

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from statistics import fmean
 from threading import Event
 from typing import IO, Any
 
@@ -26,6 +27,9 @@ except ImportError:  # no locks on Windows: two studies in one folder are then u
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 20.0
+
+PLACES = ("data.root", "data.store")
+"""Settings that say where things lie: they may change while a study is under way."""
 
 
 def resolve(cells: Sequence[Cell]) -> dict[str, str]:
@@ -65,8 +69,8 @@ def _check_unchanged(cell: Cell, config: str) -> None:
     if not cell.config.is_file() or not (cell.cases.is_file() or cell.checkpoint.is_file()):
         return
     was, now = (_flat(yaml.safe_load(text)) for text in (cell.config.read_text(encoding="utf-8"), config))
-    changed = [key for key in {**was, **now} if was.get(key, "default") != now.get(key, "default")]
-    if changed:
+    keys = [key for key in {**was, **now} if key not in PLACES]
+    if changed := [key for key in keys if was.get(key, "default") != now.get(key, "default")]:
         lines = [f"\n  {key}: {was.get(key, 'default')} then, {now.get(key, 'default')} now" for key in changed]
         raise ConfigError(
             f"cell {cell.name} was begun with other settings than the study now gives it:{''.join(lines)}\n"
@@ -224,18 +228,16 @@ def last_lines(path: Path, count: int = 8) -> str:
     return "\n".join([line for line in lines if line.strip()][-count:])
 
 
-def seconds_left(cells: Sequence[Cell], jobs: int) -> float | None:
-    """How long the unfinished cells will take, going by the finished ones, the most alike first; None without any."""
+def seconds_left(waiting: Collection[Cell], cells: Collection[Cell], jobs: int) -> float | None:
+    """How long the waiting cells will take, by the finished ones, the most alike first; None without any."""
     spent = [(cell.settings, float(cell.record["seconds"])) for cell in cells if _is_measured(cell)]
     if not spent:
         return None
     total = 0.0
-    for cell in cells:
-        if cell.state != "finished":
-            alike = [seconds for settings, seconds in spent if settings == cell.settings]
-            alike = alike or [seconds for _, seconds in spent]
-            total += sum(alike) / len(alike)
-    return total / jobs
+    for cell in waiting:
+        alike = [seconds for settings, seconds in spent if settings == cell.settings]
+        total += fmean(alike or [seconds for _, seconds in spent])
+    return total / max(1, min(jobs, len(waiting)))
 
 
 def _is_measured(cell: Cell) -> bool:

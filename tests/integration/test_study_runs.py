@@ -159,6 +159,11 @@ class TestFinished:
         assert main(["study", "study.yaml", "--emit", "slurm"]) == 0
         assert "every cell is finished" in capsys.readouterr().out
 
+    def test_moved_data_are_no_change(self, done, monkeypatch, capsys):
+        monkeypatch.chdir(done.home)
+        assert main(["study", "study.yaml", "--dry-run", "--data.root", str(done.home / "msd")]) == 0
+        assert "0 of 4 cells to run, 1 at a time; time left: about 0:00:00" in capsys.readouterr().out
+
     def test_a_changed_study_is_refused_with_the_difference(self, done, monkeypatch, capsys):
         monkeypatch.chdir(done.home)
         before = times(done.folder)

@@ -168,12 +168,15 @@ class TestTimeLeft:
             for method in ("erm", "pair", "adawac")
             for seed in ("seed0", "seed1")
         ]
-        assert seconds_left(cells, 1) is None
+        assert seconds_left(cells, cells, 1) is None
         for done, seconds in ((0, 10), (2, 30)):  # erm and pair at the first seed
             touch(cells[done].cases)
             cells[done].write_record(seconds, 0)
-        assert seconds_left(cells, 1) == 10 + 30 + 20 + 20
-        assert seconds_left(cells, 2) == 40
+        waiting = [cell for cell in cells if cell.state != "finished"]
+        assert seconds_left(waiting, cells, 1) == 10 + 30 + 20 + 20
+        assert seconds_left(waiting, cells, 2) == 40
+        assert seconds_left(waiting[:1], cells, 2) == 10
+        assert seconds_left([], cells, 2) == 0
 
     def test_last_lines(self, tmp_path):
         (tmp_path / "log").write_text("one\ntwo\n\nthree\n")
@@ -212,7 +215,15 @@ class TestTable:
         table = results_table(study, results)
         cells = list(zip(*([str(text) for text in column.cells] for column in table.columns), strict=True))
         assert cells == [
-            ("erm", "2 of 2", "0.600 ± 0.141", "0.600 ± 0.000", "15.0%", "32", "32"),
+            (
+                "erm",
+                "2 of 2",
+                "0.600\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.141",
+                "0.600\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.000",
+                "15.0%",
+                "32",
+                "32",
+            ),
             ("adawac", "0 of 2", "-", "-", "-", "-", "-"),
         ]
 
