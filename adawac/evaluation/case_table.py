@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from adawac.errors import DataError
+from adawac.errors import ConfigError, DataError
 from adawac.metrics import EMPTY_RULES, EmptyPolicy, OverlapCounts, slice_counts, surface_distances
 from adawac.metrics.overlap import label_array
 from adawac.structures import IGNORE_INDEX
@@ -30,7 +30,8 @@ class CaseRow(NamedTuple):
         case: id of the volume.
         patient: whom the volume shows.
         class_name: name of the class as in the data, or `ANY_CLASS`; the column is called "class".
-        group: slices on the native grid: "all", "dense" (label-dense) or "sparse" (the others).
+        group: slices on the native grid: "all", "dense" (label-dense) or "sparse" (the others); or a group of
+            slices or of cases that `adawac.evaluation.groups` adds.
         metric: name of the metric, with the unit where it has one: "dice", "hd95_mm".
         value: NaN where it is undefined or left out.
         policy: what empty masks are worth, see `adawac.metrics.EmptyRule`.
@@ -111,7 +112,7 @@ def case_rows(
     try:
         preds, target = label_array(preds, "preds"), label_array(target, "target")
         counts = slice_counts(preds, target, len(class_names), ignore_index)
-        table = rows("all", foreground, _overlap(counts, policy))
+        table = rows("all", foreground, overlap_values(counts, policy))
         if surface:
             kept = True if ignore_index is None else target != ignore_index
             masks = [((preds == k) & kept, (target == k) & kept) for k in range(1, len(class_names))]
@@ -119,7 +120,7 @@ def case_rows(
     except DataError as error:
         raise DataError(f"case {case}: {error}") from None
     dense = counts.dense
-    table += rows("dense", foreground, _overlap(counts.take(dense), policy))
+    table += rows("dense", foreground, overlap_values(counts.take(dense), policy))
     false_positives = counts.take(~dense).predicted[:, 1:]
     table += rows("sparse", foreground, _false_positives(false_positives))
     table += rows("sparse", [ANY_CLASS], _false_positives(false_positives.sum(axis=1, keepdims=True)))
@@ -128,8 +129,39 @@ def case_rows(
     return table
 
 
-def _overlap(counts: OverlapCounts, policy: EmptyPolicy) -> dict[str, ArrayLike]:
-    """Metrics of the foreground classes over a group of slices, counts (S, K)."""
+def higher_is_better(metric: str) -> bool:
+    """Whether more of a metric is better, by its name in the case table.
+
+    Args:
+        metric: name in the case table.
+
+    Raises:
+        ConfigError: if neither more nor less of it is better, as of a signed error, or its name is unknown.
+
+    Example:
+        >>> higher_is_better("dice"), higher_is_better("hd95_mm")
+        (True, False)
+    """
+    if metric in ("dice", "iou", "recall", "precision"):
+        return True
+    counts = ("missed", "false_alarm", "false_positive_voxels", "false_positive_slices")
+    if metric in counts or metric.removesuffix("_mm").removesuffix("_voxel") in ("hd95", "hd95_max", "hd", "assd"):
+        return False
+    raise ConfigError(
+        f"metric {metric!r}: neither more nor less of it is better; choose one with a direction, as dice or hd95_mm"
+    )
+
+
+def overlap_values(counts: OverlapCounts, policy: EmptyPolicy) -> dict[str, ArrayLike]:
+    """Metrics of the foreground classes over a group of slices; NaN where the group has no slice.
+
+    Args:
+        counts: (S, K) of the slices in the group.
+        policy: what empty masks are worth.
+
+    Returns:
+        Name of the metric -> (K - 1,) its values.
+    """
     total, no_slices = counts.total(), len(counts.predicted) == 0
     metrics = {
         "dice": total.dice(policy),

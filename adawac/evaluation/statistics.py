@@ -1,0 +1,363 @@
+"""From case tables to what may be said: means with intervals, methods compared over the same cases, ranks.
+
+- The unit of inference is the patient, which mostly is the case: cases of one patient resemble each other, so they are
+  averaged first. Runs (seeds) of a method are averaged for the estimate, and their spread lengthens the interval (see
+  `adawac.evaluation.intervals`). With one run each, all that is said is said of these trained models, not of methods.
+- A case without a value (NaN, or no row) in any run of any method is left out of all of them, counted and named.
+- Classes are tested each and corrected by Holm; the mean of the classes is one more comparison, the first, for itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from adawac.errors import ConfigError, DataError
+from adawac.evaluation.case_table import ANY_CLASS, CaseRow, higher_is_better
+from adawac.evaluation.intervals import LEVEL, Array, Interval, difference_interval, mean_interval
+
+MEAN_OF_CLASSES = "<mean>"
+"""Class name of what is said of the mean of all foreground classes that a case has values of."""
+
+Verdict = Literal["better", "worse", "not told apart"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over cases of one method.
+
+    Attributes:
+        class_name: of the class; `MEAN_OF_CLASSES`, or `ANY_CLASS` where the metric is measured so.
+        mean: NaN if no case has a value.
+        low: lower end of its 95 % interval; NaN where n is below 2.
+        high: upper end.
+        n: patients (cases, where each is of another patient).
+        runs: of the method.
+        left_out: cases without a value.
+    """
+
+    class_name: str
+    mean: float
+    low: float
+    high: float
+    n: int
+    runs: int
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A method against a reference over the same cases.
+
+    The rule of the verdict: the two are told apart if Holm's corrected p is below 0.05. Each p that goes into the
+    correction is the larger of two: of the t test that the interval belongs to, so that the interval cannot contain 0,
+    and of Wilcoxon's signed ranks, so that a few extreme cases do not decide. It is 1 where the two point in opposite
+    directions. (Signed ranks cannot reach 0.05 with fewer than 6 patients: fewer are never told apart.)
+
+    Attributes:
+        method: name.
+        reference: name of the other method.
+        class_name: as in `Estimate`.
+        difference: method - reference; NaN if no case has a value.
+        low: lower end of its 95 % interval; NaN where n is below 2.
+        high: upper end.
+        p_mean: of the t test.
+        p_rank: of Wilcoxon's signed ranks of the means over runs.
+        p_holm: the larger of the two, corrected over the classes of this pair of methods.
+        n: patients.
+        runs: of the method, and of the reference.
+        left_out: cases without a value in a run of either.
+        verdict: on the method, with the direction of the metric.
+    """
+
+    method: str
+    reference: str
+    class_name: str
+    difference: float
+    low: float
+    high: float
+    p_mean: float
+    p_rank: float
+    p_holm: float
+    n: int
+    runs: tuple[int, int]
+    left_out: tuple[str, ...]
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Methods by their mean rank over patients.
+
+    Attributes:
+        ranks: method -> mean rank, 1 is best, best first.
+        critical_difference: mean ranks that are further apart differ (Nemenyi, level 0.05 over all pairs).
+        p: of Friedman's test that all methods are equal; where it is not below 0.05, no pair should be looked at.
+        n: patients.
+        left_out: cases without a value in a run of any method.
+    """
+
+    ranks: Mapping[str, float]
+    critical_difference: float
+    p: float
+    n: int
+    left_out: tuple[str, ...]
+
+
+def estimate(rows: Sequence[CaseRow], metric: str = "dice", group: str = "all") -> list[Estimate]:
+    """Means over cases with 95 % intervals: of the mean of classes first, then of each class.
+
+    Args:
+        rows: case table of one method, of any number of runs.
+        metric: name in the case table.
+        group: of slices or cases.
+
+    Raises:
+        DataError: if the table lacks the metric or group, or does not fit together (see `compare`).
+
+    Example:
+        >>> dice = {"a": 0.91, "b": 0.87, "c": 0.94, "d": float("nan")}
+        >>> rows = [CaseRow("0", "erm", c, c, "liver", "all", "dice", value, "skip") for c, value in dice.items()]
+        >>> mean, liver = estimate(rows)
+        >>> f"{liver.class_name}: {liver.mean:.2f}, {liver.low:.2f} to {liver.high:.2f}", liver.n, liver.left_out
+        ('liver: 0.91, 0.81 to 0.99', 3, ('d',))
+    """
+    table = _Table.of({"rows": rows}, metric, group)
+    estimates = []
+    for name in table.names:
+        (values,), left_out = table.select(name)
+        found = mean_interval(values) if len(values) else _NOTHING
+        mean, low, high = (float(each) for each in found[:3])
+        estimates.append(Estimate(name, mean, low, high, len(values), values.shape[1], left_out))
+    return estimates
+
+
+def compare(
+    rows_by_method: Mapping[str, Sequence[CaseRow]], reference: str, metric: str = "dice", group: str = "all"
+) -> list[Comparison]:
+    """Every other method against the reference: of the mean of classes first, then of each class.
+
+    Args:
+        rows_by_method: name of the method -> its case table, of any number of runs.
+        reference: name of the method to compare with.
+        metric: name in the case table, one with a direction.
+        group: of slices or cases.
+
+    Raises:
+        ConfigError: if there is no such reference, or neither more nor less of the metric is better.
+        DataError: if methods or runs have different cases (naming them) or empty-mask policies, a value comes twice, or
+            nobody has this metric in this group.
+
+    Example:
+        >>> erm = [0.91, 0.87, 0.94, 0.62, 0.81, 0.85, 0.79, 0.90]
+        >>> def table(values):
+        ...     return [CaseRow("0", "", f"ct{i}", f"ct{i}", "liver", "all", "dice", v, "skip") for i, v in values]
+        >>> adawac = [value + 0.02 + 0.001 * i for i, value in enumerate(erm)]
+        >>> _, liver = compare({"erm": table(enumerate(erm)), "adawac": table(enumerate(adawac))}, "erm")
+        >>> f"{liver.difference:.4f}, {liver.low:.4f} to {liver.high:.4f}, p = {liver.p_holm:.3f}: {liver.verdict}"
+        '0.0235, 0.0215 to 0.0255, p = 0.008: better'
+    """
+    if reference not in rows_by_method:
+        raise ConfigError(f"reference {reference!r} is no method here; choose one of {', '.join(rows_by_method)}")
+    sign = 1 if higher_is_better(metric) else -1
+    comparisons: list[Comparison] = []
+    for method in rows_by_method:
+        if method == reference:
+            continue
+        table = _Table.of({name: rows_by_method[name] for name in (method, reference)}, metric, group)
+        selected = [table.select(name) for name in table.names]
+        tests = [paired_test(*values) for values, _ in selected]
+        larger = [float(test.p) for test in tests]
+        corrected = [larger[0], *holm(larger[1:])]
+        for name, ((first, second), left_out), test, p in zip(table.names, selected, tests, corrected, strict=True):
+            difference, low, high, p_mean = map(float, test.interval)
+            runs, n = (first.shape[1], second.shape[1]), len(first)
+            numbers = (difference, low, high, p_mean, float(test.p_rank), p)
+            verdict = _verdict(sign * difference, p)
+            comparisons.append(Comparison(method, reference, name, *numbers, n, runs, left_out, verdict))
+    return comparisons
+
+
+def rank_methods(rows_by_method: Mapping[str, Sequence[CaseRow]], metric: str = "dice", group: str = "all") -> Ranking:
+    """Rank three or more methods on every patient, by the mean over classes and runs, and average the ranks.
+
+    Args:
+        rows_by_method: name of the method -> its case table, of any number of runs.
+        metric: name in the case table, one with a direction.
+        group: of slices or cases.
+
+    Raises:
+        ConfigError: if there are fewer than three methods, or neither more nor less of the metric is better.
+        DataError: as `compare`, or if fewer than two patients have values.
+
+    References:
+        Demšar (2006), Statistical comparisons of classifiers over multiple data sets, JMLR 7.
+    """
+    if len(rows_by_method) < 3:
+        raise ConfigError(f"ranks need three methods, found {', '.join(rows_by_method)}; use `compare` for two")
+    table = _Table.of(rows_by_method, metric, group)
+    values, left_out = table.select(table.names[0])
+    means = np.stack([each.mean(axis=1) for each in values], axis=1).round(_DIGITS)
+    if len(means) < 2:
+        raise DataError(f"{group}/{metric}: ranks need 2 patients with values, found {len(means)}; evaluate more cases")
+    n, count = means.shape
+    ranks = stats.rankdata(-means if higher_is_better(metric) else means, axis=1)
+    p = stats.friedmanchisquare(*means.T).pvalue if (ranks != ranks[:, :1]).any() else 1.0
+    order = sorted(zip(ranks.mean(axis=0).tolist(), table.methods, strict=True), key=lambda pair: pair[0])
+    return Ranking({name: rank for rank, name in order}, critical_difference(count, n), float(p), n, left_out)
+
+
+def critical_difference(methods: int, n: int) -> float:
+    """Nemenyi's: how far mean ranks over n blocks must lie apart, at the level 0.05 over all pairs of methods.
+
+    Example:
+        >>> round(critical_difference(4, 14), 2)
+        1.25
+    """
+    studentised = stats.studentized_range.ppf(LEVEL, methods, np.inf) / np.sqrt(2)
+    return float(studentised * np.sqrt(methods * (methods + 1) / (6 * n)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for their number by Holm's steps; NaN stays NaN and does not count.
+
+    Example:
+        >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03, float("nan")])]  # 3 * 0.01, then 2 * 0.03, and not below it
+        [0.03, 0.06, 0.06, nan]
+    """
+    p = np.array(p_values, dtype=np.float64)
+    order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]
+    p[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
+    return [float(each) for each in p]
+
+
+class PairedTest(NamedTuple):
+    """Two methods on the same cases, arrays (...); see `Comparison` for the rule."""
+
+    interval: Interval
+    p_rank: Array
+    p: Array
+
+
+def paired_test(first: Array, second: Array) -> PairedTest:
+    """The t test and signed ranks of first - second; p is the larger of the two, 1 if their directions differ.
+
+    Args:
+        first: (..., n, R) units x runs of one method, none NaN.
+        second: (..., n, R') the same units by the other.
+
+    Example:
+        >>> second = np.array([[0.91], [0.78], [0.85], [0.66], [0.80], [0.88]])
+        >>> paired_test(second + 0.01 * np.arange(1, 7)[:, None], second).p_rank.item()  # 2 / 2^6
+        0.03125
+    """
+    if first.shape[-2] == 0:
+        return PairedTest(_NOTHING, *[np.full(first.shape[:-2], np.nan)] * 2)
+    interval = difference_interval(first, second)
+    differences = (first.mean(axis=-1) - second.mean(axis=-1)).round(_DIGITS)
+    sizes = np.abs(differences)
+    direction = (np.sign(differences) * stats.rankdata(sizes, axis=-1)).sum(axis=-1)
+    agree = direction * interval.estimate > 0
+    p_rank = _signed_ranks(differences, sizes)
+    return PairedTest(interval, p_rank, np.where(agree | np.isnan(interval.p), np.fmax(interval.p, p_rank), 1.0))
+
+
+def _signed_ranks(differences: Array, sizes: Array) -> Array:
+    """Wilcoxon's p (...) of differences (..., n): exact up to 50, normal where sizes are tied or 0."""
+    order = np.sort(sizes, axis=-1)
+    even = (order[..., :1] == 0).any(axis=-1) | (np.diff(order, axis=-1) == 0).any(axis=-1)
+    p = np.ones(even.shape)
+    if (exact := ~even).any():
+        method: Literal["exact", "approx"] = "exact" if sizes.shape[-1] <= 50 else "approx"
+        p[exact] = stats.wilcoxon(differences[exact], axis=-1, method=method).pvalue
+    if (tied := even & (order[..., -1] > 0)).any():
+        p[tied] = stats.wilcoxon(differences[tied], axis=-1, correction=True, method="approx").pvalue
+    return p
+
+
+_DIGITS = 12
+"""Differences and ties are read to this many decimals, so that rounding of means decides nothing."""
+
+_NOTHING = Interval(*[np.array(np.nan)] * 4)
+
+
+def _verdict(gain: float, p: float) -> Verdict:
+    if not p < 1 - LEVEL:
+        return "not told apart"
+    return "better" if gain > 0 else "worse"
+
+
+class _Table(NamedTuple):
+    """One metric in one group: methods over the same cases."""
+
+    methods: tuple[str, ...]
+    cases: NDArray[np.str_]
+    patients: NDArray[np.str_]
+    names: tuple[str, ...]  # of the selections: all classes together, then each
+    classes: tuple[str, ...]
+    values: tuple[Array, ...]  # (cases, runs, classes) of each method, NaN where there is none
+
+    @classmethod
+    def of(cls, rows_by_method: Mapping[str, Sequence[CaseRow]], metric: str, group: str) -> "_Table":
+        patients = _cases(rows_by_method)
+        chosen = {
+            method: [row for row in rows if (row.metric, row.group) == (metric, group)]
+            for method, rows in rows_by_method.items()
+        }
+        classes = tuple(dict.fromkeys(row.class_name for rows in chosen.values() for row in rows))
+        if not classes:
+            raise DataError(f"no case has {metric} in group {group!r}; choose a metric and a group of the case table")
+        position = {case: i for i, case in enumerate(patients)}
+        arrays = []
+        for method, rows in chosen.items():
+            runs = {run: i for i, run in enumerate(dict.fromkeys(row.run for row in rows_by_method[method]))}
+            array = np.full((len(position), len(runs), len(classes)), np.nan)
+            seen = np.zeros(array.shape, dtype=bool)
+            for row in rows:
+                place = position[row.case], runs[row.run], classes.index(row.class_name)
+                if seen[place]:
+                    raise DataError(
+                        f"{method}, run {row.run!r}, case {row.case}: {group}/{metric}/{row.class_name} comes twice; "
+                        "give each run a name of its own, and each case one set of rows"
+                    )
+                array[place], seen[place] = row.value, True
+            arrays.append(array)
+        foreground = tuple(name for name in classes if name != ANY_CLASS)
+        together = ANY_CLASS if ANY_CLASS in classes else MEAN_OF_CLASSES
+        names, cases = (together, *foreground), np.array(list(patients))
+        return cls(tuple(chosen), cases, np.array(list(patients.values())), names, classes, tuple(arrays))
+
+    def select(self, name: str) -> tuple[list[Array], tuple[str, ...]]:
+        """(n, runs) patients x runs of each method, and the cases without a value in all of them."""
+        complete = np.all([~np.isnan(array).any(axis=1) for array in self.values], axis=0)  # (cases, classes)
+        used = complete if name == MEAN_OF_CLASSES else complete & (np.array(self.classes) == name)
+        kept = used.any(axis=1)
+        patients, member = np.unique(self.patients[kept], return_inverse=True)
+        weights = (member == np.arange(len(patients))[:, None]).astype(np.float64)  # (patients, cases)
+        weights /= weights.sum(axis=1, keepdims=True)
+        means = [array[kept].mean(axis=2, where=used[kept, None, :]) for array in self.values]
+        return [weights @ mean for mean in means], tuple(self.cases[~kept].tolist())
+
+
+def _cases(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> dict[str, str]:
+    """Case -> patient, the same for all methods and runs."""
+    patients: dict[str, str] = {}
+    found: dict[str, set[str]] = {}
+    policies: set[str] = set()
+    for method, rows in rows_by_method.items():
+        if not rows:
+            raise DataError(f"{method} has no rows; evaluate it first")
+        for row in rows:
+            patients.setdefault(row.case, row.patient or row.case)
+            found.setdefault(f"{method}, run {row.run!r}", set()).add(row.case)
+            policies.add(row.policy)
+    if len(policies) > 1:
+        raise DataError(f"empty-mask policies differ: {', '.join(sorted(policies))}; evaluate all with the same one")
+    for run, cases in found.items():
+        if missing := sorted(patients.keys() - cases):
+            shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+            raise DataError(f"{run} lacks {shown}, which another has; evaluate all methods on the same cases")
+    return patients
