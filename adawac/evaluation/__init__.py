@@ -1,16 +1,49 @@
 """From predicted volumes to case table and summary."""
 
-from adawac.evaluation.case_table import ANY_CLASS, CaseRow, case_rows, read_csv, write_csv
+from adawac.evaluation.case_table import ANY_CLASS, CaseRow, case_rows, higher_is_better, read_csv, write_csv
+from adawac.evaluation.groups import (
+    SIZE_GROUPS,
+    GroupMean,
+    GroupSummary,
+    Metadata,
+    metadata_rows,
+    position_groups,
+    position_rows,
+    read_metadata,
+    size_rows,
+    summarise_groups,
+)
+from adawac.evaluation.pairing import MEAN_OF_CLASSES
+from adawac.evaluation.statistics import Comparison, Estimate, Ranking, compare, estimate, holm, rank_methods
 from adawac.evaluation.summary import Mean, Summary, summarise, summary_table, to_markdown
 
 __all__ = [
     "ANY_CLASS",
+    "MEAN_OF_CLASSES",
+    "SIZE_GROUPS",
     "CaseRow",
+    "Comparison",
+    "Estimate",
+    "GroupMean",
+    "GroupSummary",
     "Mean",
+    "Metadata",
+    "Ranking",
     "Summary",
     "case_rows",
+    "compare",
+    "estimate",
+    "higher_is_better",
+    "holm",
+    "metadata_rows",
+    "position_groups",
+    "position_rows",
+    "rank_methods",
     "read_csv",
+    "read_metadata",
+    "size_rows",
     "summarise",
+    "summarise_groups",
     "summary_table",
     "to_markdown",
     "write_csv",

@@ -3,7 +3,7 @@
 - The unit of inference is the patient, which mostly is the case: cases of one patient resemble each other, so they are
   averaged first. Runs (seeds) of a method are averaged for the estimate, and their spread lengthens the interval (see
   `adawac.evaluation.intervals`). With one run each, all that is said is said of these trained models, not of methods.
-- A case without a value (NaN, or no row) in any run of any method is left out of all of them, counted and named.
+- A case without a value in any run of any method is left out of all of them, counted and named.
 - Classes are tested each and corrected by Holm; the mean of the classes is one more comparison, the first, for itself.
 """
 
@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation.case_table import ANY_CLASS, CaseRow, higher_is_better
+from adawac.evaluation.case_table import CaseRow, higher_is_better
 from adawac.evaluation.intervals import LEVEL, Array, Interval, difference_interval, mean_interval
-
-MEAN_OF_CLASSES = "<mean>"
-"""Class name of what is said of the mean of all foreground classes that a case has values of."""
+from adawac.evaluation.pairing import SharedCases
 
 Verdict = Literal["better", "worse", "not told apart"]
 
@@ -30,7 +27,7 @@ class Estimate:
     """A mean over cases of one method.
 
     Attributes:
-        class_name: of the class; `MEAN_OF_CLASSES`, or `ANY_CLASS` where the metric is measured so.
+        class_name: of the class; `MEAN_OF_CLASSES`, or "<any>" where the metric is measured so.
         mean: NaN if no case has a value.
         low: lower end of its 95 % interval; NaN where n is below 2.
         high: upper end.
@@ -125,7 +122,7 @@ def estimate(rows: Sequence[CaseRow], metric: str = "dice", group: str = "all") 
         >>> f"{liver.class_name}: {liver.mean:.2f}, {liver.low:.2f} to {liver.high:.2f}", liver.n, liver.left_out
         ('liver: 0.91, 0.81 to 0.99', 3, ('d',))
     """
-    table = _Table.of({"rows": rows}, metric, group)
+    table = SharedCases.of({"rows": rows}, metric, group)
     estimates = []
     for name in table.names:
         (values,), left_out = table.select(name)
@@ -167,7 +164,7 @@ def compare(
     for method in rows_by_method:
         if method == reference:
             continue
-        table = _Table.of({name: rows_by_method[name] for name in (method, reference)}, metric, group)
+        table = SharedCases.of({name: rows_by_method[name] for name in (method, reference)}, metric, group)
         selected = [table.select(name) for name in table.names]
         tests = [paired_test(*values) for values, _ in selected]
         larger = [float(test.p) for test in tests]
@@ -198,7 +195,7 @@ def rank_methods(rows_by_method: Mapping[str, Sequence[CaseRow]], metric: str = 
     """
     if len(rows_by_method) < 3:
         raise ConfigError(f"ranks need three methods, found {', '.join(rows_by_method)}; use `compare` for two")
-    table = _Table.of(rows_by_method, metric, group)
+    table = SharedCases.of(rows_by_method, metric, group)
     values, left_out = table.select(table.names[0])
     means = np.stack([each.mean(axis=1) for each in values], axis=1).round(_DIGITS)
     if len(means) < 2:
@@ -288,76 +285,3 @@ def _verdict(gain: float, p: float) -> Verdict:
     if not p < 1 - LEVEL:
         return "not told apart"
     return "better" if gain > 0 else "worse"
-
-
-class _Table(NamedTuple):
-    """One metric in one group: methods over the same cases."""
-
-    methods: tuple[str, ...]
-    cases: NDArray[np.str_]
-    patients: NDArray[np.str_]
-    names: tuple[str, ...]  # of the selections: all classes together, then each
-    classes: tuple[str, ...]
-    values: tuple[Array, ...]  # (cases, runs, classes) of each method, NaN where there is none
-
-    @classmethod
-    def of(cls, rows_by_method: Mapping[str, Sequence[CaseRow]], metric: str, group: str) -> "_Table":
-        patients = _cases(rows_by_method)
-        chosen = {
-            method: [row for row in rows if (row.metric, row.group) == (metric, group)]
-            for method, rows in rows_by_method.items()
-        }
-        classes = tuple(dict.fromkeys(row.class_name for rows in chosen.values() for row in rows))
-        if not classes:
-            raise DataError(f"no case has {metric} in group {group!r}; choose a metric and a group of the case table")
-        position = {case: i for i, case in enumerate(patients)}
-        arrays = []
-        for method, rows in chosen.items():
-            runs = {run: i for i, run in enumerate(dict.fromkeys(row.run for row in rows_by_method[method]))}
-            array = np.full((len(position), len(runs), len(classes)), np.nan)
-            seen = np.zeros(array.shape, dtype=bool)
-            for row in rows:
-                place = position[row.case], runs[row.run], classes.index(row.class_name)
-                if seen[place]:
-                    raise DataError(
-                        f"{method}, run {row.run!r}, case {row.case}: {group}/{metric}/{row.class_name} comes twice; "
-                        "give each run a name of its own, and each case one set of rows"
-                    )
-                array[place], seen[place] = row.value, True
-            arrays.append(array)
-        foreground = tuple(name for name in classes if name != ANY_CLASS)
-        together = ANY_CLASS if ANY_CLASS in classes else MEAN_OF_CLASSES
-        names, cases = (together, *foreground), np.array(list(patients))
-        return cls(tuple(chosen), cases, np.array(list(patients.values())), names, classes, tuple(arrays))
-
-    def select(self, name: str) -> tuple[list[Array], tuple[str, ...]]:
-        """(n, runs) patients x runs of each method, and the cases without a value in all of them."""
-        complete = np.all([~np.isnan(array).any(axis=1) for array in self.values], axis=0)  # (cases, classes)
-        used = complete if name == MEAN_OF_CLASSES else complete & (np.array(self.classes) == name)
-        kept = used.any(axis=1)
-        patients, member = np.unique(self.patients[kept], return_inverse=True)
-        weights = (member == np.arange(len(patients))[:, None]).astype(np.float64)  # (patients, cases)
-        weights /= weights.sum(axis=1, keepdims=True)
-        means = [array[kept].mean(axis=2, where=used[kept, None, :]) for array in self.values]
-        return [weights @ mean for mean in means], tuple(self.cases[~kept].tolist())
-
-
-def _cases(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> dict[str, str]:
-    """Case -> patient, the same for all methods and runs."""
-    patients: dict[str, str] = {}
-    found: dict[str, set[str]] = {}
-    policies: set[str] = set()
-    for method, rows in rows_by_method.items():
-        if not rows:
-            raise DataError(f"{method} has no rows; evaluate it first")
-        for row in rows:
-            patients.setdefault(row.case, row.patient or row.case)
-            found.setdefault(f"{method}, run {row.run!r}", set()).add(row.case)
-            policies.add(row.policy)
-    if len(policies) > 1:
-        raise DataError(f"empty-mask policies differ: {', '.join(sorted(policies))}; evaluate all with the same one")
-    for run, cases in found.items():
-        if missing := sorted(patients.keys() - cases):
-            shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            raise DataError(f"{run} lacks {shown}, which another has; evaluate all methods on the same cases")
-    return patients

@@ -1,0 +1,298 @@
+"""Groups of slices or of cases as rows of the case table, and how far the worst of them lies behind.
+
+Position groups need the volumes and are measured with the case; groups of cases are copies of the rows of "all" under
+the group's name. A group that nobody falls into keeps its name and its place, with n = 0.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from adawac.errors import ConfigError, DataError
+from adawac.evaluation.case_table import ANY_CLASS, CaseRow, higher_is_better, overlap_values
+from adawac.evaluation.summary import Mean, summarise
+from adawac.metrics import EmptyPolicy, slice_counts
+from adawac.structures import IGNORE_INDEX
+
+SIZE_GROUPS = ("size 1 of 3", "size 2 of 3", "size 3 of 3", "organ absent")
+"""Thirds of the test set by the organ's size, smallest first, and the cases that do not have it."""
+
+
+def position_groups(count: int = 5) -> tuple[str, ...]:
+    """Names of equal stretches of the volume, from its first slice to its last.
+
+    Example:
+        >>> position_groups(2)
+        ('position 1 of 2', 'position 2 of 2')
+    """
+    return tuple(f"position {i} of {count}" for i in range(1, count + 1))
+
+
+def position_rows(
+    case: str,
+    patient: str,
+    preds: ArrayLike | Tensor,
+    target: ArrayLike | Tensor,
+    class_names: Sequence[str],
+    policy: EmptyPolicy = "penalise",
+    *,
+    run: str = "",
+    method: str = "",
+    count: int = 5,
+    ignore_index: int | None = IGNORE_INDEX,
+) -> list[CaseRow]:
+    """What `case_rows` measures of overlap, for each stretch of the volume that slice centres lie in.
+
+    Args:
+        case: id of the volume.
+        patient: whom it shows.
+        preds: (S, H, W) class indices on the native grid, slices first.
+        target: (S, H, W) class indices or `ignore_index`.
+        class_names: K names, background first.
+        policy: what empty masks are worth.
+        run: name of the run.
+        method: name of the method.
+        count: number of stretches, at least 1; 5 are quintiles.
+        ignore_index: target value that is left out of every metric; None for none.
+
+    Raises:
+        ConfigError: if `count` is below 1.
+        DataError: naming the case, if preds and target do not fit.
+
+    Example:
+        >>> preds, target = np.array([[[1, 1]], [[0, 1]]]), np.array([[[1, 1]], [[1, 1]]])
+        >>> rows = position_rows("ct_7", "p3", preds, target, ["background", "liver"], count=2)
+        >>> [(row.group, round(row.value, 2)) for row in rows if row.metric == "dice"]
+        [('position 1 of 2', 1.0), ('position 2 of 2', 0.67)]
+    """
+    if count < 1:
+        raise ConfigError(f"position groups: count is {count}; give at least 1 stretch")
+    try:
+        counts = slice_counts(preds, target, len(class_names), ignore_index)
+    except DataError as error:
+        raise DataError(f"case {case}: {error}") from None
+    slices = len(counts.predicted)
+    member = (2 * np.arange(slices) + 1) * count // max(2 * slices, 1)
+    rows = []
+    for number, group in enumerate(position_groups(count)):
+        inside = member == number
+        metrics = {("slices", ANY_CLASS): float(inside.sum())}
+        for metric, values in overlap_values(counts.take(inside), policy).items():
+            for name, value in zip(class_names[1:], np.asarray(values, dtype=np.float64).tolist(), strict=True):
+                metrics[metric, name] = value
+        rows += [
+            CaseRow(run, method, case, patient, name, group, metric, value, policy)
+            for (metric, name), value in metrics.items()
+        ]
+    return rows
+
+
+def size_rows(rows: Iterable[CaseRow], voxel_volumes: Mapping[str, float] | None = None) -> list[CaseRow]:
+    """Rows of "all" once more under `SIZE_GROUPS`: for each class, thirds of the cases by its size in the reference.
+
+    Args:
+        rows: case table of any number of methods and runs over the whole test set.
+        voxel_volumes: case -> mm^3 of a voxel; None to compare numbers of voxels, for cases of one spacing.
+
+    Raises:
+        DataError: if `reference_voxels` or the volume of a voxel is missing, or two runs differ about a size.
+
+    Example:
+        >>> def case(name, voxels, dice):
+        ...     row = CaseRow("0", "erm", name, name, "liver", "all", "dice", dice, "skip")
+        ...     return [row, row._replace(metric="reference_voxels", value=voxels)]
+        >>> rows = case("a", 900, 0.9) + case("b", 100, 0.5) + case("c", 300, 0.8)
+        >>> [(row.group, row.value) for row in size_rows(rows) if row.metric == "dice"]
+        [('size 3 of 3', 0.9), ('size 1 of 3', 0.5), ('size 2 of 3', 0.8)]
+    """
+    rows = [row for row in rows if row.group == "all" and row.class_name != ANY_CLASS]
+    sizes: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if row.metric == "reference_voxels":
+            size = row.value * _looked_up(voxel_volumes, row.case)
+            if sizes.setdefault(row.class_name, {}).setdefault(row.case, size) != size:
+                raise DataError(
+                    f"case {row.case}: runs differ about the size of {row.class_name} in the reference; evaluate all "
+                    "runs with the same labels"
+                )
+    groups = {name: _thirds(by_case) for name, by_case in sizes.items()}
+    for row in rows:
+        if row.case not in groups.get(row.class_name, {}):
+            raise DataError(
+                f"case {row.case}: no reference_voxels of {row.class_name}; write the table with `case_rows`"
+            )
+    return [row._replace(group=groups[row.class_name][row.case]) for row in rows]
+
+
+def _looked_up(voxel_volumes: Mapping[str, float] | None, case: str) -> float:
+    if voxel_volumes is None:
+        return 1.0
+    if case not in voxel_volumes:
+        raise DataError(f"case {case}: the volume of its voxels is not given; add it, or compare voxels with None")
+    return voxel_volumes[case]
+
+
+def _thirds(sizes: Mapping[str, float]) -> dict[str, str]:
+    """Case -> group; equal sizes fall into the same one."""
+    present = [size for size in sizes.values() if size > 0]
+    edges = np.quantile(present, [1 / 3, 2 / 3]) if present else np.zeros(2)
+    return {
+        case: SIZE_GROUPS[int(np.searchsorted(edges, size))] if size > 0 else SIZE_GROUPS[3]
+        for case, size in sizes.items()
+    }
+
+
+class Metadata(NamedTuple):
+    """A column of a metadata table.
+
+    Attributes:
+        column: its name, such as site.
+        key: "case" or "patient", what its lines are about.
+        values: case or patient -> value.
+    """
+
+    column: str
+    key: str
+    values: Mapping[str, str]
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of all groups in the table, whether the test set has such cases or not."""
+        return tuple(f"{self.column}: {value}" for value in sorted(set(self.values.values())))
+
+
+def read_metadata(path: Path, column: str) -> Metadata:
+    r"""Read a column, such as site or scanner, of a CSV file with a line for each case or each patient.
+
+    Args:
+        path: CSV file with a header, a column `case` or `patient`, and the one asked for.
+        column: which column names the groups.
+
+    Raises:
+        DataError: if the file is not readable, lacks the columns, or has two values or none for a case.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "cases.csv"
+        ...     _ = path.write_text("case,site\nct_1,Aachen\nct_2,Bonn\n")
+        ...     read_metadata(path, "site").groups
+        ('site: Aachen', 'site: Bonn')
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            lines, header = list(reader), reader.fieldnames or ()
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read ({error}); give the path of a CSV file") from error
+    key = next((name for name in ("case", "patient") if name in header), None)
+    if key is None or column not in header:
+        raise DataError(
+            f"{path}: needs a column case or patient, and {column!r}, found {', '.join(header) or 'no header'}; add it"
+        )
+    values: dict[str, str] = {}
+    for line in lines:
+        value = (line[column] or "").strip()
+        if not value:
+            raise DataError(f"{path}: {key} {line[key]} has no {column}; fill it in")
+        if values.setdefault(line[key], value) != value:
+            raise DataError(f"{path}: {key} {line[key]} has two values of {column}; keep one line for it")
+    return Metadata(column, key, values)
+
+
+def metadata_rows(rows: Iterable[CaseRow], metadata: Metadata) -> list[CaseRow]:
+    """Rows of "all" once more under `<column>: <value>` of their case or patient.
+
+    Args:
+        rows: case table of any number of methods and runs.
+        metadata: as read by `read_metadata`; for patients as groups, `Metadata("patient", "patient", {p: p, ...})`.
+
+    Raises:
+        DataError: naming the cases that the metadata lack.
+    """
+    rows = [row for row in rows if row.group == "all"]
+    if missing := sorted({str(getattr(row, metadata.key)) for row in rows} - metadata.values.keys()):
+        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        raise DataError(f"no {metadata.column} for {metadata.key} {shown}; add a line for each to the metadata")
+    return [row._replace(group=f"{metadata.column}: {metadata.values[getattr(row, metadata.key)]}") for row in rows]
+
+
+class GroupMean(NamedTuple):
+    """One group.
+
+    Attributes:
+        name: of the group.
+        mean: over classes of the mean over cases (and runs), or of one class; NaN where n is 0.
+        n: cases with a value.
+        left_out: cases in the group without one.
+    """
+
+    name: str
+    mean: float
+    n: int
+    left_out: int
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """One metric of one method over groups.
+
+    Attributes:
+        groups: all that were asked for, in that order, those with n = 0 too.
+        mean: of the groups with cases, each worth the same.
+        worst: the group of the worst mean; None if no group has cases.
+        gap: between the best and the worst group, 0 or more; NaN if no group has cases.
+    """
+
+    groups: tuple[GroupMean, ...]
+    mean: float
+    worst: GroupMean | None
+    gap: float
+
+
+def summarise_groups(
+    rows: Iterable[CaseRow], groups: Sequence[str], metric: str = "dice", class_name: str | None = None
+) -> GroupSummary:
+    """Mean, worst group and gap of one method.
+
+    Args:
+        rows: its case table, with the rows of these groups.
+        groups: names, such as `position_groups()`, `SIZE_GROUPS` or `Metadata.groups`.
+        metric: name in the case table, one with a direction.
+        class_name: of one class; None for the mean over foreground classes.
+
+    Raises:
+        ConfigError: if neither more nor less of the metric is better.
+        DataError: if the rows do not sum up, see `summarise`.
+
+    Example:
+        >>> row = CaseRow("0", "erm", "a", "a", "liver", "site: Bonn", "dice", 0.9, "skip")
+        >>> rows = [row, row._replace(case="b", group="site: Aachen", value=0.6)]
+        >>> summary = summarise_groups(rows, ["site: Aachen", "site: Bonn", "site: Celle"])
+        >>> round(summary.mean, 3), summary.worst.name, round(summary.gap, 3), summary.groups[2].n
+        (0.75, 'site: Aachen', 0.3, 0)
+    """
+    sign = 1 if higher_is_better(metric) else -1
+    chosen = [
+        row
+        for row in rows
+        if row.metric == metric and (row.class_name == class_name if class_name else row.class_name != ANY_CLASS)
+    ]
+    found = []
+    for name in groups:
+        inside = [row for row in chosen if row.group == name]
+        valued = {row.case for row in inside if not np.isnan(row.value)}
+        mean = Mean.of(each.value for each in summarise(inside).per_class(metric, name).values()) if inside else None
+        absent = len({row.case for row in inside} - valued)
+        found.append(GroupMean(name, mean.value if mean else float("nan"), len(valued), absent))
+    present = sorted((group for group in found if group.n), key=lambda group: sign * group.mean)
+    if not present:
+        return GroupSummary(tuple(found), float("nan"), None, float("nan"))
+    mean_of_groups = float(np.mean([group.mean for group in present]))
+    return GroupSummary(tuple(found), mean_of_groups, present[0], abs(present[-1].mean - present[0].mean))
