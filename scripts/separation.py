@@ -73,7 +73,7 @@ def table(cells: list[dict]) -> list[str]:
         lines += [
             f"**{rule}**: holds in {sum(map(holds, chosen))} of {len(chosen)} cells",
             "",
-            "| data | network | optimiser | AUROC by epoch | mean weight, dense | sparse | ac / ce | std left | holds |",
+            "| data | network | optimiser | AUROC by epoch | weight, dense | sparse | ac / ce | std left | holds |",
             "|---|---|---|---|---:|---:|---:|---:|---|",
         ]
         for cell in chosen:
