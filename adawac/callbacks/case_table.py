@@ -20,12 +20,9 @@ class CaseTableWriter(Callback):
         run = Path(trainer.log_dir or trainer.default_root_dir)  # broadcast: every process has to ask
         if not trainer.is_global_zero or not rows:
             return
-        origin = {
-            "run": run.parent.name,
-            "checkpoint_hash": short_hash([Path(trainer.ckpt_path)] if trainer.ckpt_path else []),
-            "config_hash": short_hash([run / "config.yaml"]),
-        }
-        rows = [row._replace(**origin) for row in rows]
+        checkpoint = short_hash([Path(trainer.ckpt_path)] if trainer.ckpt_path else [])
+        config = short_hash([run / "config.yaml"])
+        rows = [row._replace(run=run.parent.name, checkpoint_hash=checkpoint, config_hash=config) for row in rows]
         write_table(run / "cases.csv", rows)
         console = Console()
         console.print(summary_table({rows[0].method: rows}))
