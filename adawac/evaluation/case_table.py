@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from adawac.errors import ConfigError, DataError
-from adawac.metrics import EmptyPolicy, OverlapCounts, slice_counts, surface_distances
+from adawac.metrics import TOLERANCE, EmptyPolicy, OverlapCounts, slice_counts, surface_distances
 from adawac.metrics.overlap import label_array
 from adawac.structures import IGNORE_INDEX
 
@@ -63,12 +63,14 @@ def case_rows(
     run: str = "",
     method: str = "",
     ignore_index: int | None = IGNORE_INDEX,
+    tolerances: Sequence[float] = (TOLERANCE,),
 ) -> list[CaseRow]:
     """Everything that is measured of one predicted volume.
 
     - In "all" and "dense", of every foreground class: dice, iou, recall, precision, volume_error, missed and
       false_alarm (0 or 1), all NaN where the volume has no such slice; predicted_voxels, reference_voxels.
-    - In "all", of every foreground class: hd95 (pooled), hd95_max, hd and assd, ending in _mm or _voxel.
+    - In "all", of every foreground class: hd95 (pooled), hd95_max, hd and assd, ending in _mm or _voxel, and the
+      surface Dice of each tolerance, named like nsd_2mm or nsd_2voxel.
     - In "sparse", where Dice says nothing: false_positive_voxels and false_positive_slices, of every
       foreground class and of any of them.
     - In each group: slices, their number.
@@ -85,8 +87,10 @@ def case_rows(
         run: name of the run.
         method: name of the method.
         ignore_index: target value that is left out of every metric; None for none.
+        tolerances: of the surface Dice, in mm (in voxels if the spacing is unknown).
 
     Raises:
+        ConfigError: if a tolerance is negative.
         DataError: naming the case, if preds, target, spacing or class names do not fit.
 
     Example:
@@ -118,7 +122,7 @@ def case_rows(
         if surface:
             kept = True if ignore_index is None else target != ignore_index
             masks = [((preds == k) & kept, (target == k) & kept) for k in range(1, len(class_names))]
-            table += rows("all", foreground, _surface(masks, spacing, policy))
+            table += rows("all", foreground, _surface(masks, spacing, policy, tolerances))
     except DataError as error:
         raise DataError(f"case {case}: {error}") from None
     dense = counts.dense
@@ -141,10 +145,10 @@ def higher_is_better(metric: str) -> bool:
         ConfigError: if neither more nor less of it is better, as of a signed error, or its name is unknown.
 
     Example:
-        >>> higher_is_better("dice"), higher_is_better("hd95_mm")
-        (True, False)
+        >>> higher_is_better("dice"), higher_is_better("nsd_2mm"), higher_is_better("hd95_mm")
+        (True, True, False)
     """
-    if metric in ("dice", "iou", "recall", "precision"):
+    if metric in ("dice", "iou", "recall", "precision") or metric.startswith("nsd_"):
         return True
     counts = ("missed", "false_alarm", "false_positive_voxels", "false_positive_slices")
     if metric in counts or metric.removesuffix("_mm").removesuffix("_voxel") in ("hd95", "hd95_max", "hd", "assd"):
@@ -185,8 +189,9 @@ def _surface(
     masks: Iterable[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
     spacing: Sequence[float] | None,
     policy: EmptyPolicy,
+    tolerances: Sequence[float],
 ) -> dict[str, ArrayLike]:
-    """Surface distances of each pair of masks (prediction, reference)."""
+    """Surface distances and surface Dice of each pair of masks (prediction, reference)."""
     distances = [surface_distances(pred, target, spacing) for pred, target in masks]
     unit = "voxel" if spacing is None else "mm"
     return {
@@ -194,6 +199,7 @@ def _surface(
         f"hd95_max_{unit}": [each.hd95("max", policy) for each in distances],
         f"hd_{unit}": [each.hd(policy) for each in distances],
         f"assd_{unit}": [each.assd(policy) for each in distances],
+        **{f"nsd_{t:g}{unit}": [each.surface_dice(t, policy) for each in distances] for t in tolerances},
     }
 
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from adawac.errors import DataError
-from adawac.evaluation import ANY_CLASS, case_rows
+from adawac.errors import ConfigError, DataError
+from adawac.evaluation import ANY_CLASS, case_rows, higher_is_better
 
 CLASSES = ("background", "liver", "spleen")
 SPACING = (5.0, 1.0, 1.0)
@@ -64,6 +64,11 @@ def test_liver_of_case_a_is_worked_out_by_hand():
     assert table["all", "hd95_max_mm", "liver"] == pytest.approx(1 + 0.8 * (far - 1))
     assert table["all", "hd_mm", "liver"] == pytest.approx(far)
     assert table["all", "assd_mm", "liver"] == pytest.approx((1 + far) / 8)
+    assert table["all", "nsd_2mm", "liver"] == pytest.approx(7 / 8)
+    others = values("a", tolerances=(0.5, 5.1))
+    assert others["all", "nsd_0.5mm", "liver"] == pytest.approx(6 / 8)
+    assert others["all", "nsd_5.1mm", "liver"] == 1  # sqrt(26) is 5.099
+    assert ("all", "nsd_2mm", "liver") not in others
 
 
 @pytest.mark.parametrize(
@@ -75,6 +80,7 @@ def test_spleen_is_missed_then_a_false_alarm_then_absent(policy, both_dice, both
     expected = [(missed, 0, one_distance), (alarm, 0, one_distance), (absent, both_dice, both_distance)]
     for table, dice, distance in expected:
         assert table["all", "dice", "spleen"] == pytest.approx(dice, nan_ok=True)
+        assert table["all", "nsd_2mm", "spleen"] == pytest.approx(dice, nan_ok=True)
         assert table["all", "hd95_mm", "spleen"] == pytest.approx(distance, nan_ok=True)
     outcomes = [(t["all", "missed", "spleen"], t["all", "false_alarm", "spleen"]) for t in (missed, alarm, absent)]
     assert outcomes == [(1, 0), (0, 1), (0, 0)]
@@ -121,9 +127,28 @@ def test_ignored_voxels_count_nowhere():
 
 def test_names_say_voxels_where_the_spacing_is_unknown_and_surface_is_left_out_when_not_asked():
     metrics = {row.metric for row in case_rows("a", "p", PREDS["a"], TARGET["a"], None, CLASSES)}
-    assert {"hd95_voxel", "hd95_max_voxel", "hd_voxel", "assd_voxel"} <= metrics
-    assert not any(metric.endswith("_mm") for metric in metrics)
-    assert not any("hd" in row.metric for row in hand_made("a", surface=False))
+    assert {"hd95_voxel", "hd95_max_voxel", "hd_voxel", "assd_voxel", "nsd_2voxel"} <= metrics
+    assert not any(metric.endswith("mm") for metric in metrics)
+    assert not any("hd" in row.metric or "nsd" in row.metric for row in hand_made("a", surface=False))
+
+
+def test_every_metric_has_a_direction_or_says_that_it_has_none():
+    directions = {}
+    for spacing in (SPACING, None):
+        for row in case_rows("a", "p", PREDS["a"], TARGET["a"], spacing, CLASSES, tolerances=(2, 0.5)):
+            try:
+                directions[row.metric] = higher_is_better(row.metric)
+            except ConfigError as error:
+                assert "choose one with a direction, as dice or hd95_mm" in str(error)  # noqa: PT017
+    surface = {f"{name}_{unit}" for name in ("hd95", "hd95_max", "hd", "assd") for unit in ("mm", "voxel")}
+    assert {metric for metric, higher in directions.items() if not higher} == {
+        *surface,
+        *("missed", "false_alarm", "false_positive_voxels", "false_positive_slices"),
+    }
+    assert {metric for metric, higher in directions.items() if higher} == {
+        *("dice", "iou", "recall", "precision"),
+        *("nsd_2mm", "nsd_0.5mm", "nsd_2voxel", "nsd_0.5voxel"),
+    }
 
 
 def test_errors_name_the_case():
