@@ -21,7 +21,7 @@ from adawac.data.datamodule import SegmentationData
 from adawac.data.loading import VolumeItem
 from adawac.distributed import gather_cases, gather_terms, take_weights, world_size
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation.case_table import CaseRow, case_rows
+from adawac.evaluation import CaseRow, case_rows, position_rows
 from adawac.inference import predict_volume
 from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
 from adawac.metrics import EmptyPolicy, OverlapCounts, slice_counts
@@ -244,16 +244,11 @@ class SegmentationTask(pl.LightningModule):
 
     def test_step(self, item: VolumeItem, batch_idx: int) -> None:
         """Every metric of a whole volume on its native grid, into the case table."""
-        self._tested[item.case] = case_rows(
-            item.case,
-            item.patient,
-            self.predict_item(item),
-            item.target,
-            item.spacing,
-            self.data.facts.classes.names,
-            self.policy,
-            method=type(self.weighting).__name__,
-        )
+        preds, names, method = self.predict_item(item), self.data.facts.classes.names, type(self.weighting).__name__
+        rows = case_rows(
+            item.case, item.patient, preds, item.target, item.spacing, names, self.policy, method=method
+        ) + position_rows(item.case, item.patient, preds, item.target, names, self.policy, method=method)
+        self._tested[item.case] = [row._replace(data_hash=item.data_hash) for row in rows]
 
     def on_test_epoch_end(self) -> None:
         """Bring the rows of all processes together into the case table, in the order of the cases."""

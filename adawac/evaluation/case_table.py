@@ -1,24 +1,19 @@
-"""The case table: one tidy row per (run, method, case, class, group of slices, metric), as CSV."""
+"""The case table: one tidy row per (run, method, case, class, group of slices, metric)."""
 
-import csv
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from adawac.errors import ConfigError, DataError
-from adawac.metrics import EMPTY_RULES, EmptyPolicy, OverlapCounts, slice_counts, surface_distances
+from adawac.metrics import EmptyPolicy, OverlapCounts, slice_counts, surface_distances
 from adawac.metrics.overlap import label_array
 from adawac.structures import IGNORE_INDEX
 
 ANY_CLASS = "<any>"
 """Class of the rows that look at all foreground classes together."""
-
-COLUMNS = ("run", "method", "case", "patient", "class", "group", "metric", "value", "policy")
 
 
 class CaseRow(NamedTuple):
@@ -35,6 +30,10 @@ class CaseRow(NamedTuple):
         metric: name of the metric, with the unit where it has one: "dice", "hd95_mm".
         value: NaN where it is undefined or left out.
         policy: what empty masks are worth, see `adawac.metrics.EmptyRule`.
+        checkpoint_hash: of the checkpoint that predicted, see `adawac.provenance`; this and the next two are "" where
+            it is not known.
+        config_hash: of the run's config.yaml.
+        data_hash: of the case's files on disk, images first, then labels.
     """
 
     run: str
@@ -46,6 +45,9 @@ class CaseRow(NamedTuple):
     metric: str
     value: float
     policy: EmptyPolicy
+    checkpoint_hash: str = ""
+    config_hash: str = ""
+    data_hash: str = ""
 
 
 def case_rows(
@@ -198,68 +200,3 @@ def _surface(
 def _false_positives(voxels: NDArray[np.int64]) -> dict[str, ArrayLike]:
     """Voxels and slices predicted as foreground, from voxels (label-sparse slices, classes)."""
     return {"false_positive_voxels": voxels.sum(axis=0), "false_positive_slices": (voxels > 0).sum(axis=0)}
-
-
-def write_csv(path: Path, rows: Iterable[CaseRow]) -> None:
-    """Write a case table whole or not at all; `read_csv` gives back the same rows to the last bit.
-
-    Args:
-        path: the file, replaced if it is there.
-        rows: of any number of cases, methods and runs.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> row = CaseRow("run_0", "erm", "ct_7", "p3", 'kidney, "left"', "all", "dice", 1 / 3, "penalise")
-        >>> with TemporaryDirectory() as folder:
-        ...     write_csv(Path(folder) / "cases.csv", [row])
-        ...     read_csv(Path(folder) / "cases.csv") == [row]
-        True
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
-            # Names are quoted whatever is in them; floats are written in their shortest exact form.
-            writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows(rows)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def read_csv(path: Path) -> list[CaseRow]:
-    """Read a case table that `write_csv` wrote; see there for an example.
-
-    Args:
-        path: the file.
-
-    Raises:
-        DataError: if the file is missing or is no case table, naming the line.
-    """
-    path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file)
-            if (header := tuple(next(reader, ()))) != COLUMNS:
-                raise DataError(f"{path}: a case table has the columns {COLUMNS}, found {header}; {_REMEDY}")
-            return [_parse(fields, f"{path}, line {reader.line_num}") for fields in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not readable as a case table ({error}); {_REMEDY}") from error
-
-
-_REMEDY = "write the table anew with `adawac.evaluation.write_csv`"
-
-
-def _parse(fields: list[str], place: str) -> CaseRow:
-    if len(fields) != len(COLUMNS):
-        raise DataError(f"{place}: {len(fields)} fields where {len(COLUMNS)} are due; {_REMEDY}")
-    run, method, case, patient, class_name, group, metric, text, policy = fields
-    try:
-        value = float(text)
-    except ValueError:
-        raise DataError(f"{place}: the value must be a number, found {text!r}; {_REMEDY}") from None
-    if policy not in EMPTY_RULES:
-        raise DataError(f"{place}: the policy must be one of {', '.join(EMPTY_RULES)}, found {policy!r}; {_REMEDY}")
-    return CaseRow(run, method, case, patient, class_name, group, metric, value, cast(EmptyPolicy, policy))

@@ -1,4 +1,4 @@
-"""The case table of three hand-made cases, worked out on paper, and its way through a file."""
+"""The case table of three hand-made cases, worked out on paper."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adawac.errors import DataError
-from adawac.evaluation import ANY_CLASS, CaseRow, case_rows, read_csv, write_csv
+from adawac.evaluation import ANY_CLASS, case_rows
 
 CLASSES = ("background", "liver", "spleen")
 SPACING = (5.0, 1.0, 1.0)
@@ -133,72 +133,3 @@ def test_errors_name_the_case():
         case_rows("ct_7", "p", PREDS["a"], TARGET["a"], (1, 1), CLASSES)
     with pytest.raises(DataError, match=r"case ct_7: class names must differ .*rename the class"):
         case_rows("ct_7", "p", PREDS["a"], TARGET["a"], None, ("background", "liver", "liver"))
-
-
-def test_csv_gives_back_the_same_rows(tmp_path):
-    names = [
-        "Kidney, left",
-        'say "liver"',
-        "line\nbreak",
-        "carriage\rreturn",
-        "Milz/Größe 肝",
-        " 1.5 ",
-        "nan",
-        "",
-    ]
-    odd = [0.1 + 0.2, 1 / 3, 5e-324, 1.7976931348623157e308, -0.0, math.inf, 1e22, float(np.float32(0.1))]
-    rows = [
-        CaseRow("run", "adawac", name, name, name, "all", "dice", value, "paper")
-        for name, value in zip(names, odd, strict=True)
-    ]
-    write_csv(tmp_path / "new" / "cases.csv", rows)
-    back = read_csv(tmp_path / "new" / "cases.csv")
-    assert back == rows
-    assert math.copysign(1, back[4].value) == -1
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["cases.csv"]
-
-
-def test_csv_keeps_left_out_values(tmp_path):
-    write_csv(tmp_path / "cases.csv", hand_made("c", "skip"))
-    back = read_csv(tmp_path / "cases.csv")
-    assert len(back) == len(hand_made("c", "skip"))
-    assert [math.isnan(r.value) for r in back] == [math.isnan(r.value) for r in hand_made("c", "skip")]
-    assert any(math.isnan(row.value) for row in back)
-
-
-def test_a_failed_write_leaves_the_old_table(tmp_path):
-    def failing():
-        yield from hand_made("b")
-        raise RuntimeError("stopped")
-
-    path = tmp_path / "cases.csv"
-    write_csv(path, hand_made("a"))
-    with pytest.raises(RuntimeError, match="stopped"):
-        write_csv(path, failing())
-    assert read_csv(path) == hand_made("a")
-    assert [each.name for each in tmp_path.iterdir()] == ["cases.csv"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", r"has the columns .*, found \(\)"),
-        ("a,b\n1,2\n", r"found \('a', 'b'\)"),
-        ("{header}\nr,m,c\n", "line 2: 3 fields where 9 are due"),
-        ("{header}\nr,m,c,p,liver,all,dice,good,skip\n", "line 2: the value must be a number, found 'good'"),
-        (
-            "{header}\nr,m,c,p,liver,all,dice,1,no\n",
-            "line 2: the policy must be one of penalise, .*found 'no'",
-        ),
-    ],
-)
-def test_a_file_that_is_no_case_table_is_refused(tmp_path, text, message):
-    path = tmp_path / "cases.csv"
-    path.write_text(text.format(header="run,method,case,patient,class,group,metric,value,policy"))
-    with pytest.raises(DataError, match=rf"cases.csv.*{message}; write the table anew"):
-        read_csv(path)
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"cases\.csv: not readable as a case table .*write the table anew"):
-        read_csv(tmp_path / "cases.csv")
