@@ -1,4 +1,4 @@
-"""What a document consists of. Every text is plain: the renderers escape it, so that no name from the data is markup."""
+"""What a document consists of. Every text is plain: renderers escape it, so that no name from the data is markup."""
 
 from dataclasses import dataclass
 from typing import Literal

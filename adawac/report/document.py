@@ -22,6 +22,7 @@ from adawac.report.wording import (
     interval,
     number,
     on_subset,
+    p_value,
     seeds,
     signed,
     spread,
@@ -70,6 +71,11 @@ class Report:
         return summary_sentence(self.subsets, self.reference)
 
     @property
+    def styles(self) -> dict[str, tuple[str, str]]:
+        """Colour and marker of each method, the same in all figures."""
+        return figures.method_styles(list(dict.fromkeys(run.method for run in self.runs)), self.reference)
+
+    @property
     def policy_note(self) -> str:
         """The empty-mask policy in words."""
         return f"Empty masks, policy {self.policy}: {empty_rule(self.policy).meaning}."
@@ -103,7 +109,7 @@ def _verdicts(report: Report) -> Iterable[Block]:
                 found.verdict,
                 f"{on_subset(subset.name, capital=True)}: {method} against {report.reference}",
                 f"Mean Dice {number(mine.mean)} against {number(theirs.mean)}: {difference(found)}; "
-                f"{counted(found.n, 'patient')}, {seeds(found)}, p = {number(found.p_holm)}.",
+                f"{counted(found.n, 'patient')}, {seeds(found)}, {p_value(found.p_holm)}.",
             )
         if not subset.comparisons and len(subset.methods) > 1:
             yield Finding(None, on_subset(subset.name, capital=True), f"{report.reference} has no run here.")
@@ -167,8 +173,8 @@ def _organs(report: Report) -> Iterable[Block]:
                 figures.encode(figures.forest(panels)),
                 "Forest plot of the differences of Dice to the reference: "
                 + "; ".join(f"{method}: {difference(found[0])}" for method, found in subset.comparisons.items()),
-                "To the right of 0 the method is better. Filled: told apart after Holm's correction over the organs; an "
-                "arrow: the interval goes on beyond the figure.",
+                "To the right of 0 the method is better. Filled: told apart after Holm's correction over the organs; "
+                "an arrow: the interval goes on beyond the figure.",
             )
         names = [_organ(each.class_name) for each in subset.methods[0].dice]
         header = ("Dice", *(method.name for method in subset.methods))
@@ -188,12 +194,12 @@ def _comparison_table(subset: SubsetResult) -> Table:
     header = ("difference of Dice", *subset.comparisons)
     rows = zip(*subset.comparisons.values(), strict=False)
     lines = tuple(
-        (_organ(row[0].class_name), *(f"{signed(c.difference)}, p = {number(c.p_holm)}: {c.verdict}" for c in row))
+        (_organ(row[0].class_name), *(f"{signed(c.difference)}, {p_value(c.p_holm)}: {c.verdict}" for c in row))
         for row in rows
     )
     note = (
-        "p is the larger of a t test's and of Wilcoxon's signed ranks', over patients; corrected by Holm over the organs, "
-        "the mean by itself. Told apart means below 0.05."
+        "p is the larger of a t test's and of Wilcoxon's signed ranks', over patients; corrected by Holm over the "
+        "organs, the mean by itself. Told apart means below 0.05."
     )
     return Table(header, lines, note)
 
@@ -211,10 +217,10 @@ def _ranks(report: Report, subset: SubsetResult, i: int) -> Iterable[Block]:
     yield Picture(
         f"ranks_{i}",
         "svg",
-        figures.encode(figures.ranks(ranking, report.reference)),
+        figures.encode(figures.ranks(ranking, report.styles)),
         f"Mean ranks: {said}",
         f"Mean Dice ranked on each of {counted(ranking.n, 'patient')}: {said}. Friedman's test that all are equal: "
-        f"p = {number(ranking.p)}; {meaning}.",
+        f"{p_value(ranking.p)}; {meaning}.",
     )
 
 
@@ -259,8 +265,8 @@ def _dense_and_sparse(report: Report, subset: SubsetResult) -> Table:
             )
         )
     note = (
-        "Label-dense: the reference has any foreground in the slice. On label-sparse slices there is nothing to overlap "
-        f"with, so what counts is how many stay clean. {report.policy_note}"
+        "Label-dense: the reference has any foreground in the slice. On label-sparse slices there is nothing to "
+        f"overlap with, so what counts is how many stay clean. {report.policy_note}"
     )
     return Table(header, tuple(lines), note)
 
@@ -309,12 +315,12 @@ def _position_figure(report: Report, family: Family, i: int) -> Picture:
         "svg",
         figures.encode(
             figures.position_curves(
-                values, report.reference, "position along the volume, first slice to last", [g.n for g in first.groups]
+                values, report.styles, "position along the volume, first slice to last", [g.n for g in first.groups]
             )
         ),
         "Dice along the volume: "
         + "; ".join(f"{method} {', '.join(map(number, line))}" for method, line in values.items()),
-        "Dice of the organs in each fifth of the volume. The first and the last fifth are where slices are label-sparse.",
+        "Dice of the organs in each fifth of the volume, of those cases whose reference has any there.",
     )
 
 
@@ -349,8 +355,8 @@ def _weights(report: Report) -> Iterable[Block]:
                 )
             )
         note = (
-            "AUROC: how well the weights detect label-dense slices, which nobody told the method of; 0.5 says nothing, 1 "
-            "is perfect. From the lowest run to the highest."
+            "AUROC: how well the weights detect label-dense slices, which nobody told AdaWAC of; 0.5 says nothing, "
+            "1 is perfect. From the lowest run to the highest."
         )
         yield Table(header, tuple(lines), note)
 
@@ -401,8 +407,8 @@ def _trust(report: Report) -> Iterable[Block]:
                 (each.scenario.name, str(each.mean), str(each.difference), str(each.told_apart))
                 for each in report.coverage
             ),
-            f"Simulated data sets of {counted(patients, 'patient')} and {counted(runs, 'run')} of each method, as many as "
-            "here at least; ± is the simulation's standard error. Due are 95 %, 95 % and at most 5 %.",
+            f"Simulated data sets of {counted(patients, 'patient')} and {counted(runs, 'run')} of each method, as many "
+            "as here at least; ± is the simulation's standard error. Due are 95 %, 95 % and at most 5 %.",
         )
     else:
         yield Paragraph(

@@ -1,7 +1,7 @@
 """Figures of a report, as functions from its numbers to SVG or PNG; they look the same wherever they are opened.
 
-Colours can be told apart by colour-blind readers (Okabe and Ito) and never carry a meaning alone: methods differ in their
-markers, what is told apart from the reference is filled, label-sparse slices are open triangles.
+Colours can be told apart by colour-blind readers (Okabe and Ito) and never carry a meaning alone: methods differ in
+their markers, what is told apart from the reference is filled, label-sparse slices are open triangles.
 """
 
 import io
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from adawac.evaluation import Ranking
 from adawac.evaluation.statistics import Verdict
-from adawac.figures import BLUE, VERMILION
+from adawac.figures import BLUE, VERMILION, plain
 from adawac.weighting.slice_weights import SliceWeights
 
 STYLES = (
@@ -35,7 +35,7 @@ VERDICT_COLOURS: Mapping[Verdict | None, str] = {
     "not told apart": "#555555",
     None: "#555555",
 }
-WIDTH = 8.6
+WIDTH = 9.6
 """Of every figure, in inches."""
 
 
@@ -59,7 +59,7 @@ class Line(NamedTuple):
     overall: bool = False
 
 
-def styles(methods: Sequence[str], reference: str) -> dict[str, tuple[str, str]]:
+def method_styles(methods: Sequence[str], reference: str) -> dict[str, tuple[str, str]]:
     """Colour and marker of each method, the same in all figures of a report."""
     others = [method for method in methods if method != reference]
     return {method: STYLES[i % len(STYLES)] for i, method in enumerate(others)} | {reference: REFERENCE_STYLE}
@@ -85,14 +85,14 @@ def forest(panels: Mapping[str, Sequence[Line]], quantity: str = "Dice") -> Figu
         axes.axvline(0, color="#222222", linewidth=0.9, zorder=1)
         for row, line in enumerate(lines):
             _draw_line(axes, row, line, reach)
-        axes.set_title(title, fontsize=10, loc="left")
+        axes.set_title(plain(title), fontsize=10, loc="left")
         axes.set_xlim(-reach, reach)
         axes.set_xlabel(f"difference of {quantity}, 95 % interval", fontsize=9)
         axes.grid(axis="x", color="#e6e6e6", linewidth=0.8)
         _clean(axes)
         axes.tick_params(axis="y", length=0)
     first, lines = all_axes[0], next(iter(panels.values()))
-    first.set_yticks(range(count), [line.label for line in lines])
+    first.set_yticks(range(count), [plain(line.label) for line in lines])
     for label, line in zip(first.get_yticklabels(), lines, strict=True):
         if line.overall or np.isnan(line.difference):
             label.set_fontweight("bold")
@@ -132,12 +132,14 @@ def _reach(lines: Sequence[Line] | object) -> float:
     return max(1e-3, min(1.08 * max(known), max(12 * max(differences), 2.2 * float(np.median(known)))))
 
 
-def position_curves(values: Mapping[str, Sequence[float]], reference: str, ends: str, n: Sequence[int]) -> Figure:
+def position_curves(
+    values: Mapping[str, Sequence[float]], styles: Mapping[str, tuple[str, str]], ends: str, n: Sequence[int]
+) -> Figure:
     """Dice along the volume, a line a method.
 
     Args:
         values: method -> mean Dice in each stretch of the volume, NaN where nobody has labels.
-        reference: method that is drawn in grey.
+        styles: colour and marker of each method.
         ends: what lies where, for the axis.
         n: cases with labels in each stretch.
     """
@@ -145,9 +147,9 @@ def position_curves(values: Mapping[str, Sequence[float]], reference: str, ends:
     axes = figure.subplots()
     count = len(n)
     centres = (np.arange(count) + 0.5) / count
-    for method, (colour, marker) in styles(list(values), reference).items():
-        if method in values:
-            axes.plot(centres, values[method], color=colour, marker=marker, markersize=6, linewidth=1.6, label=method)
+    for method, line in values.items():
+        colour, marker = styles[method]
+        axes.plot(centres, line, color=colour, marker=marker, markersize=6, linewidth=1.6, label=plain(method))
     axes.set_xticks(centres, [f"{i} of {count}\nn = {cases}" for i, cases in enumerate(n, start=1)])
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom=0)
@@ -187,7 +189,7 @@ def weights_along(panels: Mapping[str, SliceWeights]) -> Figure:
             )
             centres, means = _binned(x, y)
             axes.plot(centres, means, color=colour, marker=marker, markersize=6, linewidth=1.8, label=name)
-        axes.set_title(title, fontsize=10, loc="left")
+        axes.set_title(plain(title), fontsize=10, loc="left")
         axes.set_xlabel("position in the volume, first slice 0 to last slice 1", fontsize=9)
         axes.set_xlim(0, 1)
         axes.set_ylim(bottom=0)
@@ -205,7 +207,7 @@ def _binned(x: np.ndarray, y: np.ndarray, bins: int = 10) -> tuple[np.ndarray, n
     return (np.array(held) + 0.5) / bins, np.array([y[member == k].mean() for k in held])
 
 
-def ranks(ranking: Ranking, reference: str) -> Figure:
+def ranks(ranking: Ranking, styles: Mapping[str, tuple[str, str]]) -> Figure:
     """Mean ranks on an axis, with bars that join methods closer than the critical difference (Demšar 2006)."""
     names, values = list(ranking.ranks), np.array(list(ranking.ranks.values()))
     groups = [
@@ -218,11 +220,11 @@ def ranks(ranking: Ranking, reference: str) -> Figure:
     joined = groups if ranking.p < 0.05 else [(0, len(names) - 1)]
     figure = Figure((WIDTH, 0.9 + 0.24 * len(names) + 0.14 * len(joined)), layout="constrained")
     axes = figure.subplots()
-    for row, (name, (colour, marker)) in enumerate((n, styles(names, reference)[n]) for n in names):
+    for row, (name, (colour, marker)) in enumerate((n, styles[n]) for n in names):
         axes.plot([values[row], values[row]], [0, row + 1], color="#bbbbbb", linewidth=1, zorder=1)
         axes.plot(values[row], row + 1, marker=marker, color=colour, markersize=7)
         axes.annotate(
-            f"{name}  {values[row]:.2f}",
+            f"{plain(name)}  {values[row]:.2f}",
             (values[row], row + 1),
             (8, 0),
             textcoords="offset points",

@@ -12,20 +12,20 @@ from adawac.report.blocks import Block, Code, Document, Finding, Heading, Paragr
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """Content security policy: the browser itself refuses whatever is not in the file."""
 
-SIGNS = {"better": "▲", "worse": "▼", "not told apart": "=", None: "–"}
+SIGNS = {"better": "▲", "worse": "▼", "not told apart": "=", None: "?"}
 
 STYLE = """
 :root{--ink:#1c2126;--soft:#57606a;--line:#d9dee3;--wash:#f5f7f9;--blue:#005a94;--red:#a84300;color-scheme:light}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;scroll-behavior:smooth}
-body{margin:0;background:#fff;color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",
-Arial,"Liberation Sans",sans-serif}
+body{margin:0;background:#fff;color:var(--ink);
+font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,"Liberation Sans",sans-serif}
 header,main,footer{max-width:62rem;margin:0 auto;padding:0 1.25rem}
 header{padding-top:2.5rem}
 .kind{margin:0;color:var(--soft);font-size:.85rem;letter-spacing:.04em}
 h1{margin:.2rem 0 .9rem;font-size:1.9rem;line-height:1.2;letter-spacing:-.01em;overflow-wrap:anywhere}
-.summary{margin:0 0 1.2rem;padding:.9rem 1.1rem;background:var(--wash);border-left:4px solid var(--ink);font-size:1.15rem;
-line-height:1.5;overflow-wrap:anywhere}
+.summary{max-width:none;margin:0 0 1.2rem;padding:.9rem 1.1rem;background:var(--wash);border-left:4px solid var(--ink);
+font-size:1.15rem;line-height:1.5}
 nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;margin:0;padding:.6rem 0;list-style:none;font-size:.92rem;
 border-top:1px solid var(--line);border-bottom:1px solid var(--line)}
 a{color:var(--blue)}
@@ -33,17 +33,17 @@ section{margin:2.6rem 0}
 h2{margin:0 0 .8rem;font-size:1.35rem;line-height:1.25}
 h3{margin:1.8rem 0 .5rem;font-size:1.05rem;overflow-wrap:anywhere}
 p{margin:.6rem 0;max-width:47rem;overflow-wrap:anywhere}
-.finding{display:grid;grid-template-columns:1.9rem 1fr;margin:.7rem 0;padding:.75rem 1rem .75rem .6rem;
+.finding{display:grid;grid-template-columns:1.9rem 1fr;margin:.55rem 0;padding:.55rem 1rem .6rem .6rem;
 border:1px solid var(--line);border-left:4px solid var(--soft);border-radius:4px}
 .finding .sign{font-size:1.05rem;text-align:center;color:var(--soft)}
 .finding.better{border-left-color:var(--blue)}.finding.better .sign,.finding.better strong{color:var(--blue)}
 .finding.worse{border-left-color:var(--red)}.finding.worse .sign,.finding.worse strong{color:var(--red)}
-.finding p{margin:.15rem 0 0;font-variant-numeric:tabular-nums}
+.finding p{max-width:none;margin:.1rem 0 0;font-variant-numeric:tabular-nums}
 .finding .title{font-weight:600;margin:0}
 .scroll{overflow-x:auto;margin:.8rem 0 .3rem}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;min-width:min(100%,30rem)}
-th,td{padding:.38rem .8rem .38rem 0;text-align:right;vertical-align:top;border-bottom:1px solid var(--line)}
-th:first-child,td:first-child{text-align:left;padding-left:.15rem;overflow-wrap:anywhere;min-width:7rem}
+th,td{padding:.36rem 0 .36rem 1.3rem;text-align:right;vertical-align:top;border-bottom:1px solid var(--line)}
+th:first-child,td:first-child{text-align:left;padding-left:.15rem;overflow-wrap:anywhere;min-width:6.5rem}
 td{white-space:nowrap}
 table.words td{white-space:normal;text-align:left;overflow-wrap:anywhere;min-width:7rem}
 table.words th{text-align:left}

@@ -6,7 +6,7 @@ SPECIAL = frozenset("\\`*_{}[]<>|~&$#")
 
 
 def render(document: Document, figures: str = "figures") -> str:
-    """Markdown (CommonMark with tables) of a document.
+    r"""Markdown (CommonMark with tables) of a document.
 
     Args:
         document: the document.
@@ -15,7 +15,7 @@ def render(document: Document, figures: str = "figures") -> str:
     Example:
         >>> from adawac.report.blocks import Section
         >>> print(render(Document("A <b>", "So.", (Section("B", (Table(("", "Dice"), (("a|b", "0.9"),)),)),))))
-        # A \\<b\\>
+        # A \<b\>
         <BLANKLINE>
         So.
         <BLANKLINE>
@@ -23,7 +23,7 @@ def render(document: Document, figures: str = "figures") -> str:
         <BLANKLINE>
         |  | Dice |
         | --- | ---: |
-        | a\\|b | 0.9 |
+        | a\|b | 0.9 |
         <BLANKLINE>
     """
     parts = [f"# {escape(document.title)}", escape(document.summary)]

@@ -1,4 +1,4 @@
-"""What goes into a report: runs of methods that were tested, each with its case table and what is known of its making."""
+"""What goes into a report: runs of methods, each with its case table and what is known of its making."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

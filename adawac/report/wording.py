@@ -26,11 +26,21 @@ def signed(value: float, digits: int = 3) -> str:
     """A difference, with its sign.
 
     Example:
-        >>> signed(0.0213), signed(-0.0213)
-        ('+0.021', '−0.021')
+        >>> signed(0.0213), signed(-0.0213), signed(0.0)
+        ('+0.021', '−0.021', '0.000')
     """
     written = number(value, digits)
-    return f"+{written}" if math.isfinite(value) and not written.startswith(MINUS) else written
+    return f"+{written}" if written.strip("0.") and written[0] not in (MINUS, "-") else written
+
+
+def p_value(p: float) -> str:
+    """A p-value.
+
+    Example:
+        >>> p_value(0.0123), p_value(1e-9)
+        ('p = 0.012', 'p < 0.001')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {number(p)}"
 
 
 def interval(low: float, high: float, digits: int = 3, *, sign: bool = False) -> str:
@@ -111,10 +121,11 @@ def summary_sentence(subsets: Sequence[SubsetResult], reference: str) -> str:
         return "; ".join(_alone(subset.methods[0], subset.name) for subset in subsets) + "."
     chosen = focus(methods, reference)
     sentences = [text for method in chosen if (text := _sentence(method, subsets, reference))]
+    if not sentences:
+        return f"Nothing can be compared yet: {reference} and another method need finished runs on the same subset."
     rest = [method for method in methods if method not in (*chosen, reference)]
-    if rest and (text := _rest(rest, subsets, reference)):
-        sentences.append(text)
-    return " ".join(sentences) or f"Nothing can be compared yet: {reference} and another method need the same subset."
+    compared = [found[0] for subset in subsets for found in subset.comparisons.values()]
+    return " ".join([*sentences, *_rest(rest, subsets, reference), _basis(compared)])
 
 
 def _alone(method: MethodResult, subset: str) -> str:
@@ -126,31 +137,54 @@ def _alone(method: MethodResult, subset: str) -> str:
 
 
 def _sentence(method: str, subsets: Sequence[SubsetResult], reference: str) -> str:
+    """One method: what it is better on, what worse, what it is not told apart on."""
     clauses = []
-    for subset in subsets:
-        if method in subset.comparisons:
-            found = subset.comparisons[method][0]
-            than = {"better": "better than", "worse": "worse than", "not told apart": "not told apart from"}
-            on = f" on {on_subset(subset.name)}" if subset.name else ""
-            patients = counted(found.n, "patient")
-            clauses.append(f"{than[found.verdict]} {reference}{on} ({difference(found)}, {patients}, {seeds(found)})")
-    return f"{method} is {'; '.join(clauses)}." if clauses else ""
+    for verdict, words in _WORDS.items():
+        where = [
+            (f"on {on_subset(subset.name)} " if subset.name else "") + f"({difference(found[0])})"
+            for subset in subsets
+            if (found := subset.comparisons.get(method)) and found[0].verdict == verdict
+        ]
+        if where:
+            clauses.append(f"{words} {'it' if clauses else reference} {' and '.join(where)}")
+    return f"{method} is {', '.join(clauses)}." if clauses else ""
 
 
-def _rest(methods: Sequence[str], subsets: Sequence[SubsetResult], reference: str) -> str:
-    told = [
-        f"{method} is {found[0].verdict} on {on_subset(subset.name)}"
+_WORDS = {"better": "better than", "worse": "worse than", "not told apart": "not told apart from"}
+
+
+def _rest(methods: Sequence[str], subsets: Sequence[SubsetResult], reference: str) -> list[str]:
+    """The other methods: only what was told apart is named one by one."""
+    found = [
+        (method, subset.name, subset.comparisons[method][0].verdict)
         for method in methods
         for subset in subsets
-        if (found := subset.comparisons.get(method)) and found[0].verdict != "not told apart"
+        if method in subset.comparisons
     ]
-    if not any(method in subset.comparisons for method in methods for subset in subsets):
-        return ""
-    names = methods[0] if len(methods) == 1 else f"{', '.join(methods[:-1])} and {methods[-1]}"
-    if not told:
-        verb = "is" if len(methods) == 1 else "are"
-        return f"{names} {verb} not told apart from {reference}."
-    return f"Against {reference}, of {names}: {', '.join(told)}."
+    told = [
+        f"{method} is {verdict}" + (f" on {on_subset(subset)}" if subset else "")
+        for method, subset, verdict in found
+        if verdict != "not told apart"
+    ]
+    same = [method for method in methods if all(each[2] == "not told apart" for each in found if each[0] == method)]
+    same = [method for method in same if any(each[0] == method for each in found)]
+    sentences = [f"Against {reference}, {', '.join(told)}."] if told else []
+    if same:
+        names = same[0] if len(same) == 1 else f"{', '.join(same[:-1])} and {same[-1]}"
+        sentences.append(f"{names} {'is' if len(same) == 1 else 'are'} not told apart from {reference}.")
+    return sentences
+
+
+def _basis(compared: Sequence[Comparison]) -> str:
+    """On how much the answer rests."""
+    patients = sorted({found.n for found in compared})
+    runs = sorted({count for found in compared for count in found.runs})
+    return f"Measured on {_range(patients, 'patient')}, with {_range(runs, 'run')} of each method."
+
+
+def _range(counts: Sequence[int], what: str) -> str:
+    low, high = counts[0], counts[-1]
+    return counted(low, what) if low == high else f"{low} to {counted(high, what)}"
 
 
 def verdict_counts(subsets: Sequence[SubsetResult]) -> Mapping[str, int]:
