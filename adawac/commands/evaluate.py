@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
         metadata=_metadata(args.metadata),
         shared=args.shared_cases,
         pictures=args.pictures,
-        coverage=args.coverage,
+        why_no_references=why_none,
         command=shlex.join(["adawac", "evaluate", *argv]),
     )
     rows = [row._replace(run=run.name, method=run.method) for run in report.runs for row in run.rows]
@@ -74,8 +74,6 @@ def main(argv: Sequence[str]) -> int:
     if args.parquet:
         write_table(args.output / "cases.parquet", rows)
     page = write_report(report, args.output)
-    if why_none and args.pictures:
-        console.print(f"no pictures: {why_none}", markup=False, soft_wrap=True)
     console.print(report.summary, markup=False, soft_wrap=True)
     console.print(f"report: {page}", markup=False, soft_wrap=True)
     return 0
@@ -116,7 +114,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--pictures", type=int, default=3, metavar="N", help="worst cases to draw; 0 for none (default: 3)"
     )
-    made.add_argument("--coverage", action="store_true", help="simulate how often the intervals hold the truth")
     made.add_argument("--parquet", action="store_true", help="write cases.parquet as well")
     made.add_argument("--title", help="of the report; default: the name of OUTPUT")
     made.add_argument("--device", help="cpu, cuda, ...; default: CUDA if there is one")
@@ -136,7 +133,7 @@ def _references(args: argparse.Namespace, sources: "Sequence[Source]") -> "tuple
     if args.images is not None or args.classes is not None:
         raise ConfigError("--images and --classes belong to --labels, the folder of the reference label maps; give it")
     if not runs:
-        return None, "no --labels and no run"
+        return None, ""
     try:
         return References.of_run(runs[0], recipe_of(runs[0])), ""
     except AdaWACError as error:

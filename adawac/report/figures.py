@@ -74,7 +74,7 @@ def forest(panels: Mapping[str, Sequence[Line]], quantity: str = "Dice") -> Figu
 
     Example:
         >>> figure = forest({"adawac - pair": [Line("liver", 0.02, 0.01, 0.03, "better")]})
-        >>> figure.axes[0].get_title()
+        >>> figure.axes[0].get_title("left")
         'adawac - pair'
     """
     count = len(next(iter(panels.values())))

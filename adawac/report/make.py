@@ -14,7 +14,8 @@ from adawac.report.pictures import worst_pictures
 from adawac.report.runs import on_shared_cases
 from adawac.report.sources import Evaluated
 
-COVERAGE_TRIALS = 2000
+MOST_DRAWN = 1_000_000
+"""Values that a simulation of the coverage draws for each scenario: a second or two."""
 
 
 def make_report(
@@ -26,7 +27,7 @@ def make_report(
     metadata: Sequence[Metadata] = (),
     shared: bool = False,
     pictures: int = 3,
-    coverage: bool = False,
+    why_no_references: str = "",
     command: str = "",
     unfinished: Mapping[str, str] | None = None,
 ) -> Report:
@@ -40,7 +41,7 @@ def make_report(
         metadata: columns that group the cases.
         shared: leave out cases that are not in all runs, instead of refusing.
         pictures: worst cases of each training subset that are drawn.
-        coverage: simulate how often intervals hold the truth, for so many patients and runs.
+        why_no_references: for the report, where there are none.
         command: what was typed.
         unfinished: runs that are missing -> why.
 
@@ -56,7 +57,7 @@ def make_report(
         runs, left_out = on_shared_cases(runs)
     chosen = choose_reference([run.method for run in runs], reference)
     subsets = subset_results(runs, chosen, metadata)
-    drawn, why_not = worst_pictures(evaluated, references, pictures)
+    drawn, why_not = worst_pictures(evaluated, references, pictures, why_no_references)
     patients = min(found.n for subset in subsets for method in subset.methods for found in method.dice[:1])
     fewest = min(len(method.runs) for subset in subsets for method in subset.methods)
     return Report(
@@ -74,8 +75,13 @@ def make_report(
         },
         left_out=left_out,
         unfinished=unfinished or {},
-        coverage=simulate_coverage(patients, fewest, COVERAGE_TRIALS) if coverage and patients > 1 else (),
+        coverage=simulate_coverage(patients, fewest, _trials(patients * fewest)) if patients > 1 else (),
         coverage_of=(patients, fewest),
         pictures=drawn,
         no_pictures=why_not,
     )
+
+
+def _trials(values: int) -> int:
+    """Simulated data sets of so many values, 200 to 2000."""
+    return max(200, min(2000, MOST_DRAWN // values))

@@ -39,7 +39,7 @@ def worst_cases(runs: Sequence[MethodRun], count: int) -> dict[str, float]:
 
 
 def worst_pictures(
-    evaluated: Sequence[Evaluated], references: References | None, count: int
+    evaluated: Sequence[Evaluated], references: References | None, count: int, why_none: str = ""
 ) -> tuple[list[Picture], str]:
     """Pictures of the worst cases of each training subset, or why there are none.
 
@@ -47,11 +47,12 @@ def worst_pictures(
         evaluated: all runs; the first run of each method is shown.
         references: the test cases, with images.
         count: pictures a subset; 0 for none.
+        why_none: why there are no references.
     """
     if count == 0:
         return [], ""
     if references is None or not references.has_images:
-        return [], "No pictures: the images are not at hand. Give them with --labels and --images."
+        return [], f"No pictures: {why_none or 'the images are not at hand; give --labels and --images'}."
     pictures: list[Picture] = []
     subsets = dict.fromkeys(each.run.subset for each in evaluated)
     for number, subset in enumerate(subsets):

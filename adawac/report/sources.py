@@ -189,7 +189,7 @@ def _of_run(
 ) -> Evaluated:
     path = source.path.resolve()
     record = _read_json(path / "run.json")
-    name = f"{path.parent.name}/{path.name}"
+    name = path.parent.name if path.name == "version_0" else f"{path.parent.name}/{path.name}"
     predict = None if references is None else from_checkpoint(path, references, device)
     table = path / "cases.csv"
     if table.is_file() and not again:

@@ -82,8 +82,8 @@ def spread(values: Sequence[int]) -> str:
     """A count that all runs share, or from the least to the most.
 
     Example:
-        >>> spread([1200, 1200]), spread([1200, 1300]), spread([])
-        ('1 200', '1 200 to 1 300', '-')
+        >>> spread([900, 900]), spread([900, 700]), spread([])
+        ('900', '700 to 900', '-')
     """
     known = [f"{value:,}".replace(",", "\N{NO-BREAK SPACE}") for value in sorted(set(values))]
     return "-" if not known else known[0] if len(known) == 1 else f"{known[0]} to {known[-1]}"
