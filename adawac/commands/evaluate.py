@@ -44,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
     from adawac.evaluation import write_table
     from adawac.report.make import make_report
     from adawac.report.sources import Source, evaluate_sources
+    from adawac.report.wording import summary_sentence
     from adawac.report.write import write_report
 
     console = Console(highlight=False)
@@ -74,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
     if args.parquet:
         write_table(args.output / "cases.parquet", rows)
     page = write_report(report, args.output)
-    console.print(report.summary, markup=False, soft_wrap=True)
+    console.print(summary_sentence(report.subsets, report.reference), markup=False, soft_wrap=True)
     console.print(f"report: {page}", markup=False, soft_wrap=True)
     return 0
 

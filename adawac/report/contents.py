@@ -6,7 +6,7 @@ Methods are compared within a training subset, over the same test cases. All sta
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from adawac.errors import ConfigError
@@ -28,6 +28,9 @@ from adawac.evaluation import (
     summarise,
     summarise_groups,
 )
+from adawac.evaluation.coverage import Coverage
+from adawac.metrics import EmptyPolicy, empty_rule
+from adawac.report.blocks import Picture
 from adawac.report.runs import MethodRun, check_runs
 from adawac.weighting.slice_weights import SliceWeights
 
@@ -122,6 +125,51 @@ class SubsetResult:
     false_slices: Mapping[str, Comparison]
     ranking: Ranking | None
     families: tuple[Family, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a report shows.
+
+    Attributes:
+        title: of the report.
+        reference: method that the others are compared with.
+        policy: what empty masks are worth.
+        runs: everything that went in.
+        subsets: what came out.
+        command: what was typed to make the report; "" where it was not typed.
+        versions: package -> version that made the report.
+        left_out: cases that were not taken, each with the reason.
+        unfinished: runs that are missing -> why.
+        coverage: what a simulation of the intervals found; empty with a single patient.
+        coverage_of: (patients, runs) that were simulated.
+        pictures: worst cases.
+        no_pictures: why there are none.
+    """
+
+    title: str
+    reference: str
+    policy: EmptyPolicy
+    runs: Sequence[MethodRun]
+    subsets: Sequence[SubsetResult]
+    command: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    left_out: Sequence[str] = ()
+    unfinished: Mapping[str, str] = field(default_factory=dict)
+    coverage: Sequence[Coverage] = ()
+    coverage_of: tuple[int, int] = (0, 0)
+    pictures: Sequence[Picture] = ()
+    no_pictures: str = ""
+
+    @property
+    def policy_note(self) -> str:
+        """The empty-mask policy in words."""
+        return f"Empty masks, policy {self.policy}: {empty_rule(self.policy).meaning}."
+
+    @property
+    def methods(self) -> list[str]:
+        """All methods, in the order in which they were given."""
+        return list(dict.fromkeys(run.method for run in self.runs))
 
 
 def choose_reference(methods: Sequence[str], wanted: str | None = None) -> str:

@@ -8,8 +8,7 @@ from adawac.errors import DataError
 from adawac.evaluation import Metadata
 from adawac.evaluation.coverage import simulate_coverage
 from adawac.evaluation.references import References
-from adawac.report.contents import choose_reference, subset_results
-from adawac.report.document import Report
+from adawac.report.contents import Report, choose_reference, subset_results
 from adawac.report.pictures import worst_pictures
 from adawac.report.runs import on_shared_cases
 from adawac.report.sources import Evaluated

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from adawac.report import html, markdown
-from adawac.report.document import Report, document
+from adawac.report.contents import Report
+from adawac.report.document import document
 from adawac.report.runs import MethodRun
+from adawac.report.wording import summary_sentence
 from adawac.weighting.slice_weights import SliceWeights
 
 FIGURES = "figures"
@@ -42,7 +44,7 @@ def results(report: Report) -> dict[str, Any]:
     """All numbers of a report as plain values; what is undefined is null."""
     return {
         "title": report.title,
-        "summary": report.summary,
+        "summary": summary_sentence(report.subsets, report.reference),
         "reference": report.reference,
         "policy": report.policy,
         "runs": [_run(run) for run in report.runs],

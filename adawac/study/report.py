@@ -6,13 +6,16 @@ from adawac.errors import AdaWACError
 from adawac.evaluation.references import References
 from adawac.report.make import make_report
 from adawac.report.sources import Source, evaluate_sources, recipe_of
+from adawac.report.wording import summary_sentence
 from adawac.report.write import write_report
 from adawac.study.spec import SEED, Cell, Study
 
 METHOD, SUBSET = "method", "subset"
 
 
-def report_study(study: Study, command: str = "", reference: str | None = None, device: str = "cpu") -> tuple[str, Path]:
+def report_study(
+    study: Study, command: str = "", reference: str | None = None, device: str = "cpu"
+) -> tuple[str, Path]:
     """Write the report on all finished cells into the study's folder; unfinished ones are named in it.
 
     Args:
@@ -44,7 +47,7 @@ def report_study(study: Study, command: str = "", reference: str | None = None, 
         command=command,
         unfinished={cell.name: cell.state for cell in study.cells if cell.state != "finished"},
     )
-    return report.summary, write_report(report, study.folder / "report")
+    return summary_sentence(report.subsets, report.reference), write_report(report, study.folder / "report")
 
 
 def labels(study: Study, cell: Cell) -> tuple[str, str]:
