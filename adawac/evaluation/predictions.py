@@ -122,10 +122,8 @@ def measure(
             message = str(error)
             problems.append(message if message.startswith("case ") else f"case {case}: {message}")
             continue
-        origin = {
-            "checkpoint_hash": checkpoint_hash,
-            "config_hash": config_hash,
-            "data_hash": references.data_hash(case),
-        }
-        rows += [row._replace(**origin) for row in found]
+        data_hash = references.data_hash(case)
+        rows += [
+            row._replace(checkpoint_hash=checkpoint_hash, config_hash=config_hash, data_hash=data_hash) for row in found
+        ]
     return rows, problems

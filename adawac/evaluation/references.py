@@ -197,14 +197,12 @@ def named_classes(names: Sequence[str]) -> Classes:
     return Classes.from_labels(dict(enumerate(names, start=1)))
 
 
-def _named_layout(setting: object) -> Layout | None:
+def _named_layout(setting: Any) -> Layout | None:
     """The layout that a run's configuration names; None where it names none."""
     if setting is None:
         return None
-    path, arguments = (
-        (setting, {}) if isinstance(setting, str) else (setting["class_path"], setting.get("init_args", {}))
-    )  # type: ignore[index, attr-defined]
-    module, _, name = str(path).rpartition(".")
+    path, arguments = (setting, {}) if isinstance(setting, str) else (setting["class_path"], setting.get("init_args"))
+    module, _, name = path.rpartition(".")
     layout: Layout = getattr(import_module(module) if module else layouts, name)(**(arguments or {}))
     return layout
 

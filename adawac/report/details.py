@@ -25,6 +25,7 @@ def subheading(report: Report, subset: SubsetResult) -> list[Block]:
 
 
 def organs(report: Report) -> Iterable[Block]:
+    """Forest plot, Dice and differences of every organ, ranks of the methods."""
     for i, subset in enumerate(report.subsets):
         yield from subheading(report, subset)
         if subset.comparisons:
@@ -98,6 +99,7 @@ def _ranks(report: Report, subset: SubsetResult, i: int) -> Iterable[Block]:
 
 
 def groups(report: Report) -> Iterable[Block]:
+    """Label-dense and label-sparse slices, positions along the volume, organ sizes, metadata."""
     yield Paragraph(
         "Differences here are 95 % intervals without correction for the number of groups: they say where to look, not "
         "what is proven."
@@ -201,6 +203,7 @@ def _position_figure(report: Report, family: Family, i: int) -> Picture:
 
 
 def weights(report: Report) -> Iterable[Block]:
+    """Weights along the volume, their means by group, and how well they tell the groups apart."""
     for i, subset in enumerate(report.subsets):
         weighted = [method for method in subset.methods if method.weights]
         if not weighted:

@@ -5,18 +5,21 @@ their markers, what is told apart from the reference is filled, label-sparse sli
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from adawac.evaluation import Ranking
 from adawac.evaluation.statistics import Verdict
 from adawac.figures import BLUE, VERMILION, plain
 from adawac.weighting.slice_weights import SliceWeights
+
+Floats = NDArray[np.floating]
 
 STYLES = (
     (BLUE, "o"),
@@ -122,14 +125,14 @@ def _draw_line(axes: Axes, row: int, line: Line, reach: float) -> None:
     )
 
 
-def _reach(lines: Sequence[Line] | object) -> float:
+def _reach(lines: Iterable[Line]) -> float:
     """Half the width of the axis: intervals are seen whole unless they are far longer than differences are large."""
-    numbers = [(line.difference, line.low, line.high) for line in lines]  # type: ignore[attr-defined]
+    numbers = [(line.difference, line.low, line.high) for line in lines]
     known = [abs(value) for values in numbers for value in values if np.isfinite(value)]
     differences = [abs(values[0]) for values in numbers if np.isfinite(values[0])]
     if not known:
         return 0.1
-    return max(1e-3, min(1.08 * max(known), max(12 * max(differences), 2.2 * float(np.median(known)))))
+    return float(max(1e-3, min(1.08 * max(known), max(12 * max(differences), 2.2 * np.median(known)))))
 
 
 def position_curves(
@@ -200,7 +203,7 @@ def weights_along(panels: Mapping[str, SliceWeights]) -> Figure:
     return figure
 
 
-def _binned(x: np.ndarray, y: np.ndarray, bins: int = 10) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _binned(x: Floats, y: Floats, bins: int = 10) -> tuple[Floats, Floats]:
     """Means in tenths of the volume that hold anything."""
     member = np.minimum((x * bins).astype(int), bins - 1)
     held = [k for k in range(bins) if (member == k).any()]

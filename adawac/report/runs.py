@@ -1,7 +1,7 @@
 """What goes into a report: runs of methods, each with its case table and what is known of its making."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from adawac.errors import DataError
 from adawac.evaluation import CaseRow
@@ -59,10 +59,7 @@ def on_shared_cases(runs: Sequence[MethodRun]) -> tuple[list[MethodRun], tuple[s
         f"case {case}: not in {', '.join(run.name for run in runs if case not in run.cases)}"
         for case in sorted(set().union(*(run.cases for run in runs)) - shared)
     ]
-    kept = [
-        MethodRun(**{**vars(run), "rows": [row for row in run.rows if row.case in shared]})  # type: ignore[arg-type]
-        for run in runs
-    ]
+    kept = [replace(run, rows=[row for row in run.rows if row.case in shared]) for run in runs]
     return kept, tuple(left_out)
 
 

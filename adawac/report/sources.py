@@ -103,7 +103,8 @@ def evaluate_sources(
         ConfigError: if something has to be measured and there are no references.
         DataError: all problems of all sources together.
     """
-    evaluated, problems = [], []
+    evaluated: list[Evaluated] = []
+    problems: list[str] = []
     for source in sources:
         try:
             if source.kind == "table":

@@ -138,7 +138,7 @@ def _alone(method: MethodResult, subset: str) -> str:
 
 def _sentence(method: str, subsets: Sequence[SubsetResult], reference: str) -> str:
     """One method: what it is better on, what worse, what it is not told apart on."""
-    clauses = []
+    clauses: list[str] = []
     for verdict, words in _WORDS.items():
         where = [
             (f"on {on_subset(subset.name)} " if subset.name else "") + f"({difference(found[0])})"
