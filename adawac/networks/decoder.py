@@ -52,7 +52,8 @@ class Decoder(nn.Module):
         upsample: doubles the size; without parameters, as all stages share it.
 
     Example:
-        >>> decoder = Decoder(8, skip_channels=[4], channels=[6, 2], out_channels=3, upsample=nn.Upsample(scale_factor=2))
+        >>> double = nn.Upsample(scale_factor=2)
+        >>> decoder = Decoder(8, skip_channels=[4], channels=[6, 2], out_channels=3, upsample=double)
         >>> decoder(torch.zeros(1, 8, 4, 4), [torch.zeros(1, 4, 8, 8)]).shape
         torch.Size([1, 3, 16, 16])
     """

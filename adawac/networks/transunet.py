@@ -289,7 +289,7 @@ def _converted(path: Path, name: str, value: Tensor, place: Tensor) -> Tensor:
     if name.endswith("pos_embedding"):
         tokens = value[:, value.shape[1] - int(value.shape[1] ** 0.5) ** 2 :]  # one more than a square: a class token
         side = int(tokens.shape[1] ** 0.5)
-        value = resized(tokens.transpose(1, 2).unflatten(2, (side, side)), (place.shape[2], place.shape[3]))
+        value = resized(tokens.transpose(1, 2).reshape(1, -1, side, side), (place.shape[2], place.shape[3]))
     elif name.endswith("kernel") and value.ndim == 4:
         value = value.permute(3, 2, 0, 1)
         if name.startswith("conv_root"):
