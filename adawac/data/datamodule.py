@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 
 from adawac.data.classes import Classes
 from adawac.data.grid import Grid
-from adawac.data.layouts import Case, Collection, Layout, Modality, detect
+from adawac.data.layouts import Case, Collection, Layout, detect
 from adawac.data.loading import DrawnOrder, EpochOrder, ResumableLoader, UnitDataset, VolumeDataset, VolumeItem
+from adawac.data.modality import Modality
 from adawac.data.preprocessing import Axis, Preprocessing
 from adawac.data.sampling import Losses, Sampling
 from adawac.data.splits import AutoSplit, Split, SplitRule, patients_of
