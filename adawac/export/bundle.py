@@ -63,13 +63,13 @@ INFERENCE: dict[str, Any] = {
 }
 """`configs/inference.json`: every key can be set on the command line."""
 
-SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"  # noqa: E501
+SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 """Of `configs/metadata.json`."""
 
 README = """# {name}
 
-A network that `adawac` {version} trained: {network}, classes {classes}. It needs torch and monai, with monai's packages for
-NIfTI files and for its command line (nibabel, fire). In this folder:
+A network that `adawac` {version} trained: {network}, classes {classes}.
+It needs torch and monai, with monai's packages for NIfTI files and its command line (nibabel, fire). In this folder:
 
     python -m monai.bundle run --config_file configs/inference.json --input IMAGES --output_dir LABELS
 
