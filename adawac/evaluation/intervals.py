@@ -12,7 +12,7 @@ Runs of two methods are separate trainings, whose V_runs is pooled. Degrees of f
 R - 1 (pooled R + R' - 2), weighted by V_cases and V_runs; Satterthwaite's squared weights trust few runs too much.
 
 Chosen by measurement, 30 cases, nominal 95 %, over the scenarios of `adawac.evaluation.coverage` in which no organ is
-missed (`python scripts/coverage.py --cases 30 --bootstrap 1000` repeats it):
+missed (`python scripts/evaluate_shift.py --coverage --cases 30 --bootstrap 1000` repeats it):
 
 - Mean, one run: Hall's skewness-corrected t covers 94.9 to 95.2 %, t 92.5 to 94.7 %, BCa 91.7 to 94.3 %. So
   `mean_interval` is Hall's, for small n too: of 10 cases it covers 93 to 95 %, BCa 88 to 90 %.
