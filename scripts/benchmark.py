@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, help="JSON file to write")
     benchmark.add_arguments(parser)
     options = parser.parse_args(sys.argv[2:])
-    record = {**machine(options.device), **vars(options), **benchmark.run(options)}
+    record = {**vars(options), **machine(options.device), **benchmark.run(options)}
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(json.dumps(record, indent=1, default=str) + "\n")
