@@ -180,7 +180,8 @@ class VolumeStore:
             "files": [_identity(path) for path in (*case.images, *case.label)],
         }
         digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-        return self.folder / "".join(c if c.isalnum() or c in "-_." else "_" for c in case.id) / digest
+        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in case.id)
+        return self.folder / (f"_{name}" if name.startswith(".") else name) / digest  # never `..`, nor hidden
 
 
 def count_voxels(label: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
