@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from adawac.errors import AdaWACError
+from adawac.errors import AdaWACError, Interrupted
 
 TRAINING = {
     "fit": "train, validate and keep the best checkpoint",
@@ -21,7 +21,7 @@ TOOLS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb and return the exit code: 0 done, 2 something the user can mend.
+    """Run a verb and return the exit code: 0 done, 2 something the user can mend, 130 or 143 stopped by a signal.
 
     Args:
         argv: verb and arguments; None takes the process's own.
@@ -45,9 +45,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             exit_code = import_module(f"adawac.commands.{verb}").main(argv[1:])
     except AdaWACError as error:
-        print(f"adawac {verb}: {error}", file=sys.stderr)
+        print(f"adawac {verb}: {_printable(str(error))}", file=sys.stderr)
         return 2
+    except Interrupted as stop:
+        print(f"adawac {verb}: {stop}", file=sys.stderr)
+        return stop.exit_code
+    except KeyboardInterrupt:
+        print(f"adawac {verb}: stopped", file=sys.stderr)
+        return 130
     return exit_code
+
+
+def _printable(text: str) -> str:
+    """Text without what would steer a terminal: names of files and cases are other people's.
+
+    Example:
+        >>> print(_printable(f"case {chr(27)}[2Jpt_1: cut short"))
+        case \\x1b[2Jpt_1: cut short
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _usage() -> str:

@@ -21,10 +21,10 @@ from adawac.data.classes import Classes
 from adawac.data.grid import Placement
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.preprocessing import Preprocessing
-from adawac.data.reading import read_case
+from adawac.data.reading import Digest, read_case
 from adawac.errors import DataError
 
-VERSION = 1
+VERSION = 2
 """Raise it when prepared arrays change their meaning: older folders are then no longer found."""
 
 LARGEST = float(np.finfo(np.float16).max)
@@ -102,10 +102,30 @@ class VolumeStore:
 
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             done: Iterable[None] = pool.map(make, missing)
-            for _ in track(done, len(missing)) if track and missing else done:
-                pass
+            try:
+                for _ in track(done, len(missing)) if track and missing else done:
+                    pass
+            except BaseException:  # stopped: do not begin the others
+                pool.shutdown(cancel_futures=True)
+                raise
         if problems:
             raise DataError.from_problems([problems[case.id] for case in missing if case.id in problems])
+
+    def holds(self, case: Case) -> bool:
+        """Whether a case has been prepared."""
+        return self._path(case).is_dir()
+
+    def digest(self, case: Case) -> Digest:
+        """What the voxels of a prepared case are, in short.
+
+        Raises:
+            DataError: if the case has not been prepared.
+        """
+        path = self._path(case) / "case.json"
+        try:
+            return Digest(*json.loads(path.read_text())["digest"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"case {case.id}: {path} cannot be read ({error}); prepare the data again") from error
 
     def open(self, case: Case) -> PreparedCase:
         """Open a prepared case; its arrays stay on disk until they are read.
@@ -138,7 +158,7 @@ class VolumeStore:
         )
 
     def _make(self, case: Case) -> None:
-        image, label = read_case(self.layout, case, self.classes, self.in_channels)
+        image, label = read_case(self.layout, case, self.classes, self.in_channels, self.preprocessing.modality)
         if label is None:
             raise DataError(f"case {case.id}: it has no label, but training needs one; remove it from the split")
         slices = self.preprocessing.apply(image, case.id)
@@ -150,6 +170,7 @@ class VolumeStore:
             "placement": asdict(slices.placement),
             "spacing": slices.spacing,
             "voxels": count_voxels(native, len(self.classes)).tolist(),
+            "digest": Digest.of(image, label),
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
