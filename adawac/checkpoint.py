@@ -94,8 +94,8 @@ class Recipe:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
-                f"the checkpoint's recipe cannot be read ({type(error).__name__}: {error}); it is damaged or of another "
-                f"version than {adawac.__version__}, so train again or install the version that wrote it"
+                f"the checkpoint's recipe cannot be read ({type(error).__name__}: {error}); it is damaged or of "
+                f"another version than {adawac.__version__}, so train again or install the version that wrote it"
             ) from error
 
 

@@ -57,11 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _printable(text: str) -> str:
-    """Text without what would steer a terminal: names of files and cases are other people's.
+    r"""Text without what would steer a terminal: names of files and cases are other people's.
 
     Example:
         >>> print(_printable(f"case {chr(27)}[2Jpt_1: cut short"))
-        case \\x1b[2Jpt_1: cut short
+        case \x1b[2Jpt_1: cut short
     """
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from adawac.checkpoint import RECIPE, Recipe
-from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 from adawac.settings import flatten
 
@@ -16,33 +15,20 @@ MOST_LINES = 12
 """Differences shown; the rest is counted."""
 
 
-def describe_data(digests: Mapping[str, Mapping[str, str]], units: UnitTable) -> str:
-    """What a training rests on, as JSON.
-
-    Args:
-        digests: part -> case -> digest of its image and label.
-        units: the training units.
-    """
-    starts: dict[str, list[int]] = {case: [] for case in units.cases}
-    for case, start in zip(units.case.tolist(), units.start[:, 0].tolist(), strict=True):
-        starts[units.cases[case]].append(start)
-    return json.dumps({"digests": {part: dict(cases) for part, cases in digests.items()}, "units": starts})
-
-
-def check_resumable(checkpoint: Mapping[str, Any], recipe: Recipe, data: str | None) -> None:
+def check_resumable(checkpoint: Mapping[str, Any], recipe: Recipe, data: Mapping[str, Any] | None) -> None:
     """Refuse to go on with, or to test, what a checkpoint does not belong to.
 
     Args:
         checkpoint: as read.
         recipe: of this run.
-        data: what `describe_data` says of this run; None where it does not matter, such as for a test.
+        data: what `SegmentationData.describe` says of this run; None where it does not matter, such as for a test.
 
     Raises:
         ConfigError: naming every difference, then and now.
     """
     differences = _in_recipe(json.loads(checkpoint[RECIPE]), json.loads(recipe.to_json()), training=data is not None)
     if data is not None and DATA in checkpoint:
-        differences += _in_data(json.loads(checkpoint[DATA]), json.loads(data))
+        differences += _in_data(json.loads(checkpoint[DATA]), data)
     if not differences:
         return
     more = len(differences) - MOST_LINES
@@ -66,10 +52,10 @@ def _in_recipe(then: dict[str, Any], now: dict[str, Any], training: bool) -> lis
     ]
 
 
-def _in_data(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def _in_data(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
-    for part in then["digests"] | now["digests"]:
-        was, is_now = then["digests"].get(part, {}), now["digests"].get(part, {})
+    for part in ("train", "val"):
+        was, is_now = then[part], now[part]
         lines += [f"{part} case {case}: only then" for case in was if case not in is_now]
         lines += [f"{part} case {case}: only now" for case in is_now if case not in was]
         lines += [
@@ -77,13 +63,10 @@ def _in_data(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
             for case in was
             if case in is_now and was[case] != is_now[case]
         ]
-    if not lines:  # else the slices differ because the cases do
-        lines += [
-            f"training slices of case {case}: {len(then['units'][case])} then, {len(starts)} now"
-            if len(then["units"][case]) != len(starts)
-            else f"training slices of case {case}: as many as then, but others"
-            for case, starts in now["units"].items()
-            if then["units"].get(case) != starts
-        ]
+    if lines:  # then the slices differ because the cases do
+        return lines
+    for case, slices in now["slices"].items():
+        if slices != (was := then["slices"][case]):
+            counts = f"{len(was)} then, {len(slices)} now" if len(was) != len(slices) else "as many as then, but others"
+            lines.append(f"training slices of case {case}: {counts}")
     return lines
-

@@ -11,7 +11,6 @@ from adawac.data.layouts.base import Case, Layout, Modality
 from adawac.data.volumes import Volume
 from adawac.errors import DataError
 
-
 POSSIBLE_HU = (-10_000.0, 50_000.0)
 """No scanner writes Hounsfield units beyond: padding goes down to -8192, metal on the extended scale up to 30710."""
 
@@ -94,8 +93,8 @@ def _check_image(array: NDArray[np.float32], in_channels: int | None, modality: 
             )
         if modality == "ct" and (low >= 0 or low < POSSIBLE_HU[0] or high > POSSIBLE_HU[1]):
             raise DataError(
-                f"intensities{of_channel} go from {low:.6g} to {high:.6g}, which Hounsfield units cannot (air is -1000, "
-                "water 0); rescale the image to HU, or set data.modality to `mr` or `unit`"
+                f"intensities{of_channel} go from {low:.6g} to {high:.6g}, which no Hounsfield units do (air has "
+                "-1000, water 0); rescale the image to HU, or set data.modality to `mr` or `unit`"
             )
 
 

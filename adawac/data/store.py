@@ -91,6 +91,17 @@ class VolumeStore:
         Raises:
             DataError: all problems of all cases together; sound cases are kept.
         """
+        if problems := self.try_to_prepare(cases, track):
+            raise DataError.from_problems(list(problems.values()))
+
+    def try_to_prepare(
+        self, cases: Sequence[Case], track: Callable[[Iterable[None], int], Iterable[None]] | None = None
+    ) -> dict[str, str]:
+        """Make what is missing and can be made, see `prepare`.
+
+        Returns:
+            The problem of every case that has one, in the order of `cases`.
+        """
         missing = [case for case in cases if not self._path(case).is_dir()]
         problems: dict[str, str] = {}
 
@@ -108,8 +119,7 @@ class VolumeStore:
             except BaseException:  # stopped: do not begin the others
                 pool.shutdown(cancel_futures=True)
                 raise
-        if problems:
-            raise DataError.from_problems([problems[case.id] for case in missing if case.id in problems])
+        return {case.id: problems[case.id] for case in missing if case.id in problems}
 
     def holds(self, case: Case) -> bool:
         """Whether a case has been prepared."""

@@ -77,8 +77,8 @@ monai.networks are made unasked; if you trust who wrote it, say so: `--trust`, o
             trusted = inspect.isclass(loaded) and issubclass(loaded, nn.Module)
         if not trusted:
             raise ConfigError(
-                f"the checkpoint's network is {path!r}, but only classes of adawac and monai.networks are made unasked; "
-                "if you trust who wrote it, say so: `--trust`, or `adawac.load(path, trust=True)`"
+                f"the checkpoint's network is {path!r}, but only classes of adawac and monai.networks are made "
+                "unasked; if you trust who wrote it, say so: `--trust`, or `adawac.load(path, trust=True)`"
             )
         return cls(**plain)
 

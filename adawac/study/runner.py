@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from pathlib import Path
 from statistics import fmean
 from threading import Event
-from typing import IO, Any
+from typing import IO
 
 import yaml
 

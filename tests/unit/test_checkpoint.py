@@ -91,7 +91,7 @@ class TestTrust:
         monkeypatch.syspath_prepend(tmp_path)
         spec = NetworkSpec("mine.Mine", SPEC.arguments, "model.1.submodule")
         path = save(tmp_path / "a.ckpt", dataclasses.replace(RECIPE, network=spec))
-        with pytest.raises(ConfigError, match="'mine.Mine'"):
+        with pytest.raises(ConfigError, match=r"'mine\.Mine'"):
             load(path)
         assert type(load(path, trust=True).network.network).__name__ == "Mine"
 
