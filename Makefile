@@ -4,6 +4,8 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/.adawac-installed
+# A process a core, of one thread each: networks this small gain nothing from more.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 .PHONY: demo test test-all lint clean
 
@@ -11,10 +13,10 @@ demo: $(READY)
 	$(BIN)/python scripts/demo.py
 
 test: $(READY) lint
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 test-all: $(READY) lint
-	$(BIN)/python -m pytest --cov=adawac --cov-report=term:skip-covered
+	$(PYTEST) --cov=adawac --cov-report=term:skip-covered
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -22,10 +22,10 @@ from adawac.data.datamodule import SegmentationData
 from adawac.data.loading import VolumeItem
 from adawac.distributed import gather_cases, gather_terms, take_weights, world_size
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation.case_table import CaseRow, case_rows
+from adawac.evaluation import CaseRow, case_rows, position_rows
 from adawac.inference import predict_volume
 from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
-from adawac.metrics import EmptyPolicy, OverlapCounts, slice_counts
+from adawac.metrics import TOLERANCE, EmptyPolicy, OverlapCounts, check_tolerance, slice_counts
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.resume import DATA, check_resumable
 from adawac.schedules import Poly, Schedule
@@ -55,6 +55,7 @@ class SegmentationTask(pl.LightningModule):
         init_from: checkpoint or run folder whose matching network weights are the start.
         flip_left_right: average predictions with those of mirrored slices.
         policy: what empty masks are worth in the metrics of `test`, see `adawac.metrics`.
+        tolerances: of the surface Dice in `test`, in mm (in voxels where the spacing is unknown).
         predict_batch_size: slices a forward pass when whole volumes are predicted.
         seed: of the views and of dropout; follows `seed_everything` on the command line.
 
@@ -75,12 +76,15 @@ class SegmentationTask(pl.LightningModule):
         init_from: str | None = None,
         flip_left_right: bool = False,
         policy: EmptyPolicy = "penalise",
+        tolerances: tuple[float, ...] = (TOLERANCE,),
         predict_batch_size: int = 32,
         seed: int = 0,
     ) -> None:
         super().__init__()
         if not 0 <= dice_ratio <= 1:
             raise ConfigError(f"model.dice_ratio is {dice_ratio}; give a share from 0 to 1 (0.5 is the paper's)")
+        for tolerance in tolerances:
+            check_tolerance(tolerance)
         self.network_spec = network
         self.weighting = weighting or AdaWAC()
         self.supervised = supervised or CrossEntropy()
@@ -92,6 +96,7 @@ class SegmentationTask(pl.LightningModule):
         self.init_from = init_from
         self.flip_left_right = flip_left_right
         self.policy: EmptyPolicy = policy
+        self.tolerances = tolerances
         self.predict_batch_size = predict_batch_size
         self.seed = seed
         self.network: SegmentationNetwork
@@ -246,16 +251,20 @@ class SegmentationTask(pl.LightningModule):
 
     def test_step(self, item: VolumeItem, batch_idx: int) -> None:
         """Every metric of a whole volume on its native grid, into the case table."""
-        self._tested[item.case] = case_rows(
+        preds, names, method = self.predict_item(item), self.data.facts.classes.names, type(self.weighting).__name__
+        rows = case_rows(
             item.case,
             item.patient,
-            self.predict_item(item),
+            preds,
             item.target,
             item.spacing,
-            self.data.facts.classes.names,
+            names,
             self.policy,
-            method=type(self.weighting).__name__,
+            method=method,
+            tolerances=self.tolerances,
         )
+        rows += position_rows(item.case, item.patient, preds, item.target, names, self.policy, method=method)
+        self._tested[item.case] = [row._replace(data_hash=item.data_hash) for row in rows]
 
     def on_test_epoch_end(self) -> None:
         """Bring the rows of all processes together into the case table, in the order of the cases."""

@@ -48,6 +48,9 @@ class TrainingCLI(LightningCLI):
             "test": {"model", "dataloaders", "datamodule"},
         }
 
+    def _parse_ckpt_path(self) -> None:
+        """Checkpoints rule no settings; here Lightning would read one for them, and fail on other files in its way."""
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name and its folder, and let one seed rule all randomness."""
         parser.add_argument("--name", type=str, default="run", help="name of the experiment: runs/NAME/version_K")

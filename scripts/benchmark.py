@@ -24,7 +24,6 @@ def main() -> int:
     what = sys.argv[1]
 
     import torch
-
     from benchmarks.measure import machine
 
     benchmark = import_module(f"benchmarks.{what}")

@@ -7,8 +7,8 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
-from adawac.evaluation.case_table import CaseRow, write_csv
-from adawac.evaluation.summary import summary_table
+from adawac.evaluation import CaseRow, summary_table, write_table
+from adawac.provenance import short_hash
 
 
 class CaseTableWriter(Callback):
@@ -20,9 +20,10 @@ class CaseTableWriter(Callback):
         run = Path(trainer.log_dir or trainer.default_root_dir)  # broadcast: every process has to ask
         if not trainer.is_global_zero or not rows:
             return
-        rows = [row._replace(run=run.parent.name) for row in rows]
-        run.mkdir(parents=True, exist_ok=True)
-        write_csv(run / "cases.csv", rows)
+        checkpoint = short_hash([Path(trainer.ckpt_path)] if trainer.ckpt_path else [])
+        config = short_hash([run / "config.yaml"])
+        rows = [row._replace(run=run.parent.name, checkpoint_hash=checkpoint, config_hash=config) for row in rows]
+        write_table(run / "cases.csv", rows)
         console = Console()
         console.print(summary_table({rows[0].method: rows}))
         console.print(f"case table: {os.path.relpath(run / 'cases.csv')}")

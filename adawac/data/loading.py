@@ -27,6 +27,7 @@ class VolumeItem(NamedTuple):
         target: (S, H, W) uint8 class indices on the native grid.
         placement: where the training grid lies in the native plane.
         spacing: (slice, row, column) of the native grid in mm, None where unknown.
+        data_hash: of the case's files.
     """
 
     case: str
@@ -35,6 +36,7 @@ class VolumeItem(NamedTuple):
     target: NDArray[np.uint8]
     placement: Placement
     spacing: tuple[float, float, float] | None
+    data_hash: str
 
 
 class UnitDataset(Dataset[Batch]):
@@ -95,6 +97,7 @@ class VolumeDataset(Dataset[VolumeItem]):
             target=np.array(case.native_label),
             placement=case.placement,
             spacing=case.spacing,
+            data_hash=case.data_hash,
         )
 
 

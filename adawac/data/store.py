@@ -23,6 +23,7 @@ from adawac.data.layouts.base import Case, Layout
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.reading import Digest, read_case
 from adawac.errors import DataError
+from adawac.provenance import short_hash
 
 VERSION = 2
 """Raise it when prepared arrays change their meaning: older folders are then no longer found."""
@@ -43,6 +44,7 @@ class PreparedCase:
         placement: where the training grid lies in the native plane.
         spacing: (slice, row, column) of the native grid in mm, None where unknown.
         voxels: (S, K) voxels of each class on the native grid.
+        data_hash: of its files, see `adawac.provenance`: images first, then labels.
     """
 
     id: str
@@ -52,6 +54,7 @@ class PreparedCase:
     placement: Placement
     spacing: tuple[float, float, float] | None
     voxels: NDArray[np.int64]
+    data_hash: str
 
 
 class VolumeStore:
@@ -165,6 +168,7 @@ class VolumeStore:
             placement=Placement(tuple(place["plane"]), tuple(place["size"]), tuple(place["box"])),
             spacing=None if spacing is None else (spacing[0], spacing[1], spacing[2]),
             voxels=np.array(facts["voxels"], dtype=np.int64),
+            data_hash=facts["data_hash"],
         )
 
     def _make(self, case: Case) -> None:
@@ -181,6 +185,7 @@ class VolumeStore:
             "spacing": slices.spacing,
             "voxels": count_voxels(native, len(self.classes)).tolist(),
             "digest": Digest.of(image, label),
+            "data_hash": short_hash([*case.images, *case.label]),  # they have just been read: cheap now, not later
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """From predicted volumes to case table and summary."""
 
-from adawac.evaluation.case_table import ANY_CLASS, CaseRow, case_rows, higher_is_better, read_csv, write_csv
+from adawac.evaluation.case_table import ANY_CLASS, CaseRow, case_rows, higher_is_better
 from adawac.evaluation.groups import (
     SIZE_GROUPS,
     GroupMean,
@@ -16,9 +16,11 @@ from adawac.evaluation.groups import (
 from adawac.evaluation.pairing import MEAN_OF_CLASSES
 from adawac.evaluation.statistics import Comparison, Estimate, Ranking, compare, estimate, holm, rank_methods
 from adawac.evaluation.summary import Mean, Summary, summarise, summary_table, to_markdown
+from adawac.evaluation.table_files import COLUMNS, read_csv, read_table, write_csv, write_parquet, write_table
 
 __all__ = [
     "ANY_CLASS",
+    "COLUMNS",
     "MEAN_OF_CLASSES",
     "SIZE_GROUPS",
     "CaseRow",
@@ -41,10 +43,13 @@ __all__ = [
     "rank_methods",
     "read_csv",
     "read_metadata",
+    "read_table",
     "size_rows",
     "summarise",
     "summarise_groups",
     "summary_table",
     "to_markdown",
     "write_csv",
+    "write_parquet",
+    "write_table",
 ]

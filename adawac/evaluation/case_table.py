@@ -1,24 +1,19 @@
-"""The case table: one tidy row per (run, method, case, class, group of slices, metric), as CSV."""
+"""The case table: one tidy row per (run, method, case, class, group of slices, metric)."""
 
-import csv
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from adawac.errors import ConfigError, DataError
-from adawac.metrics import EMPTY_RULES, EmptyPolicy, OverlapCounts, slice_counts, surface_distances
+from adawac.metrics import TOLERANCE, EmptyPolicy, OverlapCounts, slice_counts, surface_distances
 from adawac.metrics.overlap import label_array
 from adawac.structures import IGNORE_INDEX
 
 ANY_CLASS = "<any>"
 """Class of the rows that look at all foreground classes together."""
-
-COLUMNS = ("run", "method", "case", "patient", "class", "group", "metric", "value", "policy")
 
 
 class CaseRow(NamedTuple):
@@ -35,6 +30,10 @@ class CaseRow(NamedTuple):
         metric: name of the metric, with the unit where it has one: "dice", "hd95_mm".
         value: NaN where it is undefined or left out.
         policy: what empty masks are worth, see `adawac.metrics.EmptyRule`.
+        checkpoint_hash: of the checkpoint that predicted, see `adawac.provenance`; this and the next two are "" where
+            it is not known.
+        config_hash: of the run's config.yaml.
+        data_hash: of the case's files on disk, images first, then labels.
     """
 
     run: str
@@ -46,6 +45,9 @@ class CaseRow(NamedTuple):
     metric: str
     value: float
     policy: EmptyPolicy
+    checkpoint_hash: str = ""
+    config_hash: str = ""
+    data_hash: str = ""
 
 
 def case_rows(
@@ -61,12 +63,14 @@ def case_rows(
     run: str = "",
     method: str = "",
     ignore_index: int | None = IGNORE_INDEX,
+    tolerances: Sequence[float] = (TOLERANCE,),
 ) -> list[CaseRow]:
     """Everything that is measured of one predicted volume.
 
     - In "all" and "dense", of every foreground class: dice, iou, recall, precision, volume_error, missed and
       false_alarm (0 or 1), all NaN where the volume has no such slice; predicted_voxels, reference_voxels.
-    - In "all", of every foreground class: hd95 (pooled), hd95_max, hd and assd, ending in _mm or _voxel.
+    - In "all", of every foreground class: hd95 (pooled), hd95_max, hd and assd, ending in _mm or _voxel, and the
+      surface Dice of each tolerance, named like nsd_2mm or nsd_2voxel.
     - In "sparse", where Dice says nothing: false_positive_voxels and false_positive_slices, of every
       foreground class and of any of them.
     - In each group: slices, their number.
@@ -83,8 +87,10 @@ def case_rows(
         run: name of the run.
         method: name of the method.
         ignore_index: target value that is left out of every metric; None for none.
+        tolerances: of the surface Dice, in mm (in voxels if the spacing is unknown).
 
     Raises:
+        ConfigError: if a tolerance is negative.
         DataError: naming the case, if preds, target, spacing or class names do not fit.
 
     Example:
@@ -116,7 +122,7 @@ def case_rows(
         if surface:
             kept = True if ignore_index is None else target != ignore_index
             masks = [((preds == k) & kept, (target == k) & kept) for k in range(1, len(class_names))]
-            table += rows("all", foreground, _surface(masks, spacing, policy))
+            table += rows("all", foreground, _surface(masks, spacing, policy, tolerances))
     except DataError as error:
         raise DataError(f"case {case}: {error}") from None
     dense = counts.dense
@@ -139,10 +145,10 @@ def higher_is_better(metric: str) -> bool:
         ConfigError: if neither more nor less of it is better, as of a signed error, or its name is unknown.
 
     Example:
-        >>> higher_is_better("dice"), higher_is_better("hd95_mm")
-        (True, False)
+        >>> higher_is_better("dice"), higher_is_better("nsd_2mm"), higher_is_better("hd95_mm")
+        (True, True, False)
     """
-    if metric in ("dice", "iou", "recall", "precision"):
+    if metric in ("dice", "iou", "recall", "precision") or metric.startswith("nsd_"):
         return True
     counts = ("missed", "false_alarm", "false_positive_voxels", "false_positive_slices")
     if metric in counts or metric.removesuffix("_mm").removesuffix("_voxel") in ("hd95", "hd95_max", "hd", "assd"):
@@ -183,8 +189,9 @@ def _surface(
     masks: Iterable[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
     spacing: Sequence[float] | None,
     policy: EmptyPolicy,
+    tolerances: Sequence[float],
 ) -> dict[str, ArrayLike]:
-    """Surface distances of each pair of masks (prediction, reference)."""
+    """Surface distances and surface Dice of each pair of masks (prediction, reference)."""
     distances = [surface_distances(pred, target, spacing) for pred, target in masks]
     unit = "voxel" if spacing is None else "mm"
     return {
@@ -192,74 +199,10 @@ def _surface(
         f"hd95_max_{unit}": [each.hd95("max", policy) for each in distances],
         f"hd_{unit}": [each.hd(policy) for each in distances],
         f"assd_{unit}": [each.assd(policy) for each in distances],
+        **{f"nsd_{t:g}{unit}": [each.surface_dice(t, policy) for each in distances] for t in tolerances},
     }
 
 
 def _false_positives(voxels: NDArray[np.int64]) -> dict[str, ArrayLike]:
     """Voxels and slices predicted as foreground, from voxels (label-sparse slices, classes)."""
     return {"false_positive_voxels": voxels.sum(axis=0), "false_positive_slices": (voxels > 0).sum(axis=0)}
-
-
-def write_csv(path: Path, rows: Iterable[CaseRow]) -> None:
-    """Write a case table whole or not at all; `read_csv` gives back the same rows to the last bit.
-
-    Args:
-        path: the file, replaced if it is there.
-        rows: of any number of cases, methods and runs.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> row = CaseRow("run_0", "erm", "ct_7", "p3", 'kidney, "left"', "all", "dice", 1 / 3, "penalise")
-        >>> with TemporaryDirectory() as folder:
-        ...     write_csv(Path(folder) / "cases.csv", [row])
-        ...     read_csv(Path(folder) / "cases.csv") == [row]
-        True
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
-            # Names are quoted whatever is in them; floats are written in their shortest exact form.
-            writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows(rows)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def read_csv(path: Path) -> list[CaseRow]:
-    """Read a case table that `write_csv` wrote; see there for an example.
-
-    Args:
-        path: the file.
-
-    Raises:
-        DataError: if the file is missing or is no case table, naming the line.
-    """
-    path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file)
-            if (header := tuple(next(reader, ()))) != COLUMNS:
-                raise DataError(f"{path}: a case table has the columns {COLUMNS}, found {header}; {_REMEDY}")
-            return [_parse(fields, f"{path}, line {reader.line_num}") for fields in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not readable as a case table ({error}); {_REMEDY}") from error
-
-
-_REMEDY = "write the table anew with `adawac.evaluation.write_csv`"
-
-
-def _parse(fields: list[str], place: str) -> CaseRow:
-    if len(fields) != len(COLUMNS):
-        raise DataError(f"{place}: {len(fields)} fields where {len(COLUMNS)} are due; {_REMEDY}")
-    run, method, case, patient, class_name, group, metric, text, policy = fields
-    try:
-        value = float(text)
-    except ValueError:
-        raise DataError(f"{place}: the value must be a number, found {text!r}; {_REMEDY}") from None
-    if policy not in EMPTY_RULES:
-        raise DataError(f"{place}: the policy must be one of {', '.join(EMPTY_RULES)}, found {policy!r}; {_REMEDY}")
-    return CaseRow(run, method, case, patient, class_name, group, metric, value, cast(EmptyPolicy, policy))

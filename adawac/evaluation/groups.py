@@ -23,6 +23,9 @@ from adawac.structures import IGNORE_INDEX
 SIZE_GROUPS = ("size 1 of 3", "size 2 of 3", "size 3 of 3", "organ absent")
 """Thirds of the test set by the organ's size, smallest first, and the cases that do not have it."""
 
+POSITION_METRICS = ("dice", "recall", "precision", "predicted_voxels", "reference_voxels")
+"""What is measured along the volume: every further metric would add a row a class and stretch to each case."""
+
 
 def position_groups(count: int = 5) -> tuple[str, ...]:
     """Names of equal stretches of the volume, from its first slice to its last.
@@ -47,7 +50,9 @@ def position_rows(
     count: int = 5,
     ignore_index: int | None = IGNORE_INDEX,
 ) -> list[CaseRow]:
-    """What `case_rows` measures of overlap, for each stretch of the volume that slice centres lie in.
+    """Dice, recall, precision and voxels of every class, for each stretch of the volume that slice centres lie in.
+
+    What else `case_rows` measures of overlap follows from these.
 
     Args:
         case: id of the volume.
@@ -83,8 +88,10 @@ def position_rows(
     for number, group in enumerate(position_groups(count)):
         inside = member == number
         metrics = {("slices", ANY_CLASS): float(inside.sum())}
-        for metric, values in overlap_values(counts.take(inside), policy).items():
-            for name, value in zip(class_names[1:], np.asarray(values, dtype=np.float64).tolist(), strict=True):
+        measured = overlap_values(counts.take(inside), policy)
+        for metric in POSITION_METRICS:
+            values = np.asarray(measured[metric], dtype=np.float64).tolist()
+            for name, value in zip(class_names[1:], values, strict=True):
                 metrics[metric, name] = value
         rows += [
             CaseRow(run, method, case, patient, name, group, metric, value, policy)

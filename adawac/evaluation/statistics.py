@@ -195,13 +195,14 @@ def rank_methods(rows_by_method: Mapping[str, Sequence[CaseRow]], metric: str = 
     """
     if len(rows_by_method) < 3:
         raise ConfigError(f"ranks need three methods, found {', '.join(rows_by_method)}; use `compare` for two")
+    higher = higher_is_better(metric)
     table = SharedCases.of(rows_by_method, metric, group)
     values, left_out = table.select(table.names[0])
     means = np.stack([each.mean(axis=1) for each in values], axis=1).round(_DIGITS)
     if len(means) < 2:
         raise DataError(f"{group}/{metric}: ranks need 2 patients with values, found {len(means)}; evaluate more cases")
     n, count = means.shape
-    ranks = stats.rankdata(-means if higher_is_better(metric) else means, axis=1)
+    ranks = stats.rankdata(-means if higher else means, axis=1)
     p = stats.friedmanchisquare(*means.T).pvalue if (ranks != ranks[:, :1]).any() else 1.0
     order = sorted(zip(ranks.mean(axis=0).tolist(), table.methods, strict=True), key=lambda pair: pair[0])
     return Ranking({name: rank for rank, name in order}, critical_difference(count, n), float(p), n, left_out)

@@ -2,15 +2,17 @@
 
 from adawac.metrics.empty import EMPTY_RULES, EmptyPolicy, EmptyRule, empty_rule
 from adawac.metrics.overlap import OverlapCounts, slice_counts
-from adawac.metrics.surface import HD95, SurfaceDistances, surface_distances
+from adawac.metrics.surface import HD95, TOLERANCE, SurfaceDistances, check_tolerance, surface_distances
 
 __all__ = [
     "EMPTY_RULES",
     "HD95",
+    "TOLERANCE",
     "EmptyPolicy",
     "EmptyRule",
     "OverlapCounts",
     "SurfaceDistances",
+    "check_tolerance",
     "empty_rule",
     "slice_counts",
     "surface_distances",

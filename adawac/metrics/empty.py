@@ -16,9 +16,9 @@ class EmptyRule(NamedTuple):
     """Values that stand in where a metric is undefined; NaN leaves the case out of the mean.
 
     Attributes:
-        both_overlap: Dice, IoU, recall and precision where both masks are empty.
+        both_overlap: Dice, IoU, recall, precision and surface Dice where both masks are empty.
         both_distance: surface distances where both masks are empty.
-        one_overlap: Dice, IoU, recall and precision where one mask is empty (a miss or a false alarm).
+        one_overlap: the same where one mask is empty (a miss or a false alarm).
         one_distance: surface distances where one mask is empty, in diagonals of the volume.
         meaning: the rule in words, printed beneath every table.
     """

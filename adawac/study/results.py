@@ -13,8 +13,7 @@ from typing import NamedTuple
 from rich.table import Table
 from rich.text import Text
 
-from adawac.evaluation import ANY_CLASS, CaseRow, read_csv, summarise
-from adawac.evaluation.case_table import COLUMNS
+from adawac.evaluation import ANY_CLASS, COLUMNS, CaseRow, read_csv, summarise
 from adawac.study.spec import SEED, Cell, Study
 
 

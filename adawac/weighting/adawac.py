@@ -24,19 +24,21 @@ class AdaWAC(PerSampleState, Weighting):
 
     With `calibrate`, the consistency losses are brought to `consistency_ratio` times the running mean of the
     cross-entropies, in the comparison as in the weighted sum, and the step is taken in units of that mean, so that
-    `step_size` has no unit and carries over between networks and optimisers. Without it this is the paper's rule to
-    the letter. The ratio is where slices part: those whose cross-entropy lies above this share of the mean go to the
-    cross-entropy, those below to the consistency loss.
+    `step_size` has no unit and carries over between networks and optimisers. A constant moves the place where slices
+    part to `threshold`: those whose cross-entropy lies above this share of the mean go to the cross-entropy, those
+    below to the consistency loss. No gradient sees it, and the minimax problem stays one: each consistency loss is
+    lambda ac_i + constant. Without calibration this is the paper's rule to the letter.
 
     Args:
         step_size: eta > 0. The paper uses 2 (TransUNet) and 8 (UNet) without calibration.
         calibrate: compare the losses relative to their running means. Not in the paper.
-        consistency_ratio: mean consistency loss over mean cross-entropy that calibration brings about, above 0.
+        consistency_ratio: mean consistency loss over mean cross-entropy that calibration brings about, above 0. A
+            small one keeps the noise of the consistency losses out of the weights.
         threshold: share of the mean cross-entropy at which a sample of average consistency turns from one loss to the
-            other. None: `consistency_ratio`. Any other value adds a constant to the calibrated consistency loss in
-            the comparison, which no gradient sees: a small ratio keeps the noise of the consistency losses out of
-            the weights, a threshold just below 1 still parts the groups in the middle.
-        mean_decay: decay a step of the running means that calibrate; 0.99 looks back over about a hundred steps.
+            other. 1, the mean itself, parts the groups from the first epochs on; below 1 more samples keep their
+            cross-entropy. With `consistency_ratio` here too, nothing is added.
+        mean_decay: decay a step of the running means that calibrate; 0.9 looks back over about ten steps. A longer
+            memory lags behind a cross-entropy that falls fast, and then all samples seem easy.
         max_log_odds: bound on \|z_i\|, a numerical guard; None for none.
         prior: weight that every sample starts with, between 0 and 1; the paper's is 1/2.
         warm_up: epochs before the weights begin to move, while the running means settle.
@@ -75,9 +77,9 @@ class AdaWAC(PerSampleState, Weighting):
         self,
         step_size: float = 0.3,
         calibrate: bool = True,
-        consistency_ratio: float = 0.4,
-        threshold: float | None = None,
-        mean_decay: float = 0.99,
+        consistency_ratio: float = 0.2,
+        threshold: float = 1.0,
+        mean_decay: float = 0.9,
         max_log_odds: float | None = 50.0,
         prior: float = 0.5,
         warm_up: float = 0.0,
@@ -94,7 +96,7 @@ class AdaWAC(PerSampleState, Weighting):
         if max_log_odds is not None and max_log_odds <= 0:
             raise ConfigError(f"AdaWAC: max_log_odds is {max_log_odds}; it must be above 0, or null for no bound")
         if not 0 < mean_decay < 1:
-            raise ConfigError(f"AdaWAC: mean_decay is {mean_decay}; it must lie between 0 and 1 (0.99 is usual)")
+            raise ConfigError(f"AdaWAC: mean_decay is {mean_decay}; it must lie between 0 and 1 (0.9 is usual)")
         if not 0 < prior < 1:
             raise ConfigError(f"AdaWAC: prior is {prior}; it must lie between 0 and 1 (the paper's is 0.5)")
         if warm_up < 0 or decay < 0:
@@ -102,7 +104,7 @@ class AdaWAC(PerSampleState, Weighting):
         self.step_size = step_size
         self.calibrate = calibrate
         self.consistency_ratio = consistency_ratio
-        self.threshold = consistency_ratio if threshold is None else threshold
+        self.threshold = threshold
         self.mean_decay = mean_decay
         self.max_log_odds = max_log_odds
         self.prior_log_odds = math.log(prior) - math.log1p(-prior)

@@ -1,6 +1,7 @@
 """The command: verbs, what a run leaves behind, and going on with it from anywhere."""
 
 import copy
+import hashlib
 import json
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from tiny_data import write_msd
 import adawac
 from adawac.checkpoint import read_checkpoint
 from adawac.cli import TOOLS, TRAINING, main
-from adawac.evaluation import read_csv
+from adawac.evaluation import position_groups, read_csv
 
 OVERLAYS = Path(__file__).parents[2] / "configs/overlays"
 EPOCHS = 3
@@ -86,6 +87,11 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
 
 def cases_in(run: Path) -> set[str]:
     return {row.case for row in read_csv(run / "cases.csv")}
+
+
+def sha256sum(paths: list[Path]) -> str:
+    """As the shell says it: cat PATHS | sha256sum | head -c 12."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
 
 
 class TestVerbs:
@@ -219,8 +225,17 @@ class TestGoingOn:
         rows = read_csv(work.run / "cases.csv")
         assert {(row.run, row.method, row.case) for row in rows} == {("tiny", "AdaWAC", "pt_5")}
         assert {row.class_name for row in rows} >= {"left_kidney", "right_kidney"}
+        assert {row.group for row in rows} == {"all", "dense", "sparse", *position_groups()}
         assert list(elsewhere.iterdir()) == []
         assert (work.run / "config.yaml").read_bytes() == before  # that of the training, not of the test
+
+    def test_every_row_says_which_checkpoint_configuration_and_data_it_comes_from(self, mine, elsewhere):
+        best, last = (mine.run / f"checkpoints/{name}.ckpt" for name in ("best", "last"))
+        data = [mine.home / f"msd/{folder}/pt_5.nii.gz" for folder in ("imagesTr", "labelsTr")]
+        for checkpoint, options in ((best, ()), (last, ("--ckpt_path", str(last)))):
+            assert main(["test", str(mine.run), *options]) == 0
+            hashes = {row[-3:] for row in read_csv(mine.run / "cases.csv")}
+            assert hashes == {tuple(map(sha256sum, ([checkpoint], [mine.run / "config.yaml"], data)))}
 
     def test_the_best_checkpoint_is_tested_unless_another_is_named(self, mine, elsewhere):
         """Networks that see nothing but background, and nothing but the last class."""

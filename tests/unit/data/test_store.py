@@ -44,6 +44,16 @@ def prepared(root, folder, **settings):
     return {case.id: store.open(case) for case in cases}
 
 
+def test_the_hash_of_a_case_is_that_of_its_content_wherever_it_lies(root, folder, tmp_path):
+    hashes = {id_: case.data_hash for id_, case in prepared(root, folder).items()}
+    assert len(set(hashes.values())) == 3
+    moved = root.rename(tmp_path / "moved")
+    assert {id_: case.data_hash for id_, case in prepared(moved, folder).items()} == hashes
+    write_msd(moved, cases=1, shape=SHAPE, seed=1)
+    changed = prepared(moved, folder)
+    assert [id_ for id_ in changed if changed[id_].data_hash != hashes[id_]] == ["pt_1"]
+
+
 def traces(folder):
     """All there is in a folder and when it was written."""
     return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in folder.rglob("*")}

@@ -1,12 +1,12 @@
-"""The case table of three hand-made cases, worked out on paper, and its way through a file."""
+"""The case table of three hand-made cases, worked out on paper."""
 
 import math
 
 import numpy as np
 import pytest
 
-from adawac.errors import DataError
-from adawac.evaluation import ANY_CLASS, CaseRow, case_rows, read_csv, write_csv
+from adawac.errors import ConfigError, DataError
+from adawac.evaluation import ANY_CLASS, case_rows, higher_is_better
 
 CLASSES = ("background", "liver", "spleen")
 SPACING = (5.0, 1.0, 1.0)
@@ -64,6 +64,11 @@ def test_liver_of_case_a_is_worked_out_by_hand():
     assert table["all", "hd95_max_mm", "liver"] == pytest.approx(1 + 0.8 * (far - 1))
     assert table["all", "hd_mm", "liver"] == pytest.approx(far)
     assert table["all", "assd_mm", "liver"] == pytest.approx((1 + far) / 8)
+    assert table["all", "nsd_2mm", "liver"] == pytest.approx(7 / 8)
+    others = values("a", tolerances=(0.5, 5.1))
+    assert others["all", "nsd_0.5mm", "liver"] == pytest.approx(6 / 8)
+    assert others["all", "nsd_5.1mm", "liver"] == 1  # sqrt(26) is 5.099
+    assert ("all", "nsd_2mm", "liver") not in others
 
 
 @pytest.mark.parametrize(
@@ -75,6 +80,7 @@ def test_spleen_is_missed_then_a_false_alarm_then_absent(policy, both_dice, both
     expected = [(missed, 0, one_distance), (alarm, 0, one_distance), (absent, both_dice, both_distance)]
     for table, dice, distance in expected:
         assert table["all", "dice", "spleen"] == pytest.approx(dice, nan_ok=True)
+        assert table["all", "nsd_2mm", "spleen"] == pytest.approx(dice, nan_ok=True)
         assert table["all", "hd95_mm", "spleen"] == pytest.approx(distance, nan_ok=True)
     outcomes = [(t["all", "missed", "spleen"], t["all", "false_alarm", "spleen"]) for t in (missed, alarm, absent)]
     assert outcomes == [(1, 0), (0, 1), (0, 0)]
@@ -121,9 +127,28 @@ def test_ignored_voxels_count_nowhere():
 
 def test_names_say_voxels_where_the_spacing_is_unknown_and_surface_is_left_out_when_not_asked():
     metrics = {row.metric for row in case_rows("a", "p", PREDS["a"], TARGET["a"], None, CLASSES)}
-    assert {"hd95_voxel", "hd95_max_voxel", "hd_voxel", "assd_voxel"} <= metrics
-    assert not any(metric.endswith("_mm") for metric in metrics)
-    assert not any("hd" in row.metric for row in hand_made("a", surface=False))
+    assert {"hd95_voxel", "hd95_max_voxel", "hd_voxel", "assd_voxel", "nsd_2voxel"} <= metrics
+    assert not any(metric.endswith("mm") for metric in metrics)
+    assert not any("hd" in row.metric or "nsd" in row.metric for row in hand_made("a", surface=False))
+
+
+def test_every_metric_has_a_direction_or_says_that_it_has_none():
+    directions = {}
+    for spacing in (SPACING, None):
+        for row in case_rows("a", "p", PREDS["a"], TARGET["a"], spacing, CLASSES, tolerances=(2, 0.5)):
+            try:
+                directions[row.metric] = higher_is_better(row.metric)
+            except ConfigError as error:
+                assert "choose one with a direction, as dice or hd95_mm" in str(error)  # noqa: PT017
+    surface = {f"{name}_{unit}" for name in ("hd95", "hd95_max", "hd", "assd") for unit in ("mm", "voxel")}
+    assert {metric for metric, higher in directions.items() if not higher} == {
+        *surface,
+        *("missed", "false_alarm", "false_positive_voxels", "false_positive_slices"),
+    }
+    assert {metric for metric, higher in directions.items() if higher} == {
+        *("dice", "iou", "recall", "precision"),
+        *("nsd_2mm", "nsd_0.5mm", "nsd_2voxel", "nsd_0.5voxel"),
+    }
 
 
 def test_errors_name_the_case():
@@ -133,72 +158,3 @@ def test_errors_name_the_case():
         case_rows("ct_7", "p", PREDS["a"], TARGET["a"], (1, 1), CLASSES)
     with pytest.raises(DataError, match=r"case ct_7: class names must differ .*rename the class"):
         case_rows("ct_7", "p", PREDS["a"], TARGET["a"], None, ("background", "liver", "liver"))
-
-
-def test_csv_gives_back_the_same_rows(tmp_path):
-    names = [
-        "Kidney, left",
-        'say "liver"',
-        "line\nbreak",
-        "carriage\rreturn",
-        "Milz/Größe 肝",
-        " 1.5 ",
-        "nan",
-        "",
-    ]
-    odd = [0.1 + 0.2, 1 / 3, 5e-324, 1.7976931348623157e308, -0.0, math.inf, 1e22, float(np.float32(0.1))]
-    rows = [
-        CaseRow("run", "adawac", name, name, name, "all", "dice", value, "paper")
-        for name, value in zip(names, odd, strict=True)
-    ]
-    write_csv(tmp_path / "new" / "cases.csv", rows)
-    back = read_csv(tmp_path / "new" / "cases.csv")
-    assert back == rows
-    assert math.copysign(1, back[4].value) == -1
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["cases.csv"]
-
-
-def test_csv_keeps_left_out_values(tmp_path):
-    write_csv(tmp_path / "cases.csv", hand_made("c", "skip"))
-    back = read_csv(tmp_path / "cases.csv")
-    assert len(back) == len(hand_made("c", "skip"))
-    assert [math.isnan(r.value) for r in back] == [math.isnan(r.value) for r in hand_made("c", "skip")]
-    assert any(math.isnan(row.value) for row in back)
-
-
-def test_a_failed_write_leaves_the_old_table(tmp_path):
-    def failing():
-        yield from hand_made("b")
-        raise RuntimeError("stopped")
-
-    path = tmp_path / "cases.csv"
-    write_csv(path, hand_made("a"))
-    with pytest.raises(RuntimeError, match="stopped"):
-        write_csv(path, failing())
-    assert read_csv(path) == hand_made("a")
-    assert [each.name for each in tmp_path.iterdir()] == ["cases.csv"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", r"has the columns .*, found \(\)"),
-        ("a,b\n1,2\n", r"found \('a', 'b'\)"),
-        ("{header}\nr,m,c\n", "line 2: 3 fields where 9 are due"),
-        ("{header}\nr,m,c,p,liver,all,dice,good,skip\n", "line 2: the value must be a number, found 'good'"),
-        (
-            "{header}\nr,m,c,p,liver,all,dice,1,no\n",
-            "line 2: the policy must be one of penalise, .*found 'no'",
-        ),
-    ],
-)
-def test_a_file_that_is_no_case_table_is_refused(tmp_path, text, message):
-    path = tmp_path / "cases.csv"
-    path.write_text(text.format(header="run,method,case,patient,class,group,metric,value,policy"))
-    with pytest.raises(DataError, match=rf"cases.csv.*{message}; write the table anew"):
-        read_csv(path)
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"cases\.csv: not readable as a case table .*write the table anew"):
-        read_csv(tmp_path / "cases.csv")

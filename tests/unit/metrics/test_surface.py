@@ -1,16 +1,20 @@
 """Surface distances against values worked out by hand, medpy (`pooled`) and MONAI (`max`)."""
 
+import itertools
 import math
+import os
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from medpy.metric import binary
-from monai.metrics import compute_hausdorff_distance
+from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 from scipy.ndimage import gaussian_filter
 
 from adawac.errors import ConfigError, DataError
-from adawac.metrics import surface_distances
+from adawac.metrics import empty_rule, slice_counts, surface_distances
 from adawac.metrics.surface import surface_voxels
 
 SHAPE = (12, 17, 15)
@@ -42,30 +46,83 @@ def whole_volume(rng):
 def pairs_of_masks():
     rng = np.random.default_rng(0)
     kinds = [blobs, blobs, blobs, single_voxel, corner_box, whole_volume]
-    return [(kinds[i % 6](rng), kinds[i // 6 % 6](rng)) for i in range(72)]
+    return [(kinds[i % 6](rng), kinds[i // 6 % 6](rng)) for i in range(200)]
+
+
+def real_masks():
+    """The organs of six patients against those of the next, and against themselves a voxel off; with their spacing."""
+    files = sorted((Path(os.environ["ADAWAC_DATA"]) / "openkbp-ct/labelsTr").glob("*.nii.gz"))[:6]
+    volumes = [nib.load(file) for file in files]
+    spacing = tuple(map(float, volumes[0].header.get_zooms()[::-1]))
+    labels = [np.asarray(volume.dataobj).T for volume in volumes]
+    for one, two in itertools.pairwise(labels):
+        slices = min(len(one), len(two))
+        for organ in range(1, 8):
+            target, other = one[:slices] == organ, two[:slices] == organ
+            for pred in (other, np.roll(target, (1, 1), axis=(0, 1)) | target):
+                if pred.any() and target.any():  # the surroundings change nothing, but cost medpy minutes
+                    box = tuple(slice(max(0, axis.min() - 2), axis.max() + 3) for axis in np.nonzero(pred | target))
+                    yield pred[box], target[box], spacing
+
+
+def monai_surface_dice(pred, target, tolerance, spacing, areas=False):
+    pair = (torch.as_tensor(mask)[None, None] for mask in (pred, target))
+    return compute_surface_dice(
+        *pair, [tolerance], include_background=True, spacing=spacing, use_subvoxels=areas
+    ).item()
+
+
+def check_against_medpy(pred, target, spacing):
+    ours = surface_distances(pred, target, spacing)
+    assert ours.hd95("pooled") == pytest.approx(binary.hd95(pred, target, spacing), abs=1e-5)
+    assert ours.hd() == pytest.approx(binary.hd(pred, target, spacing), abs=1e-5)
+    assert ours.assd() == pytest.approx(binary.assd(pred, target, spacing), abs=1e-5)
+
+
+def check_against_monai(pred, target, spacing):
+    hd95 = compute_hausdorff_distance(
+        torch.as_tensor(pred)[None, None],
+        torch.as_tensor(target)[None, None],
+        include_background=True,
+        percentile=95,
+        spacing=spacing,
+    )
+    ours = surface_distances(pred, target, spacing)
+    assert ours.hd95("max") == pytest.approx(hd95.item(), rel=1e-5)  # float32
+    expected = monai_surface_dice(pred, target, 2.03, spacing)  # a tolerance that no distance equals, in float32
+    assert ours.surface_dice(2.03) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_pooled_hd95_hd_and_assd_equal_medpy(spacing):
     for pred, target in pairs_of_masks():
-        ours = surface_distances(pred, target, spacing)
-        assert ours.hd95("pooled") == pytest.approx(binary.hd95(pred, target, spacing), abs=1e-5)
-        assert ours.hd() == pytest.approx(binary.hd(pred, target, spacing), abs=1e-5)
-        assert ours.assd() == pytest.approx(binary.assd(pred, target, spacing), abs=1e-5)
+        check_against_medpy(pred, target, spacing)
 
 
-@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")  # MONAI's own
-@pytest.mark.parametrize("spacing", SPACINGS)
-def test_max_hd95_equals_monai(spacing):
-    for pred, target in pairs_of_masks():
-        monai = compute_hausdorff_distance(
-            torch.as_tensor(pred)[None, None],
-            torch.as_tensor(target)[None, None],
-            include_background=True,
-            percentile=95,
-            spacing=spacing,
-        )
-        assert surface_distances(pred, target, spacing).hd95("max") == pytest.approx(monai.item(), rel=1e-5)  # float32
+monai_warns = pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
+
+
+@monai_warns
+def test_max_hd95_and_surface_dice_equal_monai():
+    for (pred, target), spacing in zip(pairs_of_masks(), itertools.cycle(SPACINGS)):
+        check_against_monai(pred, target, spacing)
+
+
+@monai_warns
+@pytest.mark.skipif("ADAWAC_DATA" not in os.environ, reason="ADAWAC_DATA is unset: the real data sets are not here")
+def test_real_masks_measure_as_medpy_and_monai_say():
+    pairs, finer = list(real_masks()), (1.0, 0.8, 0.8)
+    assert len(pairs) == 70
+    for pred, target, spacing in pairs:
+        check_against_medpy(pred, target, spacing)
+        check_against_monai(pred, target, spacing)
+        counts = slice_counts(pred.astype(np.uint8), target.astype(np.uint8), num_classes=2)
+        assert counts.total().dice()[1] == pytest.approx(binary.dc(pred, target), abs=1e-5)
+    between_patients = [pair[:2] for pair in pairs[::2]]
+    for size, quoted in ((pairs[0][2], (0.16, 0.24)), (finer, (0.54, 0.59))):  # in the docstring of `surface_dice`
+        ours = [surface_distances(*masks, size).surface_dice() for masks in between_patients]
+        areas = [monai_surface_dice(*masks, 2.0, size, areas=True) for masks in between_patients]
+        assert (np.mean(ours), np.mean(areas)) == pytest.approx(quoted, abs=0.005)
 
 
 def test_definitions_differ_as_worked_out_by_hand():
@@ -79,6 +136,18 @@ def test_definitions_differ_as_worked_out_by_hand():
     assert distances.hd95("max") == pytest.approx(19)
     assert distances.hd() == 20
     assert distances.assd() == pytest.approx(20 / 3)
+    # Surface Dice: of 0 | 0 20 two of three are within 2 mm, all within 20.
+    assert distances.surface_dice() == pytest.approx(2 / 3)
+    assert (distances.surface_dice(0), distances.surface_dice(20)) == (pytest.approx(2 / 3), 1)
+
+
+def test_a_distance_that_equals_the_tolerance_but_for_rounding_lies_within():
+    pred, target = np.zeros((2, 4), bool)
+    pred[0] = target[3] = True
+    distances = surface_distances(pred, target, spacing=(0.1,))
+    assert distances.hd() > 0.3  # 0.30000000000000004
+    assert distances.surface_dice(0.3) == 1
+    assert distances.surface_dice(0.2999) == 0
 
 
 @pytest.mark.parametrize(
@@ -100,6 +169,10 @@ def test_policy_decides_what_empty_masks_are_worth(policy, both, one):
             distances.assd(policy),
         ):
             assert value == pytest.approx(expected, nan_ok=True)
+        expected_dice = (
+            empty_rule(policy).one_overlap if pred.any() or target.any() else empty_rule(policy).both_overlap
+        )
+        assert distances.surface_dice(2, policy) == pytest.approx(expected_dice, nan_ok=True)
 
 
 def test_unit_says_whether_the_spacing_is_known():
@@ -134,3 +207,10 @@ def test_unknown_definition_lists_the_known_ones():
     mask = np.ones((2, 2), bool)
     with pytest.raises(ConfigError, match="'Pooled' is unknown; choose 'pooled' or 'max'"):
         surface_distances(mask, mask).hd95("Pooled")
+
+
+@pytest.mark.parametrize("tolerance", [-1, math.inf, math.nan])
+def test_what_is_no_tolerance_is_refused(tolerance):
+    mask = np.ones((2, 2), bool)
+    with pytest.raises(ConfigError, match=f"the tolerance is {tolerance}; give a distance of 0 or more, such as 2"):
+        surface_distances(mask, mask).surface_dice(tolerance)

@@ -1,0 +1,180 @@
+"""Case tables as files: CSV for everybody, Parquet where they are large."""
+
+import csv
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+from adawac.errors import ConfigError, DataError
+from adawac.evaluation.case_table import CaseRow
+from adawac.metrics import EMPTY_RULES, EmptyPolicy
+
+COLUMNS = tuple("class" if field == "class_name" else field for field in CaseRow._fields)
+"""Of the file, in the order of the fields of `CaseRow`."""
+
+OLDER_COLUMNS = COLUMNS[: -len(CaseRow._field_defaults)]
+"""Of tables from before hashes were written: they can still be read."""
+
+_REMEDY = "write the table anew with `adawac.evaluation.write_table`"
+
+
+def write_table(path: Path, rows: Iterable[CaseRow]) -> None:
+    """Write a case table whole or not at all; `read_table` gives back the same rows to the last bit.
+
+    Args:
+        path: a .csv or .parquet file, replaced if it is there.
+        rows: of any number of cases, methods and runs.
+
+    Raises:
+        ConfigError: if the suffix is neither, or Parquet is asked for without pyarrow.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> row = CaseRow("run_0", "erm", "ct_7", "p3", 'kidney, "left"', "all", "dice", 1 / 3, "penalise")
+        >>> with TemporaryDirectory() as folder:
+        ...     write_table(Path(folder) / "cases.csv", [row])
+        ...     read_table(Path(folder) / "cases.csv") == [row]
+        True
+    """
+    (write_parquet if _is_parquet(path) else write_csv)(path, rows)
+
+
+def read_table(path: Path) -> list[CaseRow]:
+    """Read a case table that `write_table` wrote; see there for an example.
+
+    Args:
+        path: a .csv or .parquet file.
+
+    Raises:
+        ConfigError: if the suffix is neither, or Parquet is read without pyarrow.
+        DataError: if the file is missing or is no case table.
+    """
+    return (read_parquet if _is_parquet(path) else read_csv)(path)
+
+
+def write_csv(path: Path, rows: Iterable[CaseRow]) -> None:
+    """Write a case table as CSV, whole or not at all.
+
+    Args:
+        path: the file, replaced if it is there.
+        rows: of any number of cases, methods and runs.
+    """
+    with _whole(Path(path)) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        # Names are quoted whatever is in them; floats are written in their shortest exact form.
+        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+
+
+def read_csv(path: Path) -> list[CaseRow]:
+    """Read a case table that `write_csv` wrote, now or before hashes were written.
+
+    Args:
+        path: the file.
+
+    Raises:
+        DataError: if the file is missing or is no case table, naming the line.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.reader(file)
+            width = _check_columns(tuple(next(reader, ())), path)
+            return [_row(fields, width, f"{path}, line {reader.line_num}") for fields in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable(path, error) from error
+
+
+def write_parquet(path: Path, rows: Iterable[CaseRow]) -> None:
+    """Write a case table as Parquet, whole or not at all.
+
+    Args:
+        path: the file, replaced if it is there.
+        rows: of any number of cases, methods and runs.
+
+    Raises:
+        ConfigError: if pyarrow is not installed.
+    """
+    arrow, parquet = _arrow(path, "pyarrow"), _arrow(path, "pyarrow.parquet")
+    columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
+    types = [arrow.float64() if name == "value" else arrow.string() for name in COLUMNS]
+    arrays = [arrow.array(values, type_) for values, type_ in zip(columns, types, strict=True)]
+    table = arrow.Table.from_arrays(arrays, names=list(COLUMNS))
+    with _whole(Path(path)) as unfinished:
+        parquet.write_table(table, unfinished, compression="zstd")
+
+
+def read_parquet(path: Path) -> list[CaseRow]:
+    """Read a case table that `write_parquet` wrote.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ConfigError: if pyarrow is not installed.
+        DataError: if the file is missing or is no case table, naming the row.
+    """
+    arrow, parquet = _arrow(path, "pyarrow"), _arrow(path, "pyarrow.parquet")
+    try:
+        table = parquet.read_table(path, memory_map=False)
+    except (OSError, arrow.ArrowException) as error:
+        raise _unreadable(path, error) from error
+    width = _check_columns(tuple(table.column_names), path)
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    return [_row(row, width, f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A file to write that takes the place of `path` when it is finished, and leaves nothing when it is not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _is_parquet(path: Path) -> bool:
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"{path}: a case table is a .csv or a .parquet file, not {suffix or 'one without suffix'!r}")
+    return suffix == ".parquet"
+
+
+def _arrow(path: Path, module: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"{path}: Parquet needs pyarrow, which is not installed ({error}); install it with "
+            "`pip install 'adawac[parquet]'`, or name a .csv file"
+        ) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: not readable as a case table ({error}); {_REMEDY}")
+
+
+def _check_columns(found: tuple[str, ...], path: Path) -> int:
+    """How many columns the table has."""
+    if found not in (COLUMNS, OLDER_COLUMNS):
+        raise DataError(f"{path}: a case table has the columns {COLUMNS}, found {found}; {_REMEDY}")
+    return len(found)
+
+
+def _row(fields: Sequence[Any], width: int, place: str) -> CaseRow:
+    if len(fields) != width:
+        raise DataError(f"{place}: {len(fields)} fields where {width} are due; {_REMEDY}")
+    run, method, case, patient, class_name, group, metric, number, policy, *hashes = fields
+    try:
+        value = float(number)
+    except (TypeError, ValueError):
+        raise DataError(f"{place}: the value must be a number, found {number!r}; {_REMEDY}") from None
+    if policy not in EMPTY_RULES:
+        raise DataError(f"{place}: the policy must be one of {', '.join(EMPTY_RULES)}, found {policy!r}; {_REMEDY}")
+    return CaseRow(run, method, case, patient, class_name, group, metric, value, cast(EmptyPolicy, policy), *hashes)
