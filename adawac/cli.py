@@ -16,6 +16,8 @@ TOOLS = {
     "predict": "segment NIfTI files with a checkpoint",
     "evaluate": "compare runs or folders of predictions, and write the report",
     "study": "run a grid of methods, training subsets and seeds, and compare",
+    "check": "read every case of a data folder once and report all problems together",
+    "rerun": "train again what a run folder records, and compare",
     "phantom": "generate synthetic abdominal CT to try things on",
 }
 """Each verb is the module of its name in `adawac.commands`."""

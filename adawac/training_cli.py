@@ -1,10 +1,12 @@
 """`adawac fit | validate | test`: a thin LightningCLI with our defaults."""
 
+import errno
 import json
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +30,7 @@ from adawac.callbacks import (
 from adawac.callbacks.interruption import interruptible
 from adawac.checkpoint import find_checkpoint
 from adawac.data.datamodule import SegmentationData
-from adawac.errors import AdaWACError, ConfigError
+from adawac.errors import AdaWACError, ConfigError, TrainingError
 from adawac.saving import WholeCheckpoints, newest_checkpoint
 from adawac.task import SegmentationTask
 
@@ -147,7 +149,7 @@ def main(argv: Sequence[str]) -> int:
     sys.path.append(str(Path.cwd()))  # classes of the user's own, such as `--model.weighting hard.HardHalf`
     if argv[0] != "fit":  # no checkpoint will be written, so it does not matter where the run wrote its own
         warnings.filterwarnings("ignore", message="The dirpath has changed")
-    with interruptible():
+    with interruptible(), _full_disk():
         TrainingCLI(
             SegmentationTask,
             SegmentationData,
@@ -165,6 +167,20 @@ def main(argv: Sequence[str]) -> int:
             parser_kwargs={"prog": "adawac"},
         )
     return 0
+
+
+@contextmanager
+def _full_disk() -> Iterator[None]:
+    """Say what a full disk means for the run, whichever of its files met it first."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise TrainingError(
+            f"{error.filename or 'the run'} cannot be written ({error.strerror}); the last checkpoint is whole: free "
+            "space and go on with --resume auto"
+        ) from error
 
 
 def _speak_of_the_run_alone() -> None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from pathlib import Path
 
 from lightning.pytorch.callbacks import Callback
 
@@ -22,15 +21,15 @@ class SignalAt(Callback):
             os.kill(os.getpid(), self.signum)
 
 
-class Break(Callback):
-    """Overwrites a file when training starts, after everything has been checked."""
+class Poison(Callback):
+    """Makes a number of the network NaN, as a bit that flips in memory would."""
 
-    def __init__(self, glob: str, root: str, content: str = "") -> None:
-        self.glob, self.root, self.content = glob, root, content
+    def __init__(self, step: int) -> None:
+        self.step = step
 
-    def on_train_start(self, trainer, *args):
-        for path in Path(self.root).glob(self.glob):
-            path.write_text(self.content)
+    def on_train_batch_start(self, trainer, pl_module, *args):
+        if trainer.global_step == self.step:
+            next(pl_module.network.parameters()).data.view(-1)[0] = float("nan")
 
 
 class FailOnRank(Callback):

@@ -103,6 +103,7 @@ class DueValidation(Callback):
 
     def __init__(self) -> None:
         self._due = False
+        self._loops: dict[str, Any] = {}  # as they stood before validation
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -110,6 +111,7 @@ class DueValidation(Callback):
         """See whether validation comes next."""
         loop = trainer.fit_loop
         self._due = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # type: ignore[arg-type]
+        self._loops = loop.state_dict() if self._due else {}
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """It has come."""
@@ -118,8 +120,10 @@ class DueValidation(Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Note it."""
+        """Note it; what is saved in the middle of a validation is the state before it."""
         checkpoint[DUE] = self._due
+        if self._due and trainer.validating:
+            checkpoint["loops"]["fit_loop"] = self._loops
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
