@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from adawac.errors import AdaWACError, Interrupted
+from adawac.errors import AdaWACError, Interrupted, printable
 
 TRAINING = {
     "fit": "train, validate and keep the best checkpoint",
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             exit_code = import_module(f"adawac.commands.{verb}").main(argv[1:])
     except AdaWACError as error:
-        print(f"adawac {verb}: {_printable(str(error))}", file=sys.stderr)
+        print(f"adawac {verb}: {printable(str(error))}", file=sys.stderr)
         return 2
     except Interrupted as stop:
         print(f"adawac {verb}: {stop}", file=sys.stderr)
@@ -57,16 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"adawac {verb}: stopped", file=sys.stderr)
         return 130
     return exit_code
-
-
-def _printable(text: str) -> str:
-    r"""Text without what would steer a terminal: names of files and cases are other people's.
-
-    Example:
-        >>> print(_printable(f"case {chr(27)}[2Jpt_1: cut short"))
-        case \x1b[2Jpt_1: cut short
-    """
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _usage() -> str:

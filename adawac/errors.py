@@ -64,3 +64,13 @@ class DataError(AdaWACError):
         if len(problems) == 1:
             return cls(problems[0])
         return cls("\n  ".join([f"{len(problems)} problems:", *problems]), problems)
+
+
+def printable(text: str) -> str:
+    r"""Text without what would steer a terminal: names of files and cases are other people's.
+
+    Example:
+        >>> print(printable(f"case {chr(27)}[2Jpt_1: cut short"))
+        case \x1b[2Jpt_1: cut short
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
