@@ -6,7 +6,7 @@ also differ in their markers, reference and prediction in their lines.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -72,7 +72,7 @@ def weights_by_position(
             1 + extents, 1, sharex=True, squeeze=False, height_ratios=[2.0, strip] if extents else [1.0]
         )[:, 0]
         _scatter(panels[0], mine, weights[rows_of_case], top)
-        panels[0].set_title(case, fontsize=9)
+        panels[0].set_title(plain(case), fontsize=9)
         if extents:
             _class_extents(panels[1], mine)
         panels[-1].set_xlabel(f"slice position, 0 {ends[0]} to 1 {ends[1]}", fontsize=8)
@@ -109,26 +109,57 @@ def overlay(
         >>> [text.get_text() for text in figure.legends[0].get_texts()]
         ['reference', 'prediction', 'liver']
     """
-    rows, columns = _view(image, (target > 0) | (preds > 0))
+    return side_by_side(image, target, {title: preds}, classes, spacing, origin)
+
+
+def side_by_side(
+    image: NDArray[np.floating],
+    target: NDArray[np.integer],
+    preds: Mapping[str, NDArray[np.integer]],
+    classes: Sequence[str],
+    spacing: tuple[float, float] = (1.0, 1.0),
+    origin: Literal["upper", "lower"] = "upper",
+) -> Figure:
+    """Outlines of the reference (solid) and of each prediction (dashed) over an image, a panel a prediction.
+
+    Args:
+        image: (H, W), any range.
+        target: (H, W) class indices; indices without a name are not drawn.
+        preds: title -> (H, W) class indices, at least one.
+        classes: K names, background first.
+        spacing: (row, column) in mm, for the right proportions.
+        origin: where the first row is shown.
+    """
+    labelled = (target > 0) | np.any([each > 0 for each in preds.values()], axis=0)
+    rows, columns = _view(image, labelled)
     height, width = (rows.stop - rows.start) * spacing[0], (columns.stop - columns.start) * spacing[1]
-    scale = 5.5 / max(height, width)
-    figure = Figure((scale * width + 1.6, scale * height + 0.3), dpi=100, layout="constrained", facecolor="black")
-    axes = figure.subplots()
-    axes.imshow(image[rows, columns], cmap="gray", aspect=spacing[0] / spacing[1], origin=origin)
-    axes.set_title(title, fontsize=9, color="white")
-    axes.set_axis_off()
+    scale = min(5.5 / max(height, width), 12.0 / (width * len(preds)))
+    size = (scale * width * len(preds) + 1.9, scale * height + 0.4)
+    figure = Figure(size, dpi=100, layout="constrained", facecolor="black")
     handles = [
         Line2D([], [], color="white", linestyle="-", label="reference"),
         Line2D([], [], color="white", linestyle="--", label="prediction"),
     ]
-    for index, name in enumerate(classes[1:], start=1):
-        colour = CLASS_COLOURS[(index - 1) % len(CLASS_COLOURS)]
-        in_target = _outline(axes, target[rows, columns] == index, colour, "-")
-        in_preds = _outline(axes, preds[rows, columns] == index, colour, "--")
-        if in_target or in_preds:
-            handles.append(Line2D([], [], color=colour, label=name))
-    figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False, labelcolor="white")
+    drawn: dict[str, Line2D] = {}
+    panels = figure.subplots(1, len(preds), squeeze=False)[0]
+    for axes, (title, each) in zip(panels, preds.items(), strict=True):
+        axes.imshow(image[rows, columns], cmap="gray", aspect=spacing[0] / spacing[1], origin=origin)
+        axes.set_title(plain(title), fontsize=12, color="white")
+        axes.set_axis_off()
+        for index, name in enumerate(classes[1:], start=1):
+            colour = CLASS_COLOURS[(index - 1) % len(CLASS_COLOURS)]
+            in_target = _outline(axes, target[rows, columns] == index, colour, "-")
+            in_preds = _outline(axes, each[rows, columns] == index, colour, "--")
+            if in_target or in_preds:
+                drawn[name] = Line2D([], [], color=colour, label=plain(name))
+    handles += [drawn[name] for name in classes[1:] if name in drawn]
+    figure.legend(handles=handles, loc="outside right upper", fontsize=10, frameon=False, labelcolor="white")
     return figure
+
+
+def plain(text: str) -> str:
+    """A name from the data as it is: matplotlib would read what stands between two dollars as a formula."""
+    return text.replace("$", r"\$")
 
 
 def _scatter(axes: Axes, units: UnitTable, weights: NDArray[np.floating], top: float) -> None:
@@ -159,7 +190,7 @@ def _class_extents(axes: Axes, units: UnitTable) -> None:
     for row in range(len(names)):
         held = units.voxels[:, 1 + row] > 0
         axes.barh(row, width[held], left=(units.position - width / 2)[held], height=0.5, color="0.35")
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [plain(name) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(labelsize=6, length=2)
     axes.spines[["top", "right"]].set_visible(False)

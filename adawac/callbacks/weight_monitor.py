@@ -1,6 +1,7 @@
 """Shows after every epoch how the weights separate the slices, and on what scales the losses are."""
 
 import math
+from pathlib import Path
 from typing import cast
 
 import lightning.pytorch as pl
@@ -15,6 +16,7 @@ from adawac.data.units import UnitTable
 from adawac.figures import weights_by_position
 from adawac.task import SegmentationTask
 from adawac.weighting.diagnostics import group_means, mean_ratio, separation_auroc
+from adawac.weighting.slice_weights import SliceWeights
 
 ENDS: dict[Axis, tuple[str, str]] = {
     "axial": ("inferior", "superior"),
@@ -36,7 +38,8 @@ class WeightMonitor(Callback):
       label-dense slices over the whole training set.
     - histograms `weights/dense`, `weights/sparse`, `log_odds`; figure `weights/by_position`.
 
-    What is undefined (no consistency loss, an empty group, a method without weights per slice) is left out.
+    What is undefined (no consistency loss, an empty group, a method without weights per slice) is left out. When
+    training ends the weights of all slices are written to `weights.csv` in the run's folder.
 
     Args:
         cases: volumes in the figure, the first of the training set; 0 for no figure.
@@ -71,6 +74,17 @@ class WeightMonitor(Callback):
                     if log_odds is not None:
                         logger.experiment.add_histogram("log_odds", _array(log_odds), trainer.global_step)
         pl_module.log_dict({name: value for name, value in scalars.items() if math.isfinite(value)})
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the table of weights, where the method has one."""
+        task, log_dir = cast(SegmentationTask, pl_module), trainer.log_dir  # broadcast: every process has to ask
+        weights = task.weighting.weights
+        if weights is None or not trainer.is_global_zero or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        log_odds = getattr(task.weighting, "log_odds", None)
+        scores = None if log_odds is None else _array(log_odds)
+        Path(log_dir).mkdir(parents=True, exist_ok=True)
+        SliceWeights.of_units(task.data.units, _array(weights), scores).write(Path(log_dir) / "weights.csv")
 
     def _draw(
         self,

@@ -1,13 +1,14 @@
-"""`adawac study`: run a grid of methods, training subsets and seeds, and put what comes out side by side."""
+"""`adawac study`: run a grid of methods, training subsets and seeds, and report what comes out."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,6 +42,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at the same time (default: 1)")
     parser.add_argument("--cells", nargs="+", metavar="CELL", help="run these only, and gather nothing")
     parser.add_argument("--dry-run", action="store_true", help="list the cells, how far they are, and the time left")
+    parser.add_argument("--report", action="store_true", help="write the report on what is finished, run nothing")
+    parser.add_argument("--reference", metavar="METHOD", help="of the report; default: pair (equal compute), else erm")
     parser.add_argument("--emit", choices=["slurm"], help="write a job array instead of running")
     args, more = parser.parse_known_args(argv)
     if args.jobs < 1:
@@ -54,6 +57,10 @@ def main(argv: list[str]) -> int:
 
     console = Console(highlight=False)
     study = read_study(args.study, args.runs, more)
+    command = shlex.join(["adawac", "study", *argv])
+    if args.report:
+        _report(study, command, args.reference, console)
+        return 0
     chosen = study.take(args.cells) if args.cells else study.cells
     with console.status(f"checking {len(chosen)} cells"):
         configs = resolve(chosen)
@@ -68,7 +75,7 @@ def main(argv: list[str]) -> int:
         console.print("stopped; finished cells are kept, type the same again to go on")
         return 130
     if not args.cells:
-        _gather(study, console)
+        _report(study, command, args.reference, console)
     unfinished = [cell for cell in chosen if cell.state != "finished"]
     for cell in unfinished:
         console.print(Text(f"{cell.state}: {cell.name}, see {cell.log}"), style="red", soft_wrap=True)
@@ -139,12 +146,24 @@ def _run(cells: "Sequence[Cell]", configs: dict[str, str], jobs: int, console: "
         run_cells(tuple(waiting), configs, jobs, ended)
 
 
-def _gather(study: "Study", console: "Console") -> None:
+def _report(study: "Study", command: str, reference: str | None, console: "Console") -> None:
+    import torch
+
+    from adawac.study.report import report_study
     from adawac.study.results import gather, results_table
 
     results = gather(study)
     console.print(results_table(study, results))
     console.print(f"{study.folder / 'results.json'}, {study.folder / 'cells.csv'}", markup=False, soft_wrap=True)
+    if results:
+        with console.status("writing the report"):
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            try:
+                summary, page = report_study(study, command, reference, device)
+            except DataError as error:  # such as a grid over data sets: the cells stand all the same
+                console.print(f"no report: {error}", markup=False, soft_wrap=True)
+                return
+        console.print(f"{summary}\nreport: {page}", markup=False, soft_wrap=True)
 
 
 def _time(seconds: float) -> str:

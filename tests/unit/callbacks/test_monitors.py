@@ -17,6 +17,7 @@ from adawac.networks import NetworkSpec
 from adawac.task import SegmentationTask
 from adawac.weighting import ERM, AdaWAC
 from adawac.weighting.diagnostics import separation_auroc
+from adawac.weighting.slice_weights import SliceWeights
 
 LOSS_KEYS = {"ce/dense", "ce/sparse"}
 PAIR_KEYS = {"consistency/dense", "consistency/sparse", "ratio/ac_over_ce", "ratio/ce_over_dice"}
@@ -101,6 +102,16 @@ def test_scalars_reach_other_loggers_and_callbacks(adawac):
     assert 0 <= adawac.trainer.callback_metrics["weights/auroc"] <= 1
 
 
+def test_the_weights_at_the_end_lie_in_the_run_s_folder(adawac):
+    table = SliceWeights.read(Path(adawac.trainer.log_dir) / "weights.csv")
+    units, weights = adawac.data.units, adawac.task.weighting.weights.numpy()
+    assert table.case == tuple(units.cases[case] for case in units.case)
+    assert table.dense.tolist() == units.dense.tolist()
+    assert table.position == pytest.approx(units.position, abs=1e-5)
+    assert table.weight == pytest.approx(weights, rel=1e-5)
+    assert table.auroc == pytest.approx(adawac.scalar("weights/auroc")[-1][1], abs=1e-6)
+
+
 def test_histograms_hold_every_training_slice(adawac):
     dense = adawac.data.units.dense
     for tag, count in (
@@ -134,6 +145,7 @@ def test_a_method_without_weights_gets_only_the_losses(erm):
     assert not {tag for tag in erm.tags["scalars"] if tag.startswith(("weights/", "consistency/", "ratio/ac"))}
     assert erm.tags["histograms"] == []
     assert erm.tags["images"] == []
+    assert not (Path(erm.trainer.log_dir) / "weights.csv").exists()
 
 
 def test_without_sparse_slices_nothing_undefined_is_logged(tmp_path):

@@ -1,0 +1,186 @@
+"""`adawac evaluate SOURCE...`: does reweighting help on these data, where, and can the number be trusted?"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adawac.errors import AdaWACError, ConfigError, DataError
+from adawac.metrics import EMPTY_RULES
+
+if TYPE_CHECKING:
+    from adawac.data.classes import Classes
+    from adawac.evaluation import Metadata
+    from adawac.evaluation.references import References
+    from adawac.report.sources import Source
+
+EPILOG = """examples:
+  adawac evaluate runs/mine/version_0 runs/mine_pair/version_0 -o report
+  adawac evaluate mine=runs/mine/version_0 nnU-Net=nnUNet_predictions --labels labelsTs --images imagesTs -o report
+  adawac evaluate adawac@full=runs/a0 adawac@full=runs/a1 pair@full=runs/p0 pair@full=runs/p1 -o report
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the arguments, measure, write the report.
+
+    Args:
+        argv: arguments after the verb.
+
+    Returns:
+        Exit status 0.
+
+    Raises:
+        ConfigError: something that is needed is not given.
+        DataError: all problems of all sources together.
+    """
+    args = parser().parse_args(argv)
+
+    import torch
+    from rich.console import Console
+
+    from adawac.evaluation import write_table
+    from adawac.report.make import make_report
+    from adawac.report.sources import Source, evaluate_sources
+    from adawac.report.wording import summary_sentence
+    from adawac.report.write import write_report
+
+    console = Console(highlight=False)
+    sources = [Source.parse(text) for text in args.sources]
+    references, why_none = _references(args, sources)
+    evaluated = evaluate_sources(
+        sources,
+        references,
+        args.policy,
+        again=args.predict,
+        shared=args.shared_cases,
+        device=args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        track=_progress,
+    )
+    report = make_report(
+        evaluated,
+        references,
+        title=args.title or args.output.resolve().name,
+        reference=args.reference,
+        metadata=_metadata(args.metadata),
+        shared=args.shared_cases,
+        pictures=args.pictures,
+        why_no_references=why_none,
+        command=shlex.join(["adawac", "evaluate", *argv]),
+    )
+    rows = [row._replace(run=run.name, method=run.method) for run in report.runs for row in run.rows]
+    write_table(args.output / "cases.csv", rows)
+    if args.parquet:
+        write_table(args.output / "cases.parquet", rows)
+    page = write_report(report, args.output)
+    console.print(summary_sentence(report.subsets, report.reference), markup=False, soft_wrap=True)
+    console.print(f"report: {page}", markup=False, soft_wrap=True)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    made = argparse.ArgumentParser(
+        "adawac evaluate", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="PATH, METHOD=PATH or METHOD@SUBSET=PATH of a run folder, of a folder of NIfTI label maps by any tool, or "
+        "of a case table; several of one method are its seeds, SUBSET is what it was trained on",
+    )
+    made.add_argument("-o", "--output", type=Path, required=True, help="folder for the report")
+    made.add_argument("--labels", type=Path, metavar="DIR", help="reference label maps, named like the predictions")
+    made.add_argument("--images", type=Path, metavar="DIR", help="images of the test cases, for pictures, --predict")
+    made.add_argument(
+        "--classes",
+        metavar="NAMES",
+        help="what label values mean: a dataset.json, or names of 1, 2, ... such as liver,spleen; by default a "
+        "dataset.json beside the labels or the predictions, or the run's own",
+    )
+    made.add_argument("--metadata", type=Path, metavar="CSV", help="columns case or patient, and those to group by")
+    made.add_argument("--patients", metavar="PATTERN", help="regular expression or CSV: whom a case shows")
+    made.add_argument("--axis", choices=["axial", "coronal", "sagittal"], default="axial", help="how volumes are cut")
+    made.add_argument("--policy", choices=list(EMPTY_RULES), default="penalise", help="what empty masks are worth")
+    made.add_argument(
+        "--reference", metavar="METHOD", help="compared with; default Pair (equal compute), ERM, the first"
+    )
+    made.add_argument(
+        "--predict", action="store_true", help="predict with the checkpoints, though there are case tables"
+    )
+    made.add_argument("--shared-cases", action="store_true", help="leave out cases that are not in all sources")
+    made.add_argument(
+        "--pictures", type=int, default=3, metavar="N", help="worst cases to draw; 0 for none (default: 3)"
+    )
+    made.add_argument("--parquet", action="store_true", help="write cases.parquet as well")
+    made.add_argument("--title", help="of the report; default: the name of OUTPUT")
+    made.add_argument("--device", help="cpu, cuda, ...; default: CUDA if there is one")
+    return made
+
+
+def _references(args: argparse.Namespace, sources: "Sequence[Source]") -> "tuple[References | None, str]":
+    """The test cases: from the folders given, else from the first run's own data; or why there are none."""
+    from adawac.commands.predict import find_images
+    from adawac.evaluation.references import References
+    from adawac.report.sources import recipe_of
+
+    runs = [source.path.resolve() for source in sources if source.kind == "run"]
+    if args.labels is not None:
+        images = None if args.images is None else find_images(args.images)
+        return References.of_folder(args.labels, _classes(args, sources), images, args.patients, args.axis), ""
+    if args.images is not None or args.classes is not None:
+        raise ConfigError("--images and --classes belong to --labels, the folder of the reference label maps; give it")
+    if not runs:
+        return None, ""
+    try:
+        return References.of_run(runs[0], recipe_of(runs[0])), ""
+    except AdaWACError as error:
+        if all((run / "cases.csv").is_file() for run in runs) and len(runs) == len(sources) and not args.predict:
+            return None, str(error)
+        raise
+
+
+def _classes(args: argparse.Namespace, sources: "Sequence[Source]") -> "Classes | None":
+    """What label values mean; None leaves it to the labels."""
+    from adawac.evaluation.references import classes_beside, named_classes, read_classes
+    from adawac.report.sources import recipe_of
+
+    if args.classes is not None:
+        path = Path(args.classes)
+        return read_classes(path) if path.suffix == ".json" else named_classes(args.classes.split(","))
+    if (found := classes_beside(args.labels)) is not None:
+        return found
+    for source in sources:
+        if source.kind == "predictions" and (found := classes_beside(source.path)) is not None:
+            return found
+        if source.kind == "run":
+            return recipe_of(source.path).classes
+    return None
+
+
+def _metadata(path: Path | None) -> "list[Metadata]":
+    """All columns that group cases."""
+    import csv
+
+    from adawac.evaluation import read_metadata
+
+    if path is None:
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header = next(csv.reader(file, skipinitialspace=True), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"--metadata {path}: cannot be read ({error}); give the path of a CSV file") from error
+    columns = [name for name in header if name not in ("case", "patient")]
+    if not columns:
+        raise DataError(f"--metadata {path}: no column beside case and patient; add one to group by, such as site")
+    return [read_metadata(path, column) for column in columns]
+
+
+def _progress(cases: Iterable[str]) -> Iterable[str]:
+    from rich.progress import track
+
+    return track(list(cases), description="Measuring", disable=not sys.stdout.isatty())

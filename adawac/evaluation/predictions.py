@@ -1,0 +1,129 @@
+"""Predictions of any tool, held against the references: checked first, then measured."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adawac.data.layouts.nifti import list_nifti, stem
+from adawac.data.volumes import Volume, as_label, read_nifti
+from adawac.errors import DataError
+from adawac.evaluation.case_table import CaseRow, case_rows
+from adawac.evaluation.groups import position_rows
+from adawac.evaluation.references import References
+from adawac.metrics import EmptyPolicy
+from adawac.structures import IGNORE_INDEX
+
+Predict = Callable[[str, Volume], NDArray[np.uint8]]
+"""Case and its reference (1, Z, Y, X) in, class indices (Z, Y, X) on the same grid out."""
+
+
+def prediction_files(folder: Path) -> dict[str, Path]:
+    """Label maps in a folder, by the name of their case.
+
+    Raises:
+        DataError: if there is none, or two of one name.
+    """
+    found: dict[str, Path] = {}
+    for path in list_nifti(folder):
+        if stem(path) in found:
+            raise DataError(f"case {stem(path)}: {path} and {found[stem(path)]} share its name; keep one")
+        found[stem(path)] = path
+    if not found:
+        raise DataError(f"{folder}: neither a run folder (config.yaml) nor predictions (NIfTI files); correct the path")
+    return found
+
+
+def name_problems(folder: Path, files: Iterable[str], references: References) -> list[str]:
+    """What is wrong with the names of predictions: cases that lack one, and predictions without a case."""
+    files, cases = set(files), references.cases.keys()
+    missing = [
+        f"case {case}: {folder} holds no prediction of this name; predict it, or give --shared-cases to leave it out"
+        for case in cases
+        if case not in files
+    ]
+    extra = [
+        f"case {case}: {folder} holds its prediction but there is no reference; add its label, move the prediction "
+        "away, or give --shared-cases to leave it out"
+        for case in sorted(files - cases)
+    ]
+    return missing + extra
+
+
+def from_files(files: dict[str, Path], references: References) -> Predict:
+    """Predictions that lie in files, on the grid of the reference."""
+
+    def predict(case: str, target: Volume) -> NDArray[np.uint8]:
+        path = files[case]
+        volume = as_label(read_nifti(path), str(path))
+        if difference := volume.geometry.difference(target.geometry):
+            raise DataError(
+                f"prediction {path} {difference}, as the reference has it; resample it to the reference's grid"
+            )
+        return encoded(volume.array[0], references, str(path))
+
+    return predict
+
+
+def encoded(labels: NDArray[np.integer], references: References, name: str) -> NDArray[np.uint8]:
+    """Class indices of predicted label values.
+
+    Raises:
+        DataError: naming the values that no class stands for.
+    """
+    try:
+        preds = references.classes.encode(labels)
+    except DataError as error:
+        raise DataError(f"prediction {name}: {error}; --classes names what each value means") from None
+    if (preds == IGNORE_INDEX).any():
+        raise DataError(f"prediction {name}: holds the ignored label, which is no class; predict a class everywhere")
+    return preds
+
+
+def measure(
+    predict: Predict,
+    references: References,
+    policy: EmptyPolicy = "penalise",
+    *,
+    run: str = "",
+    method: str = "",
+    checkpoint_hash: str = "",
+    config_hash: str = "",
+    track: Callable[[Iterable[str]], Iterable[str]] = iter,
+) -> tuple[list[CaseRow], list[str]]:
+    """Every metric of every case, and what is wrong with those that could not be measured.
+
+    Args:
+        predict: gives the prediction of a case.
+        references: all that are to be measured.
+        policy: what empty masks are worth.
+        run: name of the run.
+        method: name of the method.
+        checkpoint_hash: of the checkpoint that predicts, if one does.
+        config_hash: of the run's configuration, if there is one.
+        track: wraps the cases, to show progress.
+
+    Returns:
+        The case table; and a line for each case with a problem.
+    """
+    rows: list[CaseRow] = []
+    problems: list[str] = []
+    names = references.classes.names
+    for case in track(references.cases):
+        patient = references.patients[case]
+        try:
+            target = references.target(case)
+            preds = references.cut(predict(case, target))
+            reference, spacing = references.cut(target.array[0]), references.spacing(target)
+            found = case_rows(case, patient, preds, reference, spacing, names, policy, run=run, method=method)
+            found += position_rows(case, patient, preds, reference, names, policy, run=run, method=method)
+        except DataError as error:
+            message = str(error)
+            problems.append(message if message.startswith("case ") else f"case {case}: {message}")
+            continue
+        data_hash = references.data_hash(case)
+        rows += [
+            row._replace(checkpoint_hash=checkpoint_hash, config_hash=config_hash, data_hash=data_hash) for row in found
+        ]
+    return rows, problems

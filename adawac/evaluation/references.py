@@ -1,0 +1,230 @@
+"""The test cases that predictions are held against: their references, and their images where they are at hand."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+import adawac.data.layouts as layouts
+from adawac.checkpoint import Recipe
+from adawac.data.classes import Classes
+from adawac.data.layouts.base import Case, Layout
+from adawac.data.layouts.files import parse_labels, read_json
+from adawac.data.layouts.folders import Folders
+from adawac.data.layouts.nifti import list_nifti, stem
+from adawac.data.preprocessing import AXES, Axis
+from adawac.data.splits import patients_of
+from adawac.data.volumes import Volume
+from adawac.errors import ConfigError, DataError
+from adawac.provenance import short_hash
+
+
+@dataclass(frozen=True)
+class References:
+    """Labelled volumes, read when they are asked for.
+
+    Attributes:
+        layout: reads the cases.
+        cases: id -> its files; without files of an image there is no image at hand.
+        classes: how label values become class indices.
+        patients: id -> whom the case shows.
+        axis: direction along which volumes are cut into slices.
+    """
+
+    layout: Layout
+    cases: Mapping[str, Case]
+    classes: Classes
+    patients: Mapping[str, str]
+    axis: Axis = "axial"
+
+    @classmethod
+    def of_folder(
+        cls,
+        labels: Path,
+        classes: Classes | None = None,
+        images: Mapping[str, tuple[Path, ...]] | None = None,
+        patient_pattern: str | None = None,
+        axis: Axis = "axial",
+    ) -> "References":
+        """NIfTI label maps in a folder, each named like its case.
+
+        Args:
+            labels: the folder.
+            classes: None takes those of a dataset.json in the folder or beside it; without one the label values that
+                the files hold are called class_1, class_2, ...
+            images: case -> files of its channels; cases without a label are not looked at.
+            patient_pattern: see `patients_of`; None: every case is a patient of its own.
+            axis: direction along which volumes are cut.
+
+        Raises:
+            DataError: if there are no labels, two of one name, a label without an image, or no patient for a case.
+        """
+        if not labels.is_dir() or not (files := list_nifti(labels)):
+            raise DataError(f"--labels {labels}: no NIfTI file there; give the folder of the reference label maps")
+        layout = Folders()
+        cases = _distinct(Case(stem(path), (images or {}).get(stem(path), ()), (path,)) for path in files)
+        if images is not None and (bare := [case for case in cases.values() if not case.images]):
+            raise DataError.from_problems(
+                [
+                    f"case {case.id}: {case.label[0]} has no image; add it to --images, or leave --images out"
+                    for case in bare
+                ]
+            )
+        if classes is None:
+            classes = classes_beside(labels) or Classes.from_labels(_values(layout, cases.values()))
+        return cls(layout, cases, classes, patients_of(list(cases), patient_pattern), axis)
+
+    @classmethod
+    def of_run(cls, run: Path, recipe: Recipe) -> "References":
+        """The test cases of a run, where its data still lie.
+
+        Args:
+            run: folder of the run, with config.yaml and split.json.
+            recipe: of its checkpoint.
+
+        Raises:
+            ConfigError: if the run's configuration cannot be read.
+            DataError: if its data are not there any more, or its split has no test cases.
+        """
+        try:
+            data = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["data"]
+            test = json.loads((run / "split.json").read_text(encoding="utf-8"))["test"]
+            root, pattern = Path(data["root"]), data.get("patient_pattern")
+            layout = _named_layout(data.get("layout")) or layouts.detect(root)
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+            raise ConfigError(
+                f"{run}: no readable config.yaml and split.json ({error}); give a whole run folder"
+            ) from error
+        cases = {case.id: case for case in layout.scan(root).cases if case.label}
+        if not test:
+            raise DataError(f"{run}: its split names no test cases; give --labels and --images")
+        if missing := [case for case in test if case not in cases]:
+            raise DataError(f"{run}: {root} has no case {', '.join(missing[:5])} any more; give --labels and --images")
+        patients = patients_of(test, pattern)
+        return cls(layout, {case: cases[case] for case in test}, recipe.classes, patients, recipe.preprocessing.axis)
+
+    def take(self, ids: Iterable[str]) -> "References":
+        """These cases alone, in their own order."""
+        wanted = set(ids)
+        return replace(self, cases={name: case for name, case in self.cases.items() if name in wanted})
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the image of every case is at hand."""
+        return all(case.images for case in self.cases.values())
+
+    def image(self, case: str) -> Volume:
+        """(C, Z, Y, X) intensities as on disk.
+
+        Raises:
+            DataError: naming the case, if its image is not at hand or not readable.
+        """
+        if not self.cases[case].images:
+            raise DataError(f"case {case}: no image at hand; give the folder of the images, --images")
+        return self._named(case, lambda: self.layout.read_image(self.cases[case]))
+
+    def target(self, case: str) -> Volume:
+        """(1, Z, Y, X) class indices, 255 where ignored.
+
+        Raises:
+            DataError: naming the case, if its label is not readable or holds values that no class stands for.
+        """
+
+        def read() -> Volume:
+            label = self.layout.read_label(self.cases[case])
+            return Volume(self.classes.encode(label.array), label.geometry)
+
+        return self._named(case, read)
+
+    def data_hash(self, case: str) -> str:
+        """Of the case's files, images first, then labels."""
+        return short_hash([*self.cases[case].images, *self.cases[case].label])
+
+    def cut(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Slices first: (Z, Y, X) to (S, H, W)."""
+        return np.moveaxis(array, AXES.index(self.axis), 0)
+
+    def spacing(self, volume: Volume) -> tuple[float, ...] | None:
+        """(slice, row, column) in mm; None where it is not known."""
+        spacing = volume.geometry.spacing
+        if spacing is None:
+            return None
+        first = AXES.index(self.axis)
+        return (spacing[first], *(each for axis, each in enumerate(spacing) if axis != first))
+
+    @staticmethod
+    def _named(case: str, read: Any) -> Volume:
+        try:
+            volume: Volume = read()
+        except DataError as error:
+            raise DataError(f"case {case}: {error}") from None
+        return volume
+
+
+def classes_beside(folder: Path) -> Classes | None:
+    """Classes of a dataset.json in a folder or in the one above; None where there is none."""
+    found = [path for path in (folder / "dataset.json", folder.parent / "dataset.json") if path.is_file()]
+    return read_classes(found[0]) if found else None
+
+
+def read_classes(path: Path) -> Classes:
+    """Classes of a dataset.json of nnU-Net or of the Decathlon, or of a file that holds its `labels` alone.
+
+    Raises:
+        DataError: if the file is not readable or names no labels.
+    """
+    content = read_json(path)
+    labels = content.get("labels", content)
+    if not isinstance(labels, dict) or not labels:
+        raise DataError(f'{path}: no labels there; write {{"labels": {{"background": 0, "liver": 1}}}}')
+    names, ignore_value = parse_labels(labels, path)
+    return Classes.from_labels(names, ignore_value)
+
+
+def named_classes(names: Sequence[str]) -> Classes:
+    """Classes of label values 1, 2, 3, ... by name.
+
+    Example:
+        >>> named_classes(["liver", "spleen"]).names
+        ('background', 'liver', 'spleen')
+    """
+    return Classes.from_labels(dict(enumerate(names, start=1)))
+
+
+def _named_layout(setting: Any) -> Layout | None:
+    """The layout that a run's configuration names; None where it names none."""
+    if setting is None:
+        return None
+    path, arguments = (setting, {}) if isinstance(setting, str) else (setting["class_path"], setting.get("init_args"))
+    module, _, name = path.rpartition(".")
+    layout: Layout = getattr(import_module(module) if module else layouts, name)(**(arguments or {}))
+    return layout
+
+
+def _distinct(cases: Iterable[Case]) -> dict[str, Case]:
+    found: dict[str, Case] = {}
+    for case in cases:
+        if case.id in found:
+            raise DataError(f"case {case.id}: {case.label[0]} and {found[case.id].label[0]} share its name; keep one")
+        found[case.id] = case
+    return found
+
+
+def _values(layout: Layout, cases: Iterable[Case]) -> dict[int, str]:
+    """Names made of the values that label files hold."""
+    values: set[int] = set()
+    problems = []
+    for case in cases:
+        try:
+            values.update(np.unique(layout.read_label(case).array).tolist())
+        except DataError as error:
+            problems.append(f"case {case.id}: {error}")
+    if problems:
+        raise DataError.from_problems(problems)
+    return {value: f"class_{value}" for value in sorted(values - {0})}

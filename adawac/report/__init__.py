@@ -1,0 +1,1 @@
+"""The report: does reweighting help on these data, where, and can the number be trusted?"""

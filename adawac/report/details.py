@@ -1,0 +1,242 @@
+"""The chapters of a report that go into detail: organ by organ, where it helps and where not, what the weights do."""
+
+from collections.abc import Iterable, Sequence
+
+from adawac.evaluation import MEAN_OF_CLASSES
+from adawac.report import figures
+from adawac.report.blocks import Block, Heading, Paragraph, Picture, Table
+from adawac.report.contents import Family, Report, SubsetResult
+from adawac.report.wording import (
+    MINUS,
+    counted,
+    difference,
+    estimated,
+    interval,
+    number,
+    on_subset,
+    p_value,
+    signed,
+)
+
+
+def subheading(report: Report, subset: SubsetResult) -> list[Block]:
+    """Which subset this is about, where there are several."""
+    return [Heading(on_subset(subset.name, capital=True))] if len(report.subsets) > 1 else []
+
+
+def organs(report: Report) -> Iterable[Block]:
+    """Forest plot, Dice and differences of every organ, ranks of the methods."""
+    for i, subset in enumerate(report.subsets):
+        yield from subheading(report, subset)
+        if subset.comparisons:
+            panels = {
+                f"{method} {MINUS} {report.reference}": [
+                    figures.Line(
+                        _organ(found.class_name), found.difference, found.low, found.high, found.verdict, row == 0
+                    )
+                    for row, found in enumerate(comparisons)
+                ]
+                for method, comparisons in subset.comparisons.items()
+            }
+            yield Picture(
+                f"organs_{i}",
+                "svg",
+                figures.encode(figures.forest(panels)),
+                "Forest plot of the differences of Dice to the reference: "
+                + "; ".join(f"{method}: {difference(found[0])}" for method, found in subset.comparisons.items()),
+                "To the right of 0 the method is better. Filled: told apart after Holm's correction over the organs; "
+                "an arrow: the interval goes on beyond the figure.",
+            )
+        names = [_organ(each.class_name) for each in subset.methods[0].dice]
+        header = ("Dice", *(method.name for method in subset.methods))
+        columns = [{_organ(each.class_name): each for each in method.dice} for method in subset.methods]
+        yield Table(header, tuple((name, *(estimated(column.get(name)) for column in columns)) for name in names))
+        if subset.comparisons:
+            yield _comparison_table(subset)
+        if subset.ranking is not None:
+            yield from _ranks(report, subset, i)
+
+
+def _organ(class_name: str) -> str:
+    return "mean of organs" if class_name == MEAN_OF_CLASSES else class_name
+
+
+def _comparison_table(subset: SubsetResult) -> Table:
+    header = ("difference of Dice", *subset.comparisons)
+    rows = zip(*subset.comparisons.values(), strict=False)
+    lines = tuple(
+        (_organ(row[0].class_name), *(f"{signed(c.difference)}, {p_value(c.p_holm)}: {c.verdict}" for c in row))
+        for row in rows
+    )
+    note = (
+        "p is the larger of a t test's and of Wilcoxon's signed ranks', over patients; corrected by Holm over the "
+        "organs, the mean by itself. Told apart means below 0.05."
+    )
+    return Table(header, lines, note)
+
+
+def _ranks(report: Report, subset: SubsetResult, i: int) -> Iterable[Block]:
+    ranking = subset.ranking
+    if ranking is None:
+        return
+    said = ", ".join(f"{name} {rank:.2f}" for name, rank in ranking.ranks.items())
+    meaning = (
+        f"mean ranks differ if they are more than {ranking.critical_difference:.2f} apart (Nemenyi)"
+        if ranking.p < 0.05
+        else "so the ranks tell nothing apart"
+    )
+    yield Picture(
+        f"ranks_{i}",
+        "svg",
+        figures.encode(figures.ranks(ranking, figures.method_styles(report.methods, report.reference))),
+        f"Mean ranks: {said}",
+        f"Mean Dice ranked on each of {counted(ranking.n, 'patient')}: {said}. Friedman's test that all are equal: "
+        f"{p_value(ranking.p)}; {meaning}.",
+    )
+
+
+# --- groups -----------------------------------------------------------------------------------------------------------
+
+
+def groups(report: Report) -> Iterable[Block]:
+    """Label-dense and label-sparse slices, positions along the volume, organ sizes, metadata."""
+    yield Paragraph(
+        "Differences here are 95 % intervals without correction for the number of groups: they say where to look, not "
+        "what is proven."
+    )
+    for i, subset in enumerate(report.subsets):
+        yield from subheading(report, subset)
+        yield _dense_and_sparse(report, subset)
+        if any(differences for family in subset.families for differences in family.differences.values()):
+            yield _groups_figure(report, subset, i)
+        for family in subset.families:
+            yield _family_table(family)
+            if family.title.startswith("Position"):
+                yield _position_figure(report, family, i)
+
+
+def _dense_and_sparse(report: Report, subset: SubsetResult) -> Table:
+    header = (
+        "slices", "Dice, label-dense", "recall, label-dense", "label-sparse slices with false positives",
+        f"difference to {report.reference}, per volume", "false-positive voxels per volume",
+    )  # fmt: skip
+    lines = []
+    for method in subset.methods:
+        found = subset.false_slices.get(method.name)
+        against = (
+            "" if found is None else f"{signed(found.difference, 2)} ({interval(found.low, found.high, 2, sign=True)})"
+        )
+        lines.append(
+            (
+                method.name,
+                estimated(method.dense),
+                estimated(method.recall),
+                str(method.false_slices),
+                against,
+                number(method.false_voxels, 1),
+            )
+        )
+    note = (
+        "Label-dense: the reference has any foreground in the slice. On label-sparse slices there is nothing to "
+        f"overlap with, so what counts is how many stay clean. {report.policy_note}"
+    )
+    return Table(header, tuple(lines), note)
+
+
+def _groups_figure(report: Report, subset: SubsetResult, i: int) -> Picture:
+    methods = list(dict.fromkeys(method for family in subset.families for method in family.differences))
+    panels = {}
+    for method in methods:
+        lines = []
+        for family in subset.families:
+            lines.append(figures.Line(family.title))
+            for group in family.groups:
+                found = family.differences.get(method, {}).get(group)
+                n = max((g.n for s in family.summaries.values() for g in s.groups if g.name == group), default=0)
+                label = f"{group}  (n = {n})"
+                lines.append(
+                    figures.Line(label)
+                    if found is None
+                    else figures.Line(label, found.difference, found.low, found.high)
+                )
+        panels[f"{method} {MINUS} {report.reference}"] = lines
+    return Picture(
+        f"groups_{i}",
+        "svg",
+        figures.encode(figures.forest(panels)),
+        "Differences of Dice to the reference in each group of slices and cases; the tables below hold the means.",
+        "To the right of 0 the method is better. n: test cases with a value; a group without any keeps its line.",
+    )
+
+
+def _family_table(family: Family) -> Table:
+    header = (family.title, *family.groups, "mean", "worst", "gap")
+    lines = []
+    for method, summary in family.summaries.items():
+        cells = [f"{number(group.mean)} (n = {group.n})" if group.n else "n = 0" for group in summary.groups]
+        worst = "-" if summary.worst is None else summary.worst.name
+        lines.append((method, *cells, number(summary.mean), worst, number(summary.gap)))
+    return Table(header, tuple(lines), family.note)
+
+
+def _position_figure(report: Report, family: Family, i: int) -> Picture:
+    values = {method: [group.mean for group in summary.groups] for method, summary in family.summaries.items()}
+    first = next(iter(family.summaries.values()))
+    return Picture(
+        f"position_{i}",
+        "svg",
+        figures.encode(
+            figures.position_curves(
+                values,
+                figures.method_styles(report.methods, report.reference),
+                "position along the volume, first slice to last",
+                [g.n for g in first.groups],
+            )
+        ),
+        "Dice along the volume: "
+        + "; ".join(f"{method} {', '.join(map(number, line))}" for method, line in values.items()),
+        "Dice of the organs in each fifth of the volume, of those cases whose reference has any there.",
+    )
+
+
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+
+def weights(report: Report) -> Iterable[Block]:
+    """Weights along the volume, their means by group, and how well they tell the groups apart."""
+    for i, subset in enumerate(report.subsets):
+        weighted = [method for method in subset.methods if method.weights]
+        if not weighted:
+            continue
+        yield from subheading(report, subset)
+        panels = {f"{method.name}, {method.runs[0]}": method.weights[0] for method in weighted}
+        yield Picture(
+            f"weights_{i}",
+            "svg",
+            figures.encode(figures.weights_along(panels)),
+            "Weight of every training slice by its position, label-dense and label-sparse slices apart.",
+            "Each mark is a training slice at the end of the first run; lines join the means in tenths of the volume.",
+        )
+        header = ("weights", "runs", "mean, label-dense", "mean, label-sparse", "AUROC")
+        lines = []
+        for method in weighted:
+            means = [table.means for table in method.weights]
+            lines.append(
+                (
+                    method.name,
+                    str(len(method.weights)),
+                    _over_runs([each.dense for each in means]),
+                    _over_runs([each.sparse for each in means]),
+                    _over_runs([table.auroc for table in method.weights]),
+                )
+            )
+        note = (
+            "AUROC: how well the weights detect label-dense slices, which nobody told AdaWAC of; 0.5 says nothing, "
+            "1 is perfect. From the lowest run to the highest."
+        )
+        yield Table(header, tuple(lines), note)
+
+
+def _over_runs(values: Sequence[float]) -> str:
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low} to {high}"

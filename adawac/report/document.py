@@ -1,0 +1,155 @@
+"""The report as a document: what `adawac.report.contents` computed, in the order in which a reader asks.
+
+Does it help, by how much, for which organs, where, what did the weights do, what do failures look like, can this be
+trusted, and how was it made.
+"""
+
+from collections.abc import Iterable
+
+from adawac.report.blocks import Block, Code, Document, Finding, Paragraph, Section, Table
+from adawac.report.contents import MethodResult, Report
+from adawac.report.details import groups, organs, subheading, weights
+from adawac.report.wording import (
+    counted,
+    difference,
+    estimated,
+    number,
+    on_subset,
+    p_value,
+    seeds,
+    spread,
+    summary_sentence,
+    verdict_counts,
+)
+
+
+def document(report: Report) -> Document:
+    """Put a report into words, tables and figures."""
+    sections = [
+        Section("Verdicts", tuple(_verdicts(report)), "Verdicts"),
+        Section("Methods side by side", tuple(_methods(report)), "Methods"),
+        Section("Organ by organ", tuple(organs(report)), "Organs"),
+        Section("Where it helps, and where not", tuple(groups(report)), "Where"),
+        Section("What the weights do", tuple(weights(report)), "Weights"),
+        Section("Worst cases", (*report.pictures, *_said(report.no_pictures)), "Pictures"),
+        Section("Can these numbers be trusted?", tuple(_trust(report)), "Trust"),
+        Section("How this was made", tuple(_making(report)), "Making"),
+    ]
+    return Document(
+        report.title,
+        summary_sentence(report.subsets, report.reference),
+        tuple(section for section in sections if section.blocks),
+    )
+
+
+def _said(text: str) -> list[Block]:
+    return [Paragraph(text)] if text else []
+
+
+def _verdicts(report: Report) -> Iterable[Block]:
+    for subset in report.subsets:
+        for method, (found, *_) in subset.comparisons.items():
+            lines = {each.name: each for each in subset.methods}
+            mine, theirs = lines[method].dice[0], lines[report.reference].dice[0]
+            yield Finding(
+                found.verdict,
+                f"{on_subset(subset.name, capital=True)}: {method} against {report.reference}",
+                f"Mean Dice {number(mine.mean)} against {number(theirs.mean)}: {difference(found)}; "
+                f"{counted(found.n, 'patient')}, {seeds(found)}, {p_value(found.p_holm)}.",
+            )
+        if not subset.comparisons and len(subset.methods) > 1:
+            yield Finding(None, on_subset(subset.name, capital=True), f"{report.reference} has no run here.")
+    if report.unfinished:
+        missing = "; ".join(f"{name} ({state})" for name, state in report.unfinished.items())
+        yield Paragraph(f"Not in this report, because not finished: {missing}.")
+
+
+def _methods(report: Report) -> Iterable[Block]:
+    unit = next((method.unit for subset in report.subsets for method in subset.methods), "mm")
+    header = (
+        "method", "runs", "Dice, mean of organs", f"HD95 (pooled), {unit}", "organs missed", "organs falsely found",
+        "images seen", "network passes",
+    )  # fmt: skip
+    for subset in report.subsets:
+        yield from subheading(report, subset)
+        yield Table(header, tuple(_method_line(method) for method in subset.methods))
+    yield Paragraph(
+        f"In brackets: 95 % intervals. {report.policy_note} Misses and false alarms are counted over organs, cases and "
+        "runs. Images seen and network passes are those of one run in training: AdaWAC looks at each image twice."
+    )
+
+
+def _method_line(method: MethodResult) -> tuple[str, ...]:
+    return (
+        method.name,
+        str(len(method.runs)),
+        estimated(method.dice[0]),
+        estimated(method.hd95, 1, highest=float("inf")),
+        str(method.missed),
+        str(method.false_alarms),
+        spread(method.images_seen),
+        spread(method.network_passes),
+    )
+
+
+def _trust(report: Report) -> Iterable[Block]:
+    compared = [found[0] for subset in report.subsets for found in subset.comparisons.values()]
+    sentences = [
+        "The unit of every test is the patient: all methods see the same test cases, so that differences are paired."
+    ]
+    if compared:
+        n, runs = min(found.n for found in compared), min(min(found.runs) for found in compared)
+        sentences.append(f"There are {counted(n, 'patient')} and at least {counted(runs, 'run')} of each method.")
+        if n < 6:
+            sentences.append("Signed ranks cannot tell methods apart with fewer than 6 patients, whatever they do.")
+        if runs == 1:
+            sentences.append(
+                "With one run of a method all is said of this trained model, not of the method: another seed may fall "
+                "elsewhere, and how far cannot be known. Train at least three seeds before you believe a difference."
+            )
+        elif runs < 4:
+            sentences.append(
+                f"So few runs know little of how much seeds differ: with {runs} of each the intervals are long, and "
+                "rightly so."
+            )
+        counts = verdict_counts(report.subsets)
+        sentences.append(
+            f"{counted(counts['all'], 'comparison')} of means at 5 % each: if all methods were equal, about "
+            f"{0.05 * counts['all']:.1f} would be told apart by chance; {counts['told apart']} were."
+        )
+    sentences.append(
+        "Not told apart does not mean equal: the interval says how large a difference may still be. And no interval "
+        "knows of what the test set does not hold: other scanners, other patients, a failure that is rare."
+    )
+    yield Paragraph(" ".join(sentences))
+    if report.coverage:
+        patients, runs = report.coverage_of
+        yield Table(
+            ("simulated", "95 % interval of a mean holds it", "of a difference", "equal methods told apart"),
+            tuple(
+                (each.scenario.name, str(each.mean), str(each.difference), str(each.told_apart))
+                for each in report.coverage
+            ),
+            f"Simulated data sets of {counted(patients, 'patient')} and {counted(runs, 'run')} of each method, as many "
+            "as here at least; ± is the simulation's standard error. Due are 95 %, 95 % and at most 5 %.",
+        )
+
+
+def _making(report: Report) -> Iterable[Block]:
+    if report.command:
+        yield Code(report.command)
+    names = list(dict.fromkeys(name for run in report.runs for name in run.made))
+    yield Table(
+        ("run", "method", "subset", "cases", *names),
+        tuple(
+            (run.name, run.method, run.subset or "-", str(len(run.cases)), *(run.made.get(name, "-") for name in names))
+            for run in report.runs
+        ),
+        words=True,
+    )
+    facts = [report.policy_note, "HD95 is the 95th percentile of the distances of both directions pooled (medpy)."]
+    if report.left_out:
+        facts.append(f"Left out: {'; '.join(report.left_out)}.")
+    if report.versions:
+        facts.append(f"Report by {', '.join(f'{name} {version}' for name, version in report.versions.items())}.")
+    yield Paragraph(" ".join(facts))

@@ -1,0 +1,269 @@
+"""Figures of a report, as functions from its numbers to SVG or PNG; they look the same wherever they are opened.
+
+Colours can be told apart by colour-blind readers (Okabe and Ito) and never carry a meaning alone: methods differ in
+their markers, what is told apart from the reference is filled, label-sparse slices are open triangles.
+"""
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from adawac.evaluation import Ranking
+from adawac.evaluation.statistics import Verdict
+from adawac.figures import BLUE, VERMILION, plain
+from adawac.weighting.slice_weights import SliceWeights
+
+Floats = NDArray[np.floating]
+
+STYLES = (
+    (BLUE, "o"),
+    (VERMILION, "s"),
+    ("#009E73", "D"),
+    ("#CC79A7", "^"),
+    ("#E69F00", "v"),
+    ("#56B4E9", "P"),
+)
+"""Colour and marker of each method; the reference comes first and has its own."""
+
+REFERENCE_STYLE = ("#444444", "X")
+VERDICT_COLOURS: Mapping[Verdict | None, str] = {
+    "better": BLUE,
+    "worse": VERMILION,
+    "not told apart": "#555555",
+    None: "#555555",
+}
+WIDTH = 9.6
+"""Of every figure, in inches."""
+
+
+class Line(NamedTuple):
+    """A line of a forest plot.
+
+    Attributes:
+        label: on the left; a line without numbers is a heading.
+        difference: method - reference.
+        low: lower end of its interval.
+        high: upper end.
+        verdict: None where none is given.
+        overall: drawn as a diamond.
+    """
+
+    label: str
+    difference: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    verdict: Verdict | None = None
+    overall: bool = False
+
+
+def method_styles(methods: Sequence[str], reference: str) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each method, the same in all figures of a report."""
+    others = [method for method in methods if method != reference]
+    return {method: STYLES[i % len(STYLES)] for i, method in enumerate(others)} | {reference: REFERENCE_STYLE}
+
+
+def forest(panels: Mapping[str, Sequence[Line]], quantity: str = "Dice") -> Figure:
+    """Differences with their intervals, a panel a method, all panels with the same lines.
+
+    Args:
+        panels: title -> lines, from the top.
+        quantity: what the difference is of.
+
+    Example:
+        >>> figure = forest({"adawac - pair": [Line("liver", 0.02, 0.01, 0.03, "better")]})
+        >>> figure.axes[0].get_title("left")
+        'adawac - pair'
+    """
+    count = len(next(iter(panels.values())))
+    figure = Figure((WIDTH, 1.0 + 0.28 * count), layout="constrained")
+    all_axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+    reach = _reach(line for lines in panels.values() for line in lines)
+    for axes, (title, lines) in zip(all_axes, panels.items(), strict=True):
+        axes.axvline(0, color="#222222", linewidth=0.9, zorder=1)
+        for row, line in enumerate(lines):
+            _draw_line(axes, row, line, reach)
+        axes.set_title(plain(title), fontsize=10, loc="left")
+        axes.set_xlim(-reach, reach)
+        axes.set_xlabel(f"difference of {quantity}, 95 % interval", fontsize=9)
+        axes.grid(axis="x", color="#e6e6e6", linewidth=0.8)
+        _clean(axes)
+        axes.tick_params(axis="y", length=0)
+    first, lines = all_axes[0], next(iter(panels.values()))
+    first.set_yticks(range(count), [plain(line.label) for line in lines])
+    for label, line in zip(first.get_yticklabels(), lines, strict=True):
+        if line.overall or np.isnan(line.difference):
+            label.set_fontweight("bold")
+    first.set_ylim(count - 0.4, -0.6)
+    return figure
+
+
+def _draw_line(axes: Axes, row: int, line: Line, reach: float) -> None:
+    if np.isnan(line.difference):
+        return
+    colour = VERDICT_COLOURS[line.verdict]
+    if not np.isnan(line.low):
+        axes.plot([line.low, line.high], [row, row], color=colour, linewidth=2.0 if line.overall else 1.5, zorder=2)
+        for end, marker in ((line.low, "<"), (line.high, ">")):  # the interval goes on beyond the figure
+            if abs(end) > reach:
+                axes.plot(np.sign(end) * reach * 0.985, row, marker=marker, color=colour, markersize=6, zorder=3)
+    told_apart = line.verdict in ("better", "worse")
+    axes.plot(
+        line.difference,
+        row,
+        marker="D" if line.overall else "o",
+        markersize=7.5 if line.overall else 6.5,
+        color=colour,
+        markerfacecolor=colour if told_apart else "white",
+        markeredgewidth=1.5,
+        zorder=4,
+    )
+
+
+def _reach(lines: Iterable[Line]) -> float:
+    """Half the width of the axis: intervals are seen whole unless they are far longer than differences are large."""
+    numbers = [(line.difference, line.low, line.high) for line in lines]
+    known = [abs(value) for values in numbers for value in values if np.isfinite(value)]
+    differences = [abs(values[0]) for values in numbers if np.isfinite(values[0])]
+    if not known:
+        return 0.1
+    return float(max(1e-3, min(1.08 * max(known), max(12 * max(differences), 2.2 * np.median(known)))))
+
+
+def position_curves(
+    values: Mapping[str, Sequence[float]], styles: Mapping[str, tuple[str, str]], ends: str, n: Sequence[int]
+) -> Figure:
+    """Dice along the volume, a line a method.
+
+    Args:
+        values: method -> mean Dice in each stretch of the volume, NaN where nobody has labels.
+        styles: colour and marker of each method.
+        ends: what lies where, for the axis.
+        n: cases with labels in each stretch.
+    """
+    figure = Figure((WIDTH, 3.2), layout="constrained")
+    axes = figure.subplots()
+    count = len(n)
+    centres = (np.arange(count) + 0.5) / count
+    for method, line in values.items():
+        colour, marker = styles[method]
+        axes.plot(centres, line, color=colour, marker=marker, markersize=6, linewidth=1.6, label=plain(method))
+    axes.set_xticks(centres, [f"{i} of {count}\nn = {cases}" for i, cases in enumerate(n, start=1)])
+    axes.set_xlim(0, 1)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(ends, fontsize=9)
+    axes.set_ylabel("Dice", fontsize=9)
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.legend(fontsize=9, frameon=False, ncols=max(1, min(6, len(values))), loc="lower left", bbox_to_anchor=(0, 1))
+    _clean(axes)
+    return figure
+
+
+def weights_along(panels: Mapping[str, SliceWeights]) -> Figure:
+    """Weight of every training slice by its position, a panel a method, with the mean of each group in tenths.
+
+    Args:
+        panels: title -> weights.
+    """
+    figure = Figure((WIDTH, 3.0), layout="constrained")
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, table) in zip(all_axes, panels.items(), strict=True):
+        for group, colour, marker, name in (
+            (table.dense, BLUE, "o", "label-dense"),
+            (~table.dense, VERMILION, "^", "label-sparse"),
+        ):
+            x, y = table.position[group], table.weight[group]
+            axes.plot(
+                x,
+                y,
+                linestyle="none",
+                marker=marker,
+                markersize=3,
+                color=colour,
+                markerfacecolor=colour if marker == "o" else "none",
+                markeredgewidth=0.5,
+                alpha=0.25,
+                rasterized=True,
+            )
+            centres, means = _binned(x, y)
+            axes.plot(centres, means, color=colour, marker=marker, markersize=6, linewidth=1.8, label=name)
+        axes.set_title(plain(title), fontsize=10, loc="left")
+        axes.set_xlabel("position in the volume, first slice 0 to last slice 1", fontsize=9)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+        _clean(axes)
+    all_axes[0].set_ylabel("weight of the supervised loss", fontsize=9)
+    all_axes[0].legend(fontsize=9, frameon=False, loc="best")
+    return figure
+
+
+def _binned(x: Floats, y: Floats, bins: int = 10) -> tuple[Floats, Floats]:
+    """Means in tenths of the volume that hold anything."""
+    member = np.minimum((x * bins).astype(int), bins - 1)
+    held = [k for k in range(bins) if (member == k).any()]
+    return (np.array(held) + 0.5) / bins, np.array([y[member == k].mean() for k in held])
+
+
+def ranks(ranking: Ranking, styles: Mapping[str, tuple[str, str]]) -> Figure:
+    """Mean ranks on an axis, with bars that join methods closer than the critical difference (Demšar 2006)."""
+    names, values = list(ranking.ranks), np.array(list(ranking.ranks.values()))
+    groups = [
+        (first, last)
+        for first in range(len(names))
+        for last in [int(np.flatnonzero(values - values[first] <= ranking.critical_difference)[-1])]
+        if last > first
+    ]
+    groups = [(a, b) for a, b in groups if not any(c <= a and b <= d and (a, b) != (c, d) for c, d in groups)]
+    joined = groups if ranking.p < 0.05 else [(0, len(names) - 1)]
+    figure = Figure((WIDTH, 0.9 + 0.24 * len(names) + 0.14 * len(joined)), layout="constrained")
+    axes = figure.subplots()
+    for row, (name, (colour, marker)) in enumerate((n, styles[n]) for n in names):
+        axes.plot([values[row], values[row]], [0, row + 1], color="#bbbbbb", linewidth=1, zorder=1)
+        axes.plot(values[row], row + 1, marker=marker, color=colour, markersize=7)
+        axes.annotate(
+            f"{plain(name)}  {values[row]:.2f}",
+            (values[row], row + 1),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
+    for i, (first, last) in enumerate(joined):
+        height = -0.45 - 0.35 * i
+        axes.plot([values[first] - 0.02, values[last] + 0.02], [height, height], color="#222222", linewidth=3.5)
+    axes.set_xlim(0.8, len(names) + 0.9)
+    axes.set_ylim(len(names) + 0.6, -0.7 - 0.35 * len(joined))
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    axes.set_xticks(range(1, len(names) + 1))
+    axes.set_xlabel("mean rank over patients, 1 is best; a bar joins methods that are not told apart", fontsize=9)
+    axes.set_yticks([])
+    axes.spines[["left", "right", "bottom"]].set_visible(False)
+    axes.tick_params(labelsize=9)
+    return figure
+
+
+def _clean(axes: Axes) -> None:
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def encode(figure: Figure, kind: Literal["svg", "png"] = "svg") -> bytes:
+    """The figure as a file, the same bytes for the same figure.
+
+    Args:
+        figure: to be drawn.
+        kind: of the file.
+    """
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "adawac", "svg.fonttype": "path"}):
+        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        figure.savefig(buffer, format=kind, dpi=160, metadata=metadata, facecolor=figure.get_facecolor())
+    return buffer.getvalue()

@@ -1,0 +1,86 @@
+"""From runs to a report: the one way for `adawac evaluate`, `adawac study` and scripts."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+from adawac.errors import DataError
+from adawac.evaluation import Metadata
+from adawac.evaluation.coverage import simulate_coverage
+from adawac.evaluation.references import References
+from adawac.report.contents import Report, choose_reference, subset_results
+from adawac.report.pictures import worst_pictures
+from adawac.report.runs import on_shared_cases
+from adawac.report.sources import Evaluated
+
+MOST_DRAWN = 1_000_000
+"""Values that a simulation of the coverage draws for each scenario: a second or two."""
+
+
+def make_report(
+    evaluated: Sequence[Evaluated],
+    references: References | None = None,
+    *,
+    title: str = "Evaluation",
+    reference: str | None = None,
+    metadata: Sequence[Metadata] = (),
+    shared: bool = False,
+    pictures: int = 3,
+    why_no_references: str = "",
+    command: str = "",
+    unfinished: Mapping[str, str] | None = None,
+) -> Report:
+    """Compute everything that a report shows.
+
+    Args:
+        evaluated: all runs.
+        references: the test cases with images, for pictures; None where they are not at hand.
+        title: of the report.
+        reference: method that the others are compared with; None chooses, see `choose_reference`.
+        metadata: columns that group the cases.
+        shared: leave out cases that are not in all runs, instead of refusing.
+        pictures: worst cases of each training subset that are drawn.
+        why_no_references: for the report, where there are none.
+        command: what was typed.
+        unfinished: runs that are missing -> why.
+
+    Raises:
+        ConfigError: if there is no such reference.
+        DataError: if there are no runs, or they do not fit together.
+    """
+    runs = [each.run for each in evaluated]
+    if not runs:
+        raise DataError("there is no finished run to report on; train and test one first")
+    left_out: tuple[str, ...] = ()
+    if shared:
+        runs, left_out = on_shared_cases(runs)
+    chosen = choose_reference([run.method for run in runs], reference)
+    subsets = subset_results(runs, chosen, metadata)
+    drawn, why_not = worst_pictures(evaluated, references, pictures, why_no_references)
+    patients = min(found.n for subset in subsets for method in subset.methods for found in method.dice[:1])
+    fewest = min(len(method.runs) for subset in subsets for method in subset.methods)
+    return Report(
+        title=title,
+        reference=chosen,
+        policy=next(row.policy for run in runs for row in run.rows),
+        runs=runs,
+        subsets=subsets,
+        command=command,
+        versions={
+            "adawac": version("adawac"),
+            "numpy": version("numpy"),
+            "scipy": version("scipy"),
+            "python": platform.python_version(),
+        },
+        left_out=left_out,
+        unfinished=unfinished or {},
+        coverage=simulate_coverage(patients, fewest, _trials(patients * fewest)) if patients > 1 else (),
+        coverage_of=(patients, fewest),
+        pictures=drawn,
+        no_pictures=why_not,
+    )
+
+
+def _trials(values: int) -> int:
+    """Simulated data sets of so many values, 200 to 2000."""
+    return max(200, min(2000, MOST_DRAWN // values))

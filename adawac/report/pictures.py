@@ -1,0 +1,137 @@
+"""Worst cases as pictures: one slice, the reference's outline, and each method's."""
+
+import re
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adawac.errors import AdaWACError
+from adawac.evaluation import ANY_CLASS
+from adawac.evaluation.references import References
+from adawac.figures import side_by_side
+from adawac.report.blocks import Picture
+from adawac.report.figures import encode
+from adawac.report.runs import MethodRun
+from adawac.report.sources import Evaluated
+from adawac.report.wording import on_subset
+from adawac.structures import IGNORE_INDEX
+
+MOST_METHODS = 4
+"""Panels of a picture."""
+
+
+def worst_cases(runs: Sequence[MethodRun], count: int) -> dict[str, float]:
+    """Cases of the lowest Dice, mean over organs, methods and runs, the worst first.
+
+    Args:
+        runs: over the same cases.
+        count: how many.
+    """
+    values: dict[str, list[float]] = {}
+    for run in runs:
+        for row in run.rows:
+            if (row.group, row.metric) == ("all", "dice") and row.class_name != ANY_CLASS and not np.isnan(row.value):
+                values.setdefault(row.case, []).append(row.value)
+    means = {case: fmean(found) for case, found in values.items()}
+    return dict(sorted(means.items(), key=lambda item: item[1])[:count])
+
+
+def worst_pictures(
+    evaluated: Sequence[Evaluated], references: References | None, count: int, why_none: str = ""
+) -> tuple[list[Picture], str]:
+    """Pictures of the worst cases of each training subset, or why there are none.
+
+    Args:
+        evaluated: all runs; the first run of each method is shown.
+        references: the test cases, with images.
+        count: pictures a subset; 0 for none.
+        why_none: why there are no references.
+    """
+    if count == 0:
+        return [], ""
+    if references is None or not references.has_images:
+        return [], f"No pictures: {why_none or 'the images are not at hand; give --labels and --images'}."
+    pictures: list[Picture] = []
+    subsets = dict.fromkeys(each.run.subset for each in evaluated)
+    for number, subset in enumerate(subsets):
+        here = [each for each in evaluated if each.run.subset == subset]
+        shown: dict[str, Evaluated] = {}
+        for each in here:
+            if each.predict is not None:
+                shown.setdefault(each.run.method, each)
+        for case, dice in worst_cases([each.run for each in here], count).items():
+            if case not in references.cases or not shown:
+                continue
+            try:
+                chosen = dict(list(shown.items())[:MOST_METHODS])
+                pictures.append(_picture(case, dice, subset, chosen, references, f"{number}_{len(pictures)}"))
+            except AdaWACError as error:
+                return pictures, f"Pictures are missing: {error}."
+    return pictures, "" if pictures else "No pictures: no run can predict the worst cases anew."
+
+
+def _picture(
+    case: str, dice: float, subset: str, shown: Mapping[str, Evaluated], references: References, name: str
+) -> Picture:
+    target = references.target(case)
+    preds = {
+        method: references.cut(each.predict(case, target)) for method, each in shown.items() if each.predict is not None
+    }
+    reference = references.cut(target.array[0])
+    image = references.cut(references.image(case).array[0])
+    position = telling_slice(reference, list(preds.values()))
+    spacing = references.spacing(target)
+    figure = side_by_side(
+        shown_window(image[position]),
+        np.where(reference[position] == IGNORE_INDEX, 0, reference[position]),
+        {method: each[position] for method, each in preds.items()},
+        references.classes.names,
+        spacing=(1.0, 1.0) if spacing is None else (spacing[1], spacing[2]),
+        origin="upper" if references.axis == "axial" else "lower",
+    )
+    where = f"{case}, slice {position} of {len(reference)}"
+    on = f"{on_subset(subset, capital=True)}: " if subset else ""
+    return Picture(
+        f"case_{name}_{re.sub(r'[^A-Za-z0-9_.-]', '_', case)[:40]}",
+        "png",
+        encode(figure, "png"),
+        f"{where}: outlines of the reference and of {', '.join(preds)}",
+        f"{on}{where}. Mean Dice over organs, methods and runs {dice:.3f}; the slice in which most voxels are wrong. "
+        "Solid: reference, dashed: prediction of the first run.",
+    )
+
+
+def shown_window(image: NDArray[np.generic]) -> NDArray[np.float32]:
+    """An image as it is looked at: CT, which goes down to air, in a soft-tissue window; others without their extremes.
+
+    Args:
+        image: (H, W), intensities as on disk.
+
+    Example:
+        >>> shown_window(np.array([[-1000, 40, 3000]])).tolist()
+        [[-160.0, 40.0, 240.0]]
+    """
+    values = image.astype(np.float32)
+    low, high = (-160.0, 240.0) if values.min() < -500 else np.quantile(values, [0.01, 0.99])
+    return np.clip(values, low, high)
+
+
+def telling_slice(reference: NDArray[np.integer], preds: Sequence[NDArray[np.integer]]) -> int:
+    """The slice in which the predictions err in the most voxels, over all of them.
+
+    Args:
+        reference: (S, H, W) class indices; ignored voxels do not count.
+        preds: (S, H, W) of each method.
+
+    Example:
+        >>> reference = np.zeros((3, 4, 4), int)
+        >>> reference[1:, :2] = 1
+        >>> pred = reference.copy()
+        >>> pred[2, 0] = 0
+        >>> telling_slice(reference, [pred])
+        2
+    """
+    wrong = sum(((each != reference) & (reference != IGNORE_INDEX)).sum(axis=(1, 2)) for each in preds)
+    return int(np.argmax(wrong))

@@ -1,0 +1,93 @@
+"""What goes into a report: runs of methods, each with its case table and what is known of its making."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from adawac.errors import DataError
+from adawac.evaluation import CaseRow
+from adawac.weighting.slice_weights import SliceWeights
+
+
+@dataclass(frozen=True)
+class MethodRun:
+    """One run of a method, or one folder of predictions, and what was measured of it.
+
+    Attributes:
+        method: its name, the same over seeds.
+        subset: what it was trained on, such as "full" or "sparse_mix"; "" where nothing is known.
+        name: of the run, no other has it.
+        rows: its case table.
+        images_seen: training slices drawn, repetitions counted; None where not recorded.
+        network_passes: images seen, times views; None where not recorded.
+        weights: of the training slices at the end, where the method has such.
+        made: how it came to be, in words: where it lies, versions, device.
+    """
+
+    method: str
+    subset: str
+    name: str
+    rows: Sequence[CaseRow]
+    images_seen: int | None = None
+    network_passes: int | None = None
+    weights: SliceWeights | None = None
+    made: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def cases(self) -> set[str]:
+        """Ids of its test cases."""
+        return {row.case for row in self.rows}
+
+
+def on_shared_cases(runs: Sequence[MethodRun]) -> tuple[list[MethodRun], tuple[str, ...]]:
+    """The runs on the cases that all of them have, and the names of the others, each with the run that lacks it.
+
+    Raises:
+        DataError: if no case is in all of them.
+
+    Example:
+        >>> row = CaseRow("0", "erm", "a", "a", "liver", "all", "dice", 0.9, "skip")
+        >>> more = [row, row._replace(case="b")]
+        >>> runs = [MethodRun("erm", "", "0", [row]), MethodRun("pair", "", "1", more)]
+        >>> kept, left_out = on_shared_cases(runs)
+        >>> [len(run.rows) for run in kept], left_out
+        ([1, 1], ('case b: not in 0',))
+    """
+    shared = set.intersection(*(run.cases for run in runs))
+    if not shared:
+        raise DataError("no case is in all runs; evaluate all methods on the same cases")
+    left_out = [
+        f"case {case}: not in {', '.join(run.name for run in runs if case not in run.cases)}"
+        for case in sorted(set().union(*(run.cases for run in runs)) - shared)
+    ]
+    kept = [replace(run, rows=[row for row in run.rows if row.case in shared]) for run in runs]
+    return kept, tuple(left_out)
+
+
+def check_runs(runs: Sequence[MethodRun]) -> None:
+    """Refuse runs that cannot stand side by side, with all that differs in one error.
+
+    Raises:
+        DataError: a run without rows, two runs of one name, other test cases, or other empty-mask policies.
+    """
+    problems = [f"run {run.name}: its case table is empty; test it again" for run in runs if not run.rows]
+    names = [run.name for run in runs]
+    problems += [
+        f"run {name}: comes {names.count(name)} times; give each run once, or rename its folder"
+        for name in dict.fromkeys(names)
+        if names.count(name) > 1
+    ]
+    everybody = set().union(*(run.cases for run in runs))
+    for run in runs:
+        if run.rows and (missing := sorted(everybody - run.cases)):
+            shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+            problems.append(
+                f"run {run.name}: lacks case {shown}, which another has; evaluate all on the same cases, "
+                "or give --shared-cases to leave out the others"
+            )
+    policies = {row.policy for run in runs for row in run.rows}
+    if len(policies) > 1:
+        problems.append(
+            f"the runs' empty-mask policies are {', '.join(sorted(policies))}; test all with the same --model.policy"
+        )
+    if problems:
+        raise DataError.from_problems(problems)

@@ -1,0 +1,296 @@
+"""Where a report's runs come from: run folders, folders of predictions by any tool, case tables."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from adawac.checkpoint import Recipe, find_checkpoint, read_checkpoint
+from adawac.data.volumes import Volume
+from adawac.errors import ConfigError, DataError
+from adawac.evaluation import CaseRow, read_table
+from adawac.evaluation.predictions import Predict, encoded, from_files, measure, name_problems, prediction_files
+from adawac.evaluation.references import References
+from adawac.metrics import EmptyPolicy
+from adawac.provenance import short_hash
+from adawac.report.runs import MethodRun
+from adawac.weighting.slice_weights import SliceWeights
+
+Track = Callable[[Iterable[str]], Iterable[str]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was named on the command line.
+
+    Attributes:
+        path: a run folder, a folder of predictions, or a case table.
+        method: its method; "" to find out.
+        subset: what it was trained on; "" to find out.
+    """
+
+    path: Path
+    method: str = ""
+    subset: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "Source":
+        """PATH, METHOD=PATH or METHOD@SUBSET=PATH.
+
+        Raises:
+            ConfigError: if there is nothing at the path.
+
+        Example:
+            >>> Source.parse("nnU-Net@full=.")
+            Source(path=PosixPath('.'), method='nnU-Net', subset='full')
+        """
+        name, equals, path = text.partition("=")
+        if not equals or Path(text).exists():
+            name, path = "", text
+        if not Path(path).exists():
+            raise ConfigError(f"{text}: there is nothing at {path}; give METHOD=PATH or PATH of what is there")
+        method, _, subset = name.partition("@")
+        return cls(Path(path), method, subset)
+
+    @property
+    def kind(self) -> Literal["table", "run", "predictions"]:
+        """What it is, by what lies there."""
+        if self.path.is_file():
+            return "table"
+        return "run" if any((self.path / name).is_file() for name in ("config.yaml", "cases.csv")) else "predictions"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A run in the report, and how to see what it predicts.
+
+    Attributes:
+        run: its case table and record.
+        predict: predicts a case anew; None where nothing is there to predict with.
+    """
+
+    run: MethodRun
+    predict: Predict | None = None
+
+
+def evaluate_sources(
+    sources: Sequence[Source],
+    references: References | None,
+    policy: EmptyPolicy,
+    *,
+    again: bool = False,
+    shared: bool = False,
+    device: str = "cpu",
+    track: Track = iter,
+) -> list[Evaluated]:
+    """Case tables of all sources, read where they are there, measured where not.
+
+    Args:
+        sources: what was named.
+        references: the test cases; None where none are at hand.
+        policy: what empty masks are worth, where anything is measured.
+        again: predict with the checkpoints although there are case tables.
+        shared: leave out cases that a source lacks, instead of refusing.
+        device: where checkpoints predict.
+        track: wraps the cases of a source, to show progress.
+
+    Raises:
+        ConfigError: if something has to be measured and there are no references.
+        DataError: all problems of all sources together.
+    """
+    evaluated: list[Evaluated] = []
+    problems: list[str] = []
+    for source in sources:
+        try:
+            if source.kind == "table":
+                evaluated += _of_table(source)
+            elif source.kind == "run":
+                evaluated.append(_of_run(source, references, policy, again, device, track, problems))
+            else:
+                evaluated.append(_of_predictions(source, references, policy, shared, track, problems))
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError.from_problems(list(dict.fromkeys(problems)))
+    return _with_subsets(evaluated)
+
+
+def _with_subsets(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
+    """Sources of which no subset is known belong to the only one there is.
+
+    Raises:
+        ConfigError: if there are several.
+    """
+    known = {each.run.subset for each in evaluated} - {""}
+    unknown = [each.run.name for each in evaluated if not each.run.subset]
+    if len(known) > 1 and unknown:
+        raise ConfigError(
+            f"{', '.join(unknown)}: the other runs were trained on {', '.join(sorted(known))}; say with which of "
+            "them to compare: METHOD@SUBSET=PATH"
+        )
+    subset = next(iter(known), "")
+    return [replace(each, run=replace(each.run, subset=each.run.subset or subset)) for each in evaluated]
+
+
+def _of_table(source: Source) -> list[Evaluated]:
+    """A case table of one or many runs."""
+    rows: dict[tuple[str, str], list[CaseRow]] = {}
+    for row in read_table(source.path):
+        rows.setdefault((row.method, row.run), []).append(row)
+    return [
+        Evaluated(
+            MethodRun(
+                source.method or method or source.path.stem,
+                source.subset,
+                run or f"{source.path.stem} {method}",
+                found,
+                made=_made(source.path, found),
+            )
+        )
+        for (method, run), found in rows.items()
+    ]
+
+
+def _of_predictions(
+    source: Source,
+    references: References | None,
+    policy: EmptyPolicy,
+    shared: bool,
+    track: Track,
+    problems: list[str],
+) -> Evaluated:
+    if references is None:
+        raise ConfigError(f"{source.path} holds predictions; give the folder of the reference label maps, --labels")
+    files = prediction_files(source.path)
+    if shared:
+        references = references.take(files)
+    else:
+        problems += name_problems(source.path, files, references)
+        references = references.take(files)
+    method, predict = source.method or source.path.resolve().name, from_files(files, references)
+    rows, found = measure(predict, references, policy, run=str(source.path), method=method, track=track)
+    problems += found
+    run = MethodRun(method, source.subset, str(source.path), rows, made=_made(source.path, rows))
+    return Evaluated(run, predict)
+
+
+def _of_run(
+    source: Source,
+    references: References | None,
+    policy: EmptyPolicy,
+    again: bool,
+    device: str,
+    track: Track,
+    problems: list[str],
+) -> Evaluated:
+    path = source.path.resolve()
+    record = _read_json(path / "run.json")
+    name = path.parent.name if path.name == "version_0" else f"{path.parent.name}/{path.name}"
+    predict = None if references is None else from_checkpoint(path, references, device)
+    table = path / "cases.csv"
+    if table.is_file() and not again:
+        rows = read_table(table)
+    elif references is None or predict is None:
+        raise ConfigError(
+            f"{source.path} has no case table; run `adawac test {source.path}`, or give --labels, --images"
+        )
+    else:
+        method = source.method or _weighting(path)
+        rows, found = measure(
+            predict,
+            references,
+            policy,
+            run=name,
+            method=method,
+            checkpoint_hash=short_hash([find_checkpoint(path)]),
+            config_hash=short_hash([path / "config.yaml"]),
+            track=track,
+        )
+        problems += found
+    weights = path / "weights.csv"
+    run = MethodRun(
+        method=source.method or (rows[0].method if rows else path.parent.name),
+        subset=source.subset or str(record.get("subset", "")),
+        name=name,
+        rows=rows,
+        images_seen=record.get("images_seen"),
+        network_passes=record.get("network_passes"),
+        weights=SliceWeights.read(weights) if weights.is_file() else None,
+        made=_made(source.path, rows, record),
+    )
+    return Evaluated(run, predict)
+
+
+def _made(path: Path, rows: Sequence[CaseRow], record: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Where a run lies, and what is recorded of its making."""
+    first = rows[0] if rows else None
+    versions = (record or {}).get("versions", {})
+    facts = {
+        "checkpoint": first.checkpoint_hash if first else "",
+        "config": first.config_hash if first else "",
+        "device": (record or {}).get("device", ""),
+        "torch": versions.get("torch", ""),
+        "from": str(path),
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def from_checkpoint(run: Path, references: References, device: str = "cpu") -> Predict:
+    """Predictions of a run's checkpoint; it is loaded when the first case is asked for.
+
+    Args:
+        run: run folder.
+        references: the test cases, with images.
+        device: where to predict.
+    """
+    loaded: list[Any] = []
+
+    def predict(case: str, target: Volume) -> NDArray[np.uint8]:
+        from adawac.segmenter import load
+
+        if not loaded:
+            loaded.append(load(run, device))
+        image = references.image(case)
+        if difference := target.geometry.difference(image.geometry):
+            raise DataError(f"label {difference}, as the image has it; re-export the label on the image's grid")
+        labels = loaded[0].predict(image, case, flip_left_right=bool(_setting(run, "flip_left_right")))
+        return encoded(labels, references, f"of {run.parent.name}")
+
+    return predict
+
+
+def recipe_of(run: Path) -> Recipe:
+    """The recipe of a run's checkpoint.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    return Recipe.from_json(read_checkpoint(find_checkpoint(run))["adawac_recipe"])
+
+
+def _weighting(run: Path) -> str:
+    """Class name of a run's weighting."""
+    weighting = _setting(run, "weighting")
+    name = weighting.get("class_path", "") if isinstance(weighting, dict) else weighting
+    return str(name or "AdaWAC").rpartition(".")[2]
+
+
+def _setting(run: Path, key: str) -> Any:
+    """What a run's configuration says of its model."""
+    try:
+        return yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["model"].get(key)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content

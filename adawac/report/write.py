@@ -1,0 +1,78 @@
+"""A report in a folder: HTML, Markdown with its figures, and all numbers as JSON."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from adawac.report import html, markdown
+from adawac.report.contents import Report
+from adawac.report.document import document
+from adawac.report.runs import MethodRun
+from adawac.report.wording import summary_sentence
+from adawac.weighting.slice_weights import SliceWeights
+
+FIGURES = "figures"
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Write report.html, report.md with its figures, and results.json.
+
+    Args:
+        report: what to write.
+        folder: made where it is not there; files of an earlier report are replaced.
+
+    Returns:
+        The HTML file.
+    """
+    content = document(report)
+    (folder / FIGURES).mkdir(parents=True, exist_ok=True)
+    for picture in content.pictures:
+        (folder / FIGURES / f"{picture.name}.{picture.kind}").write_bytes(picture.content)
+    (folder / "report.md").write_text(markdown.render(content, FIGURES), encoding="utf-8")
+    (folder / "results.json").write_text(
+        json.dumps(results(report), indent=1, allow_nan=False) + "\n", encoding="utf-8"
+    )
+    page = folder / "report.html"
+    page.write_text(html.render(content), encoding="utf-8")
+    return page
+
+
+def results(report: Report) -> dict[str, Any]:
+    """All numbers of a report as plain values; what is undefined is null."""
+    return {
+        "title": report.title,
+        "summary": summary_sentence(report.subsets, report.reference),
+        "reference": report.reference,
+        "policy": report.policy,
+        "runs": [_run(run) for run in report.runs],
+        "subsets": _plain(report.subsets),
+        "left_out": list(report.left_out),
+        "unfinished": dict(report.unfinished),
+        "coverage": _plain(report.coverage),
+        "command": report.command,
+        "versions": dict(report.versions),
+    }
+
+
+def _run(run: MethodRun) -> dict[str, Any]:
+    """Without the case table, which has a file of its own."""
+    facts = {key: value for key, value in vars(run).items() if key != "rows"}
+    return {**_plain(facts), "cases": sorted(run.cases)}
+
+
+def _plain(value: object) -> Any:
+    """Dataclasses and named tuples as mappings, NaN as null."""
+    if isinstance(value, SliceWeights):
+        return _plain({"slices": len(value.case), "mean": value.means, "auroc": value.auroc})
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return _plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

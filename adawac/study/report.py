@@ -1,0 +1,61 @@
+"""The report at the end of a study: methods compared on each training subset, over seeds."""
+
+from pathlib import Path
+
+from adawac.errors import AdaWACError
+from adawac.evaluation.references import References
+from adawac.report.make import make_report
+from adawac.report.sources import Source, evaluate_sources, recipe_of
+from adawac.report.wording import summary_sentence
+from adawac.report.write import write_report
+from adawac.study.spec import SEED, Cell, Study
+
+METHOD, SUBSET = "method", "subset"
+
+
+def report_study(
+    study: Study, command: str = "", reference: str | None = None, device: str = "cpu"
+) -> tuple[str, Path]:
+    """Write the report on all finished cells into the study's folder; unfinished ones are named in it.
+
+    Args:
+        study: at least one cell has finished.
+        command: what was typed.
+        reference: method to compare with; None chooses.
+        device: where the worst cases are predicted for their pictures.
+
+    Returns:
+        The summary, and the HTML file.
+
+    Raises:
+        DataError: if no cell has finished, or the cells' tables do not fit together.
+    """
+    finished = [cell for cell in study.cells if cell.state == "finished"]
+    references, why_none = None, ""
+    try:
+        if finished:
+            references = References.of_run(finished[0].run, recipe_of(finished[0].run))
+    except AdaWACError as error:  # the data have moved: all else can be said without them
+        why_none = str(error)
+    sources = [Source(cell.run, *labels(study, cell)) for cell in finished]
+    report = make_report(
+        evaluate_sources(sources, references, "penalise", device=device),
+        references,
+        title=study.name,
+        reference=reference,
+        why_no_references=why_none,
+        command=command,
+        unfinished={cell.name: cell.state for cell in study.cells if cell.state != "finished"},
+    )
+    return summary_sentence(report.subsets, report.reference), write_report(report, study.folder / "report")
+
+
+def labels(study: Study, cell: Cell) -> tuple[str, str]:
+    """Method and training subset of a cell: the option of the axis `method`, and those of all other axes but the seed.
+
+    Without such an axis the first that is neither the seed nor the subset takes its place.
+    """
+    axes = [axis for axis in study.axes if axis != SEED]
+    method = METHOD if METHOD in axes else next((axis for axis in axes if axis != SUBSET), "")
+    others = [cell.options[axis] for axis in axes if axis != method]
+    return cell.options.get(method, ""), ", ".join(others)
