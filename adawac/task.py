@@ -1,5 +1,6 @@
 """The training task: AdaWAC's algorithm, step by step, as a LightningModule."""
 
+import json
 import logging
 import math
 from collections.abc import Callable, Iterable
@@ -27,6 +28,7 @@ from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
 from adawac.metrics import TOLERANCE, EmptyPolicy, OverlapCounts, check_tolerance, slice_counts
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.networks.compiled import CompiledNetwork
+from adawac.resume import DATA, check_resumable
 from adawac.schedules import Poly, Schedule
 from adawac.structures import Batch, Terms
 from adawac.weighting import AdaWAC, LastLosses, Weighting
@@ -301,6 +303,12 @@ class SegmentationTask(pl.LightningModule):
         """Add the recipe, with which the checkpoint alone can predict."""
         if self.recipe is not None:
             checkpoint[RECIPE] = self.recipe.to_json()
+            checkpoint[DATA] = json.dumps(self.data.describe())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse what was made of other data, classes or another network, before any weight is taken over."""
+        if self.recipe is not None:
+            check_resumable(checkpoint, self.recipe, self.data.describe() if self.trainer.state.fn == "fit" else None)
 
 
 def _organ_means(cases: Iterable[NDArray[np.float64]]) -> Tensor:

@@ -42,8 +42,7 @@ class CompiledNetwork:
                 self._compiled = None
                 log.warning("model.compile: %s; training goes on uncompiled", reason(error))
                 return output
-        output = self._network(image)
-        return output
+        return self._network(image)  # type: ignore[no-any-return]
 
 
 def reason(error: BaseException) -> str:
