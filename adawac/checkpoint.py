@@ -71,18 +71,33 @@ class Recipe:
         return json.dumps(plain, indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> "Recipe":
-        """Inverse of `to_json`."""
-        plain = json.loads(text)
-        table = plain["mirror_table"]
-        return cls(
-            network=NetworkSpec(**plain["network"]),
-            in_channels=plain["in_channels"],
-            classes=Classes.from_json(plain["classes"]),
-            mirror_table=None if table is None else tuple(table),
-            preprocessing=Preprocessing.from_json(plain["preprocessing"]),
-            version=plain["version"],
-        )
+    def from_json(cls, text: str, trust: bool = False) -> "Recipe":
+        """Inverse of `to_json`.
+
+        Args:
+            text: what `to_json` wrote.
+            trust: take a network whose class is neither adawac's nor MONAI's; its module is imported, so its code runs.
+
+        Raises:
+            ConfigError: the recipe is damaged, or the network's class is somebody else's and not trusted.
+        """
+        try:
+            plain = json.loads(text)
+            table = plain["mirror_table"]
+            network = plain["network"]
+            return cls(
+                network=NetworkSpec(**network) if trust else NetworkSpec.of_stranger(network),
+                in_channels=plain["in_channels"],
+                classes=Classes.from_json(plain["classes"]),
+                mirror_table=None if table is None else tuple(table),
+                preprocessing=Preprocessing.from_json(plain["preprocessing"]),
+                version=plain["version"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"the checkpoint's recipe cannot be read ({type(error).__name__}: {error}); it is damaged or of "
+                f"another version than {adawac.__version__}, so train again or install the version that wrote it"
+            ) from error
 
 
 def find_checkpoint(run: Path) -> Path:

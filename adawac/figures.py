@@ -134,7 +134,7 @@ def side_by_side(
     rows, columns = _view(image, labelled)
     height, width = (rows.stop - rows.start) * spacing[0], (columns.stop - columns.start) * spacing[1]
     scale = min(5.5 / max(height, width), 12.0 / (width * len(preds)))
-    size = (scale * width * len(preds) + 1.6, scale * height + 0.3)
+    size = (scale * width * len(preds) + 1.9, scale * height + 0.4)
     figure = Figure(size, dpi=100, layout="constrained", facecolor="black")
     handles = [
         Line2D([], [], color="white", linestyle="-", label="reference"),
@@ -144,7 +144,7 @@ def side_by_side(
     panels = figure.subplots(1, len(preds), squeeze=False)[0]
     for axes, (title, each) in zip(panels, preds.items(), strict=True):
         axes.imshow(image[rows, columns], cmap="gray", aspect=spacing[0] / spacing[1], origin=origin)
-        axes.set_title(plain(title), fontsize=9, color="white")
+        axes.set_title(plain(title), fontsize=12, color="white")
         axes.set_axis_off()
         for index, name in enumerate(classes[1:], start=1):
             colour = CLASS_COLOURS[(index - 1) % len(CLASS_COLOURS)]
@@ -153,13 +153,61 @@ def side_by_side(
             if in_target or in_preds:
                 drawn[name] = Line2D([], [], color=colour, label=plain(name))
     handles += [drawn[name] for name in classes[1:] if name in drawn]
-    figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False, labelcolor="white")
+    figure.legend(handles=handles, loc="outside right upper", fontsize=10, frameon=False, labelcolor="white")
     return figure
 
 
 def plain(text: str) -> str:
     """A name from the data as it is: matplotlib would read what stands between two dollars as a formula."""
     return text.replace("$", r"\$")
+
+
+def data_overview(
+    cases: Sequence[str],
+    voxels: Sequence[NDArray[np.integer]],
+    spacings: Sequence[tuple[float, float, float] | None],
+    classes: Sequence[str],
+) -> Figure:
+    """What a data set holds: slices of every case by whether they show a class, how frequent classes are, spacings.
+
+    Args:
+        cases: n names.
+        voxels: for each case (slices, K) voxels of every class.
+        spacings: (slice, row, column) in mm of each case, None where unknown.
+        classes: K class names, background first.
+
+    Example:
+        >>> figure = data_overview(["a"], [np.array([[9, 0], [7, 2]])], [(3.0, 1.0, 1.0)], ("background", "liver"))
+        >>> [axes.get_title() for axes in figure.axes]
+        ['slices', 'slices that hold a class', 'spacing']
+    """
+    height = max(3.0, 0.14 * max(len(cases), 1.4 * len(classes)) + 1.0)
+    figure = Figure(figsize=(13, min(height, 40.0)), dpi=100, layout="constrained")
+    slices, frequency, spacing = figure.subplots(1, 3)
+    rows = np.arange(len(cases))
+    dense = np.array([int((counts[:, 1:].sum(axis=1) > 0).sum()) for counts in voxels])
+    sparse = np.array([len(counts) for counts in voxels]) - dense
+    slices.barh(rows, dense, color=BLUE, label="label-dense")
+    slices.barh(rows, sparse, left=dense, color=VERMILION, hatch="///", edgecolor="white", label="label-sparse")
+    step = max(1, len(cases) // 60)  # names stay readable
+    slices.set_yticks(rows[::step], list(cases)[::step])
+    slices.invert_yaxis()
+    slices.legend(fontsize=8)
+    held = np.concatenate([counts[:, 1:] > 0 for counts in voxels]).mean(axis=0)
+    places = np.arange(len(classes) - 1)
+    frequency.barh(places, 100 * held, color="0.35")
+    frequency.set_yticks(places, list(classes)[1:])
+    frequency.invert_yaxis()
+    frequency.set_xlabel("% of all slices", fontsize=8)
+    known = np.array([row for row in spacings if row is not None]).reshape(-1, 3)
+    spacing.scatter(known[:, 1], known[:, 0], s=16, color=BLUE)
+    spacing.set_xlabel("mm between rows", fontsize=8)
+    spacing.set_ylabel("mm between slices", fontsize=8)
+    for axes, title in ((slices, "slices"), (frequency, "slices that hold a class"), (spacing, "spacing")):
+        axes.set_title(title, fontsize=9)
+        axes.tick_params(labelsize=6)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def _scatter(axes: Axes, units: UnitTable, weights: NDArray[np.floating], top: float) -> None:

@@ -12,6 +12,9 @@ from torch import nn
 from adawac.errors import ConfigError
 from adawac.networks.adapter import SegmentationNetwork
 
+TRUSTED = ("adawac.", "monai.networks.")
+"""Where the classes live that a checkpoint of unknown origin may name."""
+
 FROM_DATA = ("in_channels", "out_channels", "num_classes", "spatial_dims")
 """Constructor arguments that the data decides."""
 
@@ -50,6 +53,34 @@ class NetworkSpec:
                 f"network {self.architecture}: deep_supervision returns logits of several scales, but one is "
                 "trained; set deep_supervision: false"
             )
+
+    @classmethod
+    def of_stranger(cls, plain: dict[str, Any]) -> "NetworkSpec":
+        """Take a spec out of a file of unknown origin: importing a module runs it, so only known houses are entered.
+
+        Args:
+            plain: the spec's fields.
+
+        Raises:
+            ConfigError: its class is neither adawac's nor MONAI's.
+
+        Example:
+            >>> NetworkSpec.of_stranger({"architecture": "os.system", "arguments": {"command": "true"}})
+            Traceback (most recent call last):
+            adawac.errors.ConfigError: the checkpoint's network is 'os.system', but only classes of adawac and \
+monai.networks are made unasked; if you trust who wrote it, say so: `--trust`, or `adawac.load(path, trust=True)`
+        """
+        path = str(plain["architecture"])
+        trusted = path.startswith(TRUSTED)
+        if trusted:
+            loaded = _load(path)
+            trusted = inspect.isclass(loaded) and issubclass(loaded, nn.Module)
+        if not trusted:
+            raise ConfigError(
+                f"the checkpoint's network is {path!r}, but only classes of adawac and monai.networks are made "
+                "unasked; if you trust who wrote it, say so: `--trust`, or `adawac.load(path, trust=True)`"
+            )
+        return cls(**plain)
 
     def _check_names(self, parameters: dict[str, inspect.Parameter]) -> None:
         """Compare the names of the arguments with the constructor's."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from adawac.data.layouts.acdc import ACDC
-from adawac.data.layouts.base import Case, Collection, Layout
+from adawac.data.layouts.base import Case, Collection, Layout, ListingError, Modality
 from adawac.data.layouts.folders import Folders
 from adawac.data.layouts.msd import MSD
 from adawac.data.layouts.nnunet import NNUNet
@@ -17,6 +17,8 @@ __all__ = [
     "Collection",
     "Folders",
     "Layout",
+    "ListingError",
+    "Modality",
     "NNUNet",
     "Synapse",
     "detect",

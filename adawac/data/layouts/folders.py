@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from adawac.data.layouts.base import Case, Collection
+from adawac.data.layouts.base import Case, Collection, ListingError, Modality
 from adawac.data.layouts.files import sorted_cases
 from adawac.data.layouts.nifti import NiftiLayout, list_nifti, stem
-from adawac.data.modality import Modality
 from adawac.errors import DataError
 
 
@@ -57,30 +56,41 @@ class Folders(NiftiLayout):
             for case_id, path in mine.items()
             if case_id not in theirs
         ]
-        if problems:
+        paired = [Case(name, (path,), (labels[name],)) for name, path in images.items() if name in labels]
+        if problems and not paired:
             raise DataError.from_problems(problems)
-        cases = sorted_cases((Case(name, (path,), (labels[name],)) for name, path in images.items()), root)
-        try:
-            channels = len(self.read_image(cases[0]).array)
-        except DataError as error:
-            raise DataError(f"case {cases[0].id}: {error}") from error
-        return Collection(
+        cases = sorted_cases(paired, root)
+        names, unreadable = (self.label_names, {}) if self.label_names else self._labels_of(cases)
+        problems += unreadable.values()
+        channels = self._channels_of(cases)
+        collection = Collection(
             name=root.name,
-            cases=cases,
-            labels=self.label_names or self._labels_of(cases),
+            cases=tuple(case for case in cases if case.id not in unreadable),
+            labels=names,
             channels=tuple(f"channel_{i}" for i in range(channels)) if channels > 1 else ("image",),
             modality=self.modality,
         )
+        if problems:
+            raise ListingError(problems, collection)
+        return collection
 
-    def _labels_of(self, cases: tuple[Case, ...]) -> Mapping[int, str]:
-        """Names made of the values that the label files hold."""
+    def _channels_of(self, cases: tuple[Case, ...]) -> int:
+        """Channels of the first image that can be read; what is wrong with the others is said when they are read."""
+        first: DataError | None = None
+        for case in cases:
+            try:
+                return len(self.read_image(case).array)
+            except DataError as error:
+                first = first or DataError(f"case {case.id}: {error}")
+        raise first or DataError("no case was found; check that the download is complete")
+
+    def _labels_of(self, cases: tuple[Case, ...]) -> tuple[Mapping[int, str], dict[str, str]]:
+        """Names made of the values that the label files hold, and the problem of each that cannot be read."""
         values: set[int] = set()
-        problems: list[str] = []
+        problems: dict[str, str] = {}
         for case in cases:
             try:
                 values.update(np.unique(self.read_label(case).array).tolist())
             except DataError as error:
-                problems.append(f"case {case.id}: {error}")
-        if problems:
-            raise DataError.from_problems(problems)
-        return {0: "background"} | {value: f"class_{value}" for value in sorted(values - {0})}
+                problems[case.id] = f"case {case.id}: {error}"
+        return {0: "background"} | {value: f"class_{value}" for value in sorted(values - {0})}, problems
