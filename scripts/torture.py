@@ -142,7 +142,7 @@ def prepare(home: Path) -> Place:
     settings = {
         "runs": str(home / "runs"),
         "seed_everything": 3,
-        "trainer": {"accelerator": "cpu", "max_epochs": 12, "enable_progress_bar": False},
+        "trainer": {"accelerator": "cpu", "max_epochs": 6, "enable_progress_bar": False, "num_sanity_val_steps": 0},
         "data": {
             "root": str(write_msd(home / "msd", cases=6, shape=(7, 32, 32))),
             "split": {"class_path": "FractionSplit", "init_args": {"val": 0.2, "test": 0.2}},
