@@ -86,7 +86,7 @@ def absent(classes: tuple[str, ...], train: Mapping[str, Measured]) -> list[str]
     return [
         f"class {name}: none of {len(train)} training cases holds it, so it cannot be learned; drop it with data.drop, "
         "or move a case that holds it into train"
-        for name, count in zip(classes[1:], voxels[1:], strict=True)  # type: ignore[index]  # an array: train is not empty
+        for name, count in zip(classes[1:], voxels[1:], strict=True)
         if not count
     ]
 
