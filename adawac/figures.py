@@ -134,7 +134,7 @@ def side_by_side(
     rows, columns = _view(image, labelled)
     height, width = (rows.stop - rows.start) * spacing[0], (columns.stop - columns.start) * spacing[1]
     scale = min(5.5 / max(height, width), 12.0 / (width * len(preds)))
-    size = (scale * width * len(preds) + 1.6, scale * height + 0.3)
+    size = (scale * width * len(preds) + 1.9, scale * height + 0.4)
     figure = Figure(size, dpi=100, layout="constrained", facecolor="black")
     handles = [
         Line2D([], [], color="white", linestyle="-", label="reference"),
@@ -144,7 +144,7 @@ def side_by_side(
     panels = figure.subplots(1, len(preds), squeeze=False)[0]
     for axes, (title, each) in zip(panels, preds.items(), strict=True):
         axes.imshow(image[rows, columns], cmap="gray", aspect=spacing[0] / spacing[1], origin=origin)
-        axes.set_title(plain(title), fontsize=9, color="white")
+        axes.set_title(plain(title), fontsize=12, color="white")
         axes.set_axis_off()
         for index, name in enumerate(classes[1:], start=1):
             colour = CLASS_COLOURS[(index - 1) % len(CLASS_COLOURS)]
@@ -153,7 +153,7 @@ def side_by_side(
             if in_target or in_preds:
                 drawn[name] = Line2D([], [], color=colour, label=plain(name))
     handles += [drawn[name] for name in classes[1:] if name in drawn]
-    figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False, labelcolor="white")
+    figure.legend(handles=handles, loc="outside right upper", fontsize=10, frameon=False, labelcolor="white")
     return figure
 
 

@@ -1,7 +1,7 @@
 """Do the weights separate label-dense from label-sparse slices, on every network, optimiser and data set of a study?
 
     adawac study configs/studies/separation.yaml --jobs 2
-    python scripts/separation.py runs/separation -o docs/results/separation
+    python scripts/separation.py configs/studies/separation.yaml -o docs/results/separation
 
 Reads what every finished cell logged at the end of its epochs: AUROC of the log-odds as detector of label-dense
 slices over the whole training set, mean weight of either group, the raw consistency loss over the cross-entropy, and
@@ -16,6 +16,8 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from adawac.study import Study, read_study
+
 LOGGED = {
     "auroc": "weights/auroc",
     "dense": "weights/dense_mean",
@@ -29,20 +31,16 @@ AUROC, STD_LEFT = 0.85, 0.1
 def main() -> None:
     """Read, judge, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", type=Path, help="folder of the study")
+    parser.add_argument("study", type=Path, metavar="STUDY.yaml", help="the study that was run")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     parser.add_argument("-o", "--output", type=Path, required=True, help="writes OUTPUT.md and OUTPUT.json")
     args = parser.parse_args()
 
-    results = json.loads((args.study / "results.json").read_text())
-    cells = [
-        {**cell["options"], **course(args.study / cell["cell"] / "version_0"), "steps": cell["steps"]}
-        for cell in results["cells"]
-    ]
-    if results["unfinished"]:
-        print(f"unfinished: {', '.join(results['unfinished'])}")
+    study = read_study(args.study, args.runs)
+    cells = [{**cell.options, **course(cell.run)} for cell in study.cells if cell.state == "finished"]
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.with_suffix(".json").write_text(json.dumps(cells, indent=1) + "\n")
-    text = "\n".join(table(cells))
+    text = "\n".join([*table(cells), *unfinished(study)])
     args.output.with_suffix(".md").write_text(text + "\n")
     print(text)
 
@@ -86,6 +84,12 @@ def table(cells: list[dict]) -> list[str]:
             )
         lines.append("")
     return lines
+
+
+def unfinished(study: Study) -> list[str]:
+    """Which cells are missing."""
+    missing = [cell.name for cell in study.cells if cell.state != "finished"]
+    return [f"Not run to the end: {', '.join(missing)}.", ""] if missing else []
 
 
 if __name__ == "__main__":

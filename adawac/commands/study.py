@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -158,7 +158,11 @@ def _report(study: "Study", command: str, reference: str | None, console: "Conso
     if results:
         with console.status("writing the report"):
             device = "cuda" if torch.cuda.is_available() else "cpu"
-            summary, page = report_study(study, command, reference, device)
+            try:
+                summary, page = report_study(study, command, reference, device)
+            except DataError as error:  # such as a grid over data sets: the cells stand all the same
+                console.print(f"no report: {error}", markup=False, soft_wrap=True)
+                return
         console.print(f"{summary}\nreport: {page}", markup=False, soft_wrap=True)
 
 

@@ -29,7 +29,7 @@ class NetworkSpec:
         arguments: the other arguments of its constructor.
         feature_layer: dotted name of the layer whose output is the features: the deepest of the encoder; or a list.
             None: known for MONAI's UNet, BasicUNet, DynUNet, AttentionUnet, SegResNet, SwinUNETR and
-            FlexibleUNet.
+            FlexibleUNet, and for classes that have it as an attribute `feature_layer`, such as TransUNet.
 
     Raises:
         ConfigError: the class cannot be imported, or its constructor does not take these arguments.

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def done(tmp_path_factory) -> Place:
     first = study(home, "--jobs", "2", code=1)
     between = times(home / "runs/tiny")
     results = json.loads((home / "runs/tiny/results.json").read_text())
-    (home / "split.json").write_text(json.dumps({"train": ["pt_1", "pt_2"], "val": ["pt_3"], "test": ["pt_4"]}))
+    shutil.copy(home / "runs/tiny/adawac-seed0/version_0/split.json", home / "split.json")  # the same test case for all
     return Place(home, (first, study(home, "--jobs", "2")), between, results)
 
 
@@ -132,6 +133,31 @@ class TestFinished:
             assert 0 <= cell["dice"] <= 1
             assert cell["seconds"] > 1
         assert done.said[1].count("2 of 2") == 2
+
+    def test_the_report_compares_the_methods_over_seeds(self, done):
+        results = json.loads((done.folder / "report/results.json").read_text())
+        assert [(run["name"], run["method"], run["images_seen"]) for run in results["runs"]] == [
+            (name, name.partition("-")[0], 12) for name in CELLS
+        ]
+        [subset] = results["subsets"]
+        assert results["reference"] == "erm"
+        assert subset["comparisons"]["adawac"][0]["runs"] == [2, 2]
+        assert results["summary"].startswith("adawac is not told apart from erm")  # one test case tells nothing
+        pictures = {path.name.split("_")[0] for path in (done.folder / "report/figures").iterdir()}
+        assert pictures == {"organs", "groups", "position", "weights", "case"}
+        assert "report/report.html" in done.said[1]
+
+    def test_the_report_of_what_is_finished_is_made_anew_without_running(self, done, tmp_path):
+        home = shutil.copytree(done.home, tmp_path / "home")
+        (home / "runs/tiny/adawac-seed1/version_0/cases.csv").unlink()
+        before = times(home / "runs/tiny/erm-seed0")
+        said = study(home, "--report", "--reference", "adawac")
+        results = json.loads((home / "runs/tiny/report/results.json").read_text())
+        assert results["unfinished"] == {"adawac-seed1": "stopped"}
+        assert results["reference"] == "adawac"
+        assert "adawac-seed1 (stopped)" in (home / "runs/tiny/report/report.html").read_text()
+        assert times(home / "runs/tiny/erm-seed0") == before
+        assert "report.html" in said
 
     def test_case_table_of_all_cells(self, done):
         with (done.folder / "cells.csv").open(newline="") as file:

@@ -1,0 +1,139 @@
+"""What the report says, from rows whose numbers are plain to see."""
+
+import math
+
+import pytest
+
+from adawac.errors import ConfigError, DataError
+from adawac.evaluation import ANY_CLASS, CaseRow, Metadata
+from adawac.report.contents import choose_reference, subset_results
+from adawac.report.runs import MethodRun, check_runs, on_shared_cases
+from adawac.report.wording import summary_sentence
+
+CASES = [f"ct_{i}" for i in range(8)]
+
+
+def rows_of(dice, cases=CASES, organs=("liver", "spleen")):
+    """A case table: Dice of each case, the same for both organs; the spleen of the first case is absent."""
+    rows = []
+    for i, (case, value) in enumerate(zip(cases, dice, strict=True)):
+        row = CaseRow("0", "", case, case, "", "all", "dice", value, "penalise")
+        for organ in organs:
+            row = row._replace(class_name=organ)
+            voxels = 0 if (i, organ) == (0, "spleen") else 100 * (i + 1)
+            rows += [
+                row,
+                row._replace(group="dense"),
+                row._replace(metric="reference_voxels", value=voxels),
+                row._replace(metric="missed", value=float(voxels > 0 and value == 0)),
+                row._replace(metric="false_alarm", value=float(voxels == 0)),
+                row._replace(metric="hd95_mm", value=10 * (1 - value)),
+            ]
+            for place in range(1, 6):  # the ends of the volume are empty, and that is worth a Dice of 1
+                position = row._replace(group=f"position {place} of 5")
+                rows.append(position if place in (2, 3, 4) else position._replace(value=1.0))
+                rows.append(position._replace(metric="reference_voxels", value=float(100 * (place in (2, 3, 4)))))
+        sparse = row._replace(class_name=ANY_CLASS, group="sparse")
+        rows += [
+            sparse._replace(metric="slices", value=10.0),
+            sparse._replace(metric="false_positive_slices", value=2.0),
+            sparse._replace(metric="false_positive_voxels", value=6.0),
+        ]
+    return rows
+
+
+WORSE = [0.80, 0.74, 0.9, 0.62, 0.71, 0.85, 0.69, 0.78]
+BETTER = [value + 0.05 + 0.002 * i for i, value in enumerate(WORSE)]
+
+
+def run(method, dice, subset="full", name=None, **kwargs):
+    return MethodRun(method, subset, name or f"{method}-{subset}", rows_of(dice), **kwargs)
+
+
+def test_verdict_difference_and_sentence():
+    [result] = subset_results([run("pair", WORSE), run("adawac", BETTER)], "pair")
+    found = result.comparisons["adawac"][0]
+    assert (found.verdict, found.n, found.runs) == ("better", 8, (1, 1))
+    assert found.difference == pytest.approx(0.057)
+    sentence = summary_sentence([result], "pair")
+    assert sentence.startswith("adawac is better than pair on training subset full (+0.057 Dice, 95 % interval +0.0")
+    assert sentence.endswith("Measured on 8 patients, with 1 run of each method.")
+
+
+def test_a_verdict_for_each_training_subset():
+    runs = [
+        run("pair", WORSE),
+        run("adawac", BETTER),
+        run("pair", BETTER, "sparse"),
+        run("adawac", WORSE, "sparse"),
+    ]
+    results = subset_results(runs, "pair")
+    assert [each.comparisons["adawac"][0].verdict for each in results] == ["better", "worse"]
+    sentence = summary_sentence(results, "pair")
+    assert "better than pair on training subset full" in sentence
+    assert "worse than it on training subset sparse" in sentence
+
+
+def test_counts_of_misses_false_alarms_and_slices_are_over_runs():
+    missed = [0.0, *WORSE[1:]]
+    [result] = subset_results([run("pair", missed, name="a"), run("pair", WORSE, name="b")], "pair")
+    [method] = result.methods
+    assert str(method.missed) == "1 of 30 (3.3%)"  # two organs of 8 cases in 2 runs, but for the first case's spleen
+    assert str(method.false_alarms) == "2 of 2 (100.0%)"
+    assert str(method.false_slices) == "32 of 160 (20.0%)"
+    assert method.false_voxels == 6.0
+    assert result.comparisons == {}
+    assert "nothing to compare with" in summary_sentence([result], "pair")
+
+
+def test_empty_ends_of_the_volume_decide_nothing():
+    [result] = subset_results([run("pair", WORSE), run("adawac", BETTER)], "pair")
+    positions = next(family for family in result.families if family.title.startswith("Position"))
+    summary = positions.summaries["pair"]
+    assert [group.n for group in summary.groups] == [0, 8, 8, 8, 0]
+    assert math.isnan(summary.groups[0].mean)
+    assert summary.groups[1].mean == pytest.approx(sum(WORSE) / 8)
+    assert list(positions.differences["adawac"]) == [f"position {i} of 5" for i in (2, 3, 4)]
+
+
+def test_groups_of_the_metadata_keep_those_without_cases():
+    sites = Metadata("site", "case", {case: "A" for case in CASES} | {"elsewhere": "B"})
+    [result] = subset_results([run("pair", WORSE), run("adawac", BETTER)], "pair", [sites])
+    family = result.families[-1]
+    assert (family.title, family.groups) == ("site", ("site: A", "site: B"))
+    assert [group.n for group in family.summaries["adawac"].groups] == [8, 0]
+
+
+def test_ranks_need_three_methods():
+    two = [run("pair", WORSE), run("adawac", BETTER)]
+    assert subset_results(two, "pair")[0].ranking is None
+    [result] = subset_results([*two, run("erm", [v - 0.1 for v in WORSE])], "pair")
+    assert dict(result.ranking.ranks) == {"adawac": 1.0, "pair": 2.0, "erm": 3.0}
+
+
+def test_the_reference_is_pair_then_erm_then_the_first():
+    assert choose_reference(["AdaWAC", "ERM", "Pair"]) == "Pair"
+    assert choose_reference(["AdaWAC", "ERM"]) == "ERM"
+    assert choose_reference(["AdaWAC", "ERM"], "AdaWAC") == "AdaWAC"
+    with pytest.raises(ConfigError, match=r"no such method; choose one of AdaWAC, ERM"):
+        choose_reference(["AdaWAC", "ERM"], "nnU-Net")
+
+
+def test_runs_that_do_not_fit_together_are_refused_all_at_once():
+    short = MethodRun("adawac", "full", "short", rows_of(WORSE[:7], CASES[:7]))
+    skip = MethodRun("erm", "full", "skip", [row._replace(policy="skip") for row in rows_of(WORSE)])
+    with pytest.raises(DataError) as refused:
+        check_runs([run("pair", WORSE), short, skip, short])
+    message = str(refused.value)
+    assert "run short: comes 2 times; give each run once" in message
+    assert "run short: lacks case ct_7, which another has; evaluate all on the same cases" in message
+    assert "--shared-cases" in message
+    assert "policies are penalise, skip; test all with the same" in message
+
+
+def test_shared_cases_are_kept_and_the_others_named():
+    short = MethodRun("adawac", "full", "short", rows_of(WORSE[:7], CASES[:7]))
+    kept, left_out = on_shared_cases([run("pair", WORSE), short])
+    assert left_out == ("case ct_7: not in short",)
+    check_runs(kept)
+    assert all(each.cases == set(CASES[:7]) for each in kept)
