@@ -36,3 +36,14 @@ class DataError(AdaWACError):
         if len(problems) == 1:
             return cls(problems[0])
         return cls("\n  ".join([f"{len(problems)} problems:", *problems]))
+
+
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """The first names of a list, and how many more there are: for messages.
+
+    Example:
+        >>> some_of(["a", "b", "c"]), some_of(["a", "b", "c"], most=2)
+        ('a, b, c', 'a, b and 1 more')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
