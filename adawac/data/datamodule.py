@@ -128,16 +128,25 @@ class SegmentationData(pl.LightningDataModule):
         self._units: UnitTable | None = None
         self._described: dict[str, dict[str, Any]] | None = None
 
-    def prepare_data(self) -> None:
-        """Read, check and store what has not been prepared yet."""
+    def prepare_data(self, verify: bool = False) -> None:
+        """Read, check and store what has not been prepared yet.
+
+        Args:
+            verify: read all files anew, also those whose size and modification time have not changed.
+        """
         self._scan()
-        problems = self._store.try_to_prepare(list(self._cases.values()), track=_progress)
+        problems = self._store.try_to_prepare(list(self._cases.values()), _progress, verify)
         problems |= duplicates(self._digests(), self._patients, self.split)
         if problems and not self.skip_bad:
             raise DataError.from_problems([problems[case] for case in self._cases if case in problems])
         for problem in problems.values():
             log.warning("left out: %s", problem)
         self.skipped |= problems
+
+    def describe_store(self) -> str:
+        """How many volumes are prepared, and where; available after `prepare_data`."""
+        prepared = sum(self._store.holds(case) for case in self._cases.values())
+        return f"{prepared} prepared volumes in {self._store.folder}"
 
     def setup(self, stage: str) -> None:
         """Open the prepared cases of a stage and choose the training units."""
