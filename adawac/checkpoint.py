@@ -13,6 +13,7 @@ from adawac.data.classes import Classes
 from adawac.data.preprocessing import Preprocessing
 from adawac.errors import ConfigError
 from adawac.networks import NetworkSpec, SegmentationNetwork
+from adawac.networks.published import Pretrainable
 
 RECIPE = "adawac_recipe"
 """Key of the recipe in a checkpoint."""
@@ -136,19 +137,24 @@ def network_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def load_matching(network: nn.Module, path: Path) -> list[str]:
-    """Copy the weights of another run's network that fit in name and shape.
+    """Copy the weights of another run's network that fit in name and shape, or published weights.
 
     Args:
         network: receives them.
-        path: a checkpoint or a run folder.
+        path: a checkpoint or a run folder; or a file of the weights that the network can start from, see
+            `adawac.networks.published.Pretrainable`.
 
     Returns:
-        A line for every weight that did not match, on either side.
+        A line for every weight of a run that did not match, on either side.
 
     Raises:
-        ConfigError: if nothing matches.
+        ConfigError: if nothing matches, or published weights are incomplete.
     """
     path = find_checkpoint(path)
+    inner = network.network if isinstance(network, SegmentationNetwork) else network
+    if isinstance(inner, Pretrainable) and path.suffix == inner.published_suffix:
+        inner.load_published(path)
+        return []
     theirs = network_weights(read_checkpoint(path))
     ours = network.state_dict()
     matching = {name: value for name, value in theirs.items() if name in ours and ours[name].shape == value.shape}

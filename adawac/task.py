@@ -53,7 +53,8 @@ class SegmentationTask(pl.LightningModule):
         optimizer: made from the parameters.
         schedule: factor on the learning rate over the course of training. None: polynomial decay.
         dice_ratio: share of the batch Dice in the loss, 0 to 1; the weights do not touch it.
-        init_from: checkpoint or run folder whose matching network weights are the start.
+        init_from: checkpoint or run folder whose matching network weights are the start; or a file of published
+            weights, for networks that can read one (TransUNet, ResNetUNet).
         flip_left_right: average predictions with those of mirrored slices.
         policy: what empty masks are worth in the metrics of `test`, see `adawac.metrics`.
         tolerances: of the surface Dice in `test`, in mm (in voxels where the spacing is unknown).
@@ -153,7 +154,7 @@ class SegmentationTask(pl.LightningModule):
             self.augmentation = self.augmentation.with_mirror(
                 facts.mirror_table, facts.preprocessing.left_right_in_plane
             )
-        self.network.to(memory_format=self.memory_format)
+        self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs forgot it
         if self.tf32 is not None:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.tf32
         if stage == "fit":

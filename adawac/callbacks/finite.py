@@ -2,6 +2,7 @@
 
 import logging
 from collections import defaultdict, deque
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import lightning.pytorch as pl
@@ -118,7 +119,7 @@ class FiniteGuard(Callback):
         self._in_a_row += 1
         log.warning("%s; left out (%d so far)", _describe(step, pl_module), self.skipped)
         network = pl_module.network
-        healthy = all(torch.isfinite(t).all() for t in network.state_dict().values() if t.is_floating_point())  # type: ignore[union-attr, operator]
+        healthy = all(torch.isfinite(t).all() for t in network.state_dict().values() if t.is_floating_point())  # type: ignore[union-attr]
         if not healthy or self._in_a_row == MOST_IN_A_ROW:
             raise TrainingError(
                 f"{_describe(step, pl_module)}, and leaving batches out does not help: "
@@ -133,7 +134,7 @@ def _on_its_way(finite: Tensor, action: str) -> "tuple[Tensor, torch.cuda.Event 
         return finite, None
     copy = torch.empty((), dtype=torch.bool, pin_memory=True)
     copy.copy_(finite, non_blocking=True)
-    arrived = torch.cuda.Event()
+    arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
     arrived.record()
     return copy, arrived
 
@@ -164,7 +165,5 @@ def _slices(units: UnitTable, rows: Tensor) -> str:
 def _last_checkpoint(trainer: pl.Trainer) -> str:
     callback = trainer.checkpoint_callback
     folder = getattr(callback, "dirpath", None) if isinstance(callback, ModelCheckpoint) else None
-    from pathlib import Path
-
     files = sorted(Path(folder).glob("*.ckpt"), key=lambda path: path.stat().st_mtime) if folder else []
     return f"The last good checkpoint is {files[-1]}" if files else "There is no checkpoint yet"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from adawac.data.classes import Classes
 from adawac.data.fingerprint import Fingerprint, Measured, Track, measure
-from adawac.data.layouts import Collection, Layout, ListingError, Modality, detect
+from adawac.data.layouts import Collection, Layout, ListingError, detect
+from adawac.data.modality import Modality
 from adawac.data.reading import Digest
 from adawac.data.splits import PARTS, AutoSplit, Split, SplitRule, patients_of
 from adawac.errors import AdaWACError, DataError
@@ -86,7 +87,7 @@ def absent(classes: tuple[str, ...], train: Mapping[str, Measured]) -> list[str]
     return [
         f"class {name}: none of {len(train)} training cases holds it, so it cannot be learned; drop it with data.drop, "
         "or move a case that holds it into train"
-        for name, count in zip(classes[1:], voxels[1:], strict=True)  # type: ignore[index]  # an array: train is not empty
+        for name, count in zip(classes[1:], voxels[1:], strict=True)
         if not count
     ]
 

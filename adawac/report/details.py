@@ -18,6 +18,8 @@ from adawac.report.wording import (
     signed,
 )
 
+OF = "\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}"
+
 
 def subheading(report: Report, subset: SubsetResult) -> list[Block]:
     """Which subset this is about, where there are several."""
@@ -118,7 +120,7 @@ def groups(report: Report) -> Iterable[Block]:
 def _dense_and_sparse(report: Report, subset: SubsetResult) -> Table:
     header = (
         "slices", "Dice, label-dense", "recall, label-dense", "label-sparse slices with false positives",
-        f"difference to {report.reference}, per volume", "false-positive voxels per volume",
+        f"such slices per volume, difference to {report.reference}", "false-positive voxels per volume",
     )  # fmt: skip
     lines = []
     for method in subset.methods:
@@ -149,7 +151,7 @@ def _groups_figure(report: Report, subset: SubsetResult, i: int) -> Picture:
     for method in methods:
         lines = []
         for family in subset.families:
-            lines.append(figures.Line(family.title))
+            lines.append(figures.Line(family.title, heading=True))
             for group in family.groups:
                 found = family.differences.get(method, {}).get(group)
                 n = max((g.n for s in family.summaries.values() for g in s.groups if g.name == group), default=0)
@@ -170,7 +172,7 @@ def _groups_figure(report: Report, subset: SubsetResult, i: int) -> Picture:
 
 
 def _family_table(family: Family) -> Table:
-    header = (family.title, *family.groups, "mean", "worst", "gap")
+    header = (family.title, *(group.replace(" of ", OF) for group in family.groups), "mean", "worst", "gap")
     lines = []
     for method, summary in family.summaries.items():
         cells = [f"{number(group.mean)} (n = {group.n})" if group.n else "n = 0" for group in summary.groups]

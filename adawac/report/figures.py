@@ -46,12 +46,13 @@ class Line(NamedTuple):
     """A line of a forest plot.
 
     Attributes:
-        label: on the left; a line without numbers is a heading.
+        label: on the left.
         difference: method - reference.
         low: lower end of its interval.
         high: upper end.
         verdict: None where none is given.
         overall: drawn as a diamond.
+        heading: names the lines below it.
     """
 
     label: str
@@ -60,6 +61,7 @@ class Line(NamedTuple):
     high: float = float("nan")
     verdict: Verdict | None = None
     overall: bool = False
+    heading: bool = False
 
 
 def method_styles(methods: Sequence[str], reference: str) -> dict[str, tuple[str, str]]:
@@ -92,12 +94,13 @@ def forest(panels: Mapping[str, Sequence[Line]], quantity: str = "Dice") -> Figu
         axes.set_xlim(-reach, reach)
         axes.set_xlabel(f"difference of {quantity}, 95 % interval", fontsize=9)
         axes.grid(axis="x", color="#e6e6e6", linewidth=0.8)
+        axes.locator_params(axis="x", nbins=5)
         _clean(axes)
         axes.tick_params(axis="y", length=0)
     first, lines = all_axes[0], next(iter(panels.values()))
     first.set_yticks(range(count), [plain(line.label) for line in lines])
     for label, line in zip(first.get_yticklabels(), lines, strict=True):
-        if line.overall or np.isnan(line.difference):
+        if line.overall or line.heading:
             label.set_fontweight("bold")
     first.set_ylim(count - 0.4, -0.6)
     return figure

@@ -47,7 +47,7 @@ th:first-child,td:first-child{text-align:left;padding-left:.15rem;overflow-wrap:
 td{white-space:nowrap}
 table.words td{white-space:normal;text-align:left;overflow-wrap:anywhere;min-width:7rem}
 table.words th{text-align:left}
-thead th{border-bottom:1.5px solid var(--ink);vertical-align:bottom;font-weight:600;line-height:1.3}
+thead th{min-width:4.6rem;border-bottom:1.5px solid var(--ink);vertical-align:bottom;font-weight:600;line-height:1.3}
 tbody th{font-weight:500}
 tbody tr:hover{background:var(--wash)}
 .note,figcaption{color:var(--soft);font-size:.86rem;max-width:47rem;margin:.2rem 0 1rem;overflow-wrap:anywhere}

@@ -60,10 +60,7 @@ IMAGES = {
 }
 LABELS = {
     "shape": (lambda path: edit(path, lambda a, m: (a[:-1], m)), "re-export the label on the image's grid"),
-    "affine": (
-        lambda path: edit(path, lambda a, m: (a, m + np.eye(4)[[3, 0, 0, 0]].T * 0 + _shift(5))),
-        "mm off the grid",
-    ),
+    "affine": (lambda path: edit(path, lambda a, m: (a, m + SHIFT)), "lies 5 mm off the grid .*re-export"),
     "fractional": (lambda path: edit(path, voxel(0.5)), "export again with nearest-neighbour"),
     "unknown": (lambda path: edit(path, voxel(77)), r"\[77\] \(1 voxels\) stand for no class.*name them in"),
     "missing": (lambda path: path.unlink(), "does not exist; restore the file or take the case off the list"),

@@ -86,7 +86,7 @@ def done(tmp_path_factory) -> Place:
     first = study(home, "--jobs", "2", code=1)
     between = times(home / "runs/tiny")
     results = json.loads((home / "runs/tiny/results.json").read_text())
-    (home / "split.json").write_text(json.dumps({"train": ["pt_1", "pt_2"], "val": ["pt_3"], "test": ["pt_4"]}))
+    shutil.copy(home / "runs/tiny/adawac-seed0/version_0/split.json", home / "split.json")  # the same test case for all
     return Place(home, (first, study(home, "--jobs", "2")), between, results)
 
 
