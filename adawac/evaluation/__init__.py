@@ -17,7 +17,7 @@ from adawac.evaluation.groups import (
 )
 from adawac.evaluation.pairing import MEAN_OF_CLASSES
 from adawac.evaluation.statistics import Comparison, Estimate, Ranking, compare, estimate, holm, rank_methods
-from adawac.evaluation.summary import Mean, Summary, summarise, summary_table, to_markdown
+from adawac.evaluation.summary import Mean, Share, Summary, summarise, summary_table, to_markdown
 from adawac.evaluation.table_files import COLUMNS, read_csv, read_table, write_csv, write_parquet, write_table
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Mean",
     "Metadata",
     "Ranking",
+    "Share",
     "Summary",
     "case_rows",
     "compare",
