@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader
 from adawac.data.check import duplicates
 from adawac.data.classes import Classes
 from adawac.data.grid import Grid
-from adawac.data.layouts import Case, Collection, Layout, ListingError, Modality, detect
+from adawac.data.layouts import Case, Collection, Layout, ListingError, detect
 from adawac.data.loading import DrawnOrder, EpochOrder, ResumableLoader, UnitDataset, VolumeDataset, VolumeItem
+from adawac.data.modality import Modality
 from adawac.data.preprocessing import Axis, Preprocessing
 from adawac.data.reading import Digest
 from adawac.data.sampling import Losses, Sampling

@@ -113,6 +113,8 @@ def _from_h5(path: Path, key: str) -> NDArray[Any]:
         array = content[key]
         if not isinstance(array, h5py.Dataset):
             raise KeyError(key)
+        if array.file.filename != content.filename:  # by way of a link to a group that is a link to another file
+            raise _points_elsewhere(path, key, f"a link to {array.file.filename!r}")
         if array.is_virtual:
             raise _points_elsewhere(path, key, "virtual, made of other files' parts")
         if array.external:
