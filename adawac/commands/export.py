@@ -23,14 +23,15 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--format", choices=NAMES, required=True)
     parser.add_argument("-o", "--output", type=Path, help=f"default: {', '.join(NAMES.values())} in RUN/export")
     parser.add_argument("--overwrite", action="store_true", help="replace what lies there already")
+    parser.add_argument("--trust", action="store_true", help="run the code of a network that is no adawac's or MONAI's")
     args = parser.parse_args(argv)
     target = args.output or (args.run if args.run.is_dir() else args.run.parent) / "export" / NAMES[args.format]
-    export(args.run, args.format, target, args.overwrite)
+    export(args.run, args.format, target, args.overwrite, args.trust)
     print(f"{args.format} in {target}")
     return 0
 
 
-def export(run: Path, format: str, target: Path, overwrite: bool = False) -> None:
+def export(run: Path, format: str, target: Path, overwrite: bool = False, trust: bool = False) -> None:
     """Export a network; what is written appears whole or not at all.
 
     Args:
@@ -38,6 +39,7 @@ def export(run: Path, format: str, target: Path, overwrite: bool = False) -> Non
         format: a key of `NAMES`.
         target: file, or folder of a bundle.
         overwrite: whether to replace it.
+        trust: as for `adawac.load`.
 
     Raises:
         ConfigError: if `target` exists and must not be replaced, the model cannot be loaded, or its network does not
@@ -50,7 +52,7 @@ def export(run: Path, format: str, target: Path, overwrite: bool = False) -> Non
     from adawac.export import load_network, write_bundle, write_onnx, write_torchscript
 
     write = {"torchscript": write_torchscript, "onnx": write_onnx, "monai-bundle": write_bundle}[format]
-    trained = load_network(run)
+    trained = load_network(run, trust)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{os.getpid()}.{target.name}")
     try:

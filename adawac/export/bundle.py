@@ -66,10 +66,10 @@ INFERENCE: dict[str, Any] = {
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 """Of `configs/metadata.json`."""
 
-README = """# {name}
+README = """# Segmentation of {classes}
 
-A network that `adawac` {version} trained: {network}, classes {classes}.
-It needs torch and monai, with monai's packages for NIfTI files and its command line (nibabel, fire). In this folder:
+A network ({network}) that adawac {version} trained. It needs torch and monai, with monai's packages for NIfTI files
+and for its command line (nibabel, fire). In this folder:
 
     python -m monai.bundle run --config_file configs/inference.json --input IMAGES --output_dir LABELS
 
@@ -96,9 +96,7 @@ def write_bundle(trained: TrainedNetwork, path: Path) -> None:
     (path / "configs/metadata.json").write_text(json.dumps(metadata(trained), indent=2))
     recipe = trained.recipe
     network = recipe.network.architecture.rpartition(".")[2]
-    text = README.format(
-        name=path.name, version=recipe.version, network=network, classes=", ".join(recipe.classes.names)
-    )
+    text = README.format(classes=", ".join(recipe.classes.names[1:]), network=network, version=recipe.version)
     (path / "docs/README.md").write_text(text)
     (path / "scripts/__init__.py").write_text("")
     for module in COPIED:
@@ -141,14 +139,14 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
                     "num_channels": recipe["in_channels"],
                     "spatial_shape": size,
                     "dtype": "float32",
-                    "value_range": preprocessing["window"] if preprocessing["modality"] == "ct" else [],
+                    "value_range": [] if preprocessing["modality"] == "mr" else [0, 1],
                     "is_patch_data": False,
                     "channel_def": {str(i): f"channel {i}" for i in range(recipe["in_channels"])},
                 }
             },
             "outputs": {
                 "pred": {
-                    "type": "probabilities",
+                    "type": "image",
                     "format": "segmentation",
                     "num_channels": len(names),
                     "spatial_shape": size,

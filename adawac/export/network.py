@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from adawac.checkpoint import NETWORK, Recipe, find_checkpoint, network_weights, read_checkpoint
+from adawac.checkpoint import Recipe
 from adawac.errors import ConfigError
+from adawac.segmenter import load
 
 TOLERANCE = 1e-3
 """How far logits of an export may differ from the network's, relative to the largest."""
@@ -20,10 +21,12 @@ class TrainedNetwork:
 
     Attributes:
         network: images (N, C, h, w) on the training grid in, logits (N, K, h, w) out; in eval mode, on the CPU.
+        in_channels: C.
         recipe: window, grid, classes and the rest; its JSON travels with every export.
     """
 
     network: nn.Module
+    in_channels: int
     recipe: Recipe
 
     def example(self, batch_size: int) -> Tensor:
@@ -59,21 +62,21 @@ class TrainedNetwork:
                 )
 
 
-def load_network(run: Path) -> TrainedNetwork:
+def load_network(run: Path, trust: bool = False) -> TrainedNetwork:
     """The network of a run, its weights loaded.
 
     Args:
         run: a checkpoint, or a run folder, whose best checkpoint is taken.
+        trust: as for `adawac.load`.
 
     Raises:
-        ConfigError: if there is no checkpoint, or it is not one of adawac's.
+        ConfigError: as `adawac.load` does.
     """
-    checkpoint = read_checkpoint(find_checkpoint(run))
-    recipe = Recipe.from_json(checkpoint["adawac_recipe"])
-    network = recipe.network.build_bare(recipe.in_channels, len(recipe.classes))
-    # The adapter's own prefix goes, too.
-    network.load_state_dict({name.removeprefix(NETWORK): v for name, v in network_weights(checkpoint).items()})
-    return TrainedNetwork(network.eval(), recipe)
+    segmenter = load(run, trust=trust)
+    adapter, recipe = segmenter.network, segmenter.recipe
+    bare = recipe.network.build_bare(adapter.in_channels, adapter.num_classes)  # the adapter's hooks cannot be traced
+    bare.load_state_dict(adapter.network.state_dict())
+    return TrainedNetwork(bare.eval(), adapter.in_channels, recipe)
 
 
 def _line(error: Exception) -> str:

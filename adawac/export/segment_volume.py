@@ -72,6 +72,9 @@ class SaveLabeld(Transform):
 
     Args:
         output_dir: folder of the labels, which is made.
+
+    Raises:
+        DataError: when called with an image in that folder, which its label would replace.
     """
 
     def __init__(self, output_dir: str) -> None:
@@ -80,6 +83,8 @@ class SaveLabeld(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Save `pred`, a MetaTensor (1, X, Y, Z) in the orientation of the file."""
         source = Path(str(data["image"].meta["filename_or_obj"]))
+        if source.parent.resolve() == self.output_dir.resolve():
+            raise DataError(f"{source}: its label would replace it in {self.output_dir}; give another output_dir")
         image = nib.load(source)
         label = nib.Nifti1Image(data["pred"].numpy()[0].astype(np.int32), image.affine, image.header)
         label.set_data_dtype(np.int32)

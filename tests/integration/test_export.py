@@ -26,7 +26,7 @@ from adawac.data.preprocessing import Preprocessing
 from adawac.data.volumes import read_nifti
 from adawac.errors import ConfigError, DataError
 from adawac.export import load_network
-from adawac.export.segment_volume import SegmentVolumed
+from adawac.export.segment_volume import SaveLabeld, SegmentVolumed
 from adawac.networks import NetworkSpec
 from adawac.segmenter import load
 
@@ -199,6 +199,13 @@ class TestBundle:
             segment({"image": MetaTensor(two, meta={"filename_or_obj": "a.nii"})})
         with pytest.raises(DataError, match=r"a.nii: voxels are NaN or infinite; repair"):
             segment({"image": MetaTensor(torn, meta={"filename_or_obj": "a.nii"})})
+
+    def test_an_image_is_never_replaced_by_its_label(self, tmp_path):
+        save_nifti(tmp_path / "a.nii.gz", np.ones((2, 3, 4), np.int16))
+        image = MetaTensor(torch.zeros(1, 4, 3, 2), meta={"filename_or_obj": str(tmp_path / "a.nii.gz")})
+        with pytest.raises(DataError, match=r"a.nii.gz: its label would replace it in .*; give another output_dir"):
+            SaveLabeld(str(tmp_path))({"image": image, "pred": image})
+        assert nib.load(tmp_path / "a.nii.gz").get_fdata().min() == 1
 
     @staticmethod
     def save(folder: Path, channels: int) -> None:
