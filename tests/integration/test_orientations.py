@@ -41,9 +41,8 @@ def write(root: Path, train: list[str], test: list[str]) -> None:
             there, here = whole / folder / f"{source}.nii.gz", root / folder / f"{case}.nii.gz"
             turned(there, here, orientations.io_orientation(nib.load(there).affine) if ornt is None else ornt)
     dataset = json.loads((whole / "dataset.json").read_text())
-    listed = [
-        {"image": f"imagesTr/{case}.nii.gz", "label": f"labelsTr/{case}.nii.gz"} for case in sum(split.values(), [])
-    ]
+    cases = [*train, "pt_2", *test]
+    listed = [{"image": f"imagesTr/{case}.nii.gz", "label": f"labelsTr/{case}.nii.gz"} for case in cases]
     (root / "dataset.json").write_text(json.dumps(dataset | {"training": listed}))
     (root / "splits.json").write_text(json.dumps(split))
 
@@ -98,7 +97,7 @@ def test_prediction_is_the_same_on_each_file_s_own_grid(reference, tmp_path):
 
 def test_the_case_table_is_the_same(reference, tmp_path):
     """All 48 are tested in one go: copies of one image, so they must be said to be one patient's."""
-    home, run = reference
+    _, run = reference
     write(tmp_path / "data", [], NAMES)
     (tmp_path / "data/splits.json").write_text(json.dumps({"train": ["pt_2"], "test": NAMES}))
     patients = tmp_path / "patients.csv"

@@ -81,7 +81,16 @@ def _load(path: Path, key: str) -> NDArray[Any]:
         raise DataError(f"{path}: the file does not exist; restore it") from error
     except KeyError as error:
         raise DataError(f"{path}: there must be an array {key!r} but there is none; export it again") from error
-    except (OSError, EOFError, ValueError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise DataError(f"{path}: the file is unreadable, cut short or corrupt ({error}); copy it again") from error
 
 

@@ -28,12 +28,12 @@ ORIENTATIONS = [
     for order in itertools.permutations(range(3))
     for flip in itertools.product((1, -1), repeat=3)
 ]
-few = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @st.composite
 def volumes(draw):
-    """Image in HU and label (Z, Y, X), spacing, orientation; 0 to 200 classes, from a single slice and 2 x 2 planes on."""
+    """Image in HU and label (Z, Y, X), spacing, orientation; 1 to 200 classes or none; from 1 x 2 x 2 voxels."""
     shape = draw(st.tuples(st.integers(1, 5), st.integers(2, 19), st.integers(2, 19)))
     num_classes = draw(st.sampled_from([1, 2, 3, 200]))
     spacing = draw(st.tuples(*[st.floats(0.05, 30.0)] * 3))
@@ -103,7 +103,8 @@ def test_every_data_set_gives_batches_or_says_why_not(volumes, kind, size):
             data.prepare_data()
             data.setup("fit")
         except AdaWACError as error:  # such as no foreground class anywhere
-            assert "; " in str(error)  # what is wrong; the remedy
+            if "; " not in str(error):  # what is wrong; the remedy
+                raise
             return
         batches = list(data.train_dataloader())
         assert sum(len(batch.index) for batch in batches) == sum(len(label) for _, label, _, _ in volumes)
@@ -111,7 +112,7 @@ def test_every_data_set_gives_batches_or_says_why_not(volumes, kind, size):
 
 
 @given(content=st.binary(max_size=600), ending=st.sampled_from([".nii", ".nii.gz"]))
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 def test_no_bytes_get_past_the_reader(content, ending):
     with TemporaryDirectory() as folder:
         path = Path(folder, f"a{ending}")
@@ -121,7 +122,7 @@ def test_no_bytes_get_past_the_reader(content, ending):
 
 
 @given(place=st.integers(0, 351), value=st.integers(0, 255))
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=120, deadline=None, derandomize=True)
 def test_a_damaged_header_is_read_or_refused_and_nothing_else(place, value):
     content = bytearray(nib.Nifti1Image(np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.eye(4)).to_bytes())
     content[place] = value
@@ -131,13 +132,14 @@ def test_a_damaged_header_is_read_or_refused_and_nothing_else(place, value):
         try:
             volume = read_nifti(path)
         except DataError as error:
-            assert "; " in str(error)
+            if "; " not in str(error):
+                raise
         else:
             assert volume.array.shape[1:] == volume.geometry.shape
 
 
 @given(place=st.integers(0, 10**6), bit=st.integers(0, 7), key=st.sampled_from(["image", "label"]))
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 def test_a_damaged_h5_file_is_read_or_refused_and_nothing_else(place, bit, key):
     from adawac.data.layouts import ACDC
 
@@ -152,4 +154,5 @@ def test_a_damaged_h5_file_is_read_or_refused_and_nothing_else(place, bit, key):
         try:
             (ACDC().read_image if key == "image" else ACDC().read_label)(case)
         except DataError as error:
-            assert "; " in str(error)
+            if "; " not in str(error):
+                raise
