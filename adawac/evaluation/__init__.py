@@ -6,12 +6,14 @@ from adawac.evaluation.groups import (
     GroupMean,
     GroupSummary,
     Metadata,
+    metadata_header,
     metadata_rows,
     position_groups,
     position_rows,
     read_metadata,
     size_rows,
     summarise_groups,
+    voxel_volumes,
 )
 from adawac.evaluation.pairing import MEAN_OF_CLASSES
 from adawac.evaluation.statistics import Comparison, Estimate, Ranking, compare, estimate, holm, rank_methods
@@ -37,6 +39,7 @@ __all__ = [
     "estimate",
     "higher_is_better",
     "holm",
+    "metadata_header",
     "metadata_rows",
     "position_groups",
     "position_rows",
@@ -49,6 +52,7 @@ __all__ = [
     "summarise_groups",
     "summary_table",
     "to_markdown",
+    "voxel_volumes",
     "write_csv",
     "write_parquet",
     "write_table",

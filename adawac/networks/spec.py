@@ -116,6 +116,11 @@ monai.networks are made unasked; if you trust who wrote it, say so: `--trust`, o
         Raises:
             ConfigError: the constructor refuses the arguments, or `feature_layer` is wrong.
         """
+        network = self.build_bare(in_channels, num_classes, spatial_dims)
+        return SegmentationNetwork(network, in_channels, num_classes, self.feature_layer)
+
+    def build_bare(self, in_channels: int, num_classes: int, spatial_dims: int = 2) -> nn.Module:
+        """The network without its adapter, logits out; as `build` else."""
         constructor = _load(self.architecture)
         decided = {
             "in_channels": in_channels,
@@ -126,13 +131,12 @@ monai.networks are made unasked; if you trust who wrote it, say so: `--trust`, o
         taken = _parameters(self.architecture, constructor)
         from_data = {name: value for name, value in decided.items() if name in taken}
         try:
-            network = constructor(**from_data, **self.arguments)
+            return constructor(**from_data, **self.arguments)
         except Exception as error:  # whatever a foreign constructor may raise
             raise ConfigError(
                 f"network {self.architecture} refused its arguments {self.arguments}: "
                 f"{' '.join(str(error).split()) or type(error).__name__}; correct them"
             ) from error
-        return SegmentationNetwork(network, in_channels, num_classes, self.feature_layer)
 
 
 def _load(path: str) -> Callable[..., nn.Module]:

@@ -27,6 +27,7 @@ from adawac.evaluation import (
     size_rows,
     summarise,
     summarise_groups,
+    voxel_volumes,
 )
 from adawac.evaluation.coverage import Coverage
 from adawac.metrics import EmptyPolicy, empty_rule
@@ -317,7 +318,8 @@ def _families(rows: Mapping[str, Sequence[CaseRow]], reference: str, metadata: S
         sized: dict[str, list[CaseRow]] = {method: [] for method in rows}
         for row in size_rows(together):
             sized[row.method].append(row)
-        note = "For each organ, thirds of the test cases by its number of voxels in the reference, smallest first."
+        size = "volume" if voxel_volumes(together) else "number of voxels (not every spacing is known)"
+        note = f"For each organ, thirds of the test cases by its {size} in the reference, smallest first."
         yield _family("Organ size", note, SIZE_GROUPS[:3], sized, reference)
     for column in metadata:
         grouped = {method: metadata_rows(each, column) for method, each in rows.items()}

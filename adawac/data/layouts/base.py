@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from adawac.data.modality import Modality
 from adawac.data.volumes import Volume
 from adawac.errors import DataError
-
-Modality = Literal["ct", "mr", "unit"]
-"""`ct`: Hounsfield units; `mr`: arbitrary units, normalised per volume; `unit`: already 0 to 1, left alone."""
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from adawac.data.layouts.base import Case, Collection, ListingError, Modality
+from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.data.layouts.files import sorted_cases
 from adawac.data.layouts.nifti import NiftiLayout, list_nifti, stem
+from adawac.data.modality import Modality
 from adawac.errors import DataError
 
 
