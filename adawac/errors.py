@@ -74,3 +74,14 @@ def printable(text: str) -> str:
         case \x1b[2Jpt_1: cut short
     """
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """The first names of a list, and how many more there are: for messages.
+
+    Example:
+        >>> some_of(["a", "b", "c"]), some_of(["a", "b", "c"], most=2)
+        ('a, b, c', 'a, b and 1 more')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -154,7 +154,7 @@ class SegmentationTask(pl.LightningModule):
             self.augmentation = self.augmentation.with_mirror(
                 facts.mirror_table, facts.preprocessing.left_right_in_plane
             )
-        self.network.to(memory_format=self.memory_format)
+        self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs forgot it
         if self.tf32 is not None:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.tf32
         if stage == "fit":

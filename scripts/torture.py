@@ -12,24 +12,27 @@ import random
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the tests' tiny data
 
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import lightning.pytorch as pl
 import numpy as np
 import torch
 import yaml
 from tiny_data import write_msd
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-PATIENCE = 600.0
+from adawac import training_cli
+from adawac.cli import main as main_of_adawac
 
 
 class Row(NamedTuple):
@@ -71,38 +74,67 @@ def state_of(run: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def adawac(*arguments: str, limit: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end.
+class Ended(NamedTuple):
+    """Exit status of a process, and what it wrote."""
+
+    status: int
+    said: str
+
+
+def begin(arguments: Sequence[str], log: IO[bytes], limit: int | None = None) -> int:
+    """Start the command in a process of its own and return its id.
+
+    The process is forked off this one, which has imported everything and done nothing: a start takes no seconds.
 
     Args:
         arguments: verb and options.
-        limit: bytes that a file may have, as a disk that is full.
+        log: takes what it writes.
+        limit: bytes that a file may have, as on a disk that is full.
     """
-    return subprocess.run(
-        [sys.executable, "-m", "adawac", *arguments],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        preexec_fn=None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+    if process := os.fork():
+        return process
+    os.setsid()
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    status = 1
+    try:
+        status = main_of_adawac(list(arguments))
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def ended(process: int, log: IO[bytes]) -> Ended:
+    """Wait for a process; its log is without the colours and line breaks of a terminal."""
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    log.seek(0)
+    return Ended(status, log.read().decode(errors="replace"))
+
+
+def adawac(*arguments: str, limit: int | None = None) -> Ended:
+    """Run the command to its end, arguments as for `begin`."""
+    with tempfile.TemporaryFile() as log:
+        return ended(begin(arguments, log, limit), log)
 
 
 def killed(arguments: Sequence[str], after: float, signum: int = signal.SIGKILL, group: bool = False) -> int | None:
     """Run the command and send a signal after some seconds; its exit status, None if it had ended by itself."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "adawac", *arguments],
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        process.wait(after)
-    except subprocess.TimeoutExpired:
-        (os.killpg if group else os.kill)(process.pid, signum)
-        return process.wait(PATIENCE)
-    return None if process.returncode == 0 else process.returncode
+    with tempfile.TemporaryFile() as log:
+        process, until = begin(arguments, log), time.monotonic() + after
+        while time.monotonic() < until:
+            if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                status = ended(process, log).status
+                return None if status == 0 else status
+            time.sleep(0.01)
+        (os.killpg if group else os.kill)(process, signum)
+        return ended(process, log).status
 
 
 def prepare(home: Path) -> Place:
@@ -110,7 +142,7 @@ def prepare(home: Path) -> Place:
     settings = {
         "runs": str(home / "runs"),
         "seed_everything": 3,
-        "trainer": {"accelerator": "cpu", "max_epochs": 25, "enable_progress_bar": False},
+        "trainer": {"accelerator": "cpu", "max_epochs": 6, "enable_progress_bar": False, "num_sanity_val_steps": 0},
         "data": {
             "root": str(write_msd(home / "msd", cases=6, shape=(7, 32, 32))),
             "split": {"class_path": "FractionSplit", "init_args": {"val": 0.2, "test": 0.2}},
@@ -128,7 +160,7 @@ def prepare(home: Path) -> Place:
     place = Place(home, {}, 0.0)
     begun = time.monotonic()
     done = adawac(*place.config("unbroken"))
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.said
     return Place(home, state_of(place.run("unbroken")), time.monotonic() - begun)
 
 
@@ -142,7 +174,7 @@ def kills_in_training(place: Place, times: int, rng: random.Random) -> Row:
                 struck += 1
         done = adawac(*place.config(name), "--resume=auto")
         versions = sorted((place.home / "runs" / name).glob("version_*/checkpoints/last.ckpt"))
-        wrong += done.returncode != 0 or place.differing(versions[-1].parent.parent) > 0
+        wrong += done.status != 0 or place.differing(versions[-1].parent.parent) > 0
         runs += 1
     return Row(
         "`kill -9` while training",
@@ -157,7 +189,7 @@ def kills_in_preparing(place: Place, times: int, rng: random.Random) -> Row:
     root = write_msd(place.home / "large", cases=10, shape=(40, 160, 160))
     options = [f"--data.root={root}", "--trainer.max_epochs=1"]
     begun = time.monotonic()
-    assert adawac(*place.config("large", "large_store"), *options).returncode == 0
+    assert adawac(*place.config("large", "large_store"), *options).status == 0
     seconds, struck, wrong = time.monotonic() - begun, 0, 0
     expected = state_of(place.run("large"))
     for number in range(times):
@@ -168,7 +200,7 @@ def kills_in_preparing(place: Place, times: int, rng: random.Random) -> Row:
         (last,) = sorted((place.home / "runs" / name).glob("version_*/checkpoints/last.ckpt"))[-1:]
         state = state_of(last.parent.parent)
         same = all(torch.equal(state[key].nan_to_num(-1), expected[key].nan_to_num(-1)) for key in expected)
-        wrong += again.returncode != 0 or not same
+        wrong += again.status != 0 or not same
         shutil.rmtree(place.home / store)
     return Row(
         "`kill -9` while preparing data",
@@ -193,13 +225,13 @@ def kills_in_studying(place: Place, times: int, rng: random.Random) -> Row:
 
     begun = time.monotonic()
     done = adawac(*command("study_unbroken"))
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.status == 0, done.said
     seconds, struck = time.monotonic() - begun, 0
     for _ in range(times):
         struck += killed(command("study_killed"), seconds * rng.uniform(0.2, 0.8), group=True) is not None
         # Cells are sessions of their own; those that a kill of the study leaves behind go on, and are waited for.
     done = adawac(*command("study_killed"))
-    wrong = done.returncode != 0
+    wrong = done.status != 0
     for cell in ("erm", "adawac"):
         one, other = (
             state_of(place.home / f"{runs}/study/{cell}/version_0") for runs in ("study_unbroken", "study_killed")
@@ -220,7 +252,7 @@ def signals(place: Place, times: int, rng: random.Random) -> Row:
         signum, name = (signal.SIGTERM, signal.SIGINT)[number % 2], f"signalled{number}"
         arguments = [*place.config(name), "--resume=auto"]
         statuses.append(killed(arguments, place.seconds * rng.uniform(0.75, 0.98), signum))
-        wrong += adawac(*arguments).returncode != 0
+        wrong += adawac(*arguments).status != 0
         versions = sorted((place.home / "runs" / name).glob("version_*/checkpoints/last.ckpt"))
         wrong += place.differing(versions[-1].parent.parent) > 0
     shown = ", ".join(str(status) for status in sorted({s for s in statuses if s is not None}))
@@ -237,13 +269,13 @@ def full_disk(place: Place, times: int, rng: random.Random) -> Row:
     done = 0
     for number in range(times):
         name = f"full{number}"
-        assert adawac(*place.config(name), "--trainer.max_epochs=2").returncode == 0
+        assert adawac(*place.config(name), "--trainer.max_epochs=2").status == 0
         last = place.run(name) / "checkpoints/last.ckpt"
         before = last.read_bytes()
         stopped = adawac(*place.config(name), "--resume=auto", limit=rng.randrange(4096, len(before)))
         whole = last.read_bytes() == before and not list(last.parent.glob(".*"))
-        said = "checkpoint is whole" in stopped.stderr or "the one before it is whole" in stopped.stderr
-        done += stopped.returncode == 2 and said
+        said = "checkpoint is whole" in stopped.said or "the one before it is whole" in stopped.said
+        done += stopped.status == 2 and said
         assert whole, "the previous checkpoint was touched"
     return Row(
         "disk full", times, f"{done} of {times} stop and say so; the checkpoint before is whole", "steps since it"
@@ -265,9 +297,7 @@ def damaged_checkpoint(place: Place, times: int, rng: random.Random) -> Row:
             content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         last.write_bytes(content)
         done = adawac(*place.config(name), "--resume=auto")
-        wrong += (
-            done.returncode != 0 or "best.ckpt" not in done.stderr + done.stdout or place.differing(place.run(name)) > 0
-        )
+        wrong += done.status != 0 or "best.ckpt" not in done.said + done.stdout or place.differing(place.run(name)) > 0
     return Row(
         "newest checkpoint damaged",
         times,
@@ -282,7 +312,7 @@ def rotten_store(place: Place, times: int, rng: random.Random) -> Row:
     named = 0
     for number in range(times):
         store = f"rotten{number}"
-        assert adawac(*place.config(store, store), "--trainer.max_epochs=1").returncode == 0
+        assert adawac(*place.config(store, store), "--trainer.max_epochs=1").status == 0
         units = yaml.safe_load((place.run(store) / "split.json").read_text())["train"]
         case, position = rng.choice(units), rng.randrange(7)
         (path,) = (place.home / store).glob(f"{case}/*/image.npy")
@@ -290,7 +320,7 @@ def rotten_store(place: Place, times: int, rng: random.Random) -> Row:
         image[0, position, 10, 10] = np.inf
         image.flush()
         stopped = adawac(*place.config(store, store), "--resume=auto")
-        named += stopped.returncode == 2 and f"not finite: {case} slice {position}" in stopped.stderr
+        named += stopped.status == 2 and f"not finite: {case} slice {position}" in stopped.said
     return Row(
         "NaN in a step",
         times,
@@ -301,24 +331,19 @@ def rotten_store(place: Place, times: int, rng: random.Random) -> Row:
 
 def long_run(place: Place, steps: int) -> Row:
     """Many steps: memory and weights at the end. The run watches itself, through a callback below."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--watch", str(place.home), str(steps)],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return Row("none", 1, f"{steps:,} steps: {done.stdout.strip().splitlines()[-1]}", "nothing")
+    with tempfile.TemporaryFile() as log:
+        if not (process := os.fork()):
+            os.dup2(log.fileno(), 1)
+            watch(place.home, steps)
+            sys.stdout.flush()
+            os._exit(0)
+        done = ended(process, log)
+    assert done.status == 0, done.said
+    return Row("none", 1, f"{steps:,} steps: {done.said.strip().splitlines()[-1]}", "nothing")
 
 
 def watch(home: Path, steps: int) -> None:
     """Train in this process and measure its memory at a tenth, and at the end."""
-    import lightning.pytorch as pl
-
-    from adawac import training_cli
-    from adawac.cli import main
-
     resident: dict[int, float] = {}
     finite = [True]
 
@@ -332,7 +357,7 @@ def watch(home: Path, steps: int) -> None:
     standard: Callable[..., list[pl.Callback]] = training_cli.default_callbacks
     training_cli.default_callbacks = lambda *arguments: [*standard(*arguments), Watch()]
     options = [f"--trainer.max_steps={steps}", "--trainer.max_epochs=-1", "--trainer.check_val_every_n_epoch=1000"]
-    assert main([*Place(home, {}, 0.0).config("long"), *options, "--trainer.log_every_n_steps=500"]) == 0
+    assert main_of_adawac([*Place(home, {}, 0.0).config("long"), *options, "--trainer.log_every_n_steps=500"]) == 0
     first, *_, last = resident.values()
     print(f"resident memory {first:.0f} MiB after a tenth, {last:.0f} MiB at the end; weights finite: {finite[0]}")
 
@@ -340,28 +365,26 @@ def watch(home: Path, steps: int) -> None:
 def main() -> None:
     """Parse the command line, strike, write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=25, help="kills in all: three fifths in training, the rest shared")
+    parser.add_argument(
+        "--kills", type=int, default=25, help="kills in all; one in five meets preparing, one in ten a study"
+    )
     parser.add_argument("--faults", type=int, default=4, help="how often each other fault strikes")
     parser.add_argument("--steps", type=int, default=100_000, help="of the long run; 0 leaves it out")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("-o", "--output", type=Path, help="page to write; default: print it")
-    parser.add_argument("--watch", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.watch:
-        watch(Path(args.watch[0]), int(args.watch[1]))
-        return
     rng = random.Random(args.seed)
-    others = args.kills // 5
+    preparing, studying = max(1, args.kills // 5), max(1, args.kills // 10)
     with tempfile.TemporaryDirectory() as folder:
         place = prepare(Path(folder))
         strikes: list[Callable[[], Row]] = [
-            lambda: kills_in_training(place, args.kills - 2 * others, rng),
-            lambda: kills_in_preparing(place, others, rng),
-            lambda: kills_in_studying(place, others, rng),
+            lambda: kills_in_training(place, args.kills - preparing - studying, rng),
+            lambda: kills_in_preparing(place, preparing, rng),
             lambda: signals(place, args.faults, rng),
             lambda: full_disk(place, args.faults, rng),
             lambda: damaged_checkpoint(place, args.faults, rng),
             lambda: rotten_store(place, args.faults, rng),
+            lambda: kills_in_studying(place, studying, rng),
         ]
         if args.steps:
             strikes.append(lambda: long_run(place, args.steps))
@@ -369,8 +392,17 @@ def main() -> None:
         for strike in strikes:
             rows.append(strike())
             print(rows[-1], file=sys.stderr, flush=True)
+            text = page(rows, args)
+            if args.output:  # after each, so that nothing is lost here, either
+                args.output.write_text(text, encoding="utf-8")
+    if not args.output:
+        print(text)
+
+
+def page(rows: Sequence[Row], args: argparse.Namespace) -> str:
+    """The table with the command that makes it."""
     command = f"python scripts/torture.py --kills {args.kills} --faults {args.faults} --steps {args.steps}"
-    page = "\n".join(
+    return "\n".join(
         [
             "# What a run survives",
             "",
@@ -383,10 +415,6 @@ def main() -> None:
             "",
         ]
     )
-    if args.output:
-        args.output.write_text(page, encoding="utf-8")
-    else:
-        print(page)
 
 
 if __name__ == "__main__":

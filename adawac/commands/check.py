@@ -25,7 +25,8 @@ def main(argv: Sequence[str]) -> int:
     from jsonargparse import ArgumentParser  # so that layout and split take their settings as in `fit`
 
     from adawac.data.check import check_data
-    from adawac.data.layouts import Layout, Modality
+    from adawac.data.layouts import Layout
+    from adawac.data.modality import Modality
     from adawac.data.splits import SplitRule
 
     parser = ArgumentParser(prog="adawac check", description=__doc__)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from adawac.evaluation.references import References
     from adawac.report.sources import Source
 
+MOST_GROUPS = 12
+"""Values of a column that is grouped by unasked: more make no table to be read."""
+
 EPILOG = """examples:
   adawac evaluate runs/mine/version_0 runs/mine_pair/version_0 -o report
   adawac evaluate mine=runs/mine/version_0 nnU-Net=nnUNet_predictions --labels labelsTs --images imagesTs -o report
@@ -64,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
         references,
         title=args.title or args.output.resolve().name,
         reference=args.reference,
-        metadata=_metadata(args.metadata),
+        metadata=_metadata(args),
         shared=args.shared_cases,
         pictures=args.pictures,
         why_no_references=why_none,
@@ -90,7 +93,8 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="SOURCE",
         help="PATH, METHOD=PATH or METHOD@SUBSET=PATH of a run folder, of a folder of predictions by any tool "
-        "(NIfTI label maps, or a folder a case with a mask an organ), or of a case table; several of one method are its seeds, SUBSET is what it was trained on",
+        "(NIfTI label maps, or a folder a case with a mask an organ), or of a case table; "
+        "several of one method are its seeds, SUBSET is what it was trained on",
     )
     made.add_argument("-o", "--output", type=Path, required=True, help="folder for the report")
     made.add_argument("--labels", type=Path, metavar="DIR", help="reference label maps, named like the predictions")
@@ -102,7 +106,18 @@ def parser() -> argparse.ArgumentParser:
         "dataset.json beside the labels or the predictions, or the run's own",
     )
     made.add_argument("--metadata", type=Path, metavar="CSV", help="columns case or patient, and those to group by")
-    made.add_argument("--patients", metavar="PATTERN", help="regular expression or CSV: whom a case shows")
+    made.add_argument(
+        "--group-by",
+        nargs="+",
+        metavar="COLUMN",
+        help=f"of --metadata, such as site; default: all columns of at most {MOST_GROUPS} values",
+    )
+    made.add_argument(
+        "--patients",
+        metavar="PATTERN",
+        help="regular expression or CSV: whom a case of --labels shows; default: --metadata, if it has the columns "
+        "case and patient",
+    )
     made.add_argument("--axis", choices=["axial", "coronal", "sagittal"], default="axial", help="how volumes are cut")
     made.add_argument("--policy", choices=list(EMPTY_RULES), default="penalise", help="what empty masks are worth")
     made.add_argument(
@@ -130,7 +145,7 @@ def _references(args: argparse.Namespace, sources: "Sequence[Source]") -> "tuple
     runs = [source.path.resolve() for source in sources if source.kind == "run"]
     if args.labels is not None:
         images = None if args.images is None else find_images(args.images)
-        return References.of_folder(args.labels, _classes(args, sources), images, args.patients, args.axis), ""
+        return References.of_folder(args.labels, _classes(args, sources), images, _patients(args), args.axis), ""
     if args.images is not None or args.classes is not None:
         raise ConfigError("--images and --classes belong to --labels, the folder of the reference label maps; give it")
     if not runs:
@@ -141,6 +156,16 @@ def _references(args: argparse.Namespace, sources: "Sequence[Source]") -> "tuple
         if all((run / "cases.csv").is_file() for run in runs) and len(runs) == len(sources) and not args.predict:
             return None, str(error)
         raise
+
+
+def _patients(args: argparse.Namespace) -> str | None:
+    """What says whom a case shows; None: nothing does."""
+    from adawac.evaluation import metadata_header
+    from adawac.evaluation.groups import METADATA_KEYS
+
+    if args.patients is None and args.metadata and set(METADATA_KEYS) <= set(metadata_header(args.metadata)):
+        return str(args.metadata)
+    return str(args.patients) if args.patients else None
 
 
 def _classes(args: argparse.Namespace, sources: "Sequence[Source]") -> "Classes | None":
@@ -161,23 +186,24 @@ def _classes(args: argparse.Namespace, sources: "Sequence[Source]") -> "Classes 
     return None
 
 
-def _metadata(path: Path | None) -> "list[Metadata]":
-    """All columns that group cases."""
-    import csv
+def _metadata(args: argparse.Namespace) -> "list[Metadata]":
+    """The columns that group cases: those named, else all of few values."""
+    from adawac.evaluation import metadata_header, read_metadata
+    from adawac.evaluation.groups import METADATA_KEYS
 
-    from adawac.evaluation import read_metadata
-
-    if path is None:
+    if args.metadata is None:
+        if args.group_by:
+            raise ConfigError("--group-by names columns of --metadata, a CSV file; give it")
         return []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header = next(csv.reader(file, skipinitialspace=True), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"--metadata {path}: cannot be read ({error}); give the path of a CSV file") from error
-    columns = [name for name in header if name not in ("case", "patient")]
-    if not columns:
-        raise DataError(f"--metadata {path}: no column beside case and patient; add one to group by, such as site")
-    return [read_metadata(path, column) for column in columns]
+    columns = args.group_by or [name for name in metadata_header(args.metadata) if name not in METADATA_KEYS]
+    found = [read_metadata(args.metadata, column) for column in columns]
+    used = [each for each in found if args.group_by or len(each.groups) <= MOST_GROUPS]
+    if not used:
+        raise DataError(
+            f"--metadata {args.metadata}: no column of at most {MOST_GROUPS} values beside case and patient; add one "
+            "to group by, such as site, or name one with --group-by"
+        )
+    return used
 
 
 def _progress(cases: Iterable[str]) -> Iterable[str]:

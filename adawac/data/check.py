@@ -8,7 +8,8 @@ from pathlib import Path
 
 from adawac.data.classes import Classes
 from adawac.data.fingerprint import Fingerprint, Measured, Track, measure
-from adawac.data.layouts import Collection, Layout, ListingError, Modality, detect
+from adawac.data.layouts import Collection, Layout, ListingError, detect
+from adawac.data.modality import Modality
 from adawac.data.reading import Digest
 from adawac.data.splits import PARTS, AutoSplit, Split, SplitRule, patients_of
 from adawac.errors import AdaWACError, DataError

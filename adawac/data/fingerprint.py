@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.classes import Classes
-from adawac.data.layouts.base import Case, Collection, Layout, Modality
+from adawac.data.layouts.base import Case, Collection, Layout
+from adawac.data.modality import Modality
 from adawac.data.naming import side_pairs
 from adawac.data.reading import Digest, read_case
 from adawac.data.store import count_voxels

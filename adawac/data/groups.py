@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.units import UnitTable
-from adawac.errors import ConfigError, DataError
+from adawac.errors import ConfigError, DataError, some_of
 
 
 class Groups(NamedTuple):
@@ -128,8 +128,9 @@ class CaseTable(Grouping):
         table = self._read()
         cases = [units.cases[case] for case in np.unique(units.case)]
         if missing := [case for case in cases if not table.get(case)]:
-            shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            raise DataError(f"{self.path}: no {self.column} for case {shown}; add a line for each training case")
+            raise DataError(
+                f"{self.path}: no {self.column} for case {some_of(missing)}; add a line for each training case"
+            )
         return np.array([table.get(case, "") for case in units.cases])[units.case]
 
     def _read(self) -> dict[str, str]:

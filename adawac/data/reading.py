@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.classes import Classes
-from adawac.data.layouts.base import Case, Layout, Modality
+from adawac.data.layouts.base import Case, Layout
+from adawac.data.modality import Modality
 from adawac.data.volumes import Volume
 from adawac.errors import DataError
 

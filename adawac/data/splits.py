@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from adawac.data.layouts.base import Case
-from adawac.errors import ConfigError, DataError
+from adawac.errors import ConfigError, DataError, some_of
 
 PARTS = ("train", "val", "test")
 
@@ -51,7 +51,7 @@ def patients_of(case_ids: Sequence[str], pattern: str | None = None) -> dict[str
     patients = {case: found[case] for case in case_ids if found.get(case)}
     if unmatched := [case for case in case_ids if case not in patients]:
         raise DataError(
-            f"patient_pattern {pattern!r} finds no patient in {_some(unmatched)}; "
+            f"patient_pattern {pattern!r} finds no patient in {some_of(unmatched)}; "
             r"write one that fits every case (for example '(patient\d+)_' takes patient021 from "
             "patient021_frame01), or a .csv file with the columns case,patient"
         )
@@ -71,7 +71,7 @@ def _patients_in_csv(case_ids: Sequence[str], path: Path) -> dict[str, str]:
         if table.setdefault(row["case"], row["patient"]) != row["patient"]:
             raise DataError(f"{path}: case {row['case']} has two patients; keep one line for it")
     if missing := [case for case in case_ids if not table.get(case)]:
-        raise DataError(f"{path}: no patient for {_some(missing)}; add a line 'case,patient' for each")
+        raise DataError(f"{path}: no patient for {some_of(missing)}; add a line 'case,patient' for each")
     return {case: table[case] for case in case_ids}
 
 
@@ -112,7 +112,7 @@ class Split:
         problems = []
         for patient, parts in where.items():
             if len(parts) > 1:
-                places = "; ".join(f"{part}: {_some(ids)}" for part, ids in parts.items())
+                places = "; ".join(f"{part}: {some_of(ids)}" for part, ids in parts.items())
                 problems.append(
                     f"patient {patient} lies in more than one part ({places}); move all its cases "
                     "into one part, or mend patient_pattern if they are different patients"
@@ -174,7 +174,7 @@ class LayoutSplit(SplitRule):
         """Read each case's own mark."""
         if unmarked := [case.id for case in cases if case.split is None]:
             raise DataError(
-                f"LayoutSplit: the folder does not say whether {_some(unmarked)} is for train, val or test; "
+                f"LayoutSplit: the folder does not say whether {some_of(unmarked)} is for train, val or test; "
                 "choose FractionSplit, FoldSplit, or FileSplit with a split file"
             )
         return _split({part: {case.id for case in cases if case.split == part} for part in PARTS}, cases)
@@ -208,13 +208,13 @@ class FileSplit(SplitRule):
         members.update({case.id: {case.id} for case in cases})
         if unknown := [name for names in named.values() for name in names if name not in members]:
             raise DataError(
-                f"{file}: {_some(unknown)} is neither a case nor a patient of {root}; remove the name, "
-                f"or add the data (the data's cases are called {_some([case.id for case in cases])})"
+                f"{file}: {some_of(unknown)} is neither a case nor a patient of {root}; remove the name, "
+                f"or add the data (the data's cases are called {some_of([case.id for case in cases])})"
             )
         parts = {part: {case for name in names for case in members[name]} for part, names in named.items()}
         taken = set().union(*parts.values())
         if left_out := [case.id for case in cases if case.id not in taken]:
-            warnings.warn(f"{file} puts {_some(left_out)} into no part: left out", stacklevel=2)
+            warnings.warn(f"{file} puts {some_of(left_out)} into no part: left out", stacklevel=2)
         return _split(parts, cases)
 
     def _find(self, root: Path) -> Path:
@@ -356,8 +356,3 @@ def _check_fractions(rule: str, **fractions: float) -> None:
     if sum(fractions.values()) >= 1:
         listed = " + ".join(f"{name} {value}" for name, value in fractions.items())
         raise ConfigError(f"{rule}: {listed} leaves nothing to train on; lower them to a sum below 1")
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

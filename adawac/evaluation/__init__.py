@@ -6,16 +6,18 @@ from adawac.evaluation.groups import (
     GroupMean,
     GroupSummary,
     Metadata,
+    metadata_header,
     metadata_rows,
     position_groups,
     position_rows,
     read_metadata,
     size_rows,
     summarise_groups,
+    voxel_volumes,
 )
 from adawac.evaluation.pairing import MEAN_OF_CLASSES
 from adawac.evaluation.statistics import Comparison, Estimate, Ranking, compare, estimate, holm, rank_methods
-from adawac.evaluation.summary import Mean, Summary, summarise, summary_table, to_markdown
+from adawac.evaluation.summary import Mean, Share, Summary, summarise, summary_table, to_markdown
 from adawac.evaluation.table_files import COLUMNS, read_csv, read_table, write_csv, write_parquet, write_table
 
 __all__ = [
@@ -31,12 +33,14 @@ __all__ = [
     "Mean",
     "Metadata",
     "Ranking",
+    "Share",
     "Summary",
     "case_rows",
     "compare",
     "estimate",
     "higher_is_better",
     "holm",
+    "metadata_header",
     "metadata_rows",
     "position_groups",
     "position_rows",
@@ -49,6 +53,7 @@ __all__ = [
     "summarise_groups",
     "summary_table",
     "to_markdown",
+    "voxel_volumes",
     "write_csv",
     "write_parquet",
     "write_table",

@@ -1,5 +1,6 @@
 """The case table: one tidy row per (run, method, case, class, group of slices, metric)."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ from adawac.structures import IGNORE_INDEX
 
 ANY_CLASS = "<any>"
 """Class of the rows that look at all foreground classes together."""
+
+VOXEL_VOLUME = "voxel_mm3"
+"""Metric of the rows that say how large a voxel of the case is."""
 
 
 class CaseRow(NamedTuple):
@@ -73,7 +77,7 @@ def case_rows(
       surface Dice of each tolerance, named like nsd_2mm or nsd_2voxel.
     - In "sparse", where Dice says nothing: false_positive_voxels and false_positive_slices, of every
       foreground class and of any of them.
-    - In each group: slices, their number.
+    - In each group: slices, their number. In "all", where the spacing is known: voxel_mm3, the volume of a voxel.
 
     Args:
         case: id of the volume.
@@ -132,6 +136,8 @@ def case_rows(
     table += rows("sparse", [ANY_CLASS], _false_positives(false_positives.sum(axis=1, keepdims=True)))
     for group, slices in {"all": len(dense), "dense": dense.sum(), "sparse": (~dense).sum()}.items():
         table += rows(group, [ANY_CLASS], {"slices": [slices]})
+    if spacing is not None:
+        table += rows("all", [ANY_CLASS], {VOXEL_VOLUME: [math.prod(spacing)]})
     return table
 
 

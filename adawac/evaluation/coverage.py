@@ -75,19 +75,19 @@ SCENARIOS = (
 """The spreads of log-odds between cases are those of organs of the head and neck and of the heart, 0.2 to 1."""
 
 
-class Share(NamedTuple):
+class Rate(NamedTuple):
     """Share of trials, and the standard error of the simulation."""
 
     value: float
     error: float
 
     @classmethod
-    def of(cls, hits: Array) -> "Share":
+    def of(cls, hits: Array) -> "Rate":
         """Of one hit or miss a trial.
 
         Example:
-            >>> Share.of(np.array([1.0, 1.0, 1.0, 0.0]))
-            Share(value=0.75, error=0.21650635094610965)
+            >>> Rate.of(np.array([1.0, 1.0, 1.0, 0.0]))
+            Rate(value=0.75, error=0.21650635094610965)
         """
         value = float(np.mean(hits))
         return cls(value, float(np.sqrt(value * (1 - value) / len(hits))))
@@ -107,9 +107,9 @@ class Coverage(NamedTuple):
     """
 
     scenario: Scenario
-    mean: Share
-    difference: Share
-    told_apart: Share
+    mean: Rate
+    difference: Rate
+    told_apart: Rate
 
 
 def simulate_coverage(
@@ -142,13 +142,13 @@ def simulate_coverage(
             test = paired_test(first, second)
             told_apart = test.p < 1 - LEVEL
             hits.append([_holds(mean_interval(first), scenario.mean), _holds(test.interval, 0), told_apart])
-        found.append(Coverage(scenario, *map(Share.of, np.concatenate(hits, axis=1).astype(np.float64))))
+        found.append(Coverage(scenario, *map(Rate.of, np.concatenate(hits, axis=1).astype(np.float64))))
     return found
 
 
 def simulate_bootstrap(
     cases: int, runs: int = 1, trials: int = 400, scenarios: Sequence[Scenario] = SCENARIOS, seed: int = 0
-) -> list[tuple[Scenario, Share, Share]]:
+) -> list[tuple[Scenario, Rate, Rate]]:
     """The same for `bootstrap_interval` (999 resamples): scenario, coverage of a mean and of a difference."""
     found = []
     for scenario, stream in zip(scenarios, np.random.default_rng(seed).spawn(len(scenarios)), strict=True):
@@ -156,7 +156,7 @@ def simulate_bootstrap(
         means = [_holds(bootstrap_interval(x, None, LEVEL, 999, i), scenario.mean) for i, x in enumerate(first)]
         pairs = enumerate(zip(first, second, strict=True))
         differences = [_holds(bootstrap_interval(x, y, LEVEL, 999, i), 0) for i, (x, y) in pairs]
-        found.append((scenario, Share.of(np.array(means)), Share.of(np.array(differences))))
+        found.append((scenario, Rate.of(np.array(means)), Rate.of(np.array(differences))))
     return found
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from adawac.errors import ConfigError, DataError
-from adawac.evaluation.case_table import ANY_CLASS, CaseRow, higher_is_better, overlap_values
+from adawac.errors import ConfigError, DataError, some_of
+from adawac.evaluation.case_table import ANY_CLASS, VOXEL_VOLUME, CaseRow, higher_is_better, overlap_values
 from adawac.evaluation.summary import Mean, summarise
 from adawac.metrics import EmptyPolicy, slice_counts
 from adawac.structures import IGNORE_INDEX
@@ -100,15 +100,16 @@ def position_rows(
     return rows
 
 
-def size_rows(rows: Iterable[CaseRow], voxel_volumes: Mapping[str, float] | None = None) -> list[CaseRow]:
+def size_rows(rows: Iterable[CaseRow]) -> list[CaseRow]:
     """Rows of "all" once more under `SIZE_GROUPS`: for each class, thirds of the cases by its size in the reference.
+
+    Sizes are volumes where the spacing of every case is known, else numbers of voxels; see `voxel_volumes`.
 
     Args:
         rows: case table of any number of methods and runs over the whole test set.
-        voxel_volumes: case -> mm^3 of a voxel; None to compare numbers of voxels, for cases of one spacing.
 
     Raises:
-        DataError: if `reference_voxels` or the volume of a voxel is missing, or two runs differ about a size.
+        DataError: if `reference_voxels` is missing, or two runs differ about a size.
 
     Example:
         >>> def case(name, voxels, dice):
@@ -118,11 +119,13 @@ def size_rows(rows: Iterable[CaseRow], voxel_volumes: Mapping[str, float] | None
         >>> [(row.group, row.value) for row in size_rows(rows) if row.metric == "dice"]
         [('size 3 of 3', 0.9), ('size 1 of 3', 0.5), ('size 2 of 3', 0.8)]
     """
-    rows = [row for row in rows if row.group == "all" and row.class_name != ANY_CLASS]
+    rows = [row for row in rows if row.group == "all"]
+    volumes = voxel_volumes(rows) or {}
+    rows = [row for row in rows if row.class_name != ANY_CLASS]
     sizes: dict[str, dict[str, float]] = {}
     for row in rows:
         if row.metric == "reference_voxels":
-            size = row.value * _looked_up(voxel_volumes, row.case)
+            size = row.value * volumes.get(row.case, 1.0)
             if sizes.setdefault(row.class_name, {}).setdefault(row.case, size) != size:
                 raise DataError(
                     f"case {row.case}: runs differ about the size of {row.class_name} in the reference; evaluate all "
@@ -137,12 +140,15 @@ def size_rows(rows: Iterable[CaseRow], voxel_volumes: Mapping[str, float] | None
     return [row._replace(group=groups[row.class_name][row.case]) for row in rows]
 
 
-def _looked_up(voxel_volumes: Mapping[str, float] | None, case: str) -> float:
-    if voxel_volumes is None:
-        return 1.0
-    if case not in voxel_volumes:
-        raise DataError(f"case {case}: the volume of its voxels is not given; add it, or compare voxels with None")
-    return voxel_volumes[case]
+def voxel_volumes(rows: Iterable[CaseRow]) -> dict[str, float] | None:
+    """Case -> mm^3 of a voxel; None unless the table says it of every case.
+
+    Args:
+        rows: case table of any number of methods and runs.
+    """
+    rows = list(rows)
+    found = {row.case: row.value for row in rows if (row.group, row.metric) == ("all", VOXEL_VOLUME)}
+    return found if found.keys() == {row.case for row in rows} else None
 
 
 def _thirds(sizes: Mapping[str, float]) -> dict[str, str]:
@@ -153,6 +159,10 @@ def _thirds(sizes: Mapping[str, float]) -> dict[str, str]:
         case: SIZE_GROUPS[int(np.searchsorted(edges, size))] if size > 0 else SIZE_GROUPS[3]
         for case, size in sizes.items()
     }
+
+
+METADATA_KEYS = ("case", "patient")
+"""What a line of a metadata table may be about."""
 
 
 class Metadata(NamedTuple):
@@ -178,11 +188,11 @@ def read_metadata(path: Path, column: str) -> Metadata:
     r"""Read a column, such as site or scanner, of a CSV file with a line for each case or each patient.
 
     Args:
-        path: CSV file with a header, a column `case` or `patient`, and the one asked for.
+        path: CSV file with a header, a column `case` or `patient`, and the one asked for. Empty fields say nothing.
         column: which column names the groups.
 
     Raises:
-        DataError: if the file is not readable, lacks the columns, or has two values or none for a case.
+        DataError: if the file is not readable, lacks the columns, or has two values for a case.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -192,25 +202,37 @@ def read_metadata(path: Path, column: str) -> Metadata:
         ...     read_metadata(path, "site").groups
         ('site: Aachen', 'site: Bonn')
     """
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            lines, header = list(reader), reader.fieldnames or ()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({error}); give the path of a CSV file") from error
-    key = next((name for name in ("case", "patient") if name in header), None)
+    header, lines = _read_lines(path)
+    key = next((name for name in METADATA_KEYS if name in header), None)
     if key is None or column not in header:
         raise DataError(
             f"{path}: needs a column case or patient, and {column!r}, found {', '.join(header) or 'no header'}; add it"
         )
     values: dict[str, str] = {}
     for line in lines:
-        value = (line[column] or "").strip()
-        if not value:
-            raise DataError(f"{path}: {key} {line[key]} has no {column}; fill it in")
-        if values.setdefault(line[key], value) != value:
-            raise DataError(f"{path}: {key} {line[key]} has two values of {column}; keep one line for it")
+        name, value = ((line[field] or "").strip() for field in (key, column))
+        if name and value and values.setdefault(name, value) != value:
+            raise DataError(f"{path}: {key} {name} has two values of {column}; keep one line for it")
     return Metadata(column, key, values)
+
+
+def metadata_header(path: Path) -> tuple[str, ...]:
+    """Names of the columns of a metadata table.
+
+    Raises:
+        DataError: if the file is not readable.
+    """
+    return _read_lines(path)[0]
+
+
+def _read_lines(path: Path) -> tuple[tuple[str, ...], list[dict[str, str | None]]]:
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            lines = list(reader)
+            return tuple(reader.fieldnames or ()), lines
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read ({error}); give the path of a CSV file") from error
 
 
 def metadata_rows(rows: Iterable[CaseRow], metadata: Metadata) -> list[CaseRow]:
@@ -225,8 +247,7 @@ def metadata_rows(rows: Iterable[CaseRow], metadata: Metadata) -> list[CaseRow]:
     """
     rows = [row for row in rows if row.group == "all"]
     if missing := sorted({str(getattr(row, metadata.key)) for row in rows} - metadata.values.keys()):
-        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        raise DataError(f"no {metadata.column} for {metadata.key} {shown}; add a line for each to the metadata")
+        raise DataError(f"metadata: no {metadata.column} for {metadata.key} {some_of(missing)}; fill it in for each")
     return [row._replace(group=f"{metadata.column}: {metadata.values[getattr(row, metadata.key)]}") for row in rows]
 
 

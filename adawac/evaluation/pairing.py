@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.errors import DataError
+from adawac.errors import DataError, some_of
 from adawac.evaluation.case_table import ANY_CLASS, CaseRow
 
 MEAN_OF_CLASSES = "<mean>"
@@ -102,6 +102,7 @@ def _cases(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> dict[str, str]:
         raise DataError(f"empty-mask policies differ: {', '.join(sorted(policies))}; evaluate all with the same one")
     for run, cases in found.items():
         if missing := sorted(patients.keys() - cases):
-            shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            raise DataError(f"{run} lacks {shown}, which another has; evaluate all methods on the same cases")
+            raise DataError(
+                f"{run} lacks {some_of(missing)}, which another has; evaluate all methods on the same cases"
+            )
     return patients

@@ -21,7 +21,7 @@ from adawac.data.layouts.nifti import list_nifti, stem
 from adawac.data.preprocessing import AXES, Axis
 from adawac.data.splits import patients_of
 from adawac.data.volumes import Volume
-from adawac.errors import ConfigError, DataError
+from adawac.errors import ConfigError, DataError, some_of
 from adawac.provenance import short_hash
 
 
@@ -105,7 +105,7 @@ class References:
         if not test:
             raise DataError(f"{run}: its split names no test cases; give --labels and --images")
         if missing := [case for case in test if case not in cases]:
-            raise DataError(f"{run}: {root} has no case {', '.join(missing[:5])} any more; give --labels and --images")
+            raise DataError(f"{run}: {root} has no case {some_of(missing)} any more; give --labels and --images")
         patients = patients_of(test, pattern)
         return cls(layout, {case: cases[case] for case in test}, recipe.classes, patients, recipe.preprocessing.axis)
 

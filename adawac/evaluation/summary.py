@@ -11,7 +11,7 @@ from rich.text import Text
 
 from adawac.errors import DataError
 from adawac.evaluation.case_table import ANY_CLASS, CaseRow
-from adawac.metrics import EmptyPolicy, empty_rule
+from adawac.metrics import EmptyPolicy, policy_note
 
 
 class Mean(NamedTuple):
@@ -38,6 +38,16 @@ class Mean(NamedTuple):
         array = np.array(list(values), dtype=np.float64)
         kept = array[~np.isnan(array)]
         return cls(float(kept.mean()) if kept.size else float("nan"), kept.size, array.size - kept.size)
+
+
+class Share(NamedTuple):
+    """A count out of all there are."""
+
+    part: int
+    whole: int
+
+    def __str__(self) -> str:
+        return f"{self.part} of {self.whole} ({self.part / self.whole:.1%})" if self.whole else "n = 0"
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,26 @@ class Summary:
         """Sum over cases of a count, of one class or, by default, of all foreground classes."""
         names = self.classes if class_name is None else (class_name,)
         return float(sum(np.nansum(self.values.get((group, metric, name), ())) for name in names))
+
+    @property
+    def missed(self) -> Share:
+        """Organs nowhere predicted, of those in the references; over classes, cases and runs."""
+        return Share(int(self.total("missed")), sum(voxels > 0 for voxels in self._reference_voxels()))
+
+    @property
+    def false_alarms(self) -> Share:
+        """Organs predicted, of those nowhere in the references; over classes, cases and runs."""
+        return Share(int(self.total("false_alarm")), sum(voxels == 0 for voxels in self._reference_voxels()))
+
+    @property
+    def false_positive_slices(self) -> Share:
+        """Slices with any foreground predicted, of the label-sparse ones; over cases and runs."""
+        found, slices = (self.total(metric, "sparse", ANY_CLASS) for metric in ("false_positive_slices", "slices"))
+        return Share(int(found), int(slices))
+
+    def _reference_voxels(self) -> list[float]:
+        """Of every class in every case and run."""
+        return [v for name in self.classes for v in self.values.get(("all", "reference_voxels", name), ())]
 
     @property
     def worst_class(self) -> tuple[str, Mean] | None:
@@ -194,14 +224,13 @@ def _side_by_side(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> tuple[list
     lines.append(["Dice, mean of classes", *(_mean(s.mean(), "classes") for s in summaries)])
     lines.append(["Dice, worst class", *(_worst(s) for s in summaries)])
     lines.append(["Dice, label-dense slices", *(_mean(s.mean(group="dense"), "classes") for s in summaries)])
-    lines.append(["false-positive sparse slices", *(_false_positive_slices(s) for s in summaries)])
+    lines.append(["false-positive sparse slices", *(str(s.false_positive_slices) for s in summaries)])
     for metric in sorted({m for s in summaries for m in s.metrics if m in ("hd95_mm", "hd95_voxel")}):
         unit = metric.removeprefix("hd95_")
         lines.append([f"HD95 (pooled), {unit}", *(_mean(s.mean(metric), "classes", 2) for s in summaries)])
-    lines.append(["organs missed", *(_missed(s) for s in summaries)])
-    lines.append(["organs falsely found", *(_falsely_found(s) for s in summaries)])
-    policy = policies.pop()
-    return lines, f"Empty masks, policy {policy}: {empty_rule(policy).meaning}."
+    lines.append(["organs missed", *(str(s.missed) for s in summaries)])
+    lines.append(["organs falsely found", *(str(s.false_alarms) for s in summaries)])
+    return lines, policy_note(policies.pop())
 
 
 def _cases(summary: Summary) -> str:
@@ -220,25 +249,3 @@ def _worst(summary: Summary) -> str:
         return "-"
     name, mean = summary.worst_class
     return f"{mean.value:.3f} ({name})"
-
-
-def _false_positive_slices(summary: Summary) -> str:
-    found = summary.total("false_positive_slices", "sparse", ANY_CLASS)
-    return _share(found, summary.total("slices", "sparse", ANY_CLASS))
-
-
-def _missed(summary: Summary) -> str:
-    return _share(summary.total("missed"), sum(voxels > 0 for voxels in _reference_voxels(summary)))
-
-
-def _falsely_found(summary: Summary) -> str:
-    return _share(summary.total("false_alarm"), sum(voxels == 0 for voxels in _reference_voxels(summary)))
-
-
-def _reference_voxels(summary: Summary) -> list[float]:
-    """Voxels of every class in every case."""
-    return [v for name in summary.classes for v in summary.values.get(("all", "reference_voxels", name), ())]
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{part:.0f} of {whole:.0f} ({part / whole:.1%})" if whole else "n = 0"

@@ -73,3 +73,19 @@ def empty_rule(policy: EmptyPolicy) -> EmptyRule:
     if policy not in EMPTY_RULES:
         raise ConfigError(f"empty-mask policy {policy!r} is unknown; choose one of {', '.join(EMPTY_RULES)}")
     return EMPTY_RULES[policy]
+
+
+def policy_note(policy: EmptyPolicy) -> str:
+    """The policy in a sentence, to stand beneath a table.
+
+    Args:
+        policy: "penalise", "skip" or "paper".
+
+    Raises:
+        ConfigError: if there is no policy of that name.
+
+    Example:
+        >>> policy_note("skip")
+        'Empty masks, policy skip: both empty: left out; one empty: Dice 0, distance = diagonal of the volume.'
+    """
+    return f"Empty masks, policy {policy}: {empty_rule(policy).meaning}."

@@ -7,7 +7,6 @@ Methods are compared within a training subset, over the same test cases. All sta
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from adawac.errors import ConfigError
 from adawac.evaluation import (
@@ -19,6 +18,7 @@ from adawac.evaluation import (
     GroupSummary,
     Metadata,
     Ranking,
+    Share,
     compare,
     estimate,
     metadata_rows,
@@ -27,25 +27,16 @@ from adawac.evaluation import (
     size_rows,
     summarise,
     summarise_groups,
+    voxel_volumes,
 )
 from adawac.evaluation.coverage import Coverage
-from adawac.metrics import EmptyPolicy, empty_rule
+from adawac.metrics import EmptyPolicy, policy_note
 from adawac.report.blocks import Picture
 from adawac.report.runs import MethodRun, check_runs
 from adawac.weighting.slice_weights import SliceWeights
 
 PREFERRED_REFERENCES = ("pair", "erm")
 """Pair trains at the compute of the methods with two views; ERM at half of it."""
-
-
-class Share(NamedTuple):
-    """A count out of all there are."""
-
-    part: int
-    whole: int
-
-    def __str__(self) -> str:
-        return f"{self.part} of {self.whole} ({self.part / self.whole:.1%})" if self.whole else "n = 0"
 
 
 @dataclass(frozen=True)
@@ -164,7 +155,7 @@ class Report:
     @property
     def policy_note(self) -> str:
         """The empty-mask policy in words."""
-        return f"Empty masks, policy {self.policy}: {empty_rule(self.policy).meaning}."
+        return policy_note(self.policy)
 
     @property
     def methods(self) -> list[str]:
@@ -243,8 +234,6 @@ def _renamed(runs: Sequence[MethodRun]) -> list[CaseRow]:
 def _method_result(name: str, rows: Sequence[CaseRow], runs: Sequence[MethodRun]) -> MethodResult:
     summary = summarise(rows)
     unit = "voxel" if any(row.metric == "hd95_voxel" for row in rows) else "mm"
-    sizes = [row.value for row in rows if (row.group, row.metric) == ("all", "reference_voxels")]
-    present = sum(size > 0 for size in sizes)
     return MethodResult(
         name=name,
         runs=tuple(run.name for run in runs),
@@ -254,12 +243,9 @@ def _method_result(name: str, rows: Sequence[CaseRow], runs: Sequence[MethodRun]
         recall=_first(_estimates(rows, "recall", "dense")),
         hd95=_first(_estimates(rows, f"hd95_{unit}", "all")),
         unit=unit,
-        missed=Share(int(summary.total("missed")), present),
-        false_alarms=Share(int(summary.total("false_alarm")), len(sizes) - present),
-        false_slices=Share(
-            int(summary.total("false_positive_slices", "sparse", ANY_CLASS)),
-            int(summary.total("slices", "sparse", ANY_CLASS)),
-        ),
+        missed=summary.missed,
+        false_alarms=summary.false_alarms,
+        false_slices=summary.false_positive_slices,
         false_voxels=summary.total("false_positive_voxels", "sparse", ANY_CLASS) / (summary.cases * summary.runs),
         images_seen=tuple(run.images_seen for run in runs if run.images_seen is not None),
         network_passes=tuple(run.network_passes for run in runs if run.network_passes is not None),
@@ -317,7 +303,8 @@ def _families(rows: Mapping[str, Sequence[CaseRow]], reference: str, metadata: S
         sized: dict[str, list[CaseRow]] = {method: [] for method in rows}
         for row in size_rows(together):
             sized[row.method].append(row)
-        note = "For each organ, thirds of the test cases by its number of voxels in the reference, smallest first."
+        size = "volume" if voxel_volumes(together) else "number of voxels (not every spacing is known)"
+        note = f"For each organ, thirds of the test cases by its {size} in the reference, smallest first."
         yield _family("Organ size", note, SIZE_GROUPS[:3], sized, reference)
     for column in metadata:
         grouped = {method: metadata_rows(each, column) for method, each in rows.items()}

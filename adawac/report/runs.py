@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from adawac.errors import DataError
+from adawac.errors import DataError, some_of
 from adawac.evaluation import CaseRow
 from adawac.weighting.slice_weights import SliceWeights
 
@@ -79,9 +79,8 @@ def check_runs(runs: Sequence[MethodRun]) -> None:
     everybody = set().union(*(run.cases for run in runs))
     for run in runs:
         if run.rows and (missing := sorted(everybody - run.cases)):
-            shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             problems.append(
-                f"run {run.name}: lacks case {shown}, which another has; evaluate all on the same cases, "
+                f"run {run.name}: lacks case {some_of(missing)}, which another has; evaluate all on the same cases, "
                 "or give --shared-cases to leave out the others"
             )
     policies = {row.policy for run in runs for row in run.rows}

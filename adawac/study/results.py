@@ -13,7 +13,7 @@ from typing import NamedTuple
 from rich.table import Table
 from rich.text import Text
 
-from adawac.evaluation import ANY_CLASS, COLUMNS, CaseRow, read_csv, summarise
+from adawac.evaluation import COLUMNS, CaseRow, read_csv, summarise
 from adawac.study.spec import SEED, Cell, Study
 
 
@@ -75,8 +75,8 @@ def cell_result(cell: Cell, rows: Sequence[CaseRow]) -> CellResult:
         options=dict(cell.options),
         dice=summary.mean().value,
         dice_dense=summary.mean(group="dense").value,
-        false_positive_slices=int(summary.total("false_positive_slices", "sparse", ANY_CLASS)),
-        sparse_slices=int(summary.total("slices", "sparse", ANY_CLASS)),
+        false_positive_slices=summary.false_positive_slices.part,
+        sparse_slices=summary.false_positive_slices.whole,
         steps=record.get("steps"),
         images_seen=record.get("images_seen"),
         network_passes=record.get("network_passes"),

@@ -63,6 +63,7 @@ def test_folders_of_two_tools_become_one_report(place):
     assert results["summary"].startswith("total is worse than nnU-Net (")
     [subset] = results["subsets"]
     assert [family["title"] for family in subset["families"]] == ["Position along the volume", "Organ size", "site"]
+    assert "thirds of the test cases by its volume" in subset["families"][1]["note"]
     assert [each["false_slices"] for each in subset["methods"]] == [{"part": 7, "whole": 14}] * 2
     assert {path.suffix for path in (place / "out/figures").glob("case_*")} == {".png"}
     assert len(list((place / "out/figures").glob("case_*"))) == 2
@@ -70,6 +71,48 @@ def test_folders_of_two_tools_become_one_report(place):
         rows = list(csv.DictReader(file))
     assert {row["class"] for row in rows} == {"left kidney", "right kidney", "<any>"}
     assert {row["method"] for row in rows} == {"nnU-Net", "total"}
+
+
+def write_metadata(place, header: str, *lines: str) -> tuple[str, str]:
+    (place / "meta.csv").write_text("\n".join([header, *lines]) + "\n")
+    return "--metadata", str(place / "meta.csv")
+
+
+def families(place) -> dict[str, dict[str, int]]:
+    """Title of each family of groups -> group -> number of cases."""
+    [subset] = json.loads((place / "out/results.json").read_text())["subsets"]
+    return {
+        family["title"]: {group["name"]: group["n"] for group in next(iter(family["summaries"].values()))["groups"]}
+        for family in subset["families"]
+    }
+
+
+def test_metadata_say_whom_a_case_shows_and_where_it_is_from(place):
+    options = write_metadata(
+        place,
+        "case,patient,site,scanner",
+        *(f"{case},p{i // 2},{'AB'[i % 2]},s{i % 3}" for i, case in enumerate(CASES)),
+        "pt_elsewhere,p9,C,s0",
+    )
+    assert evaluate(place, *options, "--group-by", "site", "--pictures", "0") == 0
+    assert families(place)["site"] == {"site: A": 4, "site: B": 3, "site: C": 0}
+    assert "scanner" not in families(place)
+    results = json.loads((place / "out/results.json").read_text())
+    assert results["subsets"][0]["methods"][0]["dice"][0]["n"] == 4  # patients of seven cases
+
+
+def test_unasked_only_columns_of_few_values_group(place, capsys):
+    everybody = [*CASES, *(f"elsewhere_{i}" for i in range(6))]
+    lines = [f"{case},{40 + i}" for i, case in enumerate(everybody)]
+    options = write_metadata(place, "case,age,site", *(f"{line},A" for line in lines))
+    assert evaluate(place, *options, "--pictures", "0") == 0
+    assert families(place)["site"] == {"site: A": 7}
+    assert "age" not in families(place)
+
+    assert evaluate(place, *write_metadata(place, "case,age", *lines)) == 2
+    assert "no column of at most 12 values beside case and patient" in capsys.readouterr().err
+    assert evaluate(place, "--group-by", "site") == 2
+    assert "--group-by names columns of --metadata" in capsys.readouterr().err
 
 
 def test_dice_is_that_of_the_files(place):

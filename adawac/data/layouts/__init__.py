@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from adawac.data.layouts.acdc import ACDC
-from adawac.data.layouts.base import Case, Collection, Layout, ListingError, Modality
+from adawac.data.layouts.base import Case, Collection, Layout, ListingError
 from adawac.data.layouts.folders import Folders
 from adawac.data.layouts.msd import MSD
 from adawac.data.layouts.nnunet import NNUNet
@@ -18,7 +18,6 @@ __all__ = [
     "Folders",
     "Layout",
     "ListingError",
-    "Modality",
     "NNUNet",
     "Synapse",
     "detect",

@@ -81,7 +81,16 @@ def _load(path: Path, key: str) -> NDArray[Any]:
         raise DataError(f"{path}: the file does not exist; restore it") from error
     except KeyError as error:
         raise DataError(f"{path}: there must be an array {key!r} but there is none; export it again") from error
-    except (OSError, EOFError, ValueError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise DataError(f"{path}: the file is unreadable, cut short or corrupt ({error}); copy it again") from error
 
 
@@ -104,6 +113,8 @@ def _from_h5(path: Path, key: str) -> NDArray[Any]:
         array = content[key]
         if not isinstance(array, h5py.Dataset):
             raise KeyError(key)
+        if array.file.filename != content.filename:  # by way of a link to a group that is a link to another file
+            raise _points_elsewhere(path, key, f"a link to {array.file.filename!r}")
         if array.is_virtual:
             raise _points_elsewhere(path, key, "virtual, made of other files' parts")
         if array.external:

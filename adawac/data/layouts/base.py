@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from adawac.data.modality import Modality as Modality  # found here by the layouts
+from adawac.data.modality import Modality
 from adawac.data.volumes import Volume
 from adawac.errors import DataError
 

@@ -81,7 +81,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last where brackets are nested without end
         raise DataError(f"{path}: this is not readable JSON ({error}); correct or restore the file") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: a JSON object is due but this is a {type(content).__name__}; correct the file")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from adawac.data.layouts.base import Case, Collection, ListingError, Modality
+from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.data.layouts.files import sorted_cases
 from adawac.data.layouts.nifti import NiftiLayout, list_nifti, stem
+from adawac.data.modality import Modality
 from adawac.errors import DataError
 
 
@@ -45,18 +46,25 @@ class Folders(NiftiLayout):
     def scan(self, root: Path) -> Collection:
         """List the cases, see `Layout.scan`; reads label files only where `label_names` is None."""
         files: list[dict[str, Path]] = []
+        twins: dict[str, str] = {}
         for folder in (root / self.images, root / self.labels):
             if not folder.is_dir():
                 raise DataError(f"{folder}: the folder does not exist; correct `images` or `labels` of the layout")
-            files.append({stem(path): path for path in list_nifti(folder)})
+            named: dict[str, Path] = {}
+            for path in list_nifti(folder):  # a.nii and a.nii.gz: which of them is meant?
+                if (other := named.setdefault(stem(path), path)) != path:
+                    twins[stem(path)] = f"case {stem(path)}: {other} and {path} are of one name; remove one of them"
+            files.append(named)
         images, labels = files
-        problems = [
-            f"case {case_id}: {path} has no partner of this name in {root / other}; add it or remove the file"
-            for mine, theirs, other in ((images, labels, self.labels), (labels, images, self.images))
+        problems = [*twins.values()] + [
+            f"case {case_id}: {path} has no partner of this name in {root / where}; add it or remove the file"
+            for mine, theirs, where in ((images, labels, self.labels), (labels, images, self.images))
             for case_id, path in mine.items()
             if case_id not in theirs
         ]
-        paired = [Case(name, (path,), (labels[name],)) for name, path in images.items() if name in labels]
+        paired = [
+            Case(name, (path,), (labels[name],)) for name, path in images.items() if name in labels.keys() - twins
+        ]
         if problems and not paired:
             raise DataError.from_problems(problems)
         cases = sorted_cases(paired, root)

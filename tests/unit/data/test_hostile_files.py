@@ -127,6 +127,12 @@ class TestPointers:
             file["image"] = h5py.ExternalLink("secret.h5", "/image")
         self.refused(case, "a link to 'secret.h5'; copy the array into the file")
 
+    def test_external_links_by_way_of_a_link_inside(self, case):
+        with h5py.File(case.images[0], "w") as file:
+            file["group"] = h5py.ExternalLink("secret.h5", "/")
+            file["image"] = h5py.SoftLink("/group/image")
+        self.refused(case, "a link to '.*secret.h5'; copy the array into the file")
+
     def test_external_storage(self, case):
         raw = str(case.images[0].with_name("secret.raw"))
         with h5py.File(case.images[0], "w") as file:
