@@ -13,6 +13,7 @@ from adawac.data.classes import Classes
 from adawac.data.preprocessing import Preprocessing
 from adawac.errors import ConfigError
 from adawac.networks import NetworkSpec, SegmentationNetwork
+from adawac.networks.published import Pretrainable
 
 RECIPE = "adawac_recipe"
 """Key of the recipe in a checkpoint."""
@@ -70,18 +71,33 @@ class Recipe:
         return json.dumps(plain, indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> "Recipe":
-        """Inverse of `to_json`."""
-        plain = json.loads(text)
-        table = plain["mirror_table"]
-        return cls(
-            network=NetworkSpec(**plain["network"]),
-            in_channels=plain["in_channels"],
-            classes=Classes.from_json(plain["classes"]),
-            mirror_table=None if table is None else tuple(table),
-            preprocessing=Preprocessing.from_json(plain["preprocessing"]),
-            version=plain["version"],
-        )
+    def from_json(cls, text: str, trust: bool = False) -> "Recipe":
+        """Inverse of `to_json`.
+
+        Args:
+            text: what `to_json` wrote.
+            trust: take a network whose class is neither adawac's nor MONAI's; its module is imported, so its code runs.
+
+        Raises:
+            ConfigError: the recipe is damaged, or the network's class is somebody else's and not trusted.
+        """
+        try:
+            plain = json.loads(text)
+            table = plain["mirror_table"]
+            network = plain["network"]
+            return cls(
+                network=NetworkSpec(**network) if trust else NetworkSpec.of_stranger(network),
+                in_channels=plain["in_channels"],
+                classes=Classes.from_json(plain["classes"]),
+                mirror_table=None if table is None else tuple(table),
+                preprocessing=Preprocessing.from_json(plain["preprocessing"]),
+                version=plain["version"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"the checkpoint's recipe cannot be read ({type(error).__name__}: {error}); it is damaged or of "
+                f"another version than {adawac.__version__}, so train again or install the version that wrote it"
+            ) from error
 
 
 def find_checkpoint(run: Path) -> Path:
@@ -121,19 +137,24 @@ def network_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def load_matching(network: nn.Module, path: Path) -> list[str]:
-    """Copy the weights of another run's network that fit in name and shape.
+    """Copy the weights of another run's network that fit in name and shape, or published weights.
 
     Args:
         network: receives them.
-        path: a checkpoint or a run folder.
+        path: a checkpoint or a run folder; or a file of the weights that the network can start from, see
+            `adawac.networks.published.Pretrainable`.
 
     Returns:
-        A line for every weight that did not match, on either side.
+        A line for every weight of a run that did not match, on either side.
 
     Raises:
-        ConfigError: if nothing matches.
+        ConfigError: if nothing matches, or published weights are incomplete.
     """
     path = find_checkpoint(path)
+    inner = network.network if isinstance(network, SegmentationNetwork) else network
+    if isinstance(inner, Pretrainable) and path.suffix == inner.published_suffix:
+        inner.load_published(path)
+        return []
     theirs = network_weights(read_checkpoint(path))
     ours = network.state_dict()
     matching = {name: value for name, value in theirs.items() if name in ours and ours[name].shape == value.shape}

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from adawac.errors import AdaWACError
+from adawac.errors import AdaWACError, Interrupted, printable
 
 TRAINING = {
     "fit": "train, validate and keep the best checkpoint",
@@ -14,15 +14,18 @@ TRAINING = {
 TOOLS = {
     "init": "look at a data folder and write a configuration for it",
     "predict": "segment NIfTI files with a checkpoint",
+    "export": "a checkpoint as TorchScript, ONNX or a MONAI bundle",
     "evaluate": "compare runs or folders of predictions, and write the report",
     "study": "run a grid of methods, training subsets and seeds, and compare",
+    "check": "read every case of a data folder once and report all problems together",
+    "rerun": "train again what a run folder records, and compare",
     "phantom": "generate synthetic abdominal CT to try things on",
 }
 """Each verb is the module of its name in `adawac.commands`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb and return the exit code: 0 done, 2 something the user can mend.
+    """Run a verb and return the exit code: 0 done, 2 something the user can mend, 130 or 143 stopped by a signal.
 
     Args:
         argv: verb and arguments; None takes the process's own.
@@ -46,8 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             exit_code = import_module(f"adawac.commands.{verb}").main(argv[1:])
     except AdaWACError as error:
-        print(f"adawac {verb}: {error}", file=sys.stderr)
+        print(f"adawac {verb}: {printable(str(error))}", file=sys.stderr)
         return 2
+    except Interrupted as stop:
+        print(f"adawac {verb}: {stop}", file=sys.stderr)
+        return stop.exit_code
+    except KeyboardInterrupt:
+        print(f"adawac {verb}: stopped", file=sys.stderr)
+        return 130
     return exit_code
 
 

@@ -4,6 +4,7 @@ Every message names the thing, the rule, the value and the remedy; the command l
 """
 
 from collections.abc import Sequence
+from signal import Signals
 
 
 class AdaWACError(Exception):
@@ -14,6 +15,29 @@ class ConfigError(AdaWACError):
     """A setting is wrong, or settings contradict each other."""
 
 
+class TrainingError(AdaWACError):
+    """A training cannot go on: what it computes is no longer finite, or cannot be saved."""
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM came, and what had to be saved has been.
+
+    Not an `Exception`, so that nothing on the way mistakes it for a failure.
+
+    Args:
+        signum: the signal.
+        saved: what has been saved and how to go on, for the user.
+
+    Example:
+        >>> Interrupted(15, "nothing had to be saved").exit_code
+        143
+    """
+
+    def __init__(self, signum: int, saved: str) -> None:
+        super().__init__(f"stopped by {Signals(signum).name}; {saved}")
+        self.exit_code = 128 + signum
+
+
 class DataError(AdaWACError):
     """A file, a case or a data set breaks a rule.
 
@@ -22,6 +46,10 @@ class DataError(AdaWACError):
         Traceback (most recent call last):
         adawac.errors.DataError: case pt_17: label has shape (2, 2, 2) but image has (2, 2, 3); re-export the label
     """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems) or (message,)
 
     @classmethod
     def from_problems(cls, problems: Sequence[str]) -> "DataError":
@@ -35,7 +63,17 @@ class DataError(AdaWACError):
         """
         if len(problems) == 1:
             return cls(problems[0])
-        return cls("\n  ".join([f"{len(problems)} problems:", *problems]))
+        return cls("\n  ".join([f"{len(problems)} problems:", *problems]), problems)
+
+
+def printable(text: str) -> str:
+    r"""Text without what would steer a terminal: names of files and cases are other people's.
+
+    Example:
+        >>> print(printable(f"case {chr(27)}[2Jpt_1: cut short"))
+        case \x1b[2Jpt_1: cut short
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def some_of(names: Sequence[str], most: int = 5) -> str:

@@ -162,6 +162,54 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def data_overview(
+    cases: Sequence[str],
+    voxels: Sequence[NDArray[np.integer]],
+    spacings: Sequence[tuple[float, float, float] | None],
+    classes: Sequence[str],
+) -> Figure:
+    """What a data set holds: slices of every case by whether they show a class, how frequent classes are, spacings.
+
+    Args:
+        cases: n names.
+        voxels: for each case (slices, K) voxels of every class.
+        spacings: (slice, row, column) in mm of each case, None where unknown.
+        classes: K class names, background first.
+
+    Example:
+        >>> figure = data_overview(["a"], [np.array([[9, 0], [7, 2]])], [(3.0, 1.0, 1.0)], ("background", "liver"))
+        >>> [axes.get_title() for axes in figure.axes]
+        ['slices', 'slices that hold a class', 'spacing']
+    """
+    height = max(3.0, 0.14 * max(len(cases), 1.4 * len(classes)) + 1.0)
+    figure = Figure(figsize=(13, min(height, 40.0)), dpi=100, layout="constrained")
+    slices, frequency, spacing = figure.subplots(1, 3)
+    rows = np.arange(len(cases))
+    dense = np.array([int((counts[:, 1:].sum(axis=1) > 0).sum()) for counts in voxels])
+    sparse = np.array([len(counts) for counts in voxels]) - dense
+    slices.barh(rows, dense, color=BLUE, label="label-dense")
+    slices.barh(rows, sparse, left=dense, color=VERMILION, hatch="///", edgecolor="white", label="label-sparse")
+    step = max(1, len(cases) // 60)  # names stay readable
+    slices.set_yticks(rows[::step], list(cases)[::step])
+    slices.invert_yaxis()
+    slices.legend(fontsize=8)
+    held = np.concatenate([counts[:, 1:] > 0 for counts in voxels]).mean(axis=0)
+    places = np.arange(len(classes) - 1)
+    frequency.barh(places, 100 * held, color="0.35")
+    frequency.set_yticks(places, list(classes)[1:])
+    frequency.invert_yaxis()
+    frequency.set_xlabel("% of all slices", fontsize=8)
+    known = np.array([row for row in spacings if row is not None]).reshape(-1, 3)
+    spacing.scatter(known[:, 1], known[:, 0], s=16, color=BLUE)
+    spacing.set_xlabel("mm between rows", fontsize=8)
+    spacing.set_ylabel("mm between slices", fontsize=8)
+    for axes, title in ((slices, "slices"), (frequency, "slices that hold a class"), (spacing, "spacing")):
+        axes.set_title(title, fontsize=9)
+        axes.tick_params(labelsize=6)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def _scatter(axes: Axes, units: UnitTable, weights: NDArray[np.floating], top: float) -> None:
     position, dense = units.position, units.dense
     axes.scatter(position[dense], weights[dense], s=14, marker="o", color=BLUE, label="label-dense")

@@ -64,21 +64,23 @@ class Segmenter:
         return recipe.classes.decode(recipe.preprocessing.uncut(preds[None])[0])
 
 
-def load(run: str | Path, device: str = "cpu") -> Segmenter:
+def load(run: str | Path, device: str = "cpu", trust: bool = False) -> Segmenter:
     """Load a trained model; no code that a checkpoint may carry is run.
 
     Args:
         run: a checkpoint, or a run folder, whose best checkpoint is taken.
         device: where to predict, such as "cpu" or "cuda".
+        trust: make a network whose class is neither adawac's nor MONAI's; its code runs.
 
     Returns:
         The model, ready to predict.
 
     Raises:
-        ConfigError: if there is no checkpoint, or it is not one of adawac's, or the device cannot be used.
+        ConfigError: if there is no checkpoint, or it is not one of adawac's, or its network is a stranger's and not
+            trusted, or the device cannot be used.
     """
     checkpoint = read_checkpoint(find_checkpoint(Path(run)))
-    recipe = Recipe.from_json(checkpoint["adawac_recipe"])
+    recipe = Recipe.from_json(checkpoint["adawac_recipe"], trust)
     network = recipe.build_network()
     network.load_state_dict(network_weights(checkpoint))
     try:

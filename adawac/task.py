@@ -1,5 +1,6 @@
 """The training task: AdaWAC's algorithm, step by step, as a LightningModule."""
 
+import json
 import logging
 import math
 from collections.abc import Callable, Iterable
@@ -26,6 +27,8 @@ from adawac.inference import predict_volume
 from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
 from adawac.metrics import TOLERANCE, EmptyPolicy, OverlapCounts, check_tolerance, slice_counts
 from adawac.networks import NetworkSpec, SegmentationNetwork
+from adawac.networks.compiled import CompiledNetwork
+from adawac.resume import DATA, check_resumable
 from adawac.schedules import Poly, Schedule
 from adawac.structures import Batch, Terms
 from adawac.weighting import AdaWAC, LastLosses, Weighting
@@ -50,11 +53,17 @@ class SegmentationTask(pl.LightningModule):
         optimizer: made from the parameters.
         schedule: factor on the learning rate over the course of training. None: polynomial decay.
         dice_ratio: share of the batch Dice in the loss, 0 to 1; the weights do not touch it.
-        init_from: checkpoint or run folder whose matching network weights are the start.
+        init_from: checkpoint or run folder whose matching network weights are the start; or a file of published
+            weights, for networks that can read one (TransUNet, ResNetUNet).
         flip_left_right: average predictions with those of mirrored slices.
         policy: what empty masks are worth in the metrics of `test`, see `adawac.metrics`.
         tolerances: of the surface Dice in `test`, in mm (in voxels where the spacing is unknown).
         predict_batch_size: slices a forward pass when whole volumes are predicted.
+        compile: train the network through `torch.compile`; where that fails, a warning says why and training goes on
+            without. Predictions are never compiled.
+        channels_last: keep images and weights with their channels innermost, which tensor cores prefer.
+        tf32: whether GPUs may round the factors of float32 products to 10 bits; None leaves it to torch, which does so
+            in convolutions and not in matrix products.
         seed: of the views and of dropout; follows `seed_everything` on the command line.
 
     References:
@@ -76,6 +85,9 @@ class SegmentationTask(pl.LightningModule):
         policy: EmptyPolicy = "penalise",
         tolerances: tuple[float, ...] = (TOLERANCE,),
         predict_batch_size: int = 32,
+        compile: bool = False,
+        channels_last: bool = False,
+        tf32: bool | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -96,8 +108,12 @@ class SegmentationTask(pl.LightningModule):
         self.policy: EmptyPolicy = policy
         self.tolerances = tolerances
         self.predict_batch_size = predict_batch_size
+        self.compile_network = compile
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.tf32 = tf32
         self.seed = seed
         self.network: SegmentationNetwork
+        self._compiled: CompiledNetwork | None = None
         self.recipe: Recipe | None = None
         self.last_losses = LastLosses()
         self.case_rows: list[CaseRow] = []
@@ -138,7 +154,12 @@ class SegmentationTask(pl.LightningModule):
             self.augmentation = self.augmentation.with_mirror(
                 facts.mirror_table, facts.preprocessing.left_right_in_plane
             )
+        self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs forgot it
+        if self.tf32 is not None:
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.tf32
         if stage == "fit":
+            if self.compile_network:
+                self._compiled = CompiledNetwork(self.network)
             units = self.data.units
             self.weighting.allocate(units)
             self.last_losses.allocate(len(units))
@@ -156,7 +177,8 @@ class SegmentationTask(pl.LightningModule):
             )
             for view in range(self.weighting.views)
         ]
-        outputs = self.network(torch.cat([view.image for view in views])).chunk(len(views))
+        images = torch.cat([view.image for view in views]).contiguous(memory_format=self.memory_format)
+        outputs = (self._compiled or self.network)(images).chunk(len(views))
 
         pairs = [(output.logits, view.label) for output, view in zip(outputs, views, strict=True)]
         ce = torch.stack([self.supervised(logits, label) for logits, label in pairs]).mean(0)
@@ -175,12 +197,18 @@ class SegmentationTask(pl.LightningModule):
         loss = self.dice_ratio * dice + (1 - self.dice_ratio) * weighted
 
         self.last_losses.record(terms)
-        self.log("train/loss", loss.detach(), prog_bar=True)
-        self.log_dict({"train/dice": dice.detach(), "train/ce": ce.detach().mean()})
-        self.log("train/feature_std", feature_std(outputs[0].features[-1]))
-        if consistency is not None:
-            self.log("train/consistency", consistency.detach().mean())
+        if self._logs_this_step():
+            self.log("train/loss", loss.detach(), prog_bar=True)
+            self.log_dict({"train/dice": dice.detach(), "train/ce": ce.detach().mean()})
+            self.log("train/feature_std", feature_std(outputs[0].features[-1]))
+            if consistency is not None:
+                self.log("train/consistency", consistency.detach().mean())
         return loss
+
+    def _logs_this_step(self) -> bool:
+        """Every `log_every_n_steps` steps and at the end of an epoch: logging takes time, whether it is kept or not."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return self.trainer.is_last_batch or (every > 0 and (self.trainer.global_step + 1) % every == 0)
 
     def on_train_start(self) -> None:
         """Set the learning rate from progress alone, so that a longer `max_epochs` stretches the schedule."""
@@ -276,6 +304,12 @@ class SegmentationTask(pl.LightningModule):
         """Add the recipe, with which the checkpoint alone can predict."""
         if self.recipe is not None:
             checkpoint[RECIPE] = self.recipe.to_json()
+            checkpoint[DATA] = json.dumps(self.data.describe())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse what was made of other data, classes or another network, before any weight is taken over."""
+        if self.recipe is not None:
+            check_resumable(checkpoint, self.recipe, self.data.describe() if self.trainer.state.fn == "fit" else None)
 
 
 def _organ_means(cases: Iterable[NDArray[np.float64]]) -> Tensor:

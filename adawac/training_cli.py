@@ -1,24 +1,37 @@
 """`adawac fit | validate | test`: a thin LightningCLI with our defaults."""
 
+import errno
 import json
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import Namespace
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from adawac.callbacks import CaseTableWriter, PredictionPictures, RunRecord, WeightMonitor
+from adawac.callbacks import (
+    CaseTableWriter,
+    DueValidation,
+    FiniteGuard,
+    PredictionPictures,
+    RunRecord,
+    StopOnSignal,
+    WeightMonitor,
+)
+from adawac.callbacks.interruption import interruptible
 from adawac.checkpoint import find_checkpoint
 from adawac.data.datamodule import SegmentationData
-from adawac.errors import AdaWACError, ConfigError
+from adawac.errors import AdaWACError, ConfigError, TrainingError
+from adawac.saving import WholeCheckpoints, newest_checkpoint
 from adawac.task import SegmentationTask
 
 SWITCHED_OFF_BY = {"enable_progress_bar": ProgressBar, "enable_checkpointing": ModelCheckpoint}
@@ -37,16 +50,32 @@ class TrainingCLI(LightningCLI):
             "test": {"model", "dataloaders", "datamodule"},
         }
 
+    def _parse_ckpt_path(self) -> None:
+        """Checkpoints rule no settings; here Lightning would read one for them, and fail on other files in its way."""
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name and its folder, and let one seed rule all randomness."""
         parser.add_argument("--name", type=str, default="run", help="name of the experiment: runs/NAME/version_K")
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+        parser.add_argument(
+            "--resume",
+            type=str,
+            help="auto: go on from the newest whole checkpoint of the run, or begin it; or a run folder or checkpoint",
+        )
+        parser.add_argument(
+            "--non_finite",
+            type=Literal["stop", "skip"],
+            default="stop",
+            help="what a loss or gradient that is not finite does: stop the training, or leave the batch out",
+        )
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
 
     def before_instantiate_classes(self) -> None:
         """Make paths absolute: a run shall find its data, and go on in its folder, from any working folder."""
         config = self.config[self.config["subcommand"]]
+        if self.config["subcommand"] == "fit" and config["resume"] is not None:
+            config["ckpt_path"] = _checkpoint_to_resume(config)
         for option in ("runs", "data.root", "data.store", "model.init_from"):
             if (path := config.get(option)) is not None:
                 config[option] = str(Path(path).expanduser().absolute())
@@ -67,20 +96,32 @@ class TrainingCLI(LightningCLI):
         """Make the trainer, logging to the run's folder unless the configuration names a logger."""
         config = self.config_init[self.config_init["subcommand"]]
         unwanted = tuple(kind for option, kind in SWITCHED_OFF_BY.items() if config["trainer"][option] is False)
-        self.trainer_defaults["callbacks"] = [c for c in default_callbacks() if not isinstance(c, unwanted)]
+        self.trainer_defaults["callbacks"] = [
+            c for c in default_callbacks(config["non_finite"]) if not isinstance(c, unwanted)
+        ]
         if config["trainer"]["logger"] is None:
             kwargs["logger"] = TensorBoardLogger(
                 config["runs"], config["name"], _version(config), default_hp_metric=False
             )
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
         except MisconfigurationException as error:
             raise ConfigError(f"trainer: {error}") from error
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # unless the configuration names another
+            trainer.strategy.checkpoint_io = WholeCheckpoints()
+        return trainer
 
 
-def default_callbacks() -> list[Callback]:
-    """What every run gets besides the callbacks of its configuration."""
+def default_callbacks(non_finite: Literal["stop", "skip"] = "stop") -> list[Callback]:
+    """What every run gets besides the callbacks of its configuration.
+
+    Args:
+        non_finite: what a loss or gradient that is not finite does, see `FiniteGuard`.
+    """
     return [
+        FiniteGuard(non_finite),
+        DueValidation(),
+        StopOnSignal(),
         ModelCheckpoint(
             filename="best",
             monitor="val/dice",
@@ -108,23 +149,38 @@ def main(argv: Sequence[str]) -> int:
     sys.path.append(str(Path.cwd()))  # classes of the user's own, such as `--model.weighting hard.HardHalf`
     if argv[0] != "fit":  # no checkpoint will be written, so it does not matter where the run wrote its own
         warnings.filterwarnings("ignore", message="The dirpath has changed")
-    TrainingCLI(
-        SegmentationTask,
-        SegmentationData,
-        args=_expand_run(list(argv)),
-        seed_everything_default=1234,
-        auto_configure_optimizers=False,  # the task's own, model.optimizer and model.schedule
-        save_config_callback=SaveConfigCallback if argv[0] == "fit" else None,  # the record of how it was trained
-        save_config_kwargs={"overwrite": True},
-        trainer_defaults={
-            "use_distributed_sampler": False,
-            "max_epochs": 20,
-            "log_every_n_steps": 10,
-            "enable_model_summary": False,
-        },
-        parser_kwargs={"prog": "adawac"},
-    )
+    with interruptible(), _full_disk():
+        TrainingCLI(
+            SegmentationTask,
+            SegmentationData,
+            args=["--data.skip_bad=true" if option == "--skip-bad" else option for option in _expand_run(list(argv))],
+            seed_everything_default=1234,
+            auto_configure_optimizers=False,  # the task's own, model.optimizer and model.schedule
+            save_config_callback=SaveConfigCallback if argv[0] == "fit" else None,  # the record of how it was trained
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults={
+                "use_distributed_sampler": False,
+                "max_epochs": 20,
+                "log_every_n_steps": 10,
+                "enable_model_summary": False,
+            },
+            parser_kwargs={"prog": "adawac"},
+        )
     return 0
+
+
+@contextmanager
+def _full_disk() -> Iterator[None]:
+    """Say what a full disk means for the run, whichever of its files met it first."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise TrainingError(
+            f"{error.filename or 'the run'} cannot be written ({error.strerror}); the last checkpoint is whole: free "
+            "space and go on with --resume auto"
+        ) from error
 
 
 def _speak_of_the_run_alone() -> None:
@@ -161,6 +217,19 @@ def _expand_run(argv: list[str]) -> list[str]:
         split = {"class_path": "FileSplit", "init_args": {"path": str(run / "split.json")}}
         options["--data.split"] = json.dumps(split)
     return [argv[0], *(f"{option}={value}" for option, value in options.items()), *argv[2:]]
+
+
+def _checkpoint_to_resume(config: Namespace) -> str | None:
+    """What `--resume` means; None where there is nothing to go on from yet."""
+    if config["ckpt_path"] is not None:
+        raise ConfigError("--resume and --ckpt_path both say where to go on; give one of them")
+    if config["resume"] == "auto":
+        newest = newest_checkpoint(Path(config["runs"]), config["name"])
+        logging.getLogger(__name__).info("resume: %s", newest or "no whole checkpoint yet, so from the beginning")
+        return None if newest is None else str(newest.absolute())
+    run = Path(config["resume"])
+    last = run / "checkpoints/last.ckpt"  # where it stopped; `best` is for predictions
+    return str((last if last.is_file() else find_checkpoint(run)).absolute())
 
 
 def _said_by_a_part(error: BaseException | None) -> AdaWACError | None:

@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 
 BENCHMARKS = {
+    "train": "adawac fit, data and augmentation included, against the ceiling",
+    "step": "a training step by pair and by AdaWAC against the ceiling; updates of the weights",
     "methods": "a training step of every weighting method, relative to pair's",
     "metrics": "Dice and HD95 of 8 organs in a volume, against medpy, values beside it",
 }
@@ -25,12 +27,13 @@ def main() -> int:
     what = sys.argv[1]
 
     import torch
-    from benchmarks.measure import machine
+    from benchmarks.measure import CLOCKS, machine
 
     benchmark = import_module(f"benchmarks.{what}")
     parser = argparse.ArgumentParser(f"benchmark.py {what}", description=benchmark.__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="interleaved rounds; each gives one ratio")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: unmoved by others on a shared machine")
     parser.add_argument("-o", "--output", type=Path, help="JSON file to write")
     benchmark.add_arguments(parser)
     options = parser.parse_args(sys.argv[2:])

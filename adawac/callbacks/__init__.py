@@ -1,8 +1,18 @@
-"""What a run writes on the way: record, case table, TensorBoard monitors."""
+"""What a run writes on the way: record, case table, TensorBoard monitors; and what guards it."""
 
 from adawac.callbacks.case_table import CaseTableWriter
+from adawac.callbacks.finite import FiniteGuard
+from adawac.callbacks.interruption import DueValidation, StopOnSignal
 from adawac.callbacks.pictures import PredictionPictures
 from adawac.callbacks.run_record import RunRecord
 from adawac.callbacks.weight_monitor import WeightMonitor
 
-__all__ = ["CaseTableWriter", "PredictionPictures", "RunRecord", "WeightMonitor"]
+__all__ = [
+    "CaseTableWriter",
+    "DueValidation",
+    "FiniteGuard",
+    "PredictionPictures",
+    "RunRecord",
+    "StopOnSignal",
+    "WeightMonitor",
+]

@@ -3,8 +3,7 @@
 import json
 import logging
 import os
-import platform
-from importlib.metadata import version
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,10 @@ import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
+import adawac
 from adawac.data.subsets import absent_classes, describe
 from adawac.distributed import world_size
+from adawac.provenance import git_state, versions
 from adawac.structures import Batch
 
 log = logging.getLogger(__name__)
@@ -35,10 +36,14 @@ class RunRecord(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         data.split.save(run / "split.json")
         units, rows = data.units, np.arange(len(data.units))
-        packages = ("adawac", "torch", "lightning", "monai", "numpy")
+        described = data.describe()
         record = {
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+            "command": sys.argv,
+            "versions": versions(),
+            "code": {"adawac": git_state(Path(adawac.__file__).parent), "working_folder": git_state(Path.cwd())},
             "device": str(pl_module.device),
+            "data": {case: digest for part in ("train", "val") for case, digest in described[part].items()},
+            "skipped": data.skipped,
             "subset": type(data.subset).__name__,
             "training_slices": len(units),
             "label_dense": int(units.dense.sum()),

@@ -21,9 +21,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1 ...; default: CUDA if there is one")
     parser.add_argument("--flip", action="store_true", help="average with the prediction of mirrored slices")
     parser.add_argument("--overwrite", action="store_true", help="predict again what lies in OUT already")
+    parser.add_argument("--trust", action="store_true", help="run the code of a network that is no adawac's or MONAI's")
     args = parser.parse_args(argv)
     cases = find_images(args.input)
-    predict_files(args.run, cases, args.output, args.device, args.flip, args.overwrite)
+    predict_files(args.run, cases, args.output, args.device, args.flip, args.overwrite, args.trust)
     return 0
 
 
@@ -70,6 +71,7 @@ def predict_files(
     device: str | None = None,
     flip_left_right: bool = False,
     overwrite: bool = False,
+    trust: bool = False,
 ) -> list[Path]:
     """Segment cases, each on its own grid; one that fails is reported at the end and does not stop the others.
 
@@ -80,6 +82,7 @@ def predict_files(
         device: where to predict; None takes CUDA if there is one.
         flip_left_right: average with the prediction of mirrored slices.
         overwrite: whether to predict again what is there; otherwise it is kept, so that a stopped run goes on.
+        trust: make a network whose class is neither adawac's nor MONAI's; its code runs.
 
     Returns:
         The label files of all cases that are there now.
@@ -96,7 +99,7 @@ def predict_files(
     from adawac.segmenter import load
 
     _check_output(output, cases)
-    segmenter = load(run, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    segmenter = load(run, device or ("cuda" if torch.cuda.is_available() else "cpu"), trust)
     output.mkdir(parents=True, exist_ok=True)
     problems: list[str] = []
     written: list[Path] = []

@@ -12,11 +12,14 @@ import torch
 from rich.progress import track
 from torch.utils.data import DataLoader
 
+from adawac.data.check import duplicates
 from adawac.data.classes import Classes
 from adawac.data.grid import Grid
-from adawac.data.layouts import Case, Collection, Layout, Modality, detect
+from adawac.data.layouts import Case, Collection, Layout, ListingError, detect
 from adawac.data.loading import DrawnOrder, EpochOrder, ResumableLoader, UnitDataset, VolumeDataset, VolumeItem
+from adawac.data.modality import Modality
 from adawac.data.preprocessing import Axis, Preprocessing
+from adawac.data.reading import Digest
 from adawac.data.sampling import Losses, Sampling
 from adawac.data.splits import AutoSplit, Split, SplitRule, patients_of
 from adawac.data.store import PreparedCase, VolumeStore
@@ -70,6 +73,7 @@ class SegmentationData(pl.LightningDataModule):
         num_workers: processes that fetch batches; 0 fetches in the main process.
         seed: of the order of the batches; follows `seed_everything` on the command line.
         store: folder for prepared volumes; None for the user's cache.
+        skip_bad: go on without cases that break a rule, and record which and why; otherwise they are an error.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class SegmentationData(pl.LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
         store: str | None = None,
+        skip_bad: bool = False,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -116,19 +121,31 @@ class SegmentationData(pl.LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.store_folder = None if store is None else Path(store).expanduser()
+        self.skip_bad = skip_bad
+        self.skipped: dict[str, str] = {}
+        """Cases that were left out, and why; known to the process that prepared the data."""
         self._facts: DataFacts | None = None
         self._split: Split | None = None
         self._units: UnitTable | None = None
+        self._described: dict[str, dict[str, Any]] | None = None
 
     def prepare_data(self) -> None:
         """Read, check and store what has not been prepared yet."""
         self._scan()
-        self._store.prepare(list(self._cases.values()), track=_progress)
+        problems = self._store.try_to_prepare(list(self._cases.values()), track=_progress)
+        problems |= duplicates(self._digests(), self._patients, self.split)
+        if problems and not self.skip_bad:
+            raise DataError.from_problems([problems[case] for case in self._cases if case in problems])
+        for problem in problems.values():
+            log.warning("left out: %s", problem)
+        self.skipped |= problems
 
     def setup(self, stage: str) -> None:
         """Open the prepared cases of a stage and choose the training units."""
         if self._facts is None:
             self._scan()
+        if self.skip_bad:
+            self._leave_out()
         if stage == "fit" and self._units is None:
             self._train = self._open(self.split.train)
             table = UnitTable.of_slices(
@@ -190,7 +207,7 @@ class SegmentationData(pl.LightningDataModule):
     def _scan(self) -> None:
         """Find the cases, decide the split and everything that can be known without reading a voxel."""
         layout = self.layout or detect(self.root)
-        collection = layout.scan(self.root)
+        collection = self._list(layout)
         ignore_value = collection.ignore_value if self.ignore_label is None else self.ignore_label
         classes = Classes.from_labels(collection.labels, ignore_value, self.drop, self.merge)
         preprocessing = Preprocessing(self.modality or collection.modality, self.window, self.axis, self.grid)
@@ -205,6 +222,42 @@ class SegmentationData(pl.LightningDataModule):
             mirror_table=classes.mirror_table(self.mirror_pairs) if self.mirror_pairs else None,
             preprocessing=preprocessing,
         )
+
+    def _list(self, layout: Layout) -> Collection:
+        """What the folder holds; without the cases whose files are not there, where bad ones are to be left out."""
+        try:
+            return layout.scan(self.root)
+        except ListingError as error:
+            if not self.skip_bad:
+                raise
+            self.skipped |= {f"listed ({number})": problem for number, problem in enumerate(error.problems, start=1)}
+            return error.sound
+
+    def _leave_out(self) -> None:
+        """Take the cases that could not be prepared, and copies, out of the split; every process finds the same."""
+        copies = duplicates(self._digests(), self._patients, self.split)
+        sound = {id_ for id_, case in self._cases.items() if self._store.holds(case)} - copies.keys()
+        self._split = self.split.only(sound)
+        self._split.check(self._patients)
+
+    def _digests(self) -> dict[str, Digest]:
+        return {id_: self._store.digest(case) for id_, case in self._cases.items() if self._store.holds(case)}
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """What training rests on, in plain values; available after `setup("fit")`.
+
+        Returns:
+            `train` and `val`: case -> digest of its voxels and labels; `slices`: case -> numbers of its slices.
+        """
+        if self._described is None:
+            slices: dict[str, list[int]] = {case: [] for case in self.split.train}
+            for case, start in zip(self.units.case.tolist(), self.units.start[:, 0].tolist(), strict=True):
+                slices[self.units.cases[case]].append(start)
+            self._described = {
+                part: {id_: "-".join(self._store.digest(self._cases[id_])) for id_ in getattr(self.split, part)}
+                for part in ("train", "val")
+            } | {"slices": slices}
+        return self._described
 
     @staticmethod
     def _in_split(collection: Collection, split: Split) -> dict[str, Case]:

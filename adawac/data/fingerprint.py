@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.classes import Classes
-from adawac.data.layouts.base import Case, Collection, Layout, Modality
+from adawac.data.layouts.base import Case, Collection, Layout
+from adawac.data.modality import Modality
 from adawac.data.naming import side_pairs
-from adawac.data.reading import read_case
+from adawac.data.reading import Digest, read_case
 from adawac.data.store import count_voxels
 from adawac.data.volumes import Volume
 from adawac.errors import DataError
@@ -25,6 +26,10 @@ WINDOW_MARGIN = 100.0
 
 AIR = -200.0
 """HU below which every CT has voxels; intensities that never go there are no Hounsfield units."""
+
+
+Track = Callable[[Iterable[None], int], Iterable[None]]
+"""Wraps an iterable of a given length, to show progress."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ class Fingerprint:
         layout: Layout,
         collection: Collection,
         cases: Sequence[Case],
-        track: Callable[[Iterable["_Measured | None"], int], Iterable["_Measured | None"]] | None = None,
+        track: Track | None = None,
     ) -> "Fingerprint":
         """Read every case once and measure it.
 
@@ -135,12 +140,25 @@ class Fingerprint:
         Raises:
             DataError: all problems of all cases together; or there is no case, or no labelled voxel.
         """
+        measured, problems = measure(layout, collection, cases, track)
+        if problems:
+            raise DataError.from_problems(sorted(problems.values()))
+        return cls.of_measured(collection, list(measured.values()))
+
+    @classmethod
+    def of_measured(cls, collection: Collection, measured: Sequence["Measured"]) -> "Fingerprint":
+        """Fingerprint of cases that have been measured.
+
+        Raises:
+            DataError: there is no case, or no labelled voxel.
+        """
         names = Classes.from_labels(collection.labels, collection.ignore_value).names
-        measured = _measure_all(layout, collection, cases, track)
+        if not measured:
+            raise DataError(f"{collection.name}: no case has a label, but training needs some; add label files")
         voxels = np.concatenate([case.voxels for case in measured])
         if not voxels[:, 1:].any():
             raise DataError(
-                f"{collection.name}: none of {len(cases)} labels holds a voxel of {list(names[1:])}; check "
+                f"{collection.name}: none of {len(measured)} labels holds a voxel of {list(names[1:])}; check "
                 "that the label files are the right ones"
             )
         samples = np.concatenate([case.sample for case in measured], axis=1)
@@ -198,8 +216,8 @@ def suggest_window(ranges: Sequence[tuple[float, float]]) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """One case.
+class Measured:
+    """What one case is like.
 
     Attributes:
         shape: (Z, Y, X).
@@ -210,6 +228,7 @@ class _Measured:
         sample: (C, n) intensities anywhere.
         foreground: (C, m) intensities where a class lies.
         owner: (m,) class index of these voxels.
+        digest: of all voxels.
     """
 
     shape: tuple[int, int, int]
@@ -220,46 +239,59 @@ class _Measured:
     sample: NDArray[np.float32]
     foreground: NDArray[np.float32]
     owner: NDArray[np.uint8]
+    digest: Digest
 
 
-def _measure_all(
+def measure(
     layout: Layout,
     collection: Collection,
     cases: Sequence[Case],
-    track: Callable[[Iterable[_Measured | None], int], Iterable[_Measured | None]] | None,
-) -> list[_Measured]:
-    """Measure the cases in threads; complain of all bad ones at once."""
-    if not cases:
-        raise DataError(f"{collection.name}: no case has a label, but training needs some; add label files")
-    classes = Classes.from_labels(collection.labels, collection.ignore_value)
-    problems: list[str] = []
+    track: Track | None = None,
+    modality: Modality | None = None,
+) -> tuple[dict[str, Measured], dict[str, str]]:
+    """Read every case once, in threads.
 
-    def measure(case: Case) -> _Measured | None:
+    Args:
+        layout: how the data set lies on disk.
+        collection: what the layout found.
+        cases: those to measure.
+        track: wraps an iterable of a given length, to show progress.
+        modality: what intensities must be able to be; None for anything.
+
+    Returns:
+        What was measured of every sound case, and the problem of every other, both in the order of `cases`.
+    """
+    classes = Classes.from_labels(collection.labels, collection.ignore_value)
+    measured: dict[str, Measured] = {}
+    problems: dict[str, str] = {}
+
+    def one(case: Case) -> None:
         try:
-            image, label = read_case(layout, case, classes, len(collection.channels))
+            image, label = read_case(layout, case, classes, len(collection.channels), modality)
+            if label is None:
+                raise DataError(f"case {case.id}: it has no label, but training needs one; leave the case out")
+            measured[case.id] = _measure(image, label, len(classes))
         except DataError as error:
-            problems.append(str(error))
-            return None
-        if label is None:
-            problems.append(f"case {case.id}: it has no label, but training needs one; leave the case out")
-            return None
-        return _measure(image, label, len(classes))
+            problems[case.id] = str(error)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        done: Iterable[_Measured | None] = pool.map(measure, cases)
-        measured = [case for case in (track(done, len(cases)) if track else done) if case]
-    if problems:
-        raise DataError.from_problems(sorted(problems))
-    return measured
+        done = pool.map(one, cases)
+        for _ in track(done, len(cases)) if track else done:
+            pass
+    in_order = [case.id for case in cases]
+    return (
+        {id_: measured[id_] for id_ in in_order if id_ in measured},
+        {id_: problems[id_] for id_ in in_order if id_ in problems},
+    )
 
 
-def _measure(image: Volume, label: Volume, num_classes: int) -> _Measured:
+def _measure(image: Volume, label: Volume, num_classes: int) -> Measured:
     intensities = image.array.reshape(len(image.array), -1)
     flat = label.array.reshape(-1)
     inside = np.flatnonzero((flat > 0) & (flat != IGNORE_INDEX))
     rng = np.random.default_rng(0)  # a stride could fall in step with the rows
     chosen = inside[rng.integers(inside.size, size=min(SAMPLE, inside.size))] if inside.size else inside
-    return _Measured(
+    return Measured(
         shape=image.geometry.shape,
         spacing=image.geometry.spacing,
         voxels=count_voxels(label.array[0], num_classes),
@@ -268,6 +300,7 @@ def _measure(image: Volume, label: Volume, num_classes: int) -> _Measured:
         sample=intensities[:, rng.integers(flat.size, size=min(SAMPLE, flat.size))],
         foreground=intensities[:, chosen],
         owner=flat[chosen],
+        digest=Digest.of(image, label),
     )
 
 

@@ -13,7 +13,7 @@ from adawac.data.grid import Placement
 from adawac.data.sampling import Sampling
 from adawac.data.store import PreparedCase
 from adawac.data.units import UnitTable
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, DataError
 from adawac.structures import Batch
 
 
@@ -64,7 +64,13 @@ class UnitDataset(Dataset[Batch]):
     def _unit(self, row: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         case = self.cases[self.units.case[row]]
         position = int(self.units.start[row, 0])
-        return case.image[:, position].astype(np.float32), case.label[position]
+        try:
+            return case.image[:, position].astype(np.float32), case.label[position]
+        except (OSError, IndexError, ValueError) as error:  # also in a worker, whose errors would name no case
+            raise DataError(
+                f"case {case.id}, slice {position}: its prepared arrays cannot be read any more ({error}); "
+                "delete the case's folder in data.store to have them made anew"
+            ) from error
 
 
 class VolumeDataset(Dataset[VolumeItem]):

@@ -1,22 +1,22 @@
 """What is done to a volume before the network sees it, as a recipe that the checkpoint carries."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from adawac.data.grid import Grid, Placement
-from adawac.data.layouts.base import Modality
-from adawac.data.volumes import Volume
+from adawac.data.modality import MODALITIES, Modality
 from adawac.errors import ConfigError
+
+if TYPE_CHECKING:
+    from adawac.data.volumes import Volume
 
 Axis = Literal["axial", "coronal", "sagittal"]
 AXES: tuple[Axis, ...] = ("axial", "coronal", "sagittal")
 """In the order of canonical arrays (Z, Y, X)."""
-
-MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,25 @@ class Preprocessing:
         std = clipped.std(axis=(1, 2, 3), keepdims=True)
         return np.asarray((clipped - mean) / np.maximum(std, 1e-8), dtype=np.float32)
 
-    def apply(self, volume: Volume, case: str) -> Slices:
+    def apply(self, volume: "Volume", case: str) -> Slices:
         """Cut a volume into slices on the training grid.
 
         Args:
             volume: image as read, (C, Z, Y, X).
             case: its id, for errors.
         """
-        image = np.ascontiguousarray(self.cut(self.intensities(volume.array.astype(np.float32))))
-        spacing = self.cut_spacing(volume.geometry.spacing)
+        return self.slices(volume.array, volume.geometry.spacing, case)
+
+    def slices(self, array: NDArray[Any], spacing: tuple[float, float, float] | None, case: str) -> Slices:
+        """Cut an array into slices on the training grid.
+
+        Args:
+            array: image (C, Z, Y, X), as read.
+            spacing: (z, y, x) in mm, None where unknown.
+            case: its id, for errors.
+        """
+        image = np.ascontiguousarray(self.cut(self.intensities(array.astype(np.float32))))
+        spacing = self.cut_spacing(spacing)
         placement = self.grid.place(image, spacing, case)
         return Slices(placement.to_grid(torch.from_numpy(image)).numpy(), placement, spacing)
 

@@ -122,6 +122,15 @@ class Split:
         if problems:
             raise DataError.from_problems(problems)
 
+    def only(self, cases: Collection[str]) -> "Split":
+        """The split of these cases alone.
+
+        Example:
+            >>> Split(train=("a", "b"), val=("c",)).only({"b", "c"})
+            Split(train=('b',), val=('c',), test=())
+        """
+        return Split(**{part: tuple(id_ for id_ in getattr(self, part) if id_ in cases) for part in PARTS})
+
     def to_json(self) -> str:
         """Text of a file that `FileSplit` reads back."""
         return json.dumps(asdict(self), indent=1) + "\n"

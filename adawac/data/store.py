@@ -21,7 +21,7 @@ from adawac.data.classes import Classes
 from adawac.data.grid import Placement
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.preprocessing import Preprocessing
-from adawac.data.reading import read_case
+from adawac.data.reading import Digest, read_case
 from adawac.errors import DataError
 from adawac.provenance import short_hash
 
@@ -94,6 +94,17 @@ class VolumeStore:
         Raises:
             DataError: all problems of all cases together; sound cases are kept.
         """
+        if problems := self.try_to_prepare(cases, track):
+            raise DataError.from_problems(list(problems.values()))
+
+    def try_to_prepare(
+        self, cases: Sequence[Case], track: Callable[[Iterable[None], int], Iterable[None]] | None = None
+    ) -> dict[str, str]:
+        """Make what is missing and can be made, see `prepare`.
+
+        Returns:
+            The problem of every case that has one, in the order of `cases`.
+        """
         missing = [case for case in cases if not self._path(case).is_dir()]
         problems: dict[str, str] = {}
 
@@ -105,10 +116,29 @@ class VolumeStore:
 
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             done: Iterable[None] = pool.map(make, missing)
-            for _ in track(done, len(missing)) if track and missing else done:
-                pass
-        if problems:
-            raise DataError.from_problems([problems[case.id] for case in missing if case.id in problems])
+            try:
+                for _ in track(done, len(missing)) if track and missing else done:
+                    pass
+            except BaseException:  # stopped: do not begin the others
+                pool.shutdown(cancel_futures=True)
+                raise
+        return {case.id: problems[case.id] for case in missing if case.id in problems}
+
+    def holds(self, case: Case) -> bool:
+        """Whether a case has been prepared."""
+        return self._path(case).is_dir()
+
+    def digest(self, case: Case) -> Digest:
+        """What the voxels of a prepared case are, in short.
+
+        Raises:
+            DataError: if the case has not been prepared.
+        """
+        path = self._path(case) / "case.json"
+        try:
+            return Digest(*json.loads(path.read_text())["digest"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"case {case.id}: {path} cannot be read ({error}); prepare the data again") from error
 
     def open(self, case: Case) -> PreparedCase:
         """Open a prepared case; its arrays stay on disk until they are read.
@@ -142,7 +172,7 @@ class VolumeStore:
         )
 
     def _make(self, case: Case) -> None:
-        image, label = read_case(self.layout, case, self.classes, self.in_channels)
+        image, label = read_case(self.layout, case, self.classes, self.in_channels, self.preprocessing.modality)
         if label is None:
             raise DataError(f"case {case.id}: it has no label, but training needs one; remove it from the split")
         slices = self.preprocessing.apply(image, case.id)
@@ -154,6 +184,7 @@ class VolumeStore:
             "placement": asdict(slices.placement),
             "spacing": slices.spacing,
             "voxels": count_voxels(native, len(self.classes)).tolist(),
+            "digest": Digest.of(image, label),
             "data_hash": short_hash([*case.images, *case.label]),  # they have just been read: cheap now, not later
         }
         try:
@@ -185,7 +216,8 @@ class VolumeStore:
             "files": [_identity(path) for path in (*case.images, *case.label)],
         }
         digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-        return self.folder / "".join(c if c.isalnum() or c in "-_." else "_" for c in case.id) / digest
+        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in case.id)
+        return self.folder / (f"_{name}" if name.startswith(".") else name) / digest  # never `..`, nor hidden
 
 
 def count_voxels(label: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:

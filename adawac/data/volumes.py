@@ -18,6 +18,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
+from adawac.data.limits import check_voxels
 from adawac.errors import DataError
 
 CANONICAL = ("S", "P", "L")
@@ -25,6 +26,9 @@ CANONICAL = ("S", "P", "L")
 
 GRID_TOLERANCE = 0.25
 """How far, in voxels, the corners of two volumes may lie apart on what still counts as one grid."""
+
+MOST_BESIDES = 1 << 26
+"""Bytes that a file may hold before and after its voxels: header extensions, padding."""
 
 _TO_MM = {"meter": 1000.0, "micron": 0.001}
 _NO_GRID = np.diag([-1.0, -1.0, 1.0, 1.0])  # file axes Left, Posterior, Superior: canonical, transposed
@@ -278,11 +282,17 @@ def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
             size = stream.read(4)  # of the header: tells NIfTI-2 from NIfTI-1, in either byte order
             newer = 540 in (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
             kind = nib.Nifti2Image if newer else nib.Nifti1Image
+            _check_size(path, kind.header_class(size + stream.read(536 if newer else 344)))
             stream.seek(0)
             image = kind.from_stream(stream)
             array = np.asanyarray(image.dataobj)
-            while stream.read(1 << 20):  # the check sum of a gzip file is only verified at its end
-                pass
+            for _ in range(MOST_BESIDES >> 20):  # the check sum of a gzip file is only verified at its end
+                if not stream.read(1 << 20):
+                    break
+            else:
+                raise DataError(
+                    f"{path}: over {MOST_BESIDES >> 20} MiB follow the voxels that the header names; export it again"
+                )
     except FileNotFoundError as error:
         raise DataError(f"{path}: the file does not exist; correct the path or restore the file") from error
     except (HeaderDataError, WrapStructError, nib.filebasedimages.ImageFileError) as error:
@@ -292,6 +302,17 @@ def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
             f"{path}: the file is unreadable, cut short or corrupt ({_line(error)}); copy it again"
         ) from error
     return image.header, array
+
+
+def _check_size(path: Path, header: nib.Nifti1Header) -> None:
+    """Refuse by the header alone what would fill the memory; what else may be wrong with it comes to light later."""
+    shape = [max(0, int(n)) for n in header["dim"][1 : 1 + min(7, max(0, int(header["dim"][0])))]]
+    check_voxels(str(path), shape)
+    if (offset := float(header["vox_offset"])) > MOST_BESIDES:
+        raise DataError(
+            f"{path}: the header says that voxels begin at byte {offset:.3g}, but {MOST_BESIDES:.2g} bytes are enough "
+            "for any header; export it again"
+        )
 
 
 def _to_canonical(affine: NDArray[np.float64]) -> NDArray[np.float64]:

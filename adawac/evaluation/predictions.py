@@ -1,6 +1,6 @@
 """Predictions of any tool, held against the references: checked first, then measured."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,16 @@ Predict = Callable[[str, Volume], NDArray[np.uint8]]
 
 
 def prediction_files(folder: Path) -> dict[str, Path]:
-    """Label maps in a folder, by the name of their case.
+    """What a folder holds of each case, by its name: a label map, or a folder with a mask an organ.
+
+    The latter is how TotalSegmentator writes: `ct_7/liver.nii.gz`, `ct_7/spleen.nii.gz`, ...
 
     Raises:
         DataError: if there is none, or two of one name.
     """
     found: dict[str, Path] = {}
-    for path in list_nifti(folder):
+    masks = [path for path in sorted(folder.iterdir()) if path.is_dir() and list_nifti(path)]
+    for path in [*list_nifti(folder), *masks]:
         if stem(path) in found:
             raise DataError(f"case {stem(path)}: {path} and {found[stem(path)]} share its name; keep one")
         found[stem(path)] = path
@@ -56,14 +59,39 @@ def from_files(files: dict[str, Path], references: References) -> Predict:
 
     def predict(case: str, target: Volume) -> NDArray[np.uint8]:
         path = files[case]
-        volume = as_label(read_nifti(path), str(path))
-        if difference := volume.geometry.difference(target.geometry):
-            raise DataError(
-                f"prediction {path} {difference}, as the reference has it; resample it to the reference's grid"
-            )
-        return encoded(volume.array[0], references, str(path))
+        if path.is_dir():
+            return _joined(path, references.classes.names, target)
+        return encoded(_on_grid(path, target), references, str(path))
 
     return predict
+
+
+def _on_grid(path: Path, target: Volume) -> NDArray[np.integer]:
+    """(Z, Y, X) label values of a file that lies on the reference's grid."""
+    volume = as_label(read_nifti(path), str(path))
+    if difference := volume.geometry.difference(target.geometry):
+        raise DataError(f"prediction {path} {difference}, as the reference has it; resample it to the reference's grid")
+    values: NDArray[np.integer] = volume.array[0]
+    return values
+
+
+def _joined(folder: Path, names: Sequence[str], target: Volume) -> NDArray[np.uint8]:
+    """Class indices out of a mask an organ; masks of other organs are not looked at."""
+    masks = {stem(path): path for path in list_nifti(folder)}
+    if not (known := [name for name in names[1:] if name in masks]):
+        raise DataError(
+            f"prediction {folder}: none of its masks ({', '.join(list(masks)[:5])}, ...) is called like one of the "
+            f"classes {', '.join(names[1:])}; rename the masks, or name the classes like them with --classes"
+        )
+    preds = np.zeros(target.array.shape[1:], np.uint8)
+    for name in known:
+        mask = _on_grid(masks[name], target) > 0
+        if (twice := int((preds[mask] > 0).sum())) > 0:
+            raise DataError(
+                f"prediction {folder}: {twice} voxels of {name} belong to another organ too; let each belong to one"
+            )
+        preds[mask] = names.index(name)
+    return preds
 
 
 def encoded(labels: NDArray[np.integer], references: References, name: str) -> NDArray[np.uint8]:

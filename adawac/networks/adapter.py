@@ -36,7 +36,8 @@ class SegmentationNetwork(nn.Module):
         num_classes: K, background included.
         feature_layer: dotted name, as in `nn.Module.named_modules`, of the layer whose output is the
             features: the deepest of the encoder; or several names. Of a layer that returns a sequence the last
-            element is taken. None looks the name up, which works for `MONAI_FEATURE_LAYERS`.
+            element is taken. None takes the network's own attribute `feature_layer`, or looks the name up in
+            `MONAI_FEATURE_LAYERS`.
 
     Raises:
         ConfigError: `feature_layer` is not in the network, or is None and unknown.
@@ -142,6 +143,8 @@ class SegmentationNetwork(nn.Module):
 
 
 def _known_feature_layer(network: nn.Module) -> str:
+    if isinstance(own := getattr(network, "feature_layer", None), str):
+        return own
     names: list[str] = [name for name, _ in network.named_modules() if name]
     for cls in type(network).__mro__:  # subclasses of a known network are known too
         if cls.__module__.startswith("monai.") and cls.__name__ in MONAI_FEATURE_LAYERS:

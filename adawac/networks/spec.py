@@ -12,6 +12,9 @@ from torch import nn
 from adawac.errors import ConfigError
 from adawac.networks.adapter import SegmentationNetwork
 
+TRUSTED = ("adawac.", "monai.networks.")
+"""Where the classes live that a checkpoint of unknown origin may name."""
+
 FROM_DATA = ("in_channels", "out_channels", "num_classes", "spatial_dims")
 """Constructor arguments that the data decides."""
 
@@ -26,7 +29,7 @@ class NetworkSpec:
         arguments: the other arguments of its constructor.
         feature_layer: dotted name of the layer whose output is the features: the deepest of the encoder; or a list.
             None: known for MONAI's UNet, BasicUNet, DynUNet, AttentionUnet, SegResNet, SwinUNETR and
-            FlexibleUNet.
+            FlexibleUNet, and for classes that have it as an attribute `feature_layer`, such as TransUNet.
 
     Raises:
         ConfigError: the class cannot be imported, or its constructor does not take these arguments.
@@ -50,6 +53,34 @@ class NetworkSpec:
                 f"network {self.architecture}: deep_supervision returns logits of several scales, but one is "
                 "trained; set deep_supervision: false"
             )
+
+    @classmethod
+    def of_stranger(cls, plain: dict[str, Any]) -> "NetworkSpec":
+        """Take a spec out of a file of unknown origin: importing a module runs it, so only known houses are entered.
+
+        Args:
+            plain: the spec's fields.
+
+        Raises:
+            ConfigError: its class is neither adawac's nor MONAI's.
+
+        Example:
+            >>> NetworkSpec.of_stranger({"architecture": "os.system", "arguments": {"command": "true"}})
+            Traceback (most recent call last):
+            adawac.errors.ConfigError: the checkpoint's network is 'os.system', but only classes of adawac and \
+monai.networks are made unasked; if you trust who wrote it, say so: `--trust`, or `adawac.load(path, trust=True)`
+        """
+        path = str(plain["architecture"])
+        trusted = path.startswith(TRUSTED)
+        if trusted:
+            loaded = _load(path)
+            trusted = inspect.isclass(loaded) and issubclass(loaded, nn.Module)
+        if not trusted:
+            raise ConfigError(
+                f"the checkpoint's network is {path!r}, but only classes of adawac and monai.networks are made "
+                "unasked; if you trust who wrote it, say so: `--trust`, or `adawac.load(path, trust=True)`"
+            )
+        return cls(**plain)
 
     def _check_names(self, parameters: dict[str, inspect.Parameter]) -> None:
         """Compare the names of the arguments with the constructor's."""
@@ -85,6 +116,11 @@ class NetworkSpec:
         Raises:
             ConfigError: the constructor refuses the arguments, or `feature_layer` is wrong.
         """
+        network = self.build_bare(in_channels, num_classes, spatial_dims)
+        return SegmentationNetwork(network, in_channels, num_classes, self.feature_layer)
+
+    def build_bare(self, in_channels: int, num_classes: int, spatial_dims: int = 2) -> nn.Module:
+        """The network without its adapter, logits out; as `build` else."""
         constructor = _load(self.architecture)
         decided = {
             "in_channels": in_channels,
@@ -95,13 +131,12 @@ class NetworkSpec:
         taken = _parameters(self.architecture, constructor)
         from_data = {name: value for name, value in decided.items() if name in taken}
         try:
-            network = constructor(**from_data, **self.arguments)
+            return constructor(**from_data, **self.arguments)
         except Exception as error:  # whatever a foreign constructor may raise
             raise ConfigError(
                 f"network {self.architecture} refused its arguments {self.arguments}: "
                 f"{' '.join(str(error).split()) or type(error).__name__}; correct them"
             ) from error
-        return SegmentationNetwork(network, in_channels, num_classes, self.feature_layer)
 
 
 def _load(path: str) -> Callable[..., nn.Module]:

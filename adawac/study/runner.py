@@ -13,11 +13,12 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from pathlib import Path
 from statistics import fmean
 from threading import Event
-from typing import IO, Any
+from typing import IO
 
 import yaml
 
 from adawac.errors import ConfigError
+from adawac.settings import flatten
 from adawac.study.spec import Cell
 
 try:
@@ -68,7 +69,7 @@ def _check_unchanged(cell: Cell, config: str) -> None:
     """What has been trained under other settings is neither mixed in nor overwritten."""
     if not cell.config.is_file() or not (cell.cases.is_file() or cell.checkpoint.is_file()):
         return
-    was, now = (_flat(yaml.safe_load(text)) for text in (cell.config.read_text(encoding="utf-8"), config))
+    was, now = (flatten(yaml.safe_load(text)) for text in (cell.config.read_text(encoding="utf-8"), config))
     keys = [key for key in {**was, **now} if key not in PLACES]
     if changed := [key for key in keys if was.get(key, "default") != now.get(key, "default")]:
         lines = [f"\n  {key}: {was.get(key, 'default')} then, {now.get(key, 'default')} now" for key in changed]
@@ -76,17 +77,6 @@ def _check_unchanged(cell: Cell, config: str) -> None:
             f"cell {cell.name} was begun with other settings than the study now gives it:{''.join(lines)}\n"
             f"give the study another name, or delete {cell.folder} to run the cell anew"
         )
-
-
-def _flat(settings: object, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings with dotted keys."""
-    if not isinstance(settings, dict) or not settings:
-        return {prefix: settings}
-    return {
-        dotted: value
-        for key, inner in settings.items()
-        for dotted, value in _flat(inner, f"{prefix}.{key}" if prefix else str(key)).items()
-    }
 
 
 def run_cells(cells: Sequence[Cell], configs: Mapping[str, str], jobs: int, ended: Callable[[Cell], None]) -> None:

@@ -16,19 +16,25 @@ Seconds = dict[str, list[float]]
 """Of every thing measured, its seconds in each round."""
 
 
-def interleaved(steps: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> Seconds:
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+"""Wall clock; or the processor's time for this process, whatever else the machine does meanwhile (CPU only)."""
+
+
+def interleaved(
+    steps: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1, clock: str = "wall"
+) -> Seconds:
     """Seconds of every step in each round; within a round the steps follow one another, so that all see the same noise.
 
     The order turns from round to round: nothing always runs in the caches that another leaves behind.
     """
     seconds: Seconds = {name: [] for name in steps}
-    names = list(steps)
+    names, now = list(steps), CLOCKS[clock]
     for round_ in range(warm_up + rounds):
         for name in names if round_ % 2 else reversed(names):
-            start = time.perf_counter()
+            start = now()
             steps[name]()
             if round_ >= warm_up:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(now() - start)
     return seconds
 
 

@@ -1,7 +1,6 @@
 """The training step that several benchmarks measure, and the ceiling it is held against."""
 
 import argparse
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from adawac.data.units import UnitTable
 from adawac.losses import cross_entropy, dice_loss
 from adawac.networks import NetworkSpec
+from adawac.networks.compiled import CompiledNetwork
 from adawac.structures import Batch
 from adawac.task import SegmentationTask
 from adawac.weighting import Weighting
@@ -36,20 +36,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=224, help="pixels along each side of the plane")
     parser.add_argument("--batch_size", type=int, default=24)
     parser.add_argument("--precision", choices=PRECISIONS, default="32", help="of the forward pass")
+    parser.add_argument("--channels_last", action="store_true", help="keep the channels innermost")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the network")
 
 
 def task_of(weighting: Weighting, samples: int, options: argparse.Namespace) -> SegmentationTask:
     """A task with a network and state for so many samples, on the device, outside of any trainer."""
-    warnings.filterwarnings("ignore", message=".*trainer. reference is not registered")
-    size = (options.size, options.size)
+    weighting.allocate(units_of(samples, options))
+    task = SegmentationTask(NETWORKS[options.network], weighting, channels_last=options.channels_last)
+    task.network = NETWORKS[options.network].build(1, CLASSES).to(memory_format=task.memory_format)
+    if options.compile:
+        task._compiled = CompiledNetwork(task.network)
+    task.last_losses.allocate(samples)
+    task._logs_this_step = lambda: False  # type: ignore[method-assign]  # that needs a trainer: see `train`
+    return task.to(options.device)
+
+
+def units_of(samples: int, options: argparse.Namespace) -> UnitTable:
+    """A table of so many slices, every other one label-dense."""
     voxels = np.zeros((samples, CLASSES), dtype=np.int64)
     voxels[::2] = 100
-    units = UnitTable.of_slices(["case"], [voxels], size, tuple(f"class {i}" for i in range(CLASSES)))
-    weighting.allocate(units)
-    task = SegmentationTask(NETWORKS[options.network], weighting)
-    task.network = NETWORKS[options.network].build(1, CLASSES)
-    task.last_losses.allocate(samples)
-    return task.to(options.device)
+    names = tuple(f"class {i}" for i in range(CLASSES))
+    return UnitTable.of_slices(["case"], [voxels], (options.size, options.size), names)
 
 
 def random_batch(options: argparse.Namespace) -> Batch:
@@ -88,14 +96,17 @@ def ceiling_step(options: argparse.Namespace) -> Callable[[], None]:
 
     Everything lies on the device, nothing is fetched, augmented, weighted or logged.
     """
-    network = NETWORKS[options.network].build(1, CLASSES).to(options.device)
+    memory_format = torch.channels_last if options.channels_last else torch.contiguous_format
+    network = NETWORKS[options.network].build(1, CLASSES).to(options.device, memory_format=memory_format)
+    forward = CompiledNetwork(network) if options.compile else network
     optimizer = torch.optim.AdamW(network.parameters())
     batch = random_batch(options)
-    image, label = torch.cat([batch.image] * 2), torch.cat([batch.label] * 2).long()
+    image = torch.cat([batch.image] * 2).contiguous(memory_format=memory_format)
+    label = torch.cat([batch.label] * 2).long()
 
     def step() -> None:
         with autocast(options):
-            logits = network(image).logits
+            logits = forward(image).logits
             loss = cross_entropy(logits, label).mean() + dice_loss(logits, label)
         optimizer.zero_grad()
         loss.backward()

@@ -43,8 +43,17 @@ TINY = {
         "enable_model_summary": False,
     },
     "data": {"size": [32, 32], "batch_size": 2, "num_workers": 0},
-    "model": {"network": {"arguments": {"channels": [4, 8], "strides": [2], "num_res_units": 1}}},
 }
+
+TINY_NETWORKS = {
+    "unet": {"channels": [4, 8], "strides": [2], "num_res_units": 1},
+    "transunet": {
+        **{"width": 4, "units": [1, 1, 1], "hidden": 8, "layers": 1, "heads": 2, "inner": 8},
+        **{"head_channels": 8, "decoder_channels": [8, 4, 4, 4]},
+    },
+    "resnetunet": {"width": 4, "units": [1, 1, 1, 1], "decoder_channels": [8, 4, 4, 4, 4]},
+}
+"""Arguments by the network in an experiment's name."""
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +82,20 @@ def acdc_25(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> Path:
-    """An overlay that makes any experiment tiny; prepared volumes are shared by the tests."""
+def tiny_networks(tmp_path_factory) -> dict[str, Path]:
+    """Overlays that make any experiment tiny, by its network; prepared volumes are shared by the tests."""
     folder = tmp_path_factory.mktemp("tiny")
-    settings = copy.deepcopy(TINY)
-    settings["data"]["store"] = str(folder / "store")
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(settings))
-    return folder / "tiny.yaml"
+    for name, arguments in TINY_NETWORKS.items():
+        settings = copy.deepcopy(TINY) | {"model": {"network": {"arguments": arguments}}}
+        settings["data"]["store"] = str(folder / "store")
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
+    return {name: folder / f"{name}.yaml" for name in TINY_NETWORKS}
+
+
+@pytest.fixture
+def tiny(tiny_networks) -> Path:
+    """The overlay for MONAI's UNet."""
+    return tiny_networks["unet"]
 
 
 @pytest.fixture(autouse=True)
@@ -112,8 +128,9 @@ def experiment(name: str) -> dict:
 
 class TestFit:
     @pytest.mark.parametrize("name", EXPERIMENTS)
-    def test_two_steps_of_every_experiment(self, name, data, tiny, tmp_path):
-        checkpoint = fit(CONFIGS / f"{name}.yaml", tiny, root=data[name.split("_")[0]], runs=tmp_path)
+    def test_two_steps_of_every_experiment(self, name, data, tiny_networks, tmp_path):
+        folder, network, _ = name.split("_")
+        checkpoint = fit(CONFIGS / f"{name}.yaml", tiny_networks[network], root=data[folder], runs=tmp_path)
         assert checkpoint["global_step"] == 2
         moved = checkpoint["state_dict"].get("weighting.log_odds")
         if name.endswith("adawac"):
@@ -173,6 +190,8 @@ class TestContent:
     def test_every_data_set_has_its_three_methods(self):
         sets = ("phantom", "openkbp", "openkbp5", "synapse", "acdc")
         expected = {f"{data}_unet_{method}" for data in sets for method in ("erm", "pair", "adawac")}
+        paper = ("synapse_transunet", "synapse_resnetunet", "acdc_transunet", "acdc_resnetunet")
+        expected |= {f"{name}_{method}" for name in paper for method in ("erm", "pair", "adawac")}
         assert expected <= set(EXPERIMENTS)
 
     @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -45,6 +45,7 @@ def place(tmp_path):
         save(tmp_path / f"total/{case}.nii", worse(rng, label, 0.4).astype(np.float32))
     (tmp_path / "nnUNet/dataset.json").write_text(json.dumps({"labels": LABELS}))
     (tmp_path / "nnUNet/plans.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
     return tmp_path
 
 
@@ -161,6 +162,31 @@ def test_shared_cases_leave_the_others_out_and_name_them(place):
     assert "pt\\_1: not in" in (place / "out/report.md").read_text()
 
 
+def test_a_mask_an_organ_is_as_good_as_a_label_map(place):
+    """As TotalSegmentator writes: a folder a case, in it a file an organ, most of which nobody asked for."""
+    for case in CASES:
+        preds = read_nifti(place / f"nnUNet/{case}.nii.gz").array[0]
+        for name, value in [*LABELS.items(), ("spleen", 7)]:
+            if value:
+                save(place / f"masks/{case}/{name}.nii.gz", (preds == value).astype(np.uint8))
+    assert evaluate(place, "--pictures", "0", sources=("maps={0}/nnUNet", "masks={0}/masks")) == 0
+    results = json.loads((place / "out/results.json").read_text())
+    maps, masks = results["subsets"][0]["methods"]
+    assert [each["mean"] for each in maps["dice"]] == [each["mean"] for each in masks["dice"]]
+
+
+def test_masks_that_fit_no_class_or_each_other_are_refused(place, capsys):
+    ones = np.ones((10, 24, 20), np.uint8)
+    for case in CASES:
+        save(place / f"masks/{case}/left kidney.nii.gz", ones)
+    (place / "masks/pt_1/left kidney.nii.gz").rename(place / "masks/pt_1/kidney_left.nii.gz")
+    save(place / "masks/pt_2/right kidney.nii.gz", ones)
+    assert evaluate(place, "--pictures", "0", sources=("masks={0}/masks", "maps={0}/nnUNet")) == 2
+    said = capsys.readouterr().err
+    assert "rename the masks, or name the classes like them with --classes" in said
+    assert "let each belong to one" in said
+
+
 def test_names_of_classes_can_be_given(place):
     (place / "nnUNet/dataset.json").unlink()
     assert evaluate(place, "--classes", "a,b", "--pictures", "0") == 0
@@ -172,7 +198,7 @@ def test_names_of_classes_can_be_given(place):
     ("sources", "options", "remedy"),
     [
         (["{0}/nothing"], [], "give METHOD=PATH or PATH of what is there"),
-        (["{0}"], [], "neither a run folder (config.yaml) nor predictions (NIfTI files); correct the path"),
+        (["{0}/empty"], [], "neither a run folder (config.yaml) nor predictions (NIfTI files); correct the path"),
         (["{0}/nnUNet", "{0}/total"], ["--reference", "mine"], "choose one of nnUNet, total"),
         (["a@full={0}/nnUNet", "b@half={0}/nnUNet", "{0}/total"], [], "METHOD@SUBSET=PATH"),
     ],

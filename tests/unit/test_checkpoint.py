@@ -61,6 +61,46 @@ class TestRecipe:
             sagittal.check_flip()
 
 
+class TestTrust:
+    """A recipe names a class, and importing its module runs it."""
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "os.system",
+            "evil.Net",
+            "torch.nn.Linear",
+            "monai.bundle.ConfigParser",
+            "monai.networks.utils.save_state",  # in the right house, but no network
+            "adawac.checkpoint.Recipe",
+        ],
+    )
+    def test_a_stranger_s_class_is_refused_before_it_is_imported(self, tmp_path, monkeypatch, path):
+        (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'boom')!r}, 'w')\nclass Net: ...\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        checkpoint = torch.load(save(tmp_path / "a.ckpt"), weights_only=True)
+        recipe = json.loads(checkpoint["adawac_recipe"])
+        recipe["network"]["architecture"] = path
+        torch.save(checkpoint | {"adawac_recipe": json.dumps(recipe)}, tmp_path / "a.ckpt")
+        with pytest.raises(ConfigError, match=r"only classes of adawac and monai.networks .* `--trust`"):
+            load(tmp_path / "a.ckpt")
+        assert not (tmp_path / "boom").exists()
+
+    def test_one_s_own_class_is_made_when_trusted(self, tmp_path, monkeypatch):
+        (tmp_path / "mine.py").write_text("from monai.networks.nets import UNet\nclass Mine(UNet): ...\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        spec = NetworkSpec("mine.Mine", SPEC.arguments, "model.1.submodule")
+        path = save(tmp_path / "a.ckpt", dataclasses.replace(RECIPE, network=spec))
+        with pytest.raises(ConfigError, match=r"'mine\.Mine'"):
+            load(path)
+        assert type(load(path, trust=True).network.network).__name__ == "Mine"
+
+    @pytest.mark.parametrize("text", ["", "[]", "{}", '{"mirror_table": null, "network": {"architecture": 3}}'])
+    def test_a_recipe_that_makes_no_sense(self, text):
+        with pytest.raises(ConfigError, match=r"(recipe cannot be read .*train again or install|'3', but only)"):
+            Recipe.from_json(text)
+
+
 class TestFind:
     def test_file_is_itself(self, tmp_path):
         path = save(tmp_path / "anything.ckpt")

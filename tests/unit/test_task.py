@@ -14,6 +14,7 @@ from adawac.data.splits import FractionSplit
 from adawac.errors import ConfigError
 from adawac.losses import Focal
 from adawac.networks import NetworkSpec
+from adawac.networks.compiled import CompiledNetwork
 from adawac.schedules import Poly
 from adawac.structures import IGNORE_INDEX, Batch, Weights
 from adawac.task import SegmentationTask
@@ -393,3 +394,84 @@ class TestValidation:
             "val/false_positive_slices_sparse": alarms.mean(),
         }
         assert {name: metrics[name].item() for name in expected} == pytest.approx(expected, rel=1e-5)
+
+
+class Logged(pl.Callback):
+    """After which steps `train/loss` was new."""
+
+    def __init__(self):
+        self.steps, self.last = [], None
+
+    def on_train_batch_end(self, trainer, *args):
+        loss = trainer.callback_metrics.get("train/loss")
+        if loss is not None and (self.last is None or loss != self.last):
+            self.steps.append(trainer.global_step)
+            self.last = loss.clone()
+
+
+def fitted(data, callback=None, weighting=None, **trainer_options) -> SegmentationTask:
+    """A task after two epochs of three batches of eight slices, or as the trainer's options say."""
+    callbacks = [callback] if callback else []
+    task = SegmentationTask(
+        SPEC,
+        weighting or AdaWAC(calibrate=False, step_size=3.0),
+        consistency=Consistency(normalised=False),  # no variance over the batch
+        optimizer=lambda weights: torch.optim.SGD(weights, lr=0.1, momentum=0.9),
+        dice_ratio=0.0,  # Dice is one number a batch
+        seed=SEED,
+    )
+    options = {"max_epochs": 2, "limit_val_batches": 0, "callbacks": callbacks} | trainer_options
+    make_trainer(**options).fit(task, data)
+    return task
+
+
+class TestSpeed:
+    def test_losses_are_logged_every_so_many_steps_and_at_the_end_of_an_epoch(self, data):
+        watch = Logged()
+        fitted(data, watch, log_every_n_steps=2)
+        assert watch.steps == [2, 3, 4, 6]
+
+    def test_accumulated_batches_are_one_batch_to_weights_and_network(self, data):
+        whole = fitted(data)
+        small = SegmentationData(
+            str(data.root),
+            split=data.split_rule,
+            size=(32, 32),
+            batch_size=4,
+            mirror_pairs={"left_kidney": "right_kidney"},
+            store=str(data.store_folder),
+        )
+        parts = fitted(small, accumulate_grad_batches=2)
+        assert parts.trainer.global_step == whole.trainer.global_step == 6
+        torch.testing.assert_close(parts.weighting.log_odds, whole.weighting.log_odds, rtol=1e-4, atol=1e-5)
+        assert whole.weighting.log_odds.std() > 1e-3
+        torch.testing.assert_close(parts.network.state_dict(), whole.network.state_dict(), rtol=1e-4, atol=1e-6)
+
+    def test_clipping_bounds_the_step_and_leaves_the_weights_rule_alone(self, data):
+        free, clipped = (
+            fitted(data, max_epochs=1, max_steps=1),
+            fitted(data, max_epochs=1, max_steps=1, gradient_clip_val=1e-6),
+        )
+        start = make_task(data).network.state_dict()
+        moved = [
+            max(float((value - start[name]).abs().max()) for name, value in task.network.state_dict().items())
+            for task in (free, clipped)
+        ]
+        assert moved[0] > 1e-4
+        assert moved[1] < 1e-6
+        torch.testing.assert_close(clipped.weighting.log_odds, free.weighting.log_odds)
+
+    def test_channels_last_changes_nothing_but_the_memory(self, data):
+        batch = first_batch(data)
+        tasks = [make_task(data, channels_last=choice) for choice in (False, True)]
+        losses = [task.training_step(batch, 0) for task in tasks]
+        torch.testing.assert_close(losses[1], losses[0])
+        weight = next(p for p in tasks[1].network.parameters() if p.ndim == 4 and p.shape[1] > 1)
+        assert weight.is_contiguous(memory_format=torch.channels_last)
+
+    def test_a_compiled_run_has_the_same_parameters_by_name(self, data, monkeypatch):
+        monkeypatch.setattr("adawac.task.CompiledNetwork", lambda network: CompiledNetwork(network, backend="eager"))
+        plain, compiled = make_task(data), make_task(data, compile=True)
+        assert compiled.state_dict().keys() == plain.state_dict().keys()
+        batch = first_batch(data)
+        torch.testing.assert_close(compiled.training_step(batch, 0), plain.training_step(batch, 0))

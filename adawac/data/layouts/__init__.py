@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from adawac.data.layouts.acdc import ACDC
-from adawac.data.layouts.base import Case, Collection, Layout, Modality
+from adawac.data.layouts.base import Case, Collection, Layout, ListingError
 from adawac.data.layouts.folders import Folders
 from adawac.data.layouts.msd import MSD
 from adawac.data.layouts.nnunet import NNUNet
@@ -17,7 +17,7 @@ __all__ = [
     "Collection",
     "Folders",
     "Layout",
-    "Modality",
+    "ListingError",
     "NNUNet",
     "Synapse",
     "detect",

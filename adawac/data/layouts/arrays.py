@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.layouts.base import Case, Layout
+from adawac.data.limits import check_voxels
 from adawac.data.volumes import Geometry, Volume, as_label
 from adawac.errors import DataError
 
@@ -75,14 +76,54 @@ def _read(paths: Sequence[Path], key: str) -> Volume:
 def _load(path: Path, key: str) -> NDArray[Any]:
     """One array of an h5 or npz file; whatever goes wrong is a DataError."""
     try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as content:
-                return np.asarray(content[key])
-        with h5py.File(path, "r") as content:
-            return np.asarray(content[key])
+        return _from_npz(path, key) if path.suffix == ".npz" else _from_h5(path, key)
     except FileNotFoundError as error:
         raise DataError(f"{path}: the file does not exist; restore it") from error
     except KeyError as error:
         raise DataError(f"{path}: there must be an array {key!r} but there is none; export it again") from error
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise DataError(f"{path}: the file is unreadable, cut short or corrupt ({error}); copy it again") from error
+
+
+def _from_npz(path: Path, key: str) -> NDArray[Any]:
+    """An array of an npz file, never a pickle, and only as large as its header may say."""
+    with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as stream:
+        version = np.lib.format.read_magic(stream)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        check_voxels(str(path), read_header(stream)[0])
+    with np.load(path, allow_pickle=False) as content:
+        return np.asarray(content[key])
+
+
+def _from_h5(path: Path, key: str) -> NDArray[Any]:
+    """An array that the h5 file itself holds: nothing is read that the file only points to."""
+    with h5py.File(path, "r") as content:
+        link = content.get(key, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            raise _points_elsewhere(path, key, f"a link to {link.filename!r}")
+        array = content[key]
+        if not isinstance(array, h5py.Dataset):
+            raise KeyError(key)
+        if array.file.filename != content.filename:  # by way of a link to a group that is a link to another file
+            raise _points_elsewhere(path, key, f"a link to {array.file.filename!r}")
+        if array.is_virtual:
+            raise _points_elsewhere(path, key, "virtual, made of other files' parts")
+        if array.external:
+            raise _points_elsewhere(path, key, f"stored outside, in {array.external[0][0]!r}")
+        check_voxels(str(path), array.shape)
+        return np.asarray(array)
+
+
+def _points_elsewhere(path: Path, key: str, how: str) -> DataError:
+    return DataError(
+        f"{path}: the array {key!r} must lie in the file itself but is {how}; copy the array into the file"
+    )

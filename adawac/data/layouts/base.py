@@ -1,15 +1,14 @@
 """The contract of an on-disk layout: a folder in; cases, labels and what is known of their intensities out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from adawac.data.modality import Modality
 from adawac.data.volumes import Volume
-
-Modality = Literal["ct", "mr", "unit"]
-"""`ct`: Hounsfield units; `mr`: arbitrary units, normalised per volume; `unit`: already 0 to 1, left alone."""
+from adawac.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,22 @@ class Collection:
     channels: tuple[str, ...]
     modality: Modality
     ignore_value: int | None = field(default=None)
+
+
+class ListingError(DataError):
+    """Files that a data set lists, or that belong together, are not there.
+
+    Args:
+        problems: a line a case.
+        sound: the collection without these cases.
+    """
+
+    def __init__(self, problems: Sequence[str], sound: Collection) -> None:
+        shown = list(problems)
+        if len(shown) > 10:
+            shown = [*shown[:9], f"and {len(shown) - 9} more files; check that the download is complete"]
+        super().__init__(str(DataError.from_problems(shown)), problems)
+        self.sound = sound
 
 
 class Layout(ABC):

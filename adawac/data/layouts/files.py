@@ -4,10 +4,11 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from adawac.data.layouts.base import Case
+from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.errors import DataError
 
 
@@ -40,18 +41,19 @@ def sorted_cases(cases: Iterable[Case], root: Path) -> tuple[Case, ...]:
     return tuple(ordered)
 
 
-def check_exist(cases: Iterable[Case]) -> None:
-    """Raise a DataError that lists the files (ten at most) that are named but not there."""
+def check_exist(collection: Collection) -> None:
+    """Raise a `ListingError` of the files that are named but not there."""
+    missing = {
+        case.id: [path for path in dict.fromkeys((*case.images, *case.label)) if not path.is_file()]
+        for case in collection.cases
+    }
     problems = [
-        f"case {case.id}: {path} does not exist; restore the file or take the case off the list"
-        for case in cases
-        for path in (*case.images, *case.label)
-        if not path.is_file()
+        f"case {id_}: {path} does not exist; restore the file or take the case off the list"
+        for id_, paths in missing.items()
+        for path in paths
     ]
-    if len(problems) > 10:
-        problems = [*problems[:9], f"and {len(problems) - 9} more files; check that the download is complete"]
     if problems:
-        raise DataError.from_problems(problems)
+        raise ListingError(problems, replace(collection, cases=tuple(c for c in collection.cases if not missing[c.id])))
 
 
 def inside(root: Path, relative: str, source: Path) -> Path:
@@ -79,7 +81,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last where brackets are nested without end
         raise DataError(f"{path}: this is not readable JSON ({error}); correct or restore the file") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: a JSON object is due but this is a {type(content).__name__}; correct the file")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from adawac.data.layouts.base import Case, Collection, Modality
+from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.data.layouts.files import sorted_cases
 from adawac.data.layouts.nifti import NiftiLayout, list_nifti, stem
+from adawac.data.modality import Modality
 from adawac.errors import DataError
 
 
@@ -45,41 +46,59 @@ class Folders(NiftiLayout):
     def scan(self, root: Path) -> Collection:
         """List the cases, see `Layout.scan`; reads label files only where `label_names` is None."""
         files: list[dict[str, Path]] = []
+        twins: dict[str, str] = {}
         for folder in (root / self.images, root / self.labels):
             if not folder.is_dir():
                 raise DataError(f"{folder}: the folder does not exist; correct `images` or `labels` of the layout")
-            files.append({stem(path): path for path in list_nifti(folder)})
+            named: dict[str, Path] = {}
+            for path in list_nifti(folder):  # a.nii and a.nii.gz: which of them is meant?
+                if (other := named.setdefault(stem(path), path)) != path:
+                    twins[stem(path)] = f"case {stem(path)}: {other} and {path} are of one name; remove one of them"
+            files.append(named)
         images, labels = files
-        problems = [
-            f"case {case_id}: {path} has no partner of this name in {root / other}; add it or remove the file"
-            for mine, theirs, other in ((images, labels, self.labels), (labels, images, self.images))
+        problems = [*twins.values()] + [
+            f"case {case_id}: {path} has no partner of this name in {root / where}; add it or remove the file"
+            for mine, theirs, where in ((images, labels, self.labels), (labels, images, self.images))
             for case_id, path in mine.items()
             if case_id not in theirs
         ]
-        if problems:
+        paired = [
+            Case(name, (path,), (labels[name],)) for name, path in images.items() if name in labels.keys() - twins
+        ]
+        if problems and not paired:
             raise DataError.from_problems(problems)
-        cases = sorted_cases((Case(name, (path,), (labels[name],)) for name, path in images.items()), root)
-        try:
-            channels = len(self.read_image(cases[0]).array)
-        except DataError as error:
-            raise DataError(f"case {cases[0].id}: {error}") from error
-        return Collection(
+        cases = sorted_cases(paired, root)
+        names, unreadable = (self.label_names, {}) if self.label_names else self._labels_of(cases)
+        problems += unreadable.values()
+        channels = self._channels_of(cases)
+        collection = Collection(
             name=root.name,
-            cases=cases,
-            labels=self.label_names or self._labels_of(cases),
+            cases=tuple(case for case in cases if case.id not in unreadable),
+            labels=names,
             channels=tuple(f"channel_{i}" for i in range(channels)) if channels > 1 else ("image",),
             modality=self.modality,
         )
+        if problems:
+            raise ListingError(problems, collection)
+        return collection
 
-    def _labels_of(self, cases: tuple[Case, ...]) -> Mapping[int, str]:
-        """Names made of the values that the label files hold."""
+    def _channels_of(self, cases: tuple[Case, ...]) -> int:
+        """Channels of the first image that can be read; what is wrong with the others is said when they are read."""
+        first: DataError | None = None
+        for case in cases:
+            try:
+                return len(self.read_image(case).array)
+            except DataError as error:
+                first = first or DataError(f"case {case.id}: {error}")
+        raise first or DataError("no case was found; check that the download is complete")
+
+    def _labels_of(self, cases: tuple[Case, ...]) -> tuple[Mapping[int, str], dict[str, str]]:
+        """Names made of the values that the label files hold, and the problem of each that cannot be read."""
         values: set[int] = set()
-        problems: list[str] = []
+        problems: dict[str, str] = {}
         for case in cases:
             try:
                 values.update(np.unique(self.read_label(case).array).tolist())
             except DataError as error:
-                problems.append(f"case {case.id}: {error}")
-        if problems:
-            raise DataError.from_problems(problems)
-        return {0: "background"} | {value: f"class_{value}" for value in sorted(values - {0})}
+                problems[case.id] = f"case {case.id}: {error}"
+        return {0: "background"} | {value: f"class_{value}" for value in sorted(values - {0})}, problems

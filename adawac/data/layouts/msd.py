@@ -46,8 +46,7 @@ class MSD(NiftiLayout):
         if test:
             train = [Case(case.id, case.images, case.label, "train") for case in train]
         cases = sorted_cases([*train, *test], root)
-        check_exist(cases)
-        return Collection(
+        collection = Collection(
             name=str(dataset.get("name", root.name)),
             cases=cases,
             labels=names,
@@ -55,6 +54,8 @@ class MSD(NiftiLayout):
             modality=modality_of(channels),
             ignore_value=ignore_value,
         )
+        check_exist(collection)
+        return collection
 
 
 def _channels(dataset: dict[str, Any], source: Path) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from adawac.data.layouts.base import Case, Layout, Modality
+from adawac.data.layouts.base import Case, Layout
+from adawac.data.modality import Modality
 from adawac.data.volumes import Volume, as_label, read_nifti
 from adawac.errors import DataError
 

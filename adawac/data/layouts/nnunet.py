@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from adawac.data.layouts.base import Case, Collection
+from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.data.layouts.files import parse_labels, read_json, sorted_cases
 from adawac.data.layouts.nifti import NIFTI, NiftiLayout, list_nifti, modality_of, stem
 from adawac.errors import DataError
@@ -44,15 +44,18 @@ class NNUNet(NiftiLayout):
         if ending not in NIFTI:
             raise DataError(f"{source}: `file_ending` must be one of {NIFTI} but is {ending!r}; convert the files")
         has_test = (root / "imagesTs").is_dir() and (root / "labelsTs").is_dir()
-        train = _cases(root, "Tr", len(channels), ending, "train" if has_test else None)
+        problems: list[str] = []
+        train = _cases(root, "Tr", len(channels), ending, "train" if has_test else None, problems)
         due = dataset.get("numTraining", len(train))
-        if due != len(train):
-            raise DataError(
+        if due != len(train) and not problems:
+            problems.append(
                 f"{source}: `numTraining` is {due} but {len(train)} cases lie in imagesTr; "
                 "complete the folder or correct the number"
             )
-        test = _cases(root, "Ts", len(channels), ending, "test") if has_test else []
-        return Collection(
+        test = _cases(root, "Ts", len(channels), ending, "test", problems) if has_test else []
+        if problems and not train + test:
+            raise DataError.from_problems(problems)
+        collection = Collection(
             name=str(dataset.get("name", root.name)),
             cases=sorted_cases([*train, *test], root),
             labels=names,
@@ -60,6 +63,9 @@ class NNUNet(NiftiLayout):
             modality=modality_of(channels),
             ignore_value=ignore_value,
         )
+        if problems:
+            raise ListingError(problems, collection)
+        return collection
 
 
 def _channels(names: dict[str, Any], source: Path) -> tuple[str, ...]:
@@ -70,14 +76,13 @@ def _channels(names: dict[str, Any], source: Path) -> tuple[str, ...]:
     return tuple(str(names[str(i)]) for i in range(len(names)))
 
 
-def _cases(root: Path, part: str, channels: int, ending: str, split: Any) -> list[Case]:
-    """Cases of imagesTr / labelsTr or imagesTs / labelsTs, every channel and label in its place."""
+def _cases(root: Path, part: str, channels: int, ending: str, split: Any, problems: list[str]) -> list[Case]:
+    """Cases of imagesTr / labelsTr or imagesTs / labelsTs that have every channel and label; says what others lack."""
     images, labels = root / f"images{part}", root / f"labels{part}"
     for folder in (images, labels):
         if not folder.is_dir():
             raise DataError(f"{folder}: the folder does not exist; complete the data set")
     found: dict[str, dict[int, Path]] = defaultdict(dict)
-    problems = []
     for path in list_nifti(images, (ending,)):
         match = re.fullmatch(r"(.+)_(\d{4})", stem(path))
         if match:
@@ -98,9 +103,8 @@ def _cases(root: Path, part: str, channels: int, ending: str, split: Any) -> lis
         for case_id, path in label_of.items()
         if case_id not in found
     ]
-    if problems:
-        raise DataError.from_problems(problems)
     return [
         Case(case_id, tuple(files[i] for i in range(channels)), (label_of[case_id],), split)
         for case_id, files in found.items()
+        if sorted(files) == list(range(channels)) and case_id in label_of
     ]

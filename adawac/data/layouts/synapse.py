@@ -43,14 +43,15 @@ class Synapse(ArrayLayout):
         if base is None:
             raise DataError(f"{root}: Synapse needs a folder train_npz or test_vol_h5; correct the path")
         cases = sorted_cases([*self._train(root, base), *self._test(root, base)], root)
-        check_exist(cases)
-        return Collection(
+        collection = Collection(
             name="Synapse",
             cases=cases,
             labels={0: "background"} | dict(enumerate(_ORGANS, start=1)),
             channels=("CT",),
             modality="unit",
         )
+        check_exist(collection)
+        return collection
 
     def _train(self, root: Path, base: Path) -> list[Case]:
         """Training volumes, slices in the order of their numbers."""

@@ -1,0 +1,142 @@
+"""Ends a training in good order when a signal asks for it, and makes up for a validation that a stop cut off."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from adawac.errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+EVERY = 10
+"""Steps between two looks at whether another process was told to stop; a process alone looks after each."""
+
+DUE = "adawac_validation_due"
+"""Key in a checkpoint."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Within, SIGINT and SIGTERM raise `Interrupted` in the main thread, until training takes them over."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum, "nothing had to be saved")
+
+    before = {signum: signal.signal(signum, stop) for signum in SIGNALS}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+class StopOnSignal(Callback):
+    """Lets the step under way end, saves `last.ckpt` and raises `Interrupted`; a second signal does not wait.
+
+    With several processes a signal to one of them stops all.
+    """
+
+    def __init__(self) -> None:
+        self._signum = 0
+
+    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the signals over."""
+        self._listen()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the signals over."""
+        self._listen()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop between two steps."""
+        if trainer.world_size > 1:
+            if batch_idx % EVERY:
+                return
+            asked = trainer.strategy.reduce_boolean_decision(self._signum > 0, all=False)
+            self._signum = self._signum or (signal.SIGTERM if asked else 0)
+        self._stop_if_asked(trainer)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Stop between two volumes; other processes may have more of them, so only a process alone does."""
+        if trainer.world_size == 1:
+            self._stop_if_asked(trainer)
+
+    def _listen(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for signum in SIGNALS:
+                signal.signal(signum, self._remember)
+
+    def _remember(self, signum: int, frame: FrameType | None) -> None:
+        if self._signum:
+            raise Interrupted(signum, "asked twice, so nothing more was saved; --resume auto goes on")
+        self._signum = signum
+
+    def _stop_if_asked(self, trainer: pl.Trainer) -> None:
+        if not self._signum:
+            return
+        callback = trainer.checkpoint_callback
+        folder = callback.dirpath if isinstance(callback, ModelCheckpoint) else None
+        if folder is None or trainer.sanity_checking:
+            raise Interrupted(self._signum, "nothing had to be saved")
+        path = Path(folder) / "last.ckpt"
+        trainer.save_checkpoint(path)
+        raise Interrupted(self._signum, f"saved {path}; the same with --resume auto goes on from there")
+
+
+class DueValidation(Callback):
+    """Validates first when a run goes on from a checkpoint between an epoch's last step and its validation's end.
+
+    Lightning would go straight to the next epoch; the best epoch could then be missed in silence.
+    """
+
+    def __init__(self) -> None:
+        self._due = False
+        self._loops: dict[str, Any] = {}  # as they stood before validation
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """See whether validation comes next."""
+        loop = trainer.fit_loop
+        self._due = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # type: ignore[arg-type]
+        self._loops = loop.state_dict() if self._due else {}
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """It has come."""
+        self._due = False
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note it; what is saved in the middle of a validation is the state before it."""
+        checkpoint[DUE] = self._due
+        if self._due and trainer.validating:
+            checkpoint["loops"]["fit_loop"] = self._loops
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Read the note."""
+        self._due = checkpoint.get(DUE, False)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Make up for it."""
+        if not self._due:
+            return
+        loop = trainer.fit_loop.epoch_loop.val_loop
+        loop.restarting = False  # from its first volume
+        trainer.validating = True
+        loop.run()
+        trainer.training = True

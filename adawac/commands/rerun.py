@@ -1,0 +1,103 @@
+"""`adawac rerun RUN`: train again what a run folder records, and say whether the same came out."""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adawac.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the arguments, train and compare.
+
+    Args:
+        argv: arguments after the verb.
+
+    Returns:
+        Exit status: 0 the same weights bit for bit, 1 others.
+
+    Raises:
+        ConfigError: RUN is no run folder, or was not trained to its end.
+    """
+    parser = argparse.ArgumentParser(
+        prog="adawac rerun",
+        description="Train again with the configuration, split and seed of a run, into RUNS/NAME_rerun, and compare. "
+        "On one machine's CPU the weights are the same, bit for bit. All other options go to `adawac fit`.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/NAME/version_0")
+    args, more = parser.parse_known_args(argv)
+    run: Path = args.run.resolve()
+    for name in ("config.yaml", "split.json", "run.json", "checkpoints/last.ckpt"):
+        if not (run / name).is_file():
+            raise ConfigError(f"{args.run} has no {name}; give the folder of a run that has ended, runs/NAME/version_0")
+    then = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    if "steps" not in then:
+        raise ConfigError(f"{args.run} has not ended; go on with it first: adawac fit --resume {args.run}")
+
+    from adawac import training_cli
+    from adawac.checkpoint import read_checkpoint
+
+    split = {"class_path": "FileSplit", "init_args": {"path": str(run / "split.json")}}
+    options = {
+        "--config": str(run / "config.yaml"),
+        "--data.split": json.dumps(split),
+        "--runs": str(run.parent.parent),
+        "--name": f"{run.parent.name}_rerun",
+        "--ckpt_path": "null",
+    }
+    exit_code = training_cli.main(["fit", *(f"{option}={value}" for option, value in options.items()), *more])
+    if exit_code:
+        return exit_code
+    again = _newest(run.parent.parent / f"{run.parent.name}_rerun")
+    now = json.loads((again / "run.json").read_text(encoding="utf-8"))
+    for line in differences(then, now):
+        print(f"differs: {line}")
+    states = [read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"] for folder in (run, again)]
+    other = other_weights(*states)
+    print(f"{again}: " + ("the same weights, bit for bit" if not other else f"other weights: {', '.join(other)}"))
+    return 1 if other else 0
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What two records of runs do not share of what a result depends on.
+
+    Args:
+        then: content of run.json.
+        now: of the other.
+
+    Example:
+        >>> differences({"versions": {"torch": "2.12"}}, {"versions": {"torch": "2.13"}})
+        ['versions.torch: 2.12 then, 2.13 now']
+    """
+    from adawac.settings import flatten
+
+    keys = ("versions", "code", "device", "data", "skipped", "training_slices", "steps")
+    was, is_now = (flatten({key: record.get(key) for key in keys}) for record in (then, now))
+    return [
+        f"{key}: {was.get(key)} then, {is_now.get(key)} now"
+        for key in {**was, **is_now}
+        if was.get(key) != is_now.get(key)
+    ]
+
+
+def other_weights(one: "Mapping[str, Tensor]", other: "Mapping[str, Tensor]") -> list[str]:
+    """Names of tensors that differ in a single bit, or that only one has; at most three, then how many more."""
+    import torch
+
+    def same(name: str) -> bool:
+        # NaN marks slices that were never seen: the same on both sides
+        return name in one and name in other and torch.equal(one[name].nan_to_num(-1), other[name].nan_to_num(-1))
+
+    names = [name for name in {**one, **other} if not same(name)]
+    return [*names[:3], f"and {len(names) - 3} more"] if len(names) > 3 else names
+
+
+def _newest(folder: Path) -> Path:
+    """The version of a run that was made last."""
+    return max(folder.glob("version_*"), key=lambda path: int(path.name[8:]))

@@ -1,0 +1,128 @@
+"""What is wrong with a data set, all of it at once: every case read once, copies found, and what no case holds."""
+
+import warnings
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from adawac.data.classes import Classes
+from adawac.data.fingerprint import Fingerprint, Measured, Track, measure
+from adawac.data.layouts import Collection, Layout, ListingError, detect
+from adawac.data.modality import Modality
+from adawac.data.reading import Digest
+from adawac.data.splits import PARTS, AutoSplit, Split, SplitRule, patients_of
+from adawac.errors import AdaWACError, DataError
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """What a data set is like, and all that is wrong with it.
+
+    Attributes:
+        problems: a line each, with its remedy.
+        measured: sound case -> what it is like.
+        classes: K class names, background first.
+        fingerprint: of the sound cases; None where none has a labelled voxel.
+    """
+
+    problems: tuple[str, ...]
+    measured: Mapping[str, Measured]
+    classes: tuple[str, ...]
+    fingerprint: Fingerprint | None
+
+
+def check_data(
+    root: Path,
+    layout: Layout | None = None,
+    split: SplitRule | None = None,
+    patient_pattern: str | None = None,
+    modality: Modality | None = None,
+    track: Track | None = None,
+) -> Checkup:
+    """Read every case once and find all problems.
+
+    Args:
+        root: folder of the data set.
+        layout: how it lies on disk; None finds out.
+        split: which cases train, validate and test; None as `SegmentationData` does.
+        patient_pattern: see `SegmentationData`.
+        modality: of the intensities; None takes what the layout says.
+        track: wraps an iterable of a given length, to show progress.
+
+    Raises:
+        DataError: the folder as a whole makes no sense: no known layout, or a description that cannot be read.
+    """
+    layout = layout or detect(root)
+    problems: list[str] = []
+    try:
+        collection = layout.scan(root)
+    except ListingError as error:
+        collection = error.sound
+        problems += error.problems
+    labelled = [case for case in collection.cases if case.label]
+    measured, bad = measure(layout, collection, labelled, track, modality or collection.modality)
+    problems += bad.values()
+
+    names = Classes.from_labels(collection.labels, collection.ignore_value).names
+    parts, patients = Split(train=tuple(case.id for case in labelled)), {case.id: case.id for case in labelled}
+    try:
+        patients = patients_of([case.id for case in labelled], patient_pattern)
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            parts = (split or AutoSplit()).split(root, labelled, patients)
+        problems += [f"{warning.message}; add them to the file, or take the cases away" for warning in heard]
+    except AdaWACError as error:
+        problems += error.problems if isinstance(error, DataError) else [str(error)]
+    problems += duplicates({case: found.digest for case, found in measured.items()}, patients, parts).values()
+    problems += absent(names, {case: measured[case] for case in parts.train if case in measured})
+    return Checkup(tuple(problems), measured, names, _fingerprint(collection, measured))
+
+
+def absent(classes: tuple[str, ...], train: Mapping[str, Measured]) -> list[str]:
+    """A line for every class that no training case holds: it cannot be learned, and is left out of all means."""
+    if not train:
+        return []
+    voxels = sum(found.voxels.sum(axis=0) for found in train.values())
+    return [
+        f"class {name}: none of {len(train)} training cases holds it, so it cannot be learned; drop it with data.drop, "
+        "or move a case that holds it into train"
+        for name, count in zip(classes[1:], voxels[1:], strict=True)
+        if not count
+    ]
+
+
+def _fingerprint(collection: Collection, measured: Mapping[str, Measured]) -> Fingerprint | None:
+    try:
+        return Fingerprint.of_measured(collection, list(measured.values()))
+    except DataError:  # said already: nothing could be read, or no class is held by any case
+        return None
+
+
+def duplicates(digests: Mapping[str, Digest], patients: Mapping[str, str], split: Split) -> dict[str, str]:
+    """Images that lie under several names: counted twice, and known from training where they are tested on.
+
+    Cases of one patient may share an image, such as when two readers labelled it.
+
+    Args:
+        digests: of the cases that could be read.
+        patients: patient of every case.
+        split: where the cases lie.
+
+    Returns:
+        A line for every case whose image an earlier one has.
+    """
+    part = {case: name for name in PARTS for case in getattr(split, name)}
+    seen: dict[str, list[str]] = defaultdict(list)
+    problems = {}
+    for case, digest in digests.items():
+        copies = [other for other in seen[digest.image] if patients[other] != patients[case]]
+        if copies:
+            first = copies[0]
+            where = f"{part.get(first, 'in no part')} and {part.get(case, 'in no part')}"
+            problems[case] = (
+                f"case {case}: its image is that of case {first}, voxel for voxel ({where}); remove one of them, or "
+                "say with patient_pattern that they are of one patient"
+            )
+        seen[digest.image].append(case)
+    return problems

@@ -1,0 +1,83 @@
+"""What is exported: a network without its adapter, the recipe around it, and the proof that a copy answers alike."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from adawac.checkpoint import Recipe
+from adawac.errors import ConfigError
+from adawac.segmenter import load
+
+TOLERANCE = 1e-3
+"""How far logits of an export may differ from the network's, relative to the largest."""
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network and what has to happen around it.
+
+    Attributes:
+        network: images (N, C, h, w) on the training grid in, logits (N, K, h, w) out; in eval mode, on the CPU.
+        in_channels: C.
+        recipe: window, grid, classes and the rest; its JSON travels with every export.
+    """
+
+    network: nn.Module
+    in_channels: int
+    recipe: Recipe
+
+    def example(self, batch_size: int) -> Tensor:
+        """Images (N, C, h, w) on the training grid; the same at every call."""
+        generator = torch.Generator().manual_seed(batch_size)
+        return torch.rand(
+            batch_size, self.recipe.in_channels, *self.recipe.preprocessing.grid.size, generator=generator
+        )
+
+    @torch.no_grad()
+    def check(self, exported: Callable[[Tensor], Tensor], kind: str) -> None:
+        """Compare an export with the network, also on a number of slices that it was not made with.
+
+        Args:
+            exported: images in, logits out.
+            kind: what it is, for the error.
+
+        Raises:
+            ConfigError: if it fails, or gives other logits.
+        """
+        for batch_size in (1, 3):
+            image = self.example(batch_size)
+            expected = self.network(image)
+            try:
+                error = float((exported(image) - expected).abs().max() / expected.abs().max())
+                problem = f"its logits differ by {error:.1e} of the largest where {TOLERANCE} is allowed"
+            except Exception as failure:  # whatever a runtime may raise
+                error, problem = float("inf"), _line(failure)
+            if not error <= TOLERANCE:  # nor NaN
+                raise ConfigError(
+                    f"network {self.recipe.network.architecture} does not survive as {kind}: with {batch_size} slices "
+                    f"{problem}; choose another --format"
+                )
+
+
+def load_network(run: Path, trust: bool = False) -> TrainedNetwork:
+    """The network of a run, its weights loaded.
+
+    Args:
+        run: a checkpoint, or a run folder, whose best checkpoint is taken.
+        trust: as for `adawac.load`.
+
+    Raises:
+        ConfigError: as `adawac.load` does.
+    """
+    segmenter = load(run, trust=trust)
+    adapter, recipe = segmenter.network, segmenter.recipe
+    bare = recipe.network.build_bare(adapter.in_channels, adapter.num_classes)  # the adapter's hooks cannot be traced
+    bare.load_state_dict(adapter.network.state_dict())
+    return TrainedNetwork(bare.eval(), adapter.in_channels, recipe)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

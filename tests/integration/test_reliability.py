@@ -1,0 +1,299 @@
+"""What befalls a run: signals, numbers that are not finite, a full disk, changed data, half a checkpoint."""
+
+import resource
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_resume import assert_same_run, checkpoints, config, final_state, fit
+from tiny_data import make_case, save_nifti, write_msd
+
+from adawac.cli import main
+from adawac.errors import TrainingError
+from adawac.saving import WholeCheckpoints, newest_checkpoint
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_msd(tmp_path_factory.mktemp("data") / "msd", cases=4, shape=(7, 32, 32))
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, data) -> Path:
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    fit(config(folder, data))
+    return folder
+
+
+def struck(folder: Path, data: Path, callback: str, **settings) -> Path:
+    """The run's configuration with a fault in it, and without the checkpoints of every step."""
+    path = config(folder, data)
+    plain = yaml.safe_load(path.read_text())
+    del plain["trainer"]["callbacks"]
+    path.write_text(yaml.safe_dump(plain))
+    plain["trainer"]["callbacks"] = [{"class_path": f"faults.{callback}", "init_args": settings}]
+    struck_path = folder / "struck.yaml"
+    struck_path.write_text(yaml.safe_dump(plain))
+    return struck_path
+
+
+def fails(capsys, *arguments: str, code: int = 2) -> str:
+    assert main(["fit", *arguments]) == code
+    return capsys.readouterr().err
+
+
+def validations(folder: Path) -> dict[int, float]:
+    log = EventAccumulator(str(folder / "runs/resumed/version_0")).Reload()
+    return {event.step: event.value for event in log.Scalars("val/dice")}
+
+
+class TestSignals:
+    @pytest.mark.parametrize(
+        ("step", "signum", "validating"),
+        [(2, signal.SIGTERM, False), (4, signal.SIGINT, False), (7, signal.SIGINT, False), (8, signal.SIGTERM, True)],
+        ids=["mid-epoch", "last-step-of-an-epoch", "mid-later-epoch", "validating"],
+    )
+    def test_a_signal_saves_and_resume_auto_goes_on_as_if_nothing_had_been(
+        self, tmp_path, data, unbroken, capsys, step, signum, validating
+    ):
+        folder = tmp_path / "run"
+        path = struck(folder, data, "SignalAt", step=step, signum=int(signum), validating=validating)
+        said = fails(capsys, "--config", str(path), code=128 + signum)
+        last = checkpoints(folder) / "last.ckpt"
+        assert f"stopped by {signum.name}; saved {last}; the same with --resume auto goes on from there" in said
+        assert torch.load(last, weights_only=True)["global_step"] == step
+        fit(folder / "config.yaml", "--resume", "auto")
+        assert_same_run(final_state(folder), final_state(unbroken))
+        assert validations(folder) == validations(unbroken)
+        assert [path.name for path in (folder / "runs/resumed").iterdir()] == ["version_0"]
+
+    def test_before_the_first_step_there_is_nothing_to_save(self, tmp_path, data, capsys):
+        folder = tmp_path / "run"
+        path = struck(folder, data, "SignalAt", step=0, validating=True)  # in the sanity check
+        assert "stopped by SIGTERM; nothing had to be saved" in fails(capsys, "--config", str(path), code=143)
+        assert not list(folder.rglob("*.ckpt"))
+
+    def test_handlers_are_put_back(self, tmp_path, data, capsys):
+        before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
+        path = struck(tmp_path / "run", data, "SignalAt", step=1)
+        fails(capsys, "--config", str(path), code=143)
+        assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_validation_that_a_kill_cut_off_is_made_up_for(tmp_path, data, unbroken):
+    """Lightning would go on with the next epoch, and the best one might be missed."""
+    folder = tmp_path / "run"
+    fit(config(folder, data), "--ckpt_path", str(checkpoints(unbroken) / "step4.ckpt"))
+    assert validations(folder) == validations(unbroken)
+
+
+class TestNotFinite:
+    @pytest.fixture
+    def rotten(self, tmp_path, data) -> tuple[Path, Path]:
+        """A store in which, after it was checked, a voxel became infinite: slice 3 of a training case."""
+        folder = tmp_path / "run"
+        path = struck(folder, data, "SignalAt", step=10**6)
+        fit(path, "--trainer.max_epochs", "1", "--name", "before")
+        (prepared,) = tmp_path.glob("store/pt_4/*/image.npy")
+        image = np.load(prepared, mmap_mode="r+")
+        image[0, 3, 4, 4] = np.inf
+        image.flush()
+        return folder, path
+
+    def test_stops_before_the_step_and_names_the_slice(self, rotten, capsys):
+        folder, path = rotten
+        said = fails(capsys, "--config", str(path))
+        assert "the loss or its gradient is not finite; the batch was pt_" in said
+        assert "with a loss of their own that is not finite: pt_4 slice 3. There is no checkpoint yet. Try" in said
+        assert "to leave such batches out: --non_finite skip" in said
+        assert not list((folder / "runs/resumed").rglob("*.ckpt"))
+
+    def test_keeps_the_last_good_checkpoint(self, rotten, capsys):
+        folder, path = rotten
+        before = folder / "runs/before/version_0/checkpoints/last.ckpt"
+        said = fails(capsys, "--config", str(path), "--ckpt_path", str(before), "--name", "before")
+        assert f"The last good checkpoint is {before}" in said
+        state = torch.load(before, weights_only=True)["state_dict"]
+        assert all(torch.isfinite(value).all() for name, value in state.items() if name.startswith("network."))
+
+    def test_leaves_the_batch_out_when_told_to(self, rotten, caplog):
+        folder, path = rotten
+        with caplog.at_level("WARNING"):
+            fit(path, "--non_finite", "skip")
+        skipped = [line for line in caplog.messages if "left out (" in line]
+        assert len(skipped) == 3  # once an epoch
+        assert "pt_4 slice 3; left out (3 so far)" in skipped[-1]
+        checkpoint = final_state(folder)
+        assert checkpoint["callbacks"]["FiniteGuard"] == {"skipped": 3}
+        for name, value in checkpoint["state_dict"].items():
+            if not name.startswith("last_losses."):
+                assert torch.isfinite(value).all(), name
+
+    def test_a_network_that_has_gone_wrong_is_not_trained_on(self, tmp_path, data, capsys):
+        path = struck(tmp_path / "run", data, "Poison", step=6)
+        said = fails(capsys, "--config", str(path), "--non_finite", "skip")
+        assert "step 6 (epoch 1): the loss or its gradient is not finite" in said
+        assert "leaving batches out does not help: " in said
+        assert "the network's own numbers are not finite any more. The last good checkpoint is " in said
+
+
+class TestCheckpointFiles:
+    def test_a_full_disk_leaves_the_previous_checkpoint_whole(self, tmp_path):
+        path = tmp_path / "last.ckpt"
+        WholeCheckpoints().save_checkpoint({"adawac_recipe": "first"}, path)
+        before = path.read_bytes()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+        try:
+            with pytest.raises(TrainingError, match=r"cannot be written \(.*\); the one before it is whole: free"):
+                WholeCheckpoints().save_checkpoint({"adawac_recipe": "", "x": torch.zeros(1 << 16)}, path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert path.read_bytes() == before
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_a_run_that_finds_the_disk_full_says_so_and_goes_on_later(self, tmp_path, data, unbroken, capsys):
+        folder = tmp_path / "run"
+        path = struck(folder, data, "SignalAt", step=10**6)
+        fit(path, "--trainer.max_epochs", "1")
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, limits[1]))
+        try:
+            said = fails(capsys, "--config", str(path), "--resume", "auto")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert "free space and go on with --resume auto" in said
+        fit(path, "--resume", "auto", "--trainer.max_epochs", "3")
+        state = final_state(folder)["state_dict"]
+        for name, value in final_state(unbroken)["state_dict"].items():
+            if name.startswith("network."):
+                assert state[name].shape == value.shape
+
+    def test_auto_takes_the_newest_that_is_whole(self, tmp_path, data, unbroken):
+        there = checkpoints(unbroken)
+        assert newest_checkpoint(unbroken / "runs", "resumed") == there / "last.ckpt"
+        here = tmp_path / "runs/resumed/version_3/checkpoints"
+        shutil.copytree(there, here)
+        (here / "last.ckpt").write_bytes((there / "last.ckpt").read_bytes()[:-500])
+        torch.save({"global_step": 99}, here / "stranger.ckpt")
+        flipped = bytearray((here / "step12.ckpt").read_bytes())
+        flipped[len(flipped) // 2] ^= 1
+        (here / "step12.ckpt").write_bytes(flipped)
+        for best in here.glob("best*"):
+            best.unlink()
+        assert newest_checkpoint(tmp_path / "runs", "resumed") == here / "step11.ckpt"
+        (tmp_path / "runs/resumed/version_11").mkdir()  # begun and never saved
+        assert newest_checkpoint(tmp_path / "runs", "resumed") == here / "step11.ckpt"
+
+    def test_auto_begins_a_run_that_has_not_begun(self, tmp_path, data):
+        folder = tmp_path / "run"
+        fit(config(folder, data, max_epochs=1), "--resume", "auto")
+        assert (checkpoints(folder) / "last.ckpt").is_file()
+
+    def test_two_ways_to_say_where_to_go_on(self, tmp_path, data, unbroken, capsys):
+        path = config(tmp_path / "run", data)
+        both = ["--resume", "auto", "--ckpt_path", str(checkpoints(unbroken) / "last.ckpt")]
+        assert "both say where to go on; give one of them" in fails(capsys, "--config", str(path), *both)
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("verb", ["fit", "test"])
+@pytest.mark.parametrize("aloud", [[], ["--weights_only", "false"]], ids=["", "weights_only=false"])
+def test_a_checkpoint_that_carries_code_is_refused_and_does_not_run(tmp_path, data, unbroken, capsys, verb, aloud):
+    checkpoint = torch.load(checkpoints(unbroken) / "last.ckpt", weights_only=True)
+    evil = tmp_path / "evil.ckpt"
+    torch.save(checkpoint | {"x": Bomb(tmp_path / "boom")}, evil)
+    path = config(tmp_path / "run", data)
+    assert main([verb, "--config", str(path), "--ckpt_path", str(evil), *aloud]) == 2
+    assert "evil.ckpt: not readable as a checkpoint of tensors and plain values" in capsys.readouterr().err
+    assert not (tmp_path / "boom").exists()
+
+
+class TestChanges:
+    """A run goes on with what it was trained on, or not at all."""
+
+    @pytest.fixture
+    def place(self, tmp_path, data, unbroken) -> tuple[Path, Path]:
+        root = tmp_path / "msd"
+        shutil.copytree(data, root)
+        return root, checkpoints(unbroken) / "step7.ckpt"
+
+    def refused(self, capsys, tmp_path, place, *options: str) -> str:
+        root, checkpoint = place
+        said = fails(capsys, "--config", str(config(tmp_path / "run", root)), "--ckpt_path", str(checkpoint), *options)
+        assert "this checkpoint does not belong to this run; undo the change, or start anew from" in said
+        return said
+
+    def test_moved_data_are_no_change(self, tmp_path, place, unbroken):
+        root, checkpoint = place
+        fit(config(tmp_path / "run", root), "--ckpt_path", str(checkpoint))
+        assert_same_run(final_state(tmp_path / "run"), final_state(unbroken))
+
+    def test_another_image(self, tmp_path, place, capsys):
+        image, _ = make_case(np.random.default_rng(9), (7, 32, 32))
+        save_nifti(place[0] / "imagesTr/pt_4.nii.gz", image[0])
+        assert "train case pt_4: other voxels or labels than then\n" in self.refused(capsys, tmp_path, place)
+
+    def test_another_case(self, tmp_path, place, capsys):
+        for folder in ("imagesTr", "labelsTr"):
+            (place[0] / folder / "pt_4.nii.gz").rename(place[0] / folder / "pt_44.nii.gz")
+        listed = place[0] / "dataset.json"
+        listed.write_text(listed.read_text().replace("pt_4.", "pt_44."))
+        split = place[0] / "mine.json"
+        split.write_text('{"train": ["pt_1", "pt_44"], "val": ["pt_3"], "test": ["pt_2"]}')
+        said = self.refused(capsys, tmp_path, place, "--data.split=FileSplit", f"--data.split.path={split}")
+        assert "train case pt_4: only then\n" in said
+        assert "train case pt_44: only now\n" in said
+
+    def test_other_slices(self, tmp_path, place, capsys):
+        said = self.refused(capsys, tmp_path, place, "--data.subset", "HalfSlice")
+        assert "training slices of case pt_4: 7 then, 4 now" in said
+
+    @pytest.mark.parametrize(
+        ("option", "difference"),
+        [
+            ("--data.drop=[right_kidney]", "classes.names: ['background', 'left_kidney', 'right_kidney'] then"),
+            ("--model.network.arguments.dropout=0.1", "network.arguments.dropout: 0.2 then, 0.1 now"),
+            ("--data.size=[16,16]", "preprocessing.grid.size: [32, 32] then, [16, 16] now"),
+        ],
+    )
+    def test_other_classes_network_or_grid(self, tmp_path, place, capsys, option, difference):
+        mirror = ["--data.mirror_pairs=null", "--model.augmentation.mirror_left_right=0"] if "drop" in option else []
+        assert difference in self.refused(capsys, tmp_path, place, option, *mirror)
+
+    def test_other_classes_are_not_tested(self, tmp_path, place, capsys):
+        root, checkpoint = place
+        path = str(config(tmp_path / "run", root))
+        options = ["--data.drop=[right_kidney]", "--data.mirror_pairs=null", "--model.augmentation.mirror_left_right=0"]
+        assert main(["test", "--config", path, "--ckpt_path", str(checkpoint), *options]) == 2
+        assert "give the checkpoint of a run with these settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_case_that_cannot_be_read_any_more_is_named(tmp_path, data, workers):
+    """The file of prepared labels shrinks under a run; a memory map is told so by the operating system alone."""
+    from torch.utils.data import DataLoader
+
+    from adawac.data.loading import UnitDataset
+    from adawac.data.store import PreparedCase
+    from adawac.data.units import UnitTable
+    from adawac.errors import DataError
+
+    image, label = np.zeros((1, 3, 4, 4), np.float16), np.zeros((2, 4, 4), np.uint8)  # a slice of the label is gone
+    case = PreparedCase("pt_9", image, label, label, None, None, np.ones((3, 2), np.int64), "")
+    units = UnitTable.of_slices(["pt_9"], [case.voxels], (4, 4), ("background", "a"))
+    loader = DataLoader(UnitDataset([case], units), sampler=[[0, 1], [1, 2]], batch_size=None, num_workers=workers)
+    with pytest.raises(DataError, match=r"(?s)case pt_9, slice 2: its prepared arrays cannot be read .*made anew"):
+        list(loader)

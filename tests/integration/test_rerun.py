@@ -1,0 +1,48 @@
+"""A run folder holds all it takes to train it again, and the same comes out."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from test_resume import checkpoints, config, fit
+from tiny_data import write_msd
+
+from adawac.cli import main
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("home") / "run"
+    data = write_msd(folder.parent / "msd", cases=4, shape=(7, 32, 32))
+    fit(config(folder, data, max_epochs=1))
+    return checkpoints(folder).parent
+
+
+def test_the_run_records_what_its_result_depends_on(run):
+    record = json.loads((run / "run.json").read_text())
+    assert record["versions"]["torch"] == version("torch")
+    assert set(record["data"]) == {"pt_1", "pt_3", "pt_4"}  # trained on, and what chose the checkpoint
+    assert all(len(digest) == 65 for digest in record["data"].values())
+    assert record["skipped"] == {}
+    assert set(record["code"]) == {"adawac", "working_folder"}
+    assert record["command"]
+
+
+def test_the_same_again(run, capsys):
+    assert main(["rerun", str(run)]) == 0
+    assert "resumed_rerun/version_0: the same weights, bit for bit" in capsys.readouterr().out
+
+
+def test_what_differs_is_said(run, capsys):
+    assert main(["rerun", str(run), "--seed_everything", "4"]) == 1
+    said = capsys.readouterr().out
+    assert "other weights: " in said
+    assert "resumed_rerun/version_1" in said
+
+
+def test_a_run_that_has_not_ended(run, tmp_path, capsys):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        assert main(["rerun", "nowhere"]) == 2
+    assert "nowhere has no config.yaml; give the folder of a run that has ended" in capsys.readouterr().err
