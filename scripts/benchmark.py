@@ -13,6 +13,11 @@ BENCHMARKS = {
     "train": "adawac fit, data and augmentation included, against the ceiling",
     "step": "a training step by pair and by AdaWAC against the ceiling; updates of the weights",
     "methods": "a training step of every weighting method, relative to pair's",
+    "augment": "a view of a slice, against scipy's rotate and zoom",
+    "prepare": "preparing volumes, against reading their files",
+    "predict": "a volume's labels on its native grid, against the network alone",
+    "memory": "memory and epoch start of a store of 100,000 slices",
+    "startup": "adawac --help, and adawac fit up to its first step",
     "metrics": "Dice and HD95 of 8 organs in a volume, against medpy, values beside it",
 }
 """Each is the module of its name in `benchmarks`."""

@@ -30,14 +30,3 @@ class Poison(Callback):
     def on_train_batch_start(self, trainer, pl_module, *args):
         if trainer.global_step == self.step:
             next(pl_module.network.parameters()).data.view(-1)[0] = float("nan")
-
-
-class FailOnRank(Callback):
-    """One of several processes fails in a training step."""
-
-    def __init__(self, rank: int, step: int) -> None:
-        self.rank, self.step = rank, step
-
-    def on_train_batch_start(self, trainer, *args):
-        if trainer.global_rank == self.rank and trainer.global_step == self.step:
-            raise RuntimeError("this process fails")

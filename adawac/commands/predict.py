@@ -95,31 +95,34 @@ def predict_files(
     from rich.progress import track
 
     from adawac.data.layouts.nifti import stack_channels
-    from adawac.data.volumes import read_nifti, write_label_nifti
+    from adawac.data.volumes import Volume, read_nifti, write_label_nifti
+    from adawac.prefetch import prefetched
     from adawac.segmenter import load
 
     _check_output(output, cases)
     segmenter = load(run, device or ("cuda" if torch.cuda.is_available() else "cpu"), trust)
     output.mkdir(parents=True, exist_ok=True)
     problems: list[str] = []
-    written: list[Path] = []
-    for case, paths in track(list(cases.items()), description="Predicting"):
-        target = output / f"{case}.nii.gz"
-        if target.exists() and not overwrite:
-            written.append(target)
-            continue
+    targets = {case: output / f"{case}.nii.gz" for case in cases}
+    due = [case for case, target in targets.items() if overwrite or not target.exists()]
+    written = set(targets) - set(due)
+
+    def read(case: str) -> Volume:
+        return stack_channels([read_nifti(path) for path in cases[case]], [path.name for path in cases[case]])
+
+    for case, reading in track(prefetched(due, read), total=len(due), description="Predicting"):
         try:
-            volume = stack_channels([read_nifti(path) for path in paths], [path.name for path in paths])
+            volume = reading.result()
             labels = segmenter.predict(volume, case, flip_left_right)
-            write_label_nifti(target, labels, volume.geometry)
-            written.append(target)
+            write_label_nifti(targets[case], labels, volume.geometry)
+            written.add(case)
         except DataError as error:
             message = str(error)
             problems.append(message if message.startswith("case ") else f"case {case}: {message}")
     print(f"{len(written)} label files in {output}")
     if problems:
         raise DataError.from_problems(problems)
-    return written
+    return [target for case, target in targets.items() if case in written]
 
 
 def _check_output(output: Path, cases: dict[str, tuple[Path, ...]]) -> None:

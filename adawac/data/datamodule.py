@@ -16,10 +16,11 @@ from adawac.data.check import duplicates
 from adawac.data.classes import Classes
 from adawac.data.grid import Grid
 from adawac.data.layouts import Case, Collection, Layout, ListingError, detect
-from adawac.data.loading import DrawnOrder, EpochOrder, ResumableLoader, UnitDataset, VolumeDataset, VolumeItem
+from adawac.data.loading import DrawnOrder, EpochOrder, ResumableLoader, VolumeDataset, VolumeItem
 from adawac.data.modality import Modality
 from adawac.data.preprocessing import Axis, Preprocessing
 from adawac.data.reading import Digest
+from adawac.data.residency import Residency, ResidentUnits, dataset_of
 from adawac.data.sampling import Losses, Sampling
 from adawac.data.splits import AutoSplit, Split, SplitRule, patients_of
 from adawac.data.store import PreparedCase, VolumeStore
@@ -70,7 +71,10 @@ class SegmentationData(pl.LightningDataModule):
         body: crop to the box around the body before resizing.
         batch_size: slices a training step, over all processes together.
         sampling: which slices make a batch. None shuffles: every slice once an epoch.
-        num_workers: processes that fetch batches; 0 fetches in the main process.
+        num_workers: processes that fetch batches from the disk; 0 fetches in the main process.
+        residency: where the training slices lie: on the `device`, in `memory` (of each process), on `disk`, where they
+            are mapped into memory as far as there is room; `auto` takes a GPU where they fill at most half of what is
+            free there, and the disk elsewhere. The batches are the same.
         seed: of the order of the batches; follows `seed_everything` on the command line.
         store: folder for prepared volumes; None for the user's cache.
         skip_bad: go on without cases that break a rule, and record which and why; otherwise they are an error.
@@ -96,6 +100,7 @@ class SegmentationData(pl.LightningDataModule):
         batch_size: int = 24,
         sampling: Sampling | None = None,
         num_workers: int = 0,
+        residency: Residency = "auto",
         seed: int = 0,
         store: str | None = None,
         skip_bad: bool = False,
@@ -119,6 +124,7 @@ class SegmentationData(pl.LightningDataModule):
         self.batch_size = batch_size
         self.sampling = sampling
         self.num_workers = num_workers
+        self.residency: Residency = residency
         self.seed = seed
         self.store_folder = None if store is None else Path(store).expanduser()
         self.skip_bad = skip_bad
@@ -129,16 +135,25 @@ class SegmentationData(pl.LightningDataModule):
         self._units: UnitTable | None = None
         self._described: dict[str, dict[str, Any]] | None = None
 
-    def prepare_data(self) -> None:
-        """Read, check and store what has not been prepared yet."""
+    def prepare_data(self, verify: bool = False) -> None:
+        """Read, check and store what has not been prepared yet.
+
+        Args:
+            verify: read all files anew, also those whose size and modification time have not changed.
+        """
         self._scan()
-        problems = self._store.try_to_prepare(list(self._cases.values()), track=_progress)
+        problems = self._store.try_to_prepare(list(self._cases.values()), _progress, verify)
         problems |= duplicates(self._digests(), self._patients, self.split)
         if problems and not self.skip_bad:
             raise DataError.from_problems([problems[case] for case in self._cases if case in problems])
         for problem in problems.values():
             log.warning("left out: %s", problem)
         self.skipped |= problems
+
+    def describe_store(self) -> str:
+        """How many volumes are prepared, and where; available after `prepare_data`."""
+        prepared = sum(self._store.holds(case) for case in self._cases.values())
+        return f"{prepared} prepared volumes in {self._store.folder}"
 
     def setup(self, stage: str) -> None:
         """Open the prepared cases of a stage and choose the training units."""
@@ -186,7 +201,11 @@ class SegmentationData(pl.LightningDataModule):
             if self.sampling is None
             else DrawnOrder(self.units, self.batch_size, self.seed, self.sampling, self._last_losses, self._share)
         )
-        return ResumableLoader(UnitDataset(self._train, self.units), order, **self._workers())
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        dataset = dataset_of(self.residency, self._train, self.units, device)
+        if isinstance(dataset, ResidentUnits):  # nothing to fetch, and no process may touch another's device
+            return ResumableLoader(dataset, order)
+        return ResumableLoader(dataset, order, pin_memory=device.type == "cuda", **self._workers())
 
     def val_dataloader(self) -> "DataLoader[VolumeItem] | list[Any]":
         """Whole validation volumes; nothing where the split has none."""

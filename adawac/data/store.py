@@ -1,14 +1,17 @@
 """Prepared cases on disk: memory-mapped arrays on the training grid, named by what they were made of.
 
-A case's folder is named by a hash of its source files (path, size, modification time) and of every setting that
-shapes the arrays, so that a changed file or setting is noticed and only what changed is made anew.
+A case's folder is named by a hash of its source files' contents and of every setting that shapes the arrays, so that
+a changed file or setting is noticed and only what changed is made anew. Files are read for it when their size or
+modification time is new: one that was only touched or moved is not prepared again.
 """
 
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,15 +21,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.classes import Classes
+from adawac.data.contents import Contents
 from adawac.data.grid import Placement
 from adawac.data.layouts.base import Case, Layout
+from adawac.data.locking import writing
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.reading import Digest, read_case
 from adawac.errors import DataError
 from adawac.provenance import short_hash
 
-VERSION = 2
+VERSION = 3
 """Raise it when prepared arrays change their meaning: older folders are then no longer found."""
+
+Track = Callable[[Iterable[None], int], Iterable[None]]
 
 LARGEST = float(np.finfo(np.float16).max)
 """Prepared images are kept in half precision."""
@@ -81,52 +88,67 @@ class VolumeStore:
         self.classes = classes
         self.preprocessing = preprocessing
         self.in_channels = in_channels
+        self.contents = Contents(self.folder / ".hashes")
 
-    def prepare(
-        self, cases: Sequence[Case], track: Callable[[Iterable[None], int], Iterable[None]] | None = None
-    ) -> None:
-        """Make what is missing.
+    def prepare(self, cases: Sequence[Case], track: Track | None = None, verify: bool = False) -> None:
+        """Make what is missing, in a thread a core, while no other process writes into the store.
 
         Args:
             cases: cases with a label each.
             track: wraps an iterable of a given length, to show progress.
+            verify: read every file again, also those whose size and modification time have not changed.
 
         Raises:
             DataError: all problems of all cases together; sound cases are kept.
         """
-        if problems := self.try_to_prepare(cases, track):
+        if problems := self.try_to_prepare(cases, track, verify):
             raise DataError.from_problems(list(problems.values()))
 
-    def try_to_prepare(
-        self, cases: Sequence[Case], track: Callable[[Iterable[None], int], Iterable[None]] | None = None
-    ) -> dict[str, str]:
+    def try_to_prepare(self, cases: Sequence[Case], track: Track | None = None, verify: bool = False) -> dict[str, str]:
         """Make what is missing and can be made, see `prepare`.
 
         Returns:
             The problem of every case that has one, in the order of `cases`.
         """
-        missing = [case for case in cases if not self._path(case).is_dir()]
+        if not self._missing(cases, verify):
+            return {}
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(writing(self.folder))
+            except OSError as error:
+                return {cases[0].id: _unwritable(cases[0], self.folder, error)}
+            return self._make_all(self._missing(cases, verify), track, verify)  # others may have made some meanwhile
+
+    def _missing(self, cases: Sequence[Case], verify: bool) -> list[Case]:
+        return [case for case in cases if verify or not self.holds(case)]
+
+    def _make_all(self, cases: Sequence[Case], track: Track | None, verify: bool) -> dict[str, str]:
         problems: dict[str, str] = {}
 
         def make(case: Case) -> None:
             try:
-                self._make(case)
+                if not self._path(case, verify).is_dir():
+                    self._make(case)
             except DataError as error:
                 problems[case.id] = str(error)
 
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            done: Iterable[None] = pool.map(make, missing)
+            done: Iterable[None] = pool.map(make, cases)
             try:
-                for _ in track(done, len(missing)) if track and missing else done:
+                for _ in track(done, len(cases)) if track and cases else done:
                     pass
             except BaseException:  # stopped: do not begin the others
                 pool.shutdown(cancel_futures=True)
                 raise
-        return {case.id: problems[case.id] for case in missing if case.id in problems}
+        return {case.id: problems[case.id] for case in cases if case.id in problems}
 
     def holds(self, case: Case) -> bool:
-        """Whether a case has been prepared."""
-        return self._path(case).is_dir()
+        """Whether a case has been prepared from its files as they are, as far as can be told without reading them."""
+        try:
+            known = all(self.contents.known(path) for path in (*case.images, *case.label))
+        except OSError:  # preparing says which file is gone
+            return False
+        return known and self._path(case).is_dir()
 
     def digest(self, case: Case) -> Digest:
         """What the voxels of a prepared case are, in short.
@@ -181,6 +203,9 @@ class VolumeStore:
         path = self._path(case)
         facts = {
             "case": case.id,
+            "files": [_describe(file, self.contents.hash(file)) for file in (*case.images, *case.label)],
+            "affine": None if image.geometry.affine is None else image.geometry.affine.tolist(),
+            "recipe": self._recipe(case),
             "placement": asdict(slices.placement),
             "spacing": slices.spacing,
             "voxels": count_voxels(native, len(self.classes)).tolist(),
@@ -189,6 +214,8 @@ class VolumeStore:
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            for left in path.parent.glob(f".{path.name}-*"):  # by a process that was killed: we are the only one
+                shutil.rmtree(left, ignore_errors=True)
             with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
                 made = Path(scratch, path.name)  # a folder in it, for the usual permissions
                 made.mkdir()
@@ -199,25 +226,32 @@ class VolumeStore:
                 os.replace(made, path)
         except OSError as error:
             if not path.is_dir():  # else another process was faster, with the same content
-                raise DataError(
-                    f"case {case.id}: {path} cannot be written ({error}); free space there or choose another "
-                    "folder with data.store"
-                ) from error
+                raise DataError(_unwritable(case, path, error)) from error
 
-    def _path(self, case: Case) -> Path:
+    def _path(self, case: Case, verify: bool = False) -> Path:
         """Folder of a prepared case, named by its content."""
-        recipe: dict[str, Any] = {
+        recipe = json.dumps(self._recipe(case, verify), sort_keys=True)
+        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in case.id)
+        folder = self.folder / (f"_{name}" if name.startswith(".") else name)  # never `..`, nor hidden
+        return folder / hashlib.sha256(recipe.encode()).hexdigest()[:16]
+
+    def _recipe(self, case: Case, verify: bool = False) -> dict[str, Any]:
+        """Everything that shapes a case's arrays; a file that is not there stands for itself."""
+        return {
             "version": VERSION,
             "layout": type(self.layout).__qualname__,
             "settings": {k: v for k, v in vars(self.layout).items() if isinstance(v, str | int | float | None)},
             "classes": self.classes.to_json(),
             "preprocessing": self.preprocessing.to_json(),
             "in_channels": self.in_channels,
-            "files": [_identity(path) for path in (*case.images, *case.label)],
+            "files": [self._content(path, verify) for path in (*case.images, *case.label)],
         }
-        digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in case.id)
-        return self.folder / (f"_{name}" if name.startswith(".") else name) / digest  # never `..`, nor hidden
+
+    def _content(self, path: Path, verify: bool) -> str:
+        try:
+            return self.contents.hash(path, verify)
+        except OSError:
+            return str(path)
 
 
 def count_voxels(label: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
@@ -237,13 +271,15 @@ def count_voxels(label: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64
     return np.stack([np.bincount(plane.ravel(), minlength=256)[:num_classes] for plane in label])
 
 
-def _identity(path: Path) -> list[str | int]:
-    """What tells one version of a file from another, short of reading it; reading says what a missing one lacks."""
-    try:
-        status = path.stat()
-    except OSError:
-        return [str(path)]
-    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+def _describe(path: Path, content: str) -> dict[str, Any]:
+    status = path.stat()
+    return {"path": str(path.resolve()), "size": status.st_size, "mtime_ns": status.st_mtime_ns, "hash": content}
+
+
+def _unwritable(case: Case, path: Path, error: OSError) -> str:
+    return (
+        f"case {case.id}: {path} cannot be written ({error}); free space there or choose another folder with data.store"
+    )
 
 
 def _check_range(image: NDArray[np.float32], case: str) -> None:

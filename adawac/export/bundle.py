@@ -68,8 +68,8 @@ SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/downlo
 
 README = """# Segmentation of {classes}
 
-A network ({network}) that adawac {version} trained. It needs torch and monai, with monai's packages for NIfTI files and for its
-command line (nibabel, fire). In this folder:
+A network ({network}) that adawac {version} trained. It needs torch and monai, with monai's packages for NIfTI files
+and for its command line (nibabel, fire). In this folder:
 
     python -m monai.bundle run --config_file configs/inference.json --input IMAGES --output_dir LABELS
 

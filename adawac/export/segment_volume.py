@@ -8,8 +8,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-from monai.data import MetaTensor
-from monai.transforms import Transform
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.transform import Transform
 from torch import Tensor, nn
 
 from adawac.data.preprocessing import Preprocessing
@@ -32,7 +32,8 @@ class SegmentVolumed(Transform):
 
     def __init__(self, model: str, device: str = "cpu", batch_size: int = 32) -> None:
         files = {"adawac_recipe.json": ""}
-        self.network = _WithoutFeatures(torch.jit.load(model, map_location=device, _extra_files=files)).eval()
+        scripted = torch.jit.load(model, map_location=device, _extra_files=files)  # type: ignore[no-untyped-call]
+        self.network = _WithoutFeatures(scripted).eval()
         recipe = json.loads(files["adawac_recipe.json"])
         self.in_channels: int = recipe["in_channels"]
         self.values = np.array(recipe["classes"]["values"], dtype=np.int32)
@@ -85,7 +86,7 @@ class SaveLabeld(Transform):
         source = Path(str(data["image"].meta["filename_or_obj"]))
         if source.parent.resolve() == self.output_dir.resolve():
             raise DataError(f"{source}: its label would replace it in {self.output_dir}; give another output_dir")
-        image = nib.load(source)
+        image: Any = nib.load(source)
         label = nib.Nifti1Image(data["pred"].numpy()[0].astype(np.int32), image.affine, image.header)
         label.set_data_dtype(np.int32)
         label.header.set_slope_inter(1, 0)

@@ -25,9 +25,11 @@ def write_torchscript(trained: TrainedNetwork, path: Path) -> None:
     """
     with warnings.catch_warnings():
         # Sizes are fixed but for the number of slices, which is checked below; and torch recommends its successor.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.simplefilter("ignore", DeprecationWarning)
         with torch.no_grad():
-            traced = torch.jit.trace(trained.network, trained.example(2), check_trace=False)
+            traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+                trained.network, trained.example(2), check_trace=False
+            )
         trained.check(traced, "TorchScript")
         torch.jit.save(traced, str(path), _extra_files={RECIPE_FILE: trained.recipe.to_json()})

@@ -1,5 +1,8 @@
 """Prepared cases: made once, made anew only where something changed, and every bad case reported at once."""
 
+import hashlib
+import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -62,7 +65,12 @@ def traces(folder):
 def made_since(before, folder):
     """Cases that were prepared since, whose older folders must not have been touched."""
     after = traces(folder)
-    assert {path: after[path] for path in before if path.is_file()} == {p: t for p, t in before.items() if p.is_file()}
+    old = {
+        path: trace
+        for path, trace in before.items()
+        if path.is_file() and not path.relative_to(folder).parts[0].startswith(".")
+    }
+    assert {path: after[path] for path in old} == old
     return sorted(path.parent.parent.name for path in after.keys() - before.keys() if path.name == "case.json")
 
 
@@ -152,6 +160,44 @@ class TestMadeOnce:
         assert np.array_equal(new.image, old.image) == (part == "labels")
         assert np.array_equal(new.native_label, old.native_label) == (part == "images")
 
+    def test_a_file_that_was_only_touched_or_moved_is_not_prepared_again(self, root, folder, tmp_path):
+        prepared(root, folder)
+        before = traces(folder)
+        os.utime(root / "imagesTr/pt_2.nii.gz")
+        prepared(root, folder)
+        assert made_since(before, folder) == []
+        prepared(root.rename(tmp_path / "moved"), folder)
+        assert made_since(before, folder) == []
+
+    def test_a_change_that_keeps_size_and_time_is_noticed_when_verified(self, root, folder):
+        path, other = (root / f"imagesTr/pt_{number}.nii.gz" for number in (2, 3))
+        for file in (path, other):  # gzip reads over zeros at its end
+            file.write_bytes(file.read_bytes().ljust(20_000, b"\0"))
+        old = prepared(root, folder)["pt_2"]
+        before, status = traces(folder), path.stat()
+        path.write_bytes(other.read_bytes())
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        store, cases = store_of(root, folder)
+        store.prepare(cases)
+        assert made_since(before, folder) == []
+        store.prepare(cases, verify=True)
+        assert made_since(before, folder) == ["pt_2"]
+        assert not np.array_equal(store.open(cases[1]).image, old.image)
+
+    def test_the_manifest_says_what_a_case_was_made_of(self, root, folder):
+        prepared(root, folder, window=(-100.0, 275.0))
+        facts = json.loads(next(folder.glob("pt_1/*/case.json")).read_text())
+        image = root / "imagesTr/pt_1.nii.gz"
+        assert facts["files"][0] == {
+            "path": str(image.resolve()),
+            "size": image.stat().st_size,
+            "mtime_ns": image.stat().st_mtime_ns,
+            "hash": hashlib.sha256(image.read_bytes()).hexdigest()[:12],
+        }
+        assert facts["affine"] == nib.load(image).affine.tolist()
+        assert facts["recipe"]["preprocessing"]["window"] == [-100.0, 275.0]
+        assert len(facts["voxels"]) == SHAPE[0]
+
     @pytest.mark.parametrize(
         "changed",
         [
@@ -193,8 +239,8 @@ class TestMadeOnce:
 
     def test_nothing_is_left_behind(self, root, folder):
         prepared(root, folder)
-        assert sorted(path.name for path in folder.iterdir()) == ["pt_1", "pt_2", "pt_3"]
-        for case in folder.iterdir():
+        assert sorted(path.name for path in folder.iterdir()) == [".hashes", ".lock", "pt_1", "pt_2", "pt_3"]
+        for case in folder.glob("pt_*"):
             (path,) = case.iterdir()
             assert {file.name for file in path.iterdir()} == {
                 "case.json",
@@ -209,7 +255,7 @@ class TestMadeOnce:
             opened = list(pool.map(lambda _: prepared(root, folder), range(4)))
         for other in opened[1:]:
             np.testing.assert_array_equal(other["pt_3"].image, opened[0]["pt_3"].image)
-        assert len(list(folder.glob("*/*"))) == 3
+        assert len(list(folder.glob("pt_*/*"))) == 3
 
 
 class TestOpening:
@@ -295,7 +341,7 @@ class TestProblems:
             store.prepare(cases)
         lines = str(caught.value).splitlines()[1:]
         assert [line.split(":")[0].strip() for line in lines] == [f"case pt_{number}" for number in PROBLEMS]
-        assert sorted(path.name for path in folder.iterdir()) == ["pt_1", "pt_2"]
+        assert sorted(path.name for path in folder.glob("pt_*")) == ["pt_1", "pt_2"]
         before = traces(folder)
         store.prepare(cases[:2])
         assert traces(folder) == before
