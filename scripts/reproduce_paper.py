@@ -2,7 +2,7 @@
 
     python scripts/reproduce_paper.py -o studies
     adawac study studies/synapse_transunet_subsets.yaml --dry-run --data.root DATA/synapse
-    adawac study studies/synapse_transunet_subsets.yaml --data.root DATA/synapse
+    adawac study studies/synapse_transunet_subsets.yaml --data.root DATA/synapse --model.init_from R50+ViT-B_16.npz
 
 Of each network there are `synapse_*_subsets` (AdaWAC against plain training on the subsets of the training slices),
 `synapse_*_methods` (its ablations and rivals on all slices) and `acdc_*_methods`. The recipe is that of
@@ -10,9 +10,10 @@ Of each network there are `synapse_*_subsets` (AdaWAC against plain training on 
 a step size take AdaWAC's. Two things are ours: `pair`, plain training at AdaWAC's compute, and several seeds, without
 which no difference can be told from luck. The paper's seed is 1234.
 
-The published numbers start from ImageNet weights; without them nothing here is comparable to the paper, only with each
-other. They are not repeated here: what is compared with them should be copied from the paper, with its definitions
-(`--model.policy paper` counts an organ that is missed as HD95 0, and distances are in voxels).
+The published numbers start from ImageNet weights (`--model.init_from`; the configurations say where to get them);
+without them nothing here is comparable to the paper, only with each other. They are not repeated here: what is compared
+with them should be copied from the paper, with its definitions (`--model.policy paper` counts an organ that is missed
+as HD95 0, and distances are in voxels).
 """
 
 import argparse

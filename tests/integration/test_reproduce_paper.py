@@ -19,7 +19,8 @@ def home(tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("paper")
     write_synapse(home / "synapse", cases=2, shape=(4, 16, 16), test_cases=1)
     write_acdc_slices(home / "acdc", cases=2)
-    command = [sys.executable, str(SCRIPT), "-o", "studies", "--networks", "unet", "--seeds", "1234", "1235"]
+    command = [sys.executable, str(SCRIPT), "-o", "studies", "--seeds", "1234", "1235"]
+    command += ["--networks", "unet", "transunet", "resnetunet"]
     done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=True)
     assert "adawac study studies/synapse_unet_subsets.yaml --data.root DATA" in done.stdout
     return home
@@ -38,17 +39,20 @@ def test_every_cell_of_every_study_is_written(home, name, cells):
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "cells"),
+    ("name", "step_size", "cells"),
     [
-        ("synapse_unet_subsets", "synapse", ["adawac-half_vol-seed1234", "erm-half_sparse-seed1235"]),
-        ("synapse_unet_methods", "synapse", ["adawac-seed1234", "pm_dro-seed1234", "trim_ratio_acr-seed1235"]),
-        ("acdc_unet_methods", "acdc", ["reweight_only-seed1234", "pseudo_adawac-seed1234"]),
+        ("synapse_unet_subsets", 8, ["adawac-half_vol-seed1234", "erm-half_sparse-seed1235"]),
+        ("synapse_unet_methods", 8, ["adawac-seed1234", "pm_dro-seed1234", "trim_ratio_acr-seed1235"]),
+        ("acdc_unet_methods", 8, ["reweight_only-seed1234", "pseudo_adawac-seed1234"]),
+        ("synapse_transunet_methods", 2, ["adawac-seed1234", "pm_dro-seed1234"]),
+        ("acdc_resnetunet_methods", 8, ["adawac-seed1235"]),
     ],
 )
-def test_cells_resolve_to_the_recipe_of_the_paper(home, monkeypatch, name, data, cells, capsys):
+def test_cells_resolve_to_the_recipe_of_the_paper(home, monkeypatch, name, step_size, cells, capsys):
     from adawac.study.runner import resolve
 
     monkeypatch.chdir(home)
+    data = name.split("_")[0]
     study = read_study(Path(f"studies/{name}.yaml"), Path("runs"), [f"--data.root={data}"])
     for cell, text in resolve(study.take(cells)).items():
         config = yaml.safe_load(text)
@@ -59,7 +63,7 @@ def test_cells_resolve_to_the_recipe_of_the_paper(home, monkeypatch, name, data,
         assert model["schedule"]["class_path"].endswith("Constant")
         assert model["consistency"]["init_args"]["lambda_ac"] == 2
         if cell.startswith(("adawac", "pm_dro", "reweight_only")):
-            assert model["weighting"]["init_args"]["step_size"] == 8
+            assert model["weighting"]["init_args"]["step_size"] == step_size
     assert main(["study", f"studies/{name}.yaml", "--dry-run", f"--data.root={data}", "--cells", *cells]) == 0
     assert f"{len(cells)} of {len(cells)} cells to run" in capsys.readouterr().out
 
