@@ -74,7 +74,8 @@ def dataset_of(
 def bytes_of(cases: Sequence[PreparedCase], units: UnitTable) -> int:
     """Of all units, image and label."""
     channels, _, height, width = cases[0].image.shape
-    return len(units) * height * width * (channels * cases[0].image.itemsize + cases[0].label.itemsize)
+    pixel: int = channels * cases[0].image.itemsize + cases[0].label.itemsize
+    return int(len(units) * height * width * pixel)
 
 
 def _free(device: torch.device) -> int:
