@@ -10,8 +10,8 @@ from scipy.special import expit, logit
 from adawac.errors import ConfigError
 from adawac.evaluation.coverage import (
     SCENARIOS,
+    Rate,
     Scenario,
-    Share,
     coverage_table,
     simulate_bootstrap,
     simulate_coverage,
@@ -92,8 +92,8 @@ def test_the_bootstrap_covers_less_as_the_documentation_says():
 
 
 def test_a_share_has_the_error_of_its_simulation():
-    assert Share.of(np.ones(10)) == (1.0, 0.0)
-    assert str(Share.of(np.array([1.0, 0.0, 0.0, 0.0]))) == "25.0% ± 21.7%"
+    assert Rate.of(np.ones(10)) == (1.0, 0.0)
+    assert str(Rate.of(np.array([1.0, 0.0, 0.0, 0.0]))) == "25.0% ± 21.7%"
 
 
 def test_the_table_warns_of_a_single_run():
