@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adawac.errors import AdaWACError, ConfigError, DataError
-from adawac.metrics import EMPTY_RULES
 
 if TYPE_CHECKING:
     from adawac.data.classes import Classes
@@ -45,11 +44,14 @@ def main(argv: Sequence[str]) -> int:
     from rich.console import Console
 
     from adawac.evaluation import write_table
+    from adawac.metrics import EMPTY_RULES
     from adawac.report.make import make_report
     from adawac.report.sources import Source, evaluate_sources
     from adawac.report.wording import summary_sentence
     from adawac.report.write import write_report
 
+    if args.policy not in EMPTY_RULES:
+        raise ConfigError(f"--policy {args.policy}: there is no such policy; give one of {', '.join(EMPTY_RULES)}")
     console = Console(highlight=False)
     sources = [Source.parse(text) for text in args.sources]
     references, why_none = _references(args, sources)
@@ -119,7 +121,7 @@ def parser() -> argparse.ArgumentParser:
         "case and patient",
     )
     made.add_argument("--axis", choices=["axial", "coronal", "sagittal"], default="axial", help="how volumes are cut")
-    made.add_argument("--policy", choices=list(EMPTY_RULES), default="penalise", help="what empty masks are worth")
+    made.add_argument("--policy", default="penalise", help="what empty masks are worth: penalise, skip or paper")
     made.add_argument(
         "--reference", metavar="METHOD", help="compared with; default Pair (equal compute), ERM, the first"
     )

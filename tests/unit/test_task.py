@@ -146,8 +146,8 @@ class TestLoss:
         outputs = [task.network(view.image) for view in views]
         ce = sum(per_slice_ce(o.logits, v.label) for o, v in zip(outputs, views, strict=True)) / 2
         ac = task.consistency(outputs[0], outputs[1], views[0].affine, views[1].affine).double()
-        ratio = 0.4 * ce.mean() / ac.mean()  # after one step the running means are those of the batch
-        beta = torch.sigmoid(0.3 * (ce - ratio * ac) / ce.mean())
+        ratio = 0.2 * ce.mean() / ac.mean()  # after one step the running means are those of the batch
+        beta = torch.sigmoid(0.3 * ((ce - ratio * ac) / ce.mean() - 0.8))
         weighted = (beta * ce + (1 - beta) * ratio * ac).mean()
         dice = sum(batch_dice(o.logits, v.label) for o, v in zip(outputs, views, strict=True)) / 2
         assert task.training_step(batch, 0).item() == pytest.approx((dice / 2 + weighted / 2).item(), rel=1e-4)
