@@ -78,7 +78,7 @@ def acdc_25(tmp_path_factory) -> Path:
     """The patients of the small ACDC sample: 21 to 25 and 31 to 50."""
     folder = tmp_path_factory.mktemp("acdc_25")
     write_acdc_volumes(folder, cases=2 * 5, shape=(3, 16, 16), first_patient=21)
-    return write_acdc_volumes(folder, cases=2 * 20, shape=(3, 16, 16), first_patient=31)
+    return write_acdc_volumes(folder, cases=2 * 20, shape=(3, 16, 16), first_patient=31, seed=1)
 
 
 @pytest.fixture(scope="module")
