@@ -115,7 +115,7 @@ def _trust(report: Report) -> Iterable[Block]:
         counts = verdict_counts(report.subsets)
         sentences.append(
             f"{counted(counts['all'], 'comparison')} of means at 5 % each: if all methods were equal, about "
-            f"{0.05 * counts['all']:.1f} would be told apart by chance; {counts['told apart']} were."
+            f"{0.05 * counts['all']:.1f} would be told apart by chance; here it is {counts['told apart']}."
         )
     sentences.append(
         "Not told apart does not mean equal: the interval says how large a difference may still be. And no interval "
