@@ -124,6 +124,8 @@ class VolumeStore:
 
     def _make_all(self, cases: Sequence[Case], track: Track | None, verify: bool) -> dict[str, str]:
         problems: dict[str, str] = {}
+        for left in self.folder.glob("*/.*-*"):  # by a process that was killed: we are the only one that writes
+            shutil.rmtree(left, ignore_errors=True)
 
         def make(case: Case) -> None:
             try:
@@ -214,8 +216,6 @@ class VolumeStore:
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            for left in path.parent.glob(f".{path.name}-*"):  # by a process that was killed: we are the only one
-                shutil.rmtree(left, ignore_errors=True)
             with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
                 made = Path(scratch, path.name)  # a folder in it, for the usual permissions
                 made.mkdir()
