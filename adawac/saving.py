@@ -10,6 +10,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from adawac.checkpoint import RECIPE, read_checkpoint
 from adawac.errors import ConfigError, TrainingError
+from adawac.whole_files import written_whole
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -26,25 +27,21 @@ class WholeCheckpoints(TorchCheckpointIO):
             TrainingError: the disk is full or fails; what lay at `path` is still whole.
         """
         path = Path(path)
-        scratch = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with scratch.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            with zipfile.ZipFile(scratch) as archive:
-                if (broken := archive.testzip()) is not None:
-                    raise OSError(f"{broken} does not read back as it was written")
-            os.replace(scratch, path)
+            with written_whole(path) as scratch:
+                with scratch.open("wb") as file:
+                    torch.save(checkpoint, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                with zipfile.ZipFile(scratch) as archive:
+                    if (broken := archive.testzip()) is not None:
+                        raise OSError(f"{broken} does not read back as it was written")
         except (OSError, RuntimeError, zipfile.BadZipFile) as error:  # torch wraps what the disk says
             reason = " ".join(str(error.__cause__ or error.__context__ or error).split())
             raise TrainingError(
                 f"{path}: the checkpoint cannot be written ({reason}); the one before it is whole: free space "
                 "and go on with --resume auto"
             ) from error
-        finally:
-            scratch.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
         """Read a checkpoint as tensors and plain values, whatever the caller asks for.

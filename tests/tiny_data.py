@@ -56,6 +56,11 @@ def save_nifti(path: Path, canonical, spacing=(3.0, 0.9, 0.8)) -> None:
     nib.save(nib.Nifti1Image(array, affine), path)
 
 
+def cut(path: Path) -> None:
+    """Truncate a file, as a copy that was broken off."""
+    path.write_bytes(path.read_bytes()[:-50])
+
+
 def _cases(cases: int, shape: Shape, channels: int, num_classes: int, seed: int):
     rng = np.random.default_rng(seed)
     for number in range(1, cases + 1):

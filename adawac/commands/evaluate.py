@@ -44,14 +44,13 @@ def main(argv: Sequence[str]) -> int:
     from rich.console import Console
 
     from adawac.evaluation import write_table
-    from adawac.metrics import EMPTY_RULES
+    from adawac.metrics import empty_rule
     from adawac.report.make import make_report
     from adawac.report.sources import Source, evaluate_sources
     from adawac.report.wording import summary_sentence
     from adawac.report.write import write_report
 
-    if args.policy not in EMPTY_RULES:
-        raise ConfigError(f"--policy {args.policy}: there is no such policy; give one of {', '.join(EMPTY_RULES)}")
+    empty_rule(args.policy)  # known, before anything is read
     console = Console(highlight=False)
     sources = [Source.parse(text) for text in args.sources]
     references, why_none = _references(args, sources)

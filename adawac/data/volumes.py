@@ -5,7 +5,6 @@ that an axial slice shown with `imshow` stands upright with the patient's left o
 """
 
 import gzip
-import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from adawac.data.limits import check_voxels
 from adawac.errors import DataError
+from adawac.whole_files import written_whole
 
 CANONICAL = ("S", "P", "L")
 """Where the axes Z, Y, X of a canonical array point."""
@@ -240,12 +240,8 @@ def write_label_nifti(path: Path | str, label: NDArray[Any], geometry: Geometry)
     content: bytes = image.to_bytes()
     if path.name.endswith(".gz"):
         content = gzip.compress(content, compresslevel=6, mtime=0)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as unfinished:
+        unfinished.write_bytes(content)
 
 
 def as_label(volume: Volume, name: str) -> Volume:

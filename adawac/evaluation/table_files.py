@@ -1,9 +1,7 @@
 """Case tables as files: CSV for everybody, Parquet where they are large."""
 
 import csv
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +9,7 @@ from typing import Any, cast
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation.case_table import CaseRow
 from adawac.metrics import EMPTY_RULES, EmptyPolicy
+from adawac.whole_files import written_whole
 
 COLUMNS = tuple("class" if field == "class_name" else field for field in CaseRow._fields)
 """Of the file, in the order of the fields of `CaseRow`."""
@@ -62,7 +61,7 @@ def write_csv(path: Path, rows: Iterable[CaseRow]) -> None:
         path: the file, replaced if it is there.
         rows: of any number of cases, methods and runs.
     """
-    with _whole(Path(path)) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+    with written_whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         # Names are quoted whatever is in them; floats are written in their shortest exact form.
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -103,7 +102,7 @@ def write_parquet(path: Path, rows: Iterable[CaseRow]) -> None:
     types = [arrow.float64() if name == "value" else arrow.string() for name in COLUMNS]
     arrays = [arrow.array(values, type_) for values, type_ in zip(columns, types, strict=True)]
     table = arrow.Table.from_arrays(arrays, names=list(COLUMNS))
-    with _whole(Path(path)) as unfinished:
+    with written_whole(path) as unfinished:
         parquet.write_table(table, unfinished, compression="zstd")
 
 
@@ -125,18 +124,6 @@ def read_parquet(path: Path) -> list[CaseRow]:
     width = _check_columns(tuple(table.column_names), path)
     rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
     return [_row(row, width, f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A file to write that takes the place of `path` when it is finished, and leaves nothing when it is not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield unfinished
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _is_parquet(path: Path) -> bool:

@@ -3,10 +3,8 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -15,6 +13,7 @@ from rich.text import Text
 
 from adawac.evaluation import COLUMNS, CaseRow, read_csv, summarise
 from adawac.study.spec import SEED, Cell, Study
+from adawac.whole_files import written_whole
 
 
 @dataclass(frozen=True)
@@ -108,8 +107,9 @@ def gather(study: Study) -> list[CellResult]:
         "unfinished": {cell.name: cell.state for cell in study.cells if cell.state != "finished"},
         "cells": [asdict(result) for result in results],
     }
-    _write(study.folder / "cells.csv", table.getvalue())
-    _write(study.folder / "results.json", json.dumps(content, indent=1) + "\n")
+    for name, text in {"cells.csv": table.getvalue(), "results.json": json.dumps(content, indent=1) + "\n"}.items():
+        with written_whole(study.folder / name) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
     return results
 
 
@@ -152,11 +152,3 @@ def _count(values: Sequence[int | None]) -> str:
     if not known:
         return "-"
     return f"{known[0]}" if len(known) == 1 else f"{known[0]} - {known[-1]}"
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)

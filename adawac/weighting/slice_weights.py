@@ -1,7 +1,6 @@
 """The weight of every training slice at the end of a run, as a small CSV file that reports read."""
 
 import csv
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from adawac.data.units import UnitTable
 from adawac.errors import DataError
 from adawac.weighting.diagnostics import GroupMeans, group_means, separation_auroc
+from adawac.whole_files import written_whole
 
 COLUMNS = ("case", "position", "label_dense", "weight", "score")
 
@@ -63,13 +63,11 @@ class SliceWeights(NamedTuple):
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
+        with written_whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             for case, position, dense, weight, score in zip(*self, strict=True):
                 writer.writerow([case, f"{position:.5f}", int(dense), f"{weight:.6g}", f"{score:.6g}"])
-        unfinished.replace(path)
 
     @classmethod
     def read(cls, path: Path) -> "SliceWeights":

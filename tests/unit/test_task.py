@@ -5,73 +5,22 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_data import write_msd
+from tiny_task import NUM_CLASSES, SEED, SPEC, first_batch, make_data, make_task, make_trainer
 
-from adawac.augment import NoAugmentation, RandomAugmentation
+from adawac.augment import NoAugmentation
 from adawac.consistency import Consistency
 from adawac.data.datamodule import SegmentationData
-from adawac.data.splits import FractionSplit
 from adawac.errors import ConfigError
 from adawac.losses import Focal
-from adawac.networks import NetworkSpec
-from adawac.networks.compiled import CompiledNetwork
 from adawac.schedules import Poly
-from adawac.structures import IGNORE_INDEX, Batch, Weights
+from adawac.structures import IGNORE_INDEX, Weights
 from adawac.task import SegmentationTask
 from adawac.weighting import ERM, AdaWAC, Pair, Weighting
-
-SPEC = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2], "norm": "INSTANCE"})
-NUM_CLASSES = 3
-SEED = 5
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("task")
-    write_msd(folder / "data", cases=5, shape=(8, 32, 32), num_classes=NUM_CLASSES)
-    data = SegmentationData(
-        str(folder / "data"),
-        split=FractionSplit(val=0.4, test=0.0),
-        mirror_pairs={"left_kidney": "right_kidney"},
-        size=(32, 32),
-        batch_size=8,
-        store=str(folder / "store"),
-    )
-    data.prepare_data()
-    data.setup("fit")
-    return data
-
-
-def make_trainer(**options) -> pl.Trainer:
-    defaults = {
-        "accelerator": "cpu",
-        "max_epochs": 1,
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "use_distributed_sampler": False,
-        "num_sanity_val_steps": 0,
-    }
-    return pl.Trainer(**(defaults | options))
-
-
-def make_task(data, weighting=None, **options) -> SegmentationTask:
-    """A task that is set up on the data, outside of a fit."""
-    options.setdefault("augmentation", RandomAugmentation(mirror_left_right=0.5))
-    task = SegmentationTask(SPEC, weighting or AdaWAC(calibrate=False, step_size=3.0), seed=SEED, **options)
-    task.trainer = make_trainer()
-    task.trainer.datamodule = data
-    task.setup("fit")
-    task.log = task.log_dict = lambda *args, **kwargs: None  # logging belongs to a running fit
-    return task
-
-
-def first_batch(data) -> Batch:
-    """Four dense and four sparse slices."""
-    dense = data.units.dense
-    rows = [*np.flatnonzero(dense)[:4], *np.flatnonzero(~dense)[:4]]
-    return data.train_dataloader().dataset[[int(row) for row in rows]]
+    return make_data(tmp_path_factory.mktemp("task"))
 
 
 def views_of(task, batch, number=2):
@@ -394,84 +343,3 @@ class TestValidation:
             "val/false_positive_slices_sparse": alarms.mean(),
         }
         assert {name: metrics[name].item() for name in expected} == pytest.approx(expected, rel=1e-5)
-
-
-class Logged(pl.Callback):
-    """After which steps `train/loss` was new."""
-
-    def __init__(self):
-        self.steps, self.last = [], None
-
-    def on_train_batch_end(self, trainer, *args):
-        loss = trainer.callback_metrics.get("train/loss")
-        if loss is not None and (self.last is None or loss != self.last):
-            self.steps.append(trainer.global_step)
-            self.last = loss.clone()
-
-
-def fitted(data, callback=None, weighting=None, **trainer_options) -> SegmentationTask:
-    """A task after two epochs of three batches of eight slices, or as the trainer's options say."""
-    callbacks = [callback] if callback else []
-    task = SegmentationTask(
-        SPEC,
-        weighting or AdaWAC(calibrate=False, step_size=3.0),
-        consistency=Consistency(normalised=False),  # no variance over the batch
-        optimizer=lambda weights: torch.optim.SGD(weights, lr=0.1, momentum=0.9),
-        dice_ratio=0.0,  # Dice is one number a batch
-        seed=SEED,
-    )
-    options = {"max_epochs": 2, "limit_val_batches": 0, "callbacks": callbacks} | trainer_options
-    make_trainer(**options).fit(task, data)
-    return task
-
-
-class TestSpeed:
-    def test_losses_are_logged_every_so_many_steps_and_at_the_end_of_an_epoch(self, data):
-        watch = Logged()
-        fitted(data, watch, log_every_n_steps=2)
-        assert watch.steps == [2, 3, 4, 6]
-
-    def test_accumulated_batches_are_one_batch_to_weights_and_network(self, data):
-        whole = fitted(data)
-        small = SegmentationData(
-            str(data.root),
-            split=data.split_rule,
-            size=(32, 32),
-            batch_size=4,
-            mirror_pairs={"left_kidney": "right_kidney"},
-            store=str(data.store_folder),
-        )
-        parts = fitted(small, accumulate_grad_batches=2)
-        assert parts.trainer.global_step == whole.trainer.global_step == 6
-        torch.testing.assert_close(parts.weighting.log_odds, whole.weighting.log_odds, rtol=1e-4, atol=1e-5)
-        assert whole.weighting.log_odds.std() > 1e-3
-        torch.testing.assert_close(parts.network.state_dict(), whole.network.state_dict(), rtol=1e-4, atol=1e-6)
-
-    def test_clipping_bounds_the_step_and_leaves_the_weights_rule_alone(self, data):
-        free, clipped = (
-            fitted(data, max_epochs=1, max_steps=1),
-            fitted(data, max_epochs=1, max_steps=1, gradient_clip_val=1e-6),
-        )
-        start = make_task(data).network.state_dict()
-        moved = [
-            max(float((value - start[name]).abs().max()) for name, value in task.network.state_dict().items())
-            for task in (free, clipped)
-        ]
-        assert moved[0] > 1e-4
-        assert moved[1] < 1e-6
-        torch.testing.assert_close(clipped.weighting.log_odds, free.weighting.log_odds)
-
-    def test_channels_last_changes_nothing_but_the_memory(self, data):
-        batch = first_batch(data)
-        tasks = [make_task(data, channels_last=choice) for choice in (False, True)]
-        losses = [task.training_step(batch, 0) for task in tasks]
-        torch.testing.assert_close(losses[1], losses[0])
-        weight = next(p for p in tasks[1].network.parameters() if p.ndim == 4 and p.shape[1] > 1)
-        assert weight.is_contiguous(memory_format=torch.channels_last)
-
-    def test_a_compiled_run_has_the_same_parameters_by_name(self, data, monkeypatch):
-        monkeypatch.setattr("adawac.task.CompiledNetwork", lambda network: CompiledNetwork(network, backend="eager"))
-        plain, compiled = make_task(data), make_task(data, compile=True)
-        assert compiled.state_dict().keys() == plain.state_dict().keys()
-        batch = first_batch(data)
-        torch.testing.assert_close(compiled.training_step(batch, 0), plain.training_step(batch, 0))

@@ -1,0 +1,49 @@
+"""A long training: does memory stay flat, do the weights stay finite?"""
+
+import os
+import resource
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+
+from adawac import training_cli
+from adawac.cli import main as main_of_adawac
+from strikes.place import Place, Row
+from strikes.processes import ended
+
+
+def long_run(place: Place, steps: int) -> Row:
+    """Many steps: memory and weights at the end. The run watches itself, through a callback below."""
+    with tempfile.TemporaryFile() as log:
+        if not (process := os.fork()):
+            os.dup2(log.fileno(), 1)
+            watch(place.home, steps)
+            sys.stdout.flush()
+            os._exit(0)
+        done = ended(process, log)
+    assert done.status == 0, done.said
+    return Row("none", 1, f"{steps:,} steps: {done.said.strip().splitlines()[-1]}", "nothing")
+
+
+def watch(home: Path, steps: int) -> None:
+    """Train in this process and measure its memory at a tenth, and at the end."""
+    resident: dict[int, float] = {}
+    finite = [True]
+
+    class Watch(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, task: pl.LightningModule, *args: object) -> None:
+            if trainer.global_step % max(1, steps // 10) == 0:
+                pages = int(Path("/proc/self/statm").read_text().split()[1])
+                resident[trainer.global_step] = pages * resource.getpagesize() / 2**20
+                finite[0] &= all(bool(torch.isfinite(p).all()) for p in task.parameters())
+
+    standard: Callable[..., list[pl.Callback]] = training_cli.default_callbacks
+    training_cli.default_callbacks = lambda *arguments: [*standard(*arguments), Watch()]
+    options = [f"--trainer.max_steps={steps}", "--trainer.max_epochs=-1", "--trainer.check_val_every_n_epoch=1000"]
+    assert main_of_adawac([*Place(home, {}, 0.0).config("long"), *options, "--trainer.log_every_n_steps=500"]) == 0
+    first, *_, last = resident.values()
+    print(f"resident memory {first:.0f} MiB after a tenth, {last:.0f} MiB at the end; weights finite: {finite[0]}")

@@ -1,0 +1,105 @@
+"""Signals at random moments, of which SIGKILL leaves no time for anything; then the same command again."""
+
+import random
+import shutil
+import signal
+import time
+
+import yaml
+from tiny_data import write_msd
+
+from strikes.place import Place, Row, differing, state_of
+from strikes.processes import adawac, killed
+
+
+def in_training(place: Place, times: int, rng: random.Random) -> Row:
+    """SIGKILL at random moments of runs that are taken up again until they end."""
+    struck = runs = alike = 0
+    while struck < times:
+        name = f"killed{runs}"
+        arguments = [*place.config(name), "--resume=auto"]
+        for _ in range(4):  # kills of one run, before it may end
+            if struck < times and killed(arguments, place.seconds * rng.uniform(0.2, 1.0)):
+                struck += 1
+        alike += place.ends_alike(name, arguments)
+        runs += 1
+    return Row(
+        "`kill -9` while training",
+        struck,
+        f"{runs} runs, each resumed until it ended; {alike} of {runs} end bit for bit like the undisturbed run",
+        "steps since the last checkpoint, which are done again",
+    )
+
+
+def in_preparing(place: Place, times: int, rng: random.Random) -> Row:
+    """SIGKILL while a new store is filled; larger volumes, so that there is a moment to meet."""
+    root = write_msd(place.home / "large", cases=10, shape=(40, 160, 160))
+    options = [f"--data.root={root}", "--trainer.max_epochs=1", "--resume=auto"]
+    begun = time.monotonic()
+    assert adawac(*place.config("large", "large_store"), *options).status == 0
+    seconds, struck, alike = time.monotonic() - begun, 0, 0
+    expected = state_of(place.run("large"))
+    for number in range(times):
+        store, name = f"store{number}", f"prepared{number}"
+        arguments = [*place.config(name, store), *options]
+        struck += killed(arguments, seconds * rng.uniform(0.4, 0.9)) is not None
+        alike += place.ends_alike(name, arguments, expected)
+        shutil.rmtree(place.home / store)
+    return Row(
+        "`kill -9` while preparing data",
+        struck,
+        f"the same command again; {alike} of {times} end bit for bit like the undisturbed run",
+        "the case under way, which is prepared again",
+    )
+
+
+def in_studying(place: Place, times: int, rng: random.Random) -> Row:
+    """SIGKILL of a study and all its processes; the same again until every cell has ended."""
+    study = {
+        "name": "study",
+        "config": "config.yaml",
+        "common": {"data.store": str(place.home / "store")},
+        "grid": {"method": {"erm": {"model.weighting": "ERM"}, "adawac": {"model.weighting": "AdaWAC"}}},
+    }
+    (place.home / "study.yaml").write_text(yaml.safe_dump(study))
+
+    def command(runs: str) -> list[str]:
+        return ["study", str(place.home / "study.yaml"), f"--runs={place.home / runs}"]
+
+    begun = time.monotonic()
+    done = adawac(*command("study_unbroken"))
+    assert done.status == 0, done.said
+    seconds, struck = time.monotonic() - begun, 0
+    for _ in range(times):
+        struck += killed(command("study_killed"), seconds * rng.uniform(0.2, 0.8), group=True) is not None
+        # Cells are sessions of their own; those that a kill of the study leaves behind go on, and are waited for.
+    done = adawac(*command("study_killed"))
+    assert done.status == 0, done.said
+    alike = 0
+    for cell in ("erm", "adawac"):
+        one, other = (place.home / f"{runs}/study/{cell}/version_0" for runs in ("study_unbroken", "study_killed"))
+        alike += not differing(state_of(other), state_of(one))
+    return Row(
+        "`kill -9` of a study",
+        struck,
+        f"the same command again; {alike} of 2 cells end bit for bit like those of an undisturbed study",
+        "nothing: cells under way go on by themselves and are waited for",
+    )
+
+
+def asked_to_stop(place: Place, times: int, rng: random.Random) -> Row:
+    """SIGTERM and SIGINT at random moments."""
+    statuses, alike = [], 0
+    for number in range(times):
+        signum, name = (signal.SIGTERM, signal.SIGINT)[number % 2], f"signalled{number}"
+        arguments = [*place.config(name), "--resume=auto"]
+        statuses.append(killed(arguments, place.seconds * rng.uniform(0.75, 0.98), signum))
+        alike += place.ends_alike(name, arguments)
+    stopped = [status for status in statuses if status is not None]
+    return Row(
+        "SIGTERM, SIGINT",
+        len(stopped),
+        f"exit status {', '.join(map(str, sorted(set(stopped))))}; {alike} of {times} end bit for bit like the "
+        "undisturbed run",
+        "nothing once training has begun: the step under way is ended and saved",
+    )
