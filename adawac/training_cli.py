@@ -214,7 +214,8 @@ def _expand_run(argv: list[str]) -> list[str]:
         "--name": run.parent.name,
     }
     if (run / "split.json").is_file():  # whatever has become of the rule, its file and the data since
-        split = {"class_path": "FileSplit", "init_args": {"path": str(run / "split.json")}}
+        # Every argument is said: what the run's own rule had, such as a fold, would stay otherwise.
+        split = {"class_path": "FileSplit", "init_args": {"path": str(run / "split.json"), "fold": 0}}
         options["--data.split"] = json.dumps(split)
     return [argv[0], *(f"{option}={value}" for option, value in options.items()), *argv[2:]]
 

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -10,6 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from adawac.callbacks import FiniteGuard
 from adawac.data.datamodule import SegmentationData
 from adawac.data.phantom import generate
 from adawac.task import SegmentationTask
@@ -67,6 +69,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         task = SegmentationTask(
             training.NETWORKS[options.network],
             AdaWAC(),
+            optimizer=partial(torch.optim.AdamW, fused=options.fused or None),
             compile=options.compile,
             channels_last=options.channels_last,
             predict_batch_size=options.batch_size,
@@ -80,7 +83,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             max_steps=WARM_UP + options.rounds + 1,
             limit_val_batches=0,
             log_every_n_steps=10,
-            callbacks=[watch],
+            callbacks=[FiniteGuard(), watch],  # the guard looks at every step of every run
             default_root_dir=folder,
             enable_checkpointing=False,
             enable_model_summary=False,

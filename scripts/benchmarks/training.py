@@ -25,6 +25,7 @@ NETWORKS = {
             "act": ["LEAKYRELU", {"negative_slope": 0.25}],
         },
     ),
+    "resnet_unet": NetworkSpec("adawac.networks.resnet_unet.ResNetUNet"),
 }
 CLASSES = 8
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=PRECISIONS, default="32", help="of the forward pass")
     parser.add_argument("--channels_last", action="store_true", help="keep the channels innermost")
     parser.add_argument("--compile", action="store_true", help="torch.compile the network")
+    parser.add_argument("--fused", action="store_true", help="AdamW in fused kernels")
 
 
 def task_of(weighting: Weighting, samples: int, options: argparse.Namespace) -> SegmentationTask:
@@ -77,9 +79,14 @@ def autocast(options: argparse.Namespace) -> torch.autocast:
     return torch.autocast(torch.device(options.device).type, dtype, enabled=dtype != torch.float32)
 
 
+def optimizer_of(network: torch.nn.Module, options: argparse.Namespace) -> torch.optim.Optimizer:
+    """The same for training and ceiling."""
+    return torch.optim.AdamW(network.parameters(), fused=options.fused or None)
+
+
 def method_step(task: SegmentationTask, batch: Batch, options: argparse.Namespace) -> Callable[[], None]:
     """A whole step of a method on a resident batch: augmentation, network, terms, weights, backward, optimiser."""
-    optimizer = torch.optim.AdamW(task.network.parameters())
+    optimizer = optimizer_of(task.network, options)
 
     def step() -> None:
         with autocast(options):
@@ -99,7 +106,7 @@ def ceiling_step(options: argparse.Namespace) -> Callable[[], None]:
     memory_format = torch.channels_last if options.channels_last else torch.contiguous_format
     network = NETWORKS[options.network].build(1, CLASSES).to(options.device, memory_format=memory_format)
     forward = CompiledNetwork(network) if options.compile else network
-    optimizer = torch.optim.AdamW(network.parameters())
+    optimizer = optimizer_of(network, options)
     batch = random_batch(options)
     image = torch.cat([batch.image] * 2).contiguous(memory_format=memory_format)
     label = torch.cat([batch.label] * 2).long()

@@ -1,0 +1,60 @@
+"""The largest batch whose training step by AdaWAC fits into a GPU's memory, and how fast steps are on the way there."""
+
+import argparse
+import copy
+import gc
+from itertools import count
+from typing import Any
+
+import torch
+
+from adawac.errors import ConfigError
+from adawac.weighting import AdaWAC
+from benchmarks import training
+from benchmarks.measure import device_name, interleaved, show, synchronised
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """As every benchmark that trains; the batch size is where it starts."""
+    training.add_arguments(parser)
+    parser.add_argument("--most", type=int, default=4096, help="batch size at which to stop looking")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Double the batch until it no longer fits, then halve the gap five times."""
+    if not options.device.startswith("cuda"):
+        raise ConfigError("capacity: only a GPU has a memory of its own to fill; give --device cuda")
+    seconds: dict[str, list[float]] = {}
+    largest, too_large = 0, options.most + 1
+    for size in (options.batch_size << i for i in count()):
+        if size > options.most or not _fits(size, options, seconds):
+            too_large = size
+            break
+        largest = size
+    for _ in range(5):
+        middle = (largest + too_large) // 2
+        if largest < middle <= options.most and _fits(middle, options, seconds):
+            largest = middle
+        else:
+            too_large = middle
+    per_slice = {name: [s / int(name) for s in spent] for name, spent in seconds.items()}
+    show(f"Seconds a slice by batch size, {device_name(options.device)}", per_slice, per_slice, "s / slice")
+    print(f"largest batch: {largest}")
+    return {"largest_batch": largest, "seconds": seconds, "memory_bytes": torch.cuda.mem_get_info(options.device)[1]}
+
+
+def _fits(size: int, options: argparse.Namespace, seconds: dict[str, list[float]]) -> bool:
+    """Try some steps; keep their seconds where the batch fits."""
+    options = copy.copy(options)
+    options.batch_size = size
+    try:
+        task = training.task_of(AdaWAC(), size, options)
+        step = training.method_step(task, training.random_batch(options), options)
+        seconds |= interleaved({str(size): synchronised(step, options.device)}, 3, warm_up=1, clock=options.clock)
+        return True
+    except torch.OutOfMemoryError:
+        return False
+    finally:
+        task = step = None  # type: ignore[assignment]
+        gc.collect()
+        torch.cuda.empty_cache()
