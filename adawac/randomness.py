@@ -31,35 +31,44 @@ class Stream(IntEnum):
 
 @dataclass(frozen=True)
 class Source:
-    """Where the draws of one view of a batch come from.
+    """Where the draws of the views of a batch come from.
 
     Attributes:
         seed: of the run.
         epoch: counted from 0.
         index: (B,) int64 row of each sample in the table of training units.
-        view: 0 or 1.
+        views: which views, V of them. What is drawn has V * B rows, all samples of the first view coming first.
 
     Example:
-        >>> source = Source(seed=1, epoch=0, index=torch.tensor([7, 8]), view=0)
+        >>> source = Source(seed=1, epoch=0, index=torch.tensor([7, 8]), views=(0, 1))
         >>> source.uniform(Stream.GEOMETRY, 3).shape
-        torch.Size([2, 3])
+        torch.Size([4, 3])
     """
 
     seed: int
     epoch: int
     index: Tensor
-    view: int
+    views: tuple[int, ...]
+
+    @property
+    def device(self) -> torch.device:
+        """On which is drawn."""
+        return self.index.device
+
+    def __len__(self) -> int:
+        """V * B."""
+        return len(self.views) * len(self.index)
 
     def keys(self, stream: int) -> Tensor:
-        """(B,) int64 keys of a stream, see `keys`."""
-        return keys(self.seed, self.epoch, self.index, self.view, stream)
+        """(V * B,) int64 keys of a stream, see `keys`."""
+        return torch.cat([keys(self.seed, self.epoch, self.index, view, stream) for view in self.views])
 
     def uniform(self, stream: int, count: int) -> Tensor:
-        """(B, count) numbers of a stream in [0, 1), see `uniform`."""
+        """(V * B, count) numbers of a stream in [0, 1), see `uniform`."""
         return uniform(self.keys(stream), count)
 
     def normal(self, stream: int, count: int) -> Tensor:
-        """(B, count) standard normal numbers of a stream, see `normal`."""
+        """(V * B, count) standard normal numbers of a stream, see `normal`."""
         return normal(self.keys(stream), count)
 
 

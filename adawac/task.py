@@ -28,6 +28,7 @@ from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
 from adawac.metrics import TOLERANCE, EmptyPolicy, OverlapCounts, check_tolerance, slice_counts
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.networks.compiled import CompiledNetwork
+from adawac.randomness import Source
 from adawac.resume import DATA, check_resumable
 from adawac.schedules import Poly, Schedule
 from adawac.structures import Batch, Terms
@@ -171,21 +172,16 @@ class SegmentationTask(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Two views, one forward pass, terms, weights, loss."""
-        views = [
-            self.augmentation(
-                batch.image, batch.label, batch.index, seed=self.seed, epoch=self.current_epoch, view=view
-            )
-            for view in range(self.weighting.views)
-        ]
-        images = torch.cat([view.image for view in views]).contiguous(memory_format=self.memory_format)
-        outputs = (self._compiled or self.network)(images).chunk(len(views))
-
-        pairs = [(output.logits, view.label) for output, view in zip(outputs, views, strict=True)]
-        ce = torch.stack([self.supervised(logits, label) for logits, label in pairs]).mean(0)
+        number = self.weighting.views
+        source = Source(self.seed, self.current_epoch, batch.index, tuple(range(number)))
+        views = self.augmentation.draw(batch.image, batch.label, source)
+        output = (self._compiled or self.network)(views.image.contiguous(memory_format=self.memory_format))
+        ce = self.supervised(output.logits, views.label).view(number, -1).mean(0)
+        pairs = zip(output.logits.chunk(number), views.label.chunk(number), strict=True)
         dice = torch.stack([dice_loss(logits, label) for logits, label in pairs]).mean()
         consistency = None
         if self.weighting.uses_consistency:
-            consistency = self.consistency(*outputs, *(view.affine for view in views))
+            consistency = self.consistency(*output.chunk(number), *views.affine.chunk(number))
 
         terms, mine = gather_terms(_detached(Terms(batch.index, ce, consistency, batch.dense)))
         weights = take_weights(self.weighting.step(terms), mine)
@@ -200,7 +196,7 @@ class SegmentationTask(pl.LightningModule):
         if self._logs_this_step():
             self.log("train/loss", loss.detach(), prog_bar=True)
             self.log_dict({"train/dice": dice.detach(), "train/ce": ce.detach().mean()})
-            self.log("train/feature_std", feature_std(outputs[0].features[-1]))
+            self.log("train/feature_std", feature_std(output.features[-1].chunk(number)[0]))
             if consistency is not None:
                 self.log("train/consistency", consistency.detach().mean())
         return loss

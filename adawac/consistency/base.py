@@ -59,8 +59,8 @@ def overlap(first: Tensor, second: Tensor, affine_1: Tensor, affine_2: Tensor) -
     Returns:
         Both maps, and (B, 1, h, w), 1 where both views have seen the position and 0 elsewhere.
     """
-    first, seen_1 = align(first, affine_1)
-    second, seen_2 = align(second, affine_2)
+    aligned, seen = align(torch.cat([first, second]), torch.cat([affine_1, affine_2]))  # both at once
+    (first, second), (seen_1, seen_2) = aligned.chunk(2), seen.chunk(2)
     return first, second, (seen_1 & seen_2)[:, None].to(first.dtype)
 
 

@@ -1,4 +1,4 @@
-"""The largest batch whose training step by AdaWAC fits into a GPU's memory, and how fast steps are on the way there."""
+"""The largest batch whose training step by AdaWAC a GPU can take, and how fast steps are on the way there."""
 
 import argparse
 import copy
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         else:
             too_large = middle
     per_slice = {name: [s / int(name) for s in spent] for name, spent in seconds.items()}
-    show(f"Seconds a slice by batch size, {device_name(options.device)}", per_slice, per_slice, "s / slice")
+    show(f"A slice by batch size, {device_name(options.device)}", per_slice, seconds, "s a batch")
     print(f"largest batch: {largest}")
     return {"largest_batch": largest, "seconds": seconds, "memory_bytes": torch.cuda.mem_get_info(options.device)[1]}
 
@@ -52,7 +52,8 @@ def _fits(size: int, options: argparse.Namespace, seconds: dict[str, list[float]
         step = training.method_step(task, training.random_batch(options), options)
         seconds |= interleaved({str(size): synchronised(step, options.device)}, 3, warm_up=1, clock=options.clock)
         return True
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:  # out of memory; or a kernel that counts its elements in 32 bits
+        print(f"{size}: {str(error).splitlines()[0][:200]}")
         return False
     finally:
         task = step = None  # type: ignore[assignment]

@@ -17,6 +17,7 @@ from adawac.augment import (
 )
 from adawac.augment.geometry import Warp, affine_map, is_mirrored, symmetries, warp
 from adawac.errors import ConfigError
+from adawac.randomness import Source
 from adawac.structures import IGNORE_INDEX
 
 OFF = {
@@ -277,6 +278,18 @@ def test_a_view_depends_on_sample_epoch_and_view_only(augment):
     for rows in (order, order[:5], order[:1]):
         part = see(augment, [tensor[rows] for tensor in data])
         assert same(part, [tensor[rows] for tensor in whole])
+
+
+@pytest.mark.parametrize(
+    "augment", [NoAugmentation(), PaperAugmentation(), EVERYTHING], ids=["none", "paper", "random"]
+)
+def test_several_views_at_once_are_those_drawn_alone(augment):
+    data = batch(6)
+    augment = augment.with_mirror((0, 2, 1, 3, 4), left_right_in_plane=True)
+    together = augment.draw(*data[:2], Source(seed=1, epoch=0, index=data[2], views=(1, 0)))
+    assert same(
+        together, [torch.cat(pair) for pair in zip(see(augment, data, view=1), see(augment, data), strict=True)]
+    )
 
 
 @pytest.mark.parametrize("augment", [PaperAugmentation(), EVERYTHING], ids=["paper", "random"])

@@ -104,7 +104,7 @@ def test_no_global_generator_is_touched_or_read():
 
 
 def test_source_names_the_same_numbers():
-    source = Source(seed=4, epoch=2, index=INDEX, view=1)
+    source = Source(seed=4, epoch=2, index=INDEX, views=(1,))
     assert torch.equal(source.uniform(Stream.NOISE, 3), uniform(keys(4, 2, INDEX, 1, 3), 3))
     assert torch.equal(source.normal(Stream.ELASTIC, 3), normal(keys(4, 2, INDEX, 1, 1), 3))
 
