@@ -44,10 +44,11 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, help="JSON file to write")
     benchmark.add_arguments(parser)
     options = parser.parse_args(sys.argv[2:])
+    output = options.__dict__.pop("output")
     record = {**vars(options), **machine(options.device), **benchmark.run(options)}
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(record, indent=1, default=str) + "\n")
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps(record, indent=1, default=str) + "\n")
     return 0
 
 

@@ -64,13 +64,21 @@ def adawac(*arguments: str, limit: int | None = None) -> Ended:
 
 
 def killed(arguments: Sequence[str], after: float, signum: int = signal.SIGKILL, group: bool = False) -> int | None:
-    """Run the command and send a signal after some seconds; its exit status, None if it had ended by itself."""
+    """Run the command and send a signal after some seconds.
+
+    Returns:
+        Its exit status; None if it had ended by itself, well.
+
+    Raises:
+        RuntimeError: it had failed by itself.
+    """
     with tempfile.TemporaryFile() as log:
         process, until = begin(arguments, log), time.monotonic() + after
         while time.monotonic() < until:
             if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                status = ended(process, log).status
-                return None if status == 0 else status
+                if (done := ended(process, log)).status != 0:
+                    raise RuntimeError(f"{' '.join(arguments)} failed by itself: {done.said}")
+                return None
             time.sleep(0.01)
         (os.killpg if group else os.kill)(process, signum)
         return ended(process, log).status
