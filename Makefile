@@ -1,5 +1,6 @@
 # make demo   train ERM and AdaWAC on generated CT and compare them
 # make test   every test that is neither slow nor needs a GPU
+# make docs   the documentation as a site, in site/
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
@@ -7,21 +8,25 @@ READY := $(VENV)/.adawac-installed
 # A process a core, of one thread each: networks this small gain nothing from more.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint docs clean
 
 demo: $(READY)
 	$(BIN)/python scripts/demo.py
 
-test: $(READY) lint
+test: $(READY) lint docs
 	$(PYTEST) -m "not slow and not gpu"
 
-test-all: $(READY) lint
+test-all: $(READY) lint docs
 	$(PYTEST) --cov=adawac --cov-report=term:skip-covered
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Needs no network; a warning, such as a link that leads nowhere, is an error.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # An existing environment is kept; it is brought up to date when the requirements change.
 $(READY): pyproject.toml constraints.txt
@@ -30,4 +35,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache htmlcov .coverage
+	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache htmlcov .coverage

@@ -219,7 +219,7 @@ class RandomAugmentation(Augmentation):
 
     Raises:
         ConfigError: for a factor that is not positive, a negative standard deviation or an invalid
-        probability.
+            probability.
 
     Example:
         >>> augment = RandomAugmentation(noise=Chance(1.0, 0.1, 0.1), mirror_left_right=0.5)

@@ -1,5 +1,6 @@
 """`adawac check DATA`: read every case once; report all problems together, and show what is there."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ def main(argv: Sequence[str]) -> int:
     from adawac.data.modality import Modality
     from adawac.data.splits import SplitRule
 
+    sys.path.append(str(Path.cwd()))  # layouts and split rules of the user's own, as in `fit`
     parser = ArgumentParser(prog="adawac check", description=__doc__)
     parser.add_argument("data", type=Path, metavar="DATA", help="folder of the data set")
     parser.add_argument("--patient_pattern", type=str, help="as in fit")

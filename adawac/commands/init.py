@@ -2,6 +2,7 @@
 
 import math
 import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ def main(argv: Sequence[str]) -> int:
 
     from adawac.data.layouts import Layout
 
+    sys.path.append(str(Path.cwd()))  # layouts of the user's own, as in `fit`
     parser = ArgumentParser(prog="adawac init", description=__doc__)
     parser.add_argument("data", type=Path, metavar="DATA", help="folder of the data set")
     parser.add_argument("-o", "--output", type=Path, metavar="YAML", help="file to write; default: NAME.yaml")
@@ -201,9 +203,7 @@ model:
       num_res_units: 2
       norm: INSTANCE
       act: [LEAKYRELU, {{negative_slope: 0.25}}]  # where PReLU starts, at less cost
-  weighting:
-    class_path: AdaWAC  # to compare with: Pair (the same two views, all weights equal) or ERM (one view)
-    init_args: {{step_size: 0.3}}
+  weighting: AdaWAC  # to compare with: Pair (the same two views, all weights equal) or ERM (one view)
   augmentation:
     class_path: RandomAugmentation
     init_args: {{mirror_left_right: {0.5 if mirrors else 0.0}}}  # above 0 only with mirror_pairs

@@ -1,7 +1,9 @@
 """`adawac prepare --config mine.yaml`: bring the volumes of a configuration into the store, as `fit` does by itself."""
 
 import logging
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 OTHERS = ("name", "runs", "seed_everything", "trainer", "model", "resume", "non_finite", "ckpt_path", "weights_only")
@@ -25,6 +27,7 @@ def main(argv: Sequence[str]) -> int:
     from adawac.data.datamodule import SegmentationData
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    sys.path.append(str(Path.cwd()))  # layouts and split rules of the user's own, as in `fit`
     parser = ArgumentParser(prog="adawac prepare", description=__doc__)
     parser.add_argument("--config", action="config", help="of `adawac fit`; several compose")
     parser.add_argument("--verify", action="store_true", help="read all files anew, also those that look unchanged")

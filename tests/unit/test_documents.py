@@ -1,43 +1,125 @@
 """What the documents say is there, and what they show is what was measured."""
 
+import ast
+import importlib.util
+import inspect
 import json
 import re
 from pathlib import Path
 from statistics import median
 
 import pytest
+import torch
+
+from adawac.cli import TOOLS, TRAINING, main
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {"configs/RECIPE.yaml", "configs/inference.json"}
 """A placeholder; and what lies in an exported bundle."""
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+WRITTEN = [path for path in DOCUMENTS if path.parent in (ROOT, ROOT / "docs")]
+"""By hand, that is, not by a report."""
+
+COMMAND = re.compile(r"adawac ([a-z]+)\b((?:\\\n|[^`\n#|>])*)")
+OPTION = re.compile(r"(?<![\w.-])--?[A-Za-z][\w.]*(?:-[\w.]+)*")
 
 
-def between(text: str, name: str) -> str:
-    """What stands between two comments that name a part of a document."""
-    (part,) = re.findall(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", text, re.DOTALL)
-    return part.strip()
+def in_code(text: str) -> list[str]:
+    """What stands in a document as code: indented and fenced blocks, and words between backticks."""
+    fenced = re.findall(r"^```[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    indented = re.findall(r"(?:^ {4}[^\n]*\n)+", text, re.MULTILINE)
+    return [*fenced, *indented, *re.findall(r"`([^`]+)`", re.sub(r"^ {4}[^\n]*\n", "", text, flags=re.MULTILINE))]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def anchors(text: str) -> set[str]:
+    """What a link may name after #: the headings, as code hosts and mkdocs write them."""
+    code = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", code.sub("", text), re.MULTILINE)
+    return {re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", heading.lower()).strip()) for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(document):
-    for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
+    for target, _, anchor in re.findall(r"\]\(([^)#]*)(#([^)]*))?\)", document.read_text()):
         if "://" not in target:
-            assert (document.parent / target).exists(), target
+            path = document.parent / target if target else document
+            assert path.exists(), target
+            if anchor and path.name != "api.md":  # whose headings mkdocs checks
+                assert anchor in anchors(path.read_text()), f"{target}#{anchor}"
 
 
-def test_the_readme_shows_the_committed_results():
-    shown = between((ROOT / "README.md").read_text(), "results")
-    measured = (ROOT / "docs/results/openkbp.md").read_text()
-    assert shown in measured
+@pytest.fixture(scope="module")
+def tables():
+    """The script that makes the tables."""
+    spec = importlib.util.spec_from_file_location("document_tables", ROOT / "scripts/document_tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def test_the_readme_s_costs_are_the_measured_ones():
+def test_tables_are_those_of_the_committed_results(tables):
+    for document in DOCUMENTS:
+        text = document.read_text()
+        assert tables.filled(text) == text, f"{document.name}: run python scripts/document_tables.py"
+    shown = (ROOT / "README.md").read_text()
+    assert shown.count("<!-- table: study ") == shown.count("<!-- table: ") - shown.count("<!-- table: ratios ") >= 1
+    assert shown.count("<!-- table: ") == shown.count("<!-- /table -->")
+
+
+def test_a_number_that_was_typed_does_not_last(tables, capsys, monkeypatch, tmp_path):
+    results = {
+        "reference": "pair",
+        "subsets": [
+            {
+                "name": "full",
+                "methods": [
+                    {
+                        "name": name,
+                        "network_passes": [10],
+                        "dice": [{"mean": mean, "low": -1, "high": 2, "n": 3, "runs": 2}],
+                    }
+                    for name, mean in (("pair", 0.5), ("mine", 0.75))
+                ],
+                "comparisons": {"mine": [{"difference": 0.25, "low": 0.125, "high": 0.375, "verdict": "better"}]},
+            }
+        ],
+    }
+    times = {"ratios": {"pair": [1.0, 1.0], "a b": [0.5, 0.5]}, "device": "cpu"}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    (tmp_path / "times.json").write_text(json.dumps(times))
+    document = tmp_path / "README.md"
+    document.write_text(
+        "Before\n<!-- table: study results.json -->\n| typed | 0.9 |\n<!-- /table -->\nbetween\n"
+        "<!-- table: ratios times.json#ab times.json#nothing -->\n<!-- /table -->\nafter\n"
+    )
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    monkeypatch.setattr("sys.argv", ["document_tables.py", "--check"])
+    monkeypatch.setattr(tables.filled, "__defaults__", (tmp_path,))
+    assert tables.main() == 1
+    assert "README.md: differs" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["document_tables.py"])
+    assert tables.main() == 0
+    written = document.read_text()
+    assert "typed" not in written
+    assert "| full | `pair` | 2 | 10 | 0.500 (0.000 to 1.000) |  |  |" in written
+    assert "| full | `mine` | 2 | 10 | 0.750 (0.000 to 1.000) | +0.250 (+0.125 to +0.375) | better |" in written
+    assert written.count("| a b / pair | 0.50 | 0.50 to 0.50 | cpu |") == 1
+    assert [line for line in written.splitlines() if line in ("Before", "between", "after")] == [
+        "Before",
+        "between",
+        "after",
+    ]
+    monkeypatch.setattr("sys.argv", ["document_tables.py", "--check"])
+    assert tables.main() == 0
+
+
+def test_costs_of_methods_are_the_measured_ones():
     """A method's row shows the median ratio of its step to pair's; of two names in a row the first one's."""
     ratios = json.loads((ROOT / "docs/results/benchmark_methods.json").read_text())["ratios"]
     measured = {name.replace("-", "").lower(): f"{median(values):.2f}" for name, values in ratios.items()}
-    shown = re.findall(r"^\| `(\w+)`[^|]*\|[^|]*\| ([\d.]+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    shown = re.findall(r"^\| `(\w+)`[^|]*\|[^|]*\| ([\d.]+) \|", (ROOT / "docs/methods.md").read_text(), re.MULTILINE)
     assert {name.lower(): cost for name, cost in shown}.items() <= measured.items()
     assert {"AdaWAC", "Pair", "ERM", "GroupDRO"} <= {name for name, _ in shown}
 
@@ -54,7 +136,75 @@ def test_the_readme_s_map_names_what_is_there():
             assert room.name in house, room.name
 
 
-def test_every_configuration_a_document_names_is_there():
+def test_every_file_a_document_names_is_there():
     for document in DOCUMENTS:
-        for name in re.findall(r"configs/[\w/]+\.(?:yaml|json)", document.read_text()):
+        for name in re.findall(r"(?<![\w/])(?:configs|scripts)/[\w/]+\.(?:yaml|json|py)", document.read_text()):
             assert name in ELSEWHERE or (ROOT / name).exists(), f"{document.name}: {name}"
+
+
+def test_every_verb_a_document_names_is_there():
+    for document in DOCUMENTS:
+        for code in in_code(document.read_text()):
+            for verb in re.findall(r"^(?: {4})?adawac ([a-z]+)", code, re.MULTILINE):
+                assert verb in TRAINING | TOOLS, f"{document.name}: adawac {verb}"
+
+
+@pytest.fixture(scope="module")
+def options():
+    """The options of each verb, by its help."""
+    known = {}
+    for verb in TRAINING | TOOLS:
+        with pytest.MonkeyPatch.context() as patch:
+            said: list[str] = []
+            patch.setattr("sys.stdout.write", said.append)
+            with pytest.raises(SystemExit):
+                main([verb, "--help"])
+        known[verb] = set(OPTION.findall("".join(said)))
+    known["fit"].add("--skip-bad")  # short for --data.skip_bad true
+    known["study"] |= known["fit"]  # which they pass on
+    known["rerun"] |= known["fit"]
+    return known
+
+
+def settings() -> set[str]:
+    """Arguments of all classes of adawac and of its optimiser: what may follow an option that names a class."""
+    names = set(inspect.signature(torch.optim.AdamW).parameters) | {"init_args"}
+    for path in (ROOT / "adawac").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                names |= {argument.arg for argument in [*node.args.args, *node.args.kwonlyargs]}
+    return names
+
+
+def is_known(option: str, options: set[str], settings: set[str]) -> bool:
+    """Whether it is an option, or a setting of a class that an option names."""
+    if option in options:
+        return True
+    parent, dot, name = option.rpartition(".")
+    return bool(dot) and name in settings and is_known(parent, options, settings)
+
+
+def test_every_option_a_document_names_is_there(options):
+    names, found = settings(), 0
+    anywhere = set().union(*options.values()) | {"--version"}
+    own = set().union(*(OPTION.findall(path.read_text()) for path in (ROOT / "scripts").rglob("*.py")))
+    for document in WRITTEN:
+        for code in in_code(document.read_text()):
+            for verb, rest in COMMAND.findall(code):
+                for option in OPTION.findall(rest):
+                    found += 1
+                    assert is_known(option, options.get(verb, set()), names), f"{document.name}: adawac {verb} {option}"
+            if code.startswith("--"):
+                (option, *_) = OPTION.findall(code)
+                assert is_known(option, anywhere, names) or option in own, f"{document.name}: {option}"
+    assert found > 80
+
+
+def test_options_that_are_not_there_would_be_found(options):
+    names = settings()
+    assert is_known("--data.split.fold", options["fit"], names)
+    for wrong in ("--data.splits", "--data.split.foldd", "--model.help", "--resum"):
+        assert not is_known(wrong, options["fit"], names)
+    assert COMMAND.findall("adawac fit --config a.yaml \\\n  --nmae b  # --later") == [
+        ("fit", " --config a.yaml \\\n  --nmae b  ")
+    ]
