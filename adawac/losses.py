@@ -1,4 +1,4 @@
-"""Supervised losses: cross-entropy and focal for every sample, Dice for the whole batch.
+"""Supervised losses: cross-entropy, focal and Dice for every sample, Dice for the whole batch.
 
 All are computed in float32 whatever the precision of the logits, in two or three dimensions, and leave the
 pixels of `IGNORE_INDEX` out.
@@ -96,17 +96,50 @@ def dice_loss(
         >>> dice_loss(logits, label).item() < 1e-6
         True
     """
+    overlap, predicted, labelled = _dice_sums(logits, label, ignore_index)
+    size = predicted + labelled
+    if batch:
+        overlap, size = global_sum(torch.stack([overlap.sum(0), size.sum(0)]))
+    return (1 - (2 * overlap + smooth) / (size + smooth)).mean()
+
+
+def dice_cross_entropy(logits: Tensor, label: Tensor, smooth: float = 1e-5, ignore_index: int = IGNORE_INDEX) -> Tensor:
+    """Cross-entropy plus soft Dice loss of every sample on its own.
+
+    The Dice loss is the mean over the classes that the sample holds, background included: classes that it does not
+    hold would pull on every label-sparse slice. Organs of few pixels, which the cross-entropy hardly notices, weigh as
+    much as large ones; so a label-dense slice that is not learnt yet costs much more than a label-sparse one.
+
+    Args:
+        logits: (B, K, H, W) or (B, K, D, H, W).
+        label: (B, H, W) or (B, D, H, W) integer classes.
+        smooth: as in `dice_loss`.
+        ignore_index: label of the pixels that are left out.
+
+    Returns:
+        (B,) float32, 0 for a sample without a pixel to learn from.
+
+    Example:
+        >>> logits, label = torch.zeros(1, 2, 2, 2), torch.tensor([[[0, 0], [0, 1]]])
+        >>> dice_cross_entropy(logits, label)  # log 2, and the mean of 1 - 3 / 4 and 1 - 1 / 2
+        tensor([1.0681])
+    """
+    overlap, predicted, labelled = _dice_sums(logits, label, ignore_index)
+    present = labelled > 0
+    dice = 1 - (2 * overlap + smooth) / (predicted + labelled + smooth)
+    mean = (dice * present).sum(1) / present.sum(1).clamp(min=1)
+    return cross_entropy(logits, label, ignore_index) + mean
+
+
+def _dice_sums(logits: Tensor, label: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums over the pixels of each sample, (B, K) each: of p g, of p^2 and of g."""
     valid = (label != ignore_index).flatten(1)
     weight = valid.to(torch.float32)
     # Ignored pixels are 0 in both, which leaves them out of all three sums.
     probs = _full(logits).flatten(2).softmax(1) * weight[:, None]
     onehot = torch.zeros_like(probs)
     onehot.scatter_(1, label.flatten(1).long().where(valid, 0)[:, None], weight[:, None].to(probs.dtype))
-    overlap = (probs * onehot).sum(2)
-    size = probs.square().sum(2) + onehot.sum(2)
-    if batch:
-        overlap, size = global_sum(torch.stack([overlap.sum(0), size.sum(0)]))
-    return (1 - (2 * overlap + smooth) / (size + smooth)).mean()
+    return (probs * onehot).sum(2), probs.square().sum(2), onehot.sum(2)
 
 
 class SupervisedLoss(nn.Module):
@@ -144,6 +177,14 @@ class Focal(SupervisedLoss):
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
         """Loss of every sample, (B,)."""
         return focal_loss(logits, label, self.gamma)
+
+
+class DiceCrossEntropy(SupervisedLoss):
+    """Cross-entropy plus a Dice loss of each sample, so that weights steer both; see `dice_cross_entropy`."""
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Loss of every sample, (B,)."""
+        return dice_cross_entropy(logits, label)
 
 
 def _full(logits: Tensor) -> Tensor:

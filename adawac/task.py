@@ -176,7 +176,7 @@ class SegmentationTask(pl.LightningModule):
         source = Source(self.seed, self.current_epoch, batch.index, tuple(range(number)))
         views = self.augmentation.draw(batch.image, batch.label, source)
         output = (self._compiled or self.network)(views.image.contiguous(memory_format=self.memory_format))
-        ce = self.supervised(output.logits, views.label).view(number, -1).mean(0)
+        ce: Tensor = self.supervised(output.logits, views.label).view(number, -1).mean(0)
         pairs = zip(output.logits.chunk(number), views.label.chunk(number), strict=True)
         dice = torch.stack([dice_loss(logits, label) for logits, label in pairs]).mean()
         consistency = None

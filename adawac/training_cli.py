@@ -31,8 +31,11 @@ from adawac.callbacks.interruption import interruptible
 from adawac.checkpoint import find_checkpoint
 from adawac.data.datamodule import SegmentationData
 from adawac.errors import AdaWACError, ConfigError, TrainingError
+from adawac.processors import emulates_bfloat16
 from adawac.saving import WholeCheckpoints, newest_checkpoint
 from adawac.task import SegmentationTask
+
+log = logging.getLogger(__name__)
 
 SWITCHED_OFF_BY = {"enable_progress_bar": ProgressBar, "enable_checkpointing": ModelCheckpoint}
 """Options of the trainer that, set to false, forbid callbacks which every run gets otherwise."""
@@ -109,6 +112,11 @@ class TrainingCLI(LightningCLI):
             raise ConfigError(f"trainer: {error}") from error
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # unless the configuration names another
             trainer.strategy.checkpoint_io = WholeCheckpoints()
+        if trainer.precision == "bf16-mixed" and trainer.strategy.root_device.type == "cpu" and emulates_bfloat16():
+            log.warning(
+                "this processor has no bfloat16 (AMX or AVX512-BF16) and emulates it, several times slower than "
+                "float32; add --trainer.precision 32-true"
+            )
         return trainer
 
 

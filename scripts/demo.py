@@ -18,6 +18,7 @@ from adawac.cli import main as command
 from adawac.data.volumes import read_nifti
 from adawac.evaluation import CaseRow, read_csv, summary_table, to_markdown
 from adawac.figures import overlay
+from adawac.processors import emulates_bfloat16
 
 DEMO = Path("demo")
 DATA = DEMO / "phantom-ct"
@@ -67,7 +68,8 @@ def trained_run(method: str) -> Path:
     folder = DEMO / "runs" / config.stem / "version_0"
     if not (folder / "cases.csv").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        run("fit", "--config", str(config), "--data.root", str(DATA), "--runs", str(DEMO / "runs"))
+        places = ("--data.root", str(DATA), "--runs", str(DEMO / "runs"))
+        run("fit", "--config", str(config), *places, *("--trainer.precision", "32-true") * emulates_bfloat16())
         run("test", str(folder))
     return folder
 

@@ -11,7 +11,7 @@ A document says where a table stands and what it shows:
     <!-- table: ratios docs/results/benchmark_methods.json#erm,adawac docs/results/benchmark_metrics.json -->
     <!-- /table -->
 
-Files are relative to the repository; names after # choose rows. To show another study, name its file and run this again.
+Files are relative to the repository; names after # choose rows. To show another study, name its file.
 """
 
 import argparse

@@ -1,16 +1,16 @@
 """How the training samples fall into groups: by their labels, their position, or a table of the user."""
 
-import csv
 from abc import ABC, abstractmethod
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adawac.data.case_column import read_case_column
 from adawac.data.units import UnitTable
-from adawac.errors import ConfigError, DataError, some_of
+from adawac.errors import ConfigError
 
 
 class Groups(NamedTuple):
@@ -125,28 +125,6 @@ class CaseTable(Grouping):
             ConfigError: if the file cannot be read.
             DataError: if it lacks a column or a case, or names two groups for a case.
         """
-        table = self._read()
-        cases = [units.cases[case] for case in np.unique(units.case)]
-        if missing := [case for case in cases if not table.get(case)]:
-            raise DataError(
-                f"{self.path}: no {self.column} for case {some_of(missing)}; add a line for each training case"
-            )
+        cases = np.unique(units.case)
+        table = read_case_column(self.path, self.column, [units.cases[case] for case in cases])
         return np.array([table.get(case, "") for case in units.cases])[units.case]
-
-    def _read(self) -> dict[str, str]:
-        try:
-            with self.path.open(newline="", encoding="utf-8-sig") as file:
-                rows: list[dict[str, Any]] = list(csv.DictReader(file, skipinitialspace=True))
-        except OSError as error:
-            raise ConfigError(f"groups {self.path}: cannot be read ({error}); give the path of a CSV file") from error
-        if not rows or not {"case", self.column} <= rows[0].keys():
-            raise DataError(
-                f"{self.path}: needs a header line 'case,{self.column}' and a line for every case; add them"
-            )
-        table: dict[str, str] = {}
-        for row in rows:
-            if table.setdefault(row["case"], row[self.column]) != row[self.column]:
-                raise DataError(
-                    f"{self.path}: case {row['case']} has two values of {self.column}; keep one line for it"
-                )
-        return table

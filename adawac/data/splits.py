@@ -1,6 +1,5 @@
 """Which cases train, which validate and which test: always whole patients, never single slices or cases."""
 
-import csv
 import json
 import re
 import warnings
@@ -10,6 +9,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from adawac.data.case_column import read_case_column
 from adawac.data.layouts.base import Case
 from adawac.errors import ConfigError, DataError, some_of
 
@@ -39,7 +39,7 @@ def patients_of(case_ids: Sequence[str], pattern: str | None = None) -> dict[str
     if pattern is None:
         return {case: case for case in case_ids}
     if pattern.endswith(".csv"):
-        return _patients_in_csv(case_ids, Path(pattern))
+        return read_case_column(Path(pattern), "patient", case_ids)
     try:
         regex = re.compile(pattern)
     except re.error as error:
@@ -56,23 +56,6 @@ def patients_of(case_ids: Sequence[str], pattern: str | None = None) -> dict[str
             "patient021_frame01), or a .csv file with the columns case,patient"
         )
     return patients
-
-
-def _patients_in_csv(case_ids: Sequence[str], path: Path) -> dict[str, str]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True))
-    except OSError as error:
-        raise ConfigError(f"patient_pattern {path}: cannot be read ({error}); give the path of a CSV file") from error
-    if not rows or not {"case", "patient"} <= rows[0].keys():
-        raise DataError(f"{path}: needs a header line 'case,patient' and a line for every case; add them")
-    table: dict[str, str] = {}
-    for row in rows:
-        if table.setdefault(row["case"], row["patient"]) != row["patient"]:
-            raise DataError(f"{path}: case {row['case']} has two patients; keep one line for it")
-    if missing := [case for case in case_ids if not table.get(case)]:
-        raise DataError(f"{path}: no patient for {some_of(missing)}; add a line 'case,patient' for each")
-    return {case: table[case] for case in case_ids}
 
 
 @dataclass(frozen=True)

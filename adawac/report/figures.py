@@ -64,6 +64,10 @@ class Line(NamedTuple):
     heading: bool = False
 
 
+PANELS = 5
+"""Most panels of a figure side by side."""
+
+
 def method_styles(methods: Sequence[str], reference: str) -> dict[str, tuple[str, str]]:
     """Colour and marker of each method, the same in all figures of a report."""
     others = [method for method in methods if method != reference]
@@ -83,8 +87,13 @@ def forest(panels: Mapping[str, Sequence[Line]], quantity: str = "Dice") -> Figu
         'adawac - pair'
     """
     count = len(next(iter(panels.values())))
-    figure = Figure((WIDTH, 1.0 + 0.28 * count), layout="constrained")
-    all_axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+    rows = -(-len(panels) // PANELS)
+    columns = -(-len(panels) // rows)
+    figure = Figure((WIDTH, 0.3 + rows * (0.7 + 0.28 * count)), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    all_axes = grid.flat[: len(panels)]
+    for axes in grid.flat[len(panels) :]:
+        axes.remove()
     reach = _reach(line for lines in panels.values() for line in lines)
     for axes, (title, lines) in zip(all_axes, panels.items(), strict=True):
         axes.axvline(0, color="#222222", linewidth=0.9, zorder=1)
@@ -92,17 +101,18 @@ def forest(panels: Mapping[str, Sequence[Line]], quantity: str = "Dice") -> Figu
             _draw_line(axes, row, line, reach)
         axes.set_title(plain(title), fontsize=10, loc="left")
         axes.set_xlim(-reach, reach)
-        axes.set_xlabel(f"difference of {quantity}, 95 % interval", fontsize=9)
         axes.grid(axis="x", color="#e6e6e6", linewidth=0.8)
-        axes.locator_params(axis="x", nbins=5)
+        axes.locator_params(axis="x", nbins=max(2, 10 // columns))
         _clean(axes)
         axes.tick_params(axis="y", length=0)
-    first, lines = all_axes[0], next(iter(panels.values()))
-    first.set_yticks(range(count), [plain(line.label) for line in lines])
-    for label, line in zip(first.get_yticklabels(), lines, strict=True):
-        if line.overall or line.heading:
-            label.set_fontweight("bold")
-    first.set_ylim(count - 0.4, -0.6)
+    figure.supxlabel(f"difference of {quantity}, 95 % interval", fontsize=9)
+    lines = next(iter(panels.values()))
+    for first in grid[:, 0]:
+        first.set_yticks(range(count), [plain(line.label) for line in lines])
+        for label, line in zip(first.get_yticklabels(), lines, strict=True):
+            if line.overall or line.heading:
+                label.set_fontweight("bold")
+    grid[0, 0].set_ylim(count - 0.4, -0.6)
     return figure
 
 

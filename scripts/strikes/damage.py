@@ -9,6 +9,9 @@ import yaml
 from strikes.place import Place, Row, differing, state_of
 from strikes.processes import adawac
 
+SECTOR = 512
+"""Bytes that a disk loses together."""
+
 
 def full_disk(place: Place, times: int, rng: random.Random) -> Row:
     """Files may not grow beyond a size between nothing and a checkpoint's."""
@@ -29,7 +32,7 @@ def full_disk(place: Place, times: int, rng: random.Random) -> Row:
 
 
 def damaged_checkpoint(place: Place, times: int, rng: random.Random) -> Row:
-    """A byte of the newest checkpoint changes, or its end is cut off."""
+    """A sector of the newest checkpoint is lost, or its end is cut off."""
     alike = 0
     source = place.run("unbroken")
     for number in range(times):
@@ -40,7 +43,8 @@ def damaged_checkpoint(place: Place, times: int, rng: random.Random) -> Row:
         if number % 2:
             content = content[: rng.randrange(len(content))]
         else:
-            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+            first = rng.randrange(len(content) - SECTOR)  # a single bit might lie between two records and harm nothing
+            content[first : first + SECTOR] = rng.randbytes(SECTOR)
         last.write_bytes(content)
         done = adawac(*place.config(name), "--resume=auto")
         taken = done.status == 0 and "best.ckpt" in done.said

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import platform
 import shutil
 import subprocess
 import sys
@@ -265,6 +266,13 @@ class TestGoingOn:
         assert main(["test", str(mine.run), "--data.split=FileSplit", f"--data.split.path={own}"]) == 0
         assert cases_in(mine.run) == {"pt_2"}
 
+    def test_a_run_of_a_later_fold_keeps_its_split(self, mine, elsewhere):
+        config = yaml.safe_load((mine.run / "config.yaml").read_text())
+        config["data"]["split"]["init_args"]["fold"] = 3
+        (mine.run / "config.yaml").write_text(yaml.safe_dump(config))
+        assert main(["test", str(mine.run)]) == 0
+        assert cases_in(mine.run) == {"pt_5"}
+
     def test_a_moved_run_is_tested_in_its_new_place(self, mine, elsewhere):
         moved = elsewhere / "archive"
         mine.run.rename(moved)
@@ -306,6 +314,15 @@ class TestGoingOn:
         monkeypatch.chdir(work.home)
         assert main(["test", "runs/short/version_0"]) == 0
         assert "case table: runs/short/version_0/cases.csv\n" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("emulated", [True, False])
+    def test_bfloat16_where_it_is_slow_is_warned_of(self, work, monkeypatch, caplog, emulated):
+        for has in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+            monkeypatch.setattr(torch.cpu, has, lambda: not emulated)
+        monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+        short = ("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "0")
+        fit(work.home, "--name", "bfloat16", "--trainer.precision", "bf16-mixed", *short)
+        assert any("add --trainer.precision 32-true" in message for message in caplog.messages) is emulated
 
     def test_init_from_a_run(self, work, elsewhere):
         """Start from its weights, named relative to where one works."""

@@ -10,7 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adawac.errors import ConfigError
-from adawac.losses import CrossEntropy, Focal, SupervisedLoss, cross_entropy, dice_loss, focal_loss
+from adawac.losses import (
+    CrossEntropy,
+    DiceCrossEntropy,
+    Focal,
+    SupervisedLoss,
+    cross_entropy,
+    dice_cross_entropy,
+    dice_loss,
+    focal_loss,
+)
 from adawac.structures import IGNORE_INDEX
 
 
@@ -78,8 +87,32 @@ class TestFocal:
             Focal(gamma=-1.0)
 
 
+class TestDiceCrossEntropy:
+    def test_where_all_classes_are_held_it_is_the_sum_of_both(self) -> None:
+        logits, label = draw(1, 8, 8)
+        expected = cross_entropy(logits, label)[0] + dice_loss(logits, label, batch=False)
+        torch.testing.assert_close(dice_cross_entropy(logits, label)[0], expected)
+
+    def test_a_slice_is_not_judged_by_classes_that_it_does_not_hold(self) -> None:
+        logits = torch.tensor([2.0, 0.0, 0.0])[None, :, None, None].expand(1, 3, 4, 4)
+        empty = torch.zeros(1, 4, 4, dtype=torch.long)
+        p = torch.tensor([2.0, 0.0, 0.0]).softmax(0)[0]
+        expected = -p.log() + 1 - 2 * p / (p.square() + 1)
+        torch.testing.assert_close(dice_cross_entropy(logits, empty)[0], expected, atol=1e-5, rtol=1e-5)
+
+    def test_a_small_organ_that_is_missed_costs_as_much_as_a_large_one(self) -> None:
+        logits = 20.0 * torch.tensor([1.0, 0.0])[None, :, None, None].expand(2, 2, 32, 32)
+        label = torch.zeros(2, 32, 32, dtype=torch.long)
+        label[0, 0, 0] = label[1, :4, :4] = 1
+        small, large = dice_cross_entropy(logits, label) - cross_entropy(logits, label)
+        assert small == pytest.approx(0.5, abs=0.01)
+        assert large == pytest.approx(0.5, abs=0.01)
+
+
 @pytest.mark.parametrize(
-    ("module", "function"), [(CrossEntropy(), cross_entropy), (Focal(2.0), focal_loss)], ids=["ce", "focal"]
+    ("module", "function"),
+    [(CrossEntropy(), cross_entropy), (Focal(2.0), focal_loss), (DiceCrossEntropy(), dice_cross_entropy)],
+    ids=["ce", "focal", "dice-ce"],
 )
 class TestPerSampleLosses:
     def test_module_is_the_function(self, module: SupervisedLoss, function) -> None:

@@ -52,7 +52,7 @@ def test_case_table(tmp_path):
 @pytest.mark.parametrize(
     ("text", "remedy"),
     [
-        ("case,site\na,Oslo\n", "no site for case b; add a line for each training case"),
+        ("case,site\na,Oslo\n", "no site for case b; add a line 'case,site' for each"),
         ("case,site\na,Oslo\nb,\n", "no site for case b; add a line"),
         ("case,scanner\na,Oslo\nb,Bonn\n", "needs a header line 'case,site'"),
         ("case,site\na,Oslo\na,Bonn\nb,Bonn\n", "case a has two values of site; keep one line"),

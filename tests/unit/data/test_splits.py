@@ -59,9 +59,9 @@ class TestPatientsOf:
     @pytest.mark.parametrize(
         ("text", "remedy"),
         [
-            ("case,patient\na,p1\nb,\n", r"no patient for b, c; add a line"),
+            ("case,patient\na,p1\nb,\n", r"no patient for case b, c; add a line"),
             ("case,who\na,p1\n", r"needs a header line 'case,patient'.*add them"),
-            ("case,patient\na,p1\na,p2\n", r"case a has two patients; keep one"),
+            ("case,patient\na,p1\na,p2\n", r"case a has two values of patient; keep one"),
             ("", r"needs a header line"),
         ],
     )

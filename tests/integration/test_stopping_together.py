@@ -1,0 +1,64 @@
+"""An error, a NaN or a signal in one of two processes stops both: nobody is left waiting for the other."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_data import write_msd
+
+
+@pytest.mark.parametrize(
+    ("fault", "settings", "status", "said"),
+    [
+        pytest.param("FailAt", {"step": 3, "rank": 0}, 1, "RuntimeError: struck", marks=pytest.mark.slow),
+        ("FailAt", {"step": 3, "rank": 1}, 1, "RuntimeError: struck"),
+        ("Poison", {"step": 3, "rank": 1}, 2, "step 3 (epoch 0): the loss or its gradient is not finite"),
+        ("SignalAt", {"step": 3, "rank": 1}, 143, "stopped by SIGTERM; saved"),
+    ],
+    ids=["error-in-the-first", "error-in-the-second", "nan", "signal"],
+)
+def test_what_stops_one_process_stops_both(tmp_path, fault, settings, status, said):
+    config = {
+        "runs": str(tmp_path / "runs"),
+        "trainer": {
+            "accelerator": "cpu",
+            "devices": 2,
+            "strategy": "ddp",
+            "max_epochs": 50,
+            "enable_progress_bar": False,
+            "callbacks": [{"class_path": f"faults.{fault}", "init_args": settings}],
+        },
+        "data": {
+            "root": str(write_msd(tmp_path / "msd", cases=4, shape=(7, 32, 32))),
+            "store": str(tmp_path / "store"),
+            "split": {"class_path": "FractionSplit", "init_args": {"val": 0.25, "test": 0.25}},
+            "size": [32, 32],
+            "batch_size": 4,
+        },
+        "model": {
+            "network": {"architecture": "monai.networks.nets.UNet", "arguments": {"channels": [4, 8], "strides": [2]}},
+        },
+    }
+    path = tmp_path / "struck.yaml"
+    path.write_text(yaml.safe_dump(config))
+    session = subprocess.Popen(
+        [sys.executable, "-m", "adawac", "fit", "--config", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=Path(__file__).parents[1],  # where `faults` lies
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    try:
+        output, _ = session.communicate(timeout=90)  # which waits for every process that holds the pipe
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(session.pid, signal.SIGKILL)
+    assert said in output
+    assert session.returncode == status
