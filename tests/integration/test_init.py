@@ -1,6 +1,8 @@
 """`adawac init` on each layout; what it writes is trained on as it stands."""
 
 import os
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -153,3 +155,41 @@ def test_real_data(folder, size, train, pairs):
         low, high = said["window"]
         assert -250 <= low <= -120
         assert 120 <= high <= 300
+
+
+def test_the_documented_layout_of_one_s_own(tmp_path, monkeypatch):
+    """A user's class, in a file of the working folder: check, init, prepare and fit all find it."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    howto = (Path(__file__).parents[2] / "docs/howto.md").read_text()
+    (code,) = re.findall(r"^```python\n# percase\.py\n(.*?)^```", howto, re.MULTILINE | re.DOTALL)
+    Path("percase.py").write_text(code)
+    plain = write_folders(tmp_path / "plain", cases=6)
+    for image in (plain / "images").iterdir():
+        folder = tmp_path / "data" / image.name.removesuffix(".nii.gz")
+        folder.mkdir(parents=True)
+        image.rename(folder / "ct.nii.gz")
+        (plain / "labels" / image.name).rename(folder / "organs.nii.gz")
+    own = ("--layout", "percase.FolderPerCase")
+    path = list(sys.path)
+    for command in (
+        ["check", "data", *own],
+        ["init", "data", "-o", "made.yaml", *own],
+        ["prepare", "--config", "made.yaml"],
+    ):
+        sys.path[:] = path
+        sys.modules.pop("percase", None)
+        assert main(command) == 0
+    assert yaml.safe_load(Path("made.yaml").read_text())["data"]["layout"]["class_path"] == "percase.FolderPerCase"
+    sys.path[:] = path
+    sys.modules.pop("percase", None)
+    fit()
+
+
+def test_another_method_does_not_inherit_adawac_s_step_size(tmp_path, capsys):
+    init(write_msd(tmp_path / "data", cases=6))
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "made.yaml", "--model.weighting", "GroupDRO", "--print_config"])
+    weighting = yaml.safe_load(capsys.readouterr().out)["model"]["weighting"]
+    assert weighting["class_path"].endswith("GroupDRO")
+    assert weighting["init_args"]["step_size"] == 0.01

@@ -136,6 +136,13 @@ def test_the_readme_s_map_names_what_is_there():
             assert room.name in house, room.name
 
 
+def test_no_code_is_swallowed_by_a_list():
+    """An indented block right after a list belongs to its last point, and is shown as words."""
+    for document in WRITTEN:
+        swallowed = re.findall(r"^[-*] .*\n(?:  +\S.*\n)*\n {4}\S.*", document.read_text(), re.MULTILINE)
+        assert not swallowed, f"{document.name}: {swallowed}"
+
+
 def test_every_file_a_document_names_is_there():
     for document in DOCUMENTS:
         for name in re.findall(r"(?<![\w/])(?:configs|scripts)/[\w/]+\.(?:yaml|json|py)", document.read_text()):
