@@ -13,6 +13,7 @@ from adawac.evaluation.case_table import CaseRow, case_rows
 from adawac.evaluation.groups import position_rows
 from adawac.evaluation.references import References
 from adawac.metrics import EmptyPolicy
+from adawac.predictions import PROBABILITIES
 from adawac.structures import IGNORE_INDEX
 
 Predict = Callable[[str, Volume], NDArray[np.uint8]]
@@ -30,6 +31,8 @@ def prediction_files(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     masks = [path for path in sorted(folder.iterdir()) if path.is_dir() and list_nifti(path)]
     for path in [*list_nifti(folder), *masks]:
+        if path.name.endswith(PROBABILITIES):
+            continue
         if stem(path) in found:
             raise DataError(f"case {stem(path)}: {path} and {found[stem(path)]} share its name; keep one")
         found[stem(path)] = path

@@ -15,6 +15,7 @@ from adawac.cli import main
 from adawac.commands.predict import find_images
 from adawac.data.volumes import read_nifti
 from adawac.errors import DataError
+from adawac.predictions import MANIFEST
 
 SPACING = (3.0, 0.9, 0.8)
 
@@ -99,7 +100,8 @@ def predict(run: Path, source: Path, output: Path, *options: str) -> int:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    """Of what was made of the cases; the record of what made them left out."""
+    return sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
 
 
 class TestGrid:
@@ -192,12 +194,14 @@ class TestFiles:
         assert "case rgb: the image has 3 channels, but the model was trained on 1" in said
         assert names(tmp_path / "out") == ["a.nii.gz", "z.nii.gz"]
 
-    def test_what_is_there_is_kept_unless_told_otherwise(self, run, case, tmp_path):
+    def test_what_is_there_is_kept_unless_told_otherwise(self, run, case, tmp_path, capsys):
         save_nifti(tmp_path / "in/a.nii.gz", case[0][0])
-        save_nifti(tmp_path / "in/b.nii.gz", case[0][0])
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out/a.nii.gz").write_bytes(b"mine")
         assert predict(run, tmp_path / "in", tmp_path / "out") == 0
+        save_nifti(tmp_path / "in/b.nii.gz", case[0][0])
+        (tmp_path / "out/a.nii.gz").write_bytes(b"mine")
+        capsys.readouterr()
+        assert predict(run, tmp_path / "in", tmp_path / "out") == 0
+        assert "1 of 2 cases are finished" in capsys.readouterr().out
         assert (tmp_path / "out/a.nii.gz").read_bytes() == b"mine"
         assert (tmp_path / "out/b.nii.gz").stat().st_size > 100
         assert predict(run, tmp_path / "in", tmp_path / "out", "--overwrite") == 0
