@@ -1,7 +1,6 @@
 """`adawac predict RUN [RUN ...] -i IN -o OUT`: segment images with checkpoints and nothing else."""
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,8 @@ def main(argv: Sequence[str]) -> int:
     Args:
         argv: arguments after the verb.
     """
+    from adawac.data.image_files import find_images
+
     args = _parser().parse_args(argv)
     predict_files(
         args.run,
@@ -44,7 +45,13 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         help="run folder (its best checkpoint is taken) or checkpoint file; the probabilities of several are averaged",
     )
-    made.add_argument("-i", "--input", type=Path, required=True, help="NIfTI file, or folder of NIfTI files")
+    made.add_argument(
+        "-i",
+        "--input",
+        type=Path,
+        required=True,
+        help="image (NIfTI, NRRD, MHA, MHD), folder of a DICOM series, or folder of them",
+    )
     made.add_argument(
         "-o", "--output", type=Path, required=True, help="folder for the label files; what is finished there is kept"
     )
@@ -66,42 +73,6 @@ def _parser() -> argparse.ArgumentParser:
     return made
 
 
-def find_images(source: Path) -> dict[str, tuple[Path, ...]]:
-    """Images to segment, by case.
-
-    Args:
-        source: a NIfTI file, or a folder of them; `<case>_0000.nii.gz`, `<case>_0001.nii.gz` are channels of one case
-            (nnU-Net's names). Without a `<case>_0000` four digits at the end are part of the name.
-
-    Returns:
-        Case name and the files of its channels, in order.
-
-    Raises:
-        DataError: if there is no NIfTI file, two files have one name, or a channel is missing.
-    """
-    from adawac.data.layouts.nifti import NIFTI, list_nifti, stem
-
-    files = list_nifti(source) if source.is_dir() else [source] * source.is_file()
-    if not files or not files[0].name.endswith(NIFTI):
-        raise DataError(f"{source}: no NIfTI file there; give a .nii or .nii.gz file or a folder of them")
-    firsts = {stem(file).removesuffix("_0000") for file in files if stem(file).endswith("_0000")}
-    cases: dict[str, dict[int, Path]] = {}
-    problems: list[str] = []
-    for file in files:
-        case, channel = stem(file), 0
-        if (match := re.fullmatch(r"(.+)_(\d{4})", case)) and match[1] in firsts:
-            case, channel = match[1], int(match[2])
-        known = cases.setdefault(case, {}).setdefault(channel, file)
-        if known is not file:
-            problems.append(f"case {case}: {known.name} and {file.name} are the same image; keep one of them")
-    for case, channels in cases.items():
-        if missing := sorted(set(range(max(channels))) - channels.keys()):
-            problems.append(f"case {case}: channel {case}_{missing[0]:04d} is missing; add its file")
-    if problems:
-        raise DataError.from_problems(problems)
-    return {case: tuple(path for _, path in sorted(channels.items())) for case, channels in cases.items()}
-
-
 def predict_files(
     runs: Sequence[Path],
     cases: dict[str, tuple[Path, ...]],
@@ -119,7 +90,7 @@ def predict_files(
 
     Args:
         runs: run folders or checkpoints, at least one; the probabilities of several are averaged.
-        cases: case name and the files of its channels.
+        cases: case name and its channels, see `find_images`.
         output: folder for `<case>.nii.gz`, and `predictions.json` that says what made them.
         device: where to predict; None takes CUDA if there is one.
         flip_left_right: average with the prediction of mirrored slices.
@@ -140,8 +111,7 @@ def predict_files(
     import torch
     from rich.progress import track
 
-    from adawac.data.layouts.nifti import stack_channels
-    from adawac.data.volumes import read_nifti
+    from adawac.data.image_files import read_image
     from adawac.predictions import LABEL, PICTURE, PROBABILITIES, PredictionFolder
     from adawac.prefetch import prefetched
     from adawac.segmenter import load
@@ -166,10 +136,9 @@ def predict_files(
         print(f"{kept} of {len(cases)} cases are finished in {output} and kept; --overwrite predicts them again")
     problems: dict[str, str] = {}
 
-    def read(case: str) -> "Volume":
-        return stack_channels([read_nifti(path) for path in cases[case]], [path.name for path in cases[case]])
-
-    for case, reading in track(prefetched(due, read), total=len(due), description="Predicting"):
+    for case, reading in track(
+        prefetched(due, lambda case: read_image(cases[case])), total=len(due), description="Predicting"
+    ):
         try:
             volume = reading.result()
             prediction = segmenter.classify(volume, case, flip_left_right, largest_component, probabilities)
@@ -218,8 +187,9 @@ def _write(
 
 
 def _check_output(output: Path, cases: dict[str, tuple[Path, ...]]) -> None:
-    """Refuse a file in place of a folder, and the images' own folder, where labels would take their names."""
+    """Refuse a file in place of a folder, and a folder of the images, where labels would take their names."""
     if output.name.endswith((".nii", ".nii.gz")) or (output.exists() and not output.is_dir()):
         raise ConfigError(f"--output {output} is a file; give a folder: labels are named after their images")
-    if any(path.parent.resolve() == output.resolve() for paths in cases.values() for path in paths):
+    images = [path.resolve() for paths in cases.values() for path in paths]
+    if any(output.resolve() in (path, path.parent) for path in images):
         raise ConfigError(f"--output {output} holds the images, which labels would replace; give another folder")

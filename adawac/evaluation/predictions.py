@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.data.layouts.nifti import list_nifti, stem
+from adawac.data.image_files import stem
+from adawac.data.layouts.nifti import list_nifti
 from adawac.data.volumes import Volume, as_label, read_nifti
 from adawac.errors import DataError
 from adawac.evaluation.case_table import CaseRow, case_rows

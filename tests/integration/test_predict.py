@@ -12,7 +12,7 @@ from tiny_data import make_case, save_nifti, write_msd
 
 import adawac
 from adawac.cli import main
-from adawac.commands.predict import find_images
+from adawac.data.image_files import find_images
 from adawac.data.volumes import read_nifti
 from adawac.errors import DataError
 from adawac.predictions import MANIFEST
@@ -225,7 +225,7 @@ class TestFiles:
         (tmp_path / "empty").mkdir()
         (tmp_path / "notes.txt").write_text("no image")
         assert predict(run, tmp_path / source, tmp_path / "out") == 2
-        assert "give a .nii or .nii.gz file or a folder of them" in capsys.readouterr().err
+        assert "no image there; give a NIfTI, NRRD, MHA or MHD file" in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
     def test_no_model(self, case, tmp_path, capsys):
@@ -278,7 +278,7 @@ class TestChannels:
         save_nifti(tmp_path / "in/single_0000.nii.gz", image[0])
         assert predict(two_channels, tmp_path / "in", tmp_path / "out") == 2
         said = capsys.readouterr().err
-        assert "case askew: askew_0001.nii.gz has shape (8, 40, 36)" in said
+        assert "/askew_0001.nii.gz has shape (8, 40, 36)" in said
         assert "all channels of a case must share the grid" in said
         assert "case single: the image has 1 channels, but the model was trained on 2" in said
         assert names(tmp_path / "out") == ["good.nii.gz"]
