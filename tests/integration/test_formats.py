@@ -106,7 +106,8 @@ class TestDicom:
         assert main([*command, "--device", "cpu"]) == 0
         assert np.array_equal(read_nifti(tmp_path / "again/same.nii.gz").array, label.array)
 
-    def test_check_names_a_series_with_a_gap(self, root, tmp_path, capsys):
+    def test_check_names_a_series_with_a_gap(self, root, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)  # where it leaves its picture
         image, label = make_case(np.random.default_rng(9), SHAPE)
         for number in range(2):
             files = write_series(tmp_path / f"images/gap_{number}", image[0].T.astype(np.float32), AFFINE)
