@@ -14,6 +14,7 @@ from adawac.data.preprocessing import Preprocessing
 from adawac.errors import ConfigError
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.networks.published import Pretrainable
+from adawac.settings import flatten
 
 RECIPE = "adawac_recipe"
 """Key of the recipe in a checkpoint."""
@@ -57,6 +58,26 @@ class Recipe:
                 f"flip_left_right: {self.preprocessing.axis} slices do not show left and right, so mirroring them "
                 "tells nothing; switch it off"
             )
+
+    def difference(self, other: "Recipe") -> str | None:
+        """What keeps the networks of two recipes from being averaged, in words; None if nothing does.
+
+        Channels, classes, intensities, cut and grid must be the same; networks may differ.
+
+        Args:
+            other: the recipe that is due.
+        """
+        mine, theirs = (flatten(recipe._seen_by_network()) for recipe in (self, other))
+        differing = [name for name in mine if mine[name] != theirs.get(name)]  # the same names, but for `window`
+        return "; ".join(f"{name} is {mine[name]} but {theirs.get(name)} is due" for name in differing) or None
+
+    def _seen_by_network(self) -> dict[str, Any]:
+        """What a network's inputs and outputs mean."""
+        preprocessing = self.preprocessing.to_json()
+        if self.preprocessing.modality != "ct":
+            del preprocessing["window"]  # not used
+        classes = {"names": self.classes.names, "values": self.classes.values}
+        return {"channels": self.in_channels, "classes": classes, "mirror_table": self.mirror_table, **preprocessing}
 
     def to_json(self) -> str:
         """Plain JSON."""

@@ -157,6 +157,54 @@ def side_by_side(
     return figure
 
 
+def three_views(
+    image: NDArray[np.floating],
+    preds: NDArray[np.integer],
+    classes: Sequence[str],
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    title: str = "",
+) -> Figure:
+    """Outlines of a prediction over the axial, coronal and sagittal slice with most foreground, to check it by eye.
+
+    Where nothing was found the middle slices are shown.
+
+    Args:
+        image: (Z, Y, X) canonical, any range.
+        preds: (Z, Y, X) class indices.
+        classes: K names, background first.
+        spacing: (z, y, x) in mm, for the right proportions.
+        title: of the figure.
+
+    Example:
+        >>> preds = np.zeros((4, 8, 8), dtype=np.uint8)
+        >>> preds[1, 2:5, 6] = 1
+        >>> figure = three_views(np.zeros((4, 8, 8)), preds, ("background", "liver"))
+        >>> [axes.get_title() for axes in figure.axes]
+        ['axial, slice 1 of 4', 'coronal, slice 2 of 8', 'sagittal, slice 6 of 8']
+    """
+    figure = Figure((15.0, 5.4), dpi=100, layout="constrained", facecolor="black")
+    figure.suptitle(plain(title) if preds.any() else f"{plain(title)}: nothing found", color="white", fontsize=12)
+    low, high = float(image.min()), float(image.max())
+    drawn: dict[str, Line2D] = {}
+    for axis, (axes, name) in enumerate(zip(figure.subplots(1, 3), ("axial", "coronal", "sagittal"), strict=True)):
+        area = np.count_nonzero(preds, axis=tuple({0, 1, 2} - {axis}))
+        position = int(area.argmax()) if area.any() else len(area) // 2
+        rows, columns = (length for other, length in enumerate(spacing) if other != axis)
+        plane = image.take(position, axis)
+        origin: Literal["upper", "lower"] = "upper" if axis == 0 else "lower"  # rows run to the back, or up
+        axes.imshow(plane, cmap="gray", vmin=low, vmax=high, aspect=rows / columns, origin=origin)
+        axes.set_title(f"{name}, slice {position} of {len(area)}", fontsize=10, color="white")
+        axes.set_axis_off()
+        for index, organ in enumerate(classes[1:], start=1):
+            colour = CLASS_COLOURS[(index - 1) % len(CLASS_COLOURS)]
+            if _outline(axes, preds.take(position, axis) == index, colour, "-"):
+                drawn[organ] = Line2D([], [], color=colour, label=plain(organ))
+    if drawn:
+        handles = [drawn[organ] for organ in classes[1:] if organ in drawn]
+        figure.legend(handles=handles, loc="outside right upper", fontsize=9, frameon=False, labelcolor="white")
+    return figure
+
+
 def plain(text: str) -> str:
     """A name from the data as it is: matplotlib would read what stands between two dollars as a formula."""
     return text.replace("$", r"\$")

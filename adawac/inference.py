@@ -1,6 +1,6 @@
 """A volume in, its label volume out, on the native grid."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from adawac.data.grid import Placement
 
 
-@torch.no_grad()
 def predict_volume(
     network: nn.Module,
     image: Tensor,
@@ -21,8 +20,7 @@ def predict_volume(
 ) -> NDArray[np.uint8]:
     """Predict the class of every voxel of a volume.
 
-    Class probabilities, not classes, are brought back to the native grid, so that edges fall between training
-    pixels where they belong. What lies outside of the training grid is background.
+    What lies outside of the training grid is background.
 
     Args:
         network: images (N, C, h, w) in, `adawac.structures.NetworkOutput` out; in eval mode, on any device.
@@ -43,8 +41,36 @@ def predict_volume(
         >>> predict_volume(network, torch.zeros(1, 5, 16, 16), place).shape
         (5, 20, 30)
     """
+    parts = native_probabilities(network, image, placement, batch_size, flip_left_right, mirror_table)
+    return np.concatenate([classes_of(part) for part in parts])
+
+
+@torch.no_grad()
+def native_probabilities(
+    network: nn.Module,
+    image: Tensor,
+    placement: Placement,
+    batch_size: int = 32,
+    flip_left_right: bool = False,
+    mirror_table: Sequence[int] | None = None,
+) -> Iterator[Tensor]:
+    """Class probabilities on the native grid, a batch of slices after the other.
+
+    They, not classes, are brought back to the native grid, so that edges fall between training pixels where they
+    belong.
+
+    Args:
+        network: as for `predict_volume`, and so are the others.
+        image: (C, S, h, w).
+        placement: of the training grid.
+        batch_size: slices a forward pass.
+        flip_left_right: whether to average with mirrored slices.
+        mirror_table: for each class its mirror image.
+
+    Yields:
+        (n, K, H, W) float32 on the network's device; all 0 outside of the training grid.
+    """
     device = next(network.parameters()).device
-    parts: list[NDArray[np.uint8]] = []
     for first in range(0, image.shape[1], batch_size):
         slices = image[:, first : first + batch_size].movedim(1, 0).to(device, torch.float32)
         probabilities = network(slices).logits.float().softmax(1)
@@ -55,5 +81,17 @@ def predict_volume(
             probabilities = (probabilities + mirrored) / 2
         with torch.autocast(device.type, enabled=False):
             native = placement.to_native(probabilities)
-        parts.append(native.argmax(1).to(torch.uint8).cpu().numpy())
-    return np.concatenate(parts)
+        yield native
+
+
+def classes_of(probabilities: Tensor) -> NDArray[np.uint8]:
+    """The most probable class of every pixel; the background where none is probable.
+
+    Args:
+        probabilities: (n, K, H, W).
+
+    Returns:
+        (n, H, W) class indices.
+    """
+    classes: NDArray[np.uint8] = probabilities.argmax(1).to(torch.uint8).cpu().numpy()
+    return classes

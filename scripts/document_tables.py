@@ -125,7 +125,7 @@ def ratio_table(sources: Sequence[Source]) -> str:
         for name, values in chosen.items():
             if name == one:  # what the others are relative to
                 continue
-            low, _, high = quantiles(values, n=4, method="inclusive")
+            low, _, high = quantiles(values, n=4)  # as the benchmark prints them
             what = name if "/" in name else f"{name} / {one}"
             rows.append([what, f"{median(values):.2f}", f"{low:.2f} to {high:.2f}", results["device"]])
     return "\n".join(_table(["time of", "ratio", "quartiles", "on"], rows, words=(0, 3)))

@@ -139,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _references(args: argparse.Namespace, sources: "Sequence[Source]") -> "tuple[References | None, str]":
     """The test cases: from the folders given, else from the first run's own data; or why there are none."""
-    from adawac.commands.predict import find_images
+    from adawac.data.image_files import find_images
     from adawac.evaluation.references import References
     from adawac.report.sources import recipe_of
 

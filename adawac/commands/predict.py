@@ -1,11 +1,16 @@
-"""`adawac predict RUN -i IN -o OUT`: segment NIfTI files with a checkpoint and nothing else."""
+"""`adawac predict RUN [RUN ...] -i IN -o OUT`: segment images with checkpoints and nothing else."""
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adawac.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from adawac.data.volumes import Volume
+    from adawac.predictions import PredictionFolder
+    from adawac.segmenter import Prediction, Segmenter
 
 
 def main(argv: Sequence[str]) -> int:
@@ -14,73 +19,84 @@ def main(argv: Sequence[str]) -> int:
     Args:
         argv: arguments after the verb.
     """
-    parser = argparse.ArgumentParser("adawac predict", description=__doc__)
-    parser.add_argument("run", type=Path, help="run folder (its best checkpoint is taken) or checkpoint file")
-    parser.add_argument("-i", "--input", type=Path, required=True, help="NIfTI file, or folder of NIfTI files")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the label files")
-    parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1 ...; default: CUDA if there is one")
-    parser.add_argument("--flip", action="store_true", help="average with the prediction of mirrored slices")
-    parser.add_argument("--overwrite", action="store_true", help="predict again what lies in OUT already")
-    parser.add_argument("--trust", action="store_true", help="run the code of a network that is no adawac's or MONAI's")
-    args = parser.parse_args(argv)
-    cases = find_images(args.input)
-    predict_files(args.run, cases, args.output, args.device, args.flip, args.overwrite, args.trust)
+    from adawac.data.image_files import find_images
+
+    args = _parser().parse_args(argv)
+    predict_files(
+        args.run,
+        find_images(args.input),
+        args.output,
+        device=args.device,
+        flip_left_right=args.flip,
+        largest_component=args.largest_component,
+        probabilities=args.probabilities,
+        pictures=args.pictures,
+        overwrite=args.overwrite,
+        trust=args.trust,
+    )
     return 0
 
 
-def find_images(source: Path) -> dict[str, tuple[Path, ...]]:
-    """Images to segment, by case.
-
-    Args:
-        source: a NIfTI file, or a folder of them; `<case>_0000.nii.gz`, `<case>_0001.nii.gz` are channels of one case
-            (nnU-Net's names). Without a `<case>_0000` four digits at the end are part of the name.
-
-    Returns:
-        Case name and the files of its channels, in order.
-
-    Raises:
-        DataError: if there is no NIfTI file, two files have one name, or a channel is missing.
-    """
-    from adawac.data.layouts.nifti import NIFTI, list_nifti, stem
-
-    files = list_nifti(source) if source.is_dir() else [source] * source.is_file()
-    if not files or not files[0].name.endswith(NIFTI):
-        raise DataError(f"{source}: no NIfTI file there; give a .nii or .nii.gz file or a folder of them")
-    firsts = {stem(file).removesuffix("_0000") for file in files if stem(file).endswith("_0000")}
-    cases: dict[str, dict[int, Path]] = {}
-    problems: list[str] = []
-    for file in files:
-        case, channel = stem(file), 0
-        if (match := re.fullmatch(r"(.+)_(\d{4})", case)) and match[1] in firsts:
-            case, channel = match[1], int(match[2])
-        known = cases.setdefault(case, {}).setdefault(channel, file)
-        if known is not file:
-            problems.append(f"case {case}: {known.name} and {file.name} are the same image; keep one of them")
-    for case, channels in cases.items():
-        if missing := sorted(set(range(max(channels))) - channels.keys()):
-            problems.append(f"case {case}: channel {case}_{missing[0]:04d} is missing; add its file")
-    if problems:
-        raise DataError.from_problems(problems)
-    return {case: tuple(path for _, path in sorted(channels.items())) for case, channels in cases.items()}
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser("adawac predict", description=__doc__)
+    made.add_argument(
+        "run",
+        type=Path,
+        nargs="+",
+        help="run folder (its best checkpoint is taken) or checkpoint file; the probabilities of several are averaged",
+    )
+    made.add_argument(
+        "-i",
+        "--input",
+        type=Path,
+        required=True,
+        help="image (NIfTI, NRRD, MHA, MHD), folder of a DICOM series, or folder of them",
+    )
+    made.add_argument(
+        "-o", "--output", type=Path, required=True, help="folder for the label files; what is finished there is kept"
+    )
+    made.add_argument("--device", default=None, help="cpu, cuda, cuda:1 ...; default: CUDA if there is one")
+    made.add_argument("--flip", action="store_true", help="average with the prediction of mirrored slices")
+    made.add_argument(
+        "--largest-component",
+        nargs="+",
+        default=[],
+        metavar="ORGAN",
+        help="keep only the largest connected part of these organs; `all`: of each",
+    )
+    made.add_argument(
+        "--probabilities", action="store_true", help="write CASE_probabilities.nii.gz as well, (X, Y, Z, class)"
+    )
+    made.add_argument("--pictures", action="store_true", help="write CASE.png as well, to check labels by eye")
+    made.add_argument("--overwrite", action="store_true", help="predict again what lies in OUT already")
+    made.add_argument("--trust", action="store_true", help="run the code of a network that is no adawac's or MONAI's")
+    return made
 
 
 def predict_files(
-    run: Path,
+    runs: Sequence[Path],
     cases: dict[str, tuple[Path, ...]],
     output: Path,
+    *,
     device: str | None = None,
     flip_left_right: bool = False,
+    largest_component: Sequence[str] = (),
+    probabilities: bool = False,
+    pictures: bool = False,
     overwrite: bool = False,
     trust: bool = False,
 ) -> list[Path]:
     """Segment cases, each on its own grid; one that fails is reported at the end and does not stop the others.
 
     Args:
-        run: run folder or checkpoint.
-        cases: case name and the files of its channels.
-        output: folder for `<case>.nii.gz`.
+        runs: run folders or checkpoints, at least one; the probabilities of several are averaged.
+        cases: case name and its channels, see `find_images`.
+        output: folder for `<case>.nii.gz`, and `predictions.json` that says what made them.
         device: where to predict; None takes CUDA if there is one.
         flip_left_right: average with the prediction of mirrored slices.
+        largest_component: classes of which only the largest connected part is kept; ["all"]: each.
+        probabilities: write `<case>_probabilities.nii.gz`, (X, Y, Z, K) float32 of half precision.
+        pictures: write `<case>.png`.
         overwrite: whether to predict again what is there; otherwise it is kept, so that a stopped run goes on.
         trust: make a network whose class is neither adawac's nor MONAI's; its code runs.
 
@@ -88,46 +104,92 @@ def predict_files(
         The label files of all cases that are there now.
 
     Raises:
-        ConfigError: if `output` cannot be the folder of the labels, or the model cannot be loaded.
+        ConfigError: if `output` cannot be the folder of the labels or holds those of another model or other settings,
+            or the models cannot be loaded or averaged.
         DataError: all problems together, after all sound cases have been written.
     """
     import torch
     from rich.progress import track
 
-    from adawac.data.layouts.nifti import stack_channels
-    from adawac.data.volumes import Volume, read_nifti, write_label_nifti
+    from adawac.data.image_files import read_image
+    from adawac.predictions import LABEL, PICTURE, PROBABILITIES, PredictionFolder
     from adawac.prefetch import prefetched
     from adawac.segmenter import load
 
     _check_output(output, cases)
-    segmenter = load(run, device or ("cuda" if torch.cuda.is_available() else "cpu"), trust)
-    output.mkdir(parents=True, exist_ok=True)
-    problems: list[str] = []
-    targets = {case: output / f"{case}.nii.gz" for case in cases}
-    due = [case for case, target in targets.items() if overwrite or not target.exists()]
-    written = set(targets) - set(due)
+    models = _models(runs)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    segmenter = load(runs, device, trust)
+    if flip_left_right:
+        segmenter.recipe.check_flip()
+    classes = segmenter.recipe.classes.names
+    settings = {
+        "flip": flip_left_right,
+        "largest_component": [classes[index] for index in sorted(segmenter.indices(largest_component))],
+        "precision": "bfloat16" if torch.device(device).type == "cuda" else "float32",
+    }
+    folder = PredictionFolder(output, [LABEL, *[PROBABILITIES] * probabilities, *[PICTURE] * pictures])
+    where = {"checkpoints": {hash_: str(path.resolve()) for hash_, path in models.items()}}
+    folder.claim(cases, {"models": sorted(models), "settings": settings}, overwrite, where)
+    due = folder.due(cases)
+    if kept := len(cases) - len(due):
+        print(f"{kept} of {len(cases)} cases are finished in {output} and kept; --overwrite predicts them again")
+    problems: dict[str, str] = {}
 
-    def read(case: str) -> Volume:
-        return stack_channels([read_nifti(path) for path in cases[case]], [path.name for path in cases[case]])
-
-    for case, reading in track(prefetched(due, read), total=len(due), description="Predicting"):
+    for case, reading in track(
+        prefetched(due, lambda case: read_image(cases[case])), total=len(due), description="Predicting"
+    ):
         try:
             volume = reading.result()
-            labels = segmenter.predict(volume, case, flip_left_right)
-            write_label_nifti(targets[case], labels, volume.geometry)
-            written.add(case)
+            prediction = segmenter.classify(volume, case, flip_left_right, largest_component, probabilities)
+            _write(folder, case, volume, prediction, segmenter)
         except DataError as error:
             message = str(error)
-            problems.append(message if message.startswith("case ") else f"case {case}: {message}")
-    print(f"{len(written)} label files in {output}")
+            problems[case] = message if message.startswith("case ") else f"case {case}: {message}"
+    print(f"{len(cases) - len(problems)} label files in {output}")
     if problems:
-        raise DataError.from_problems(problems)
-    return [target for case, target in targets.items() if case in written]
+        raise DataError.from_problems(list(problems.values()))
+    return [folder.file(case) for case in cases]
+
+
+def _models(runs: Sequence[Path]) -> dict[str, Path]:
+    """Checkpoints by the hash of their content."""
+    from adawac.checkpoint import find_checkpoint
+    from adawac.provenance import short_hash
+
+    models: dict[str, Path] = {}
+    for path in map(find_checkpoint, runs):
+        known = models.setdefault(short_hash([path]), path)
+        if known is not path:
+            raise ConfigError(f"{path} and {known} are one model, which would count twice; give each model once")
+    return models
+
+
+def _write(
+    folder: "PredictionFolder", case: str, volume: "Volume", prediction: "Prediction", segmenter: "Segmenter"
+) -> None:
+    """Write what is to be made of a case; its label last, which says that it is finished."""
+    from adawac.data.volumes import write_label_nifti, write_probabilities_nifti
+    from adawac.predictions import PICTURE, PROBABILITIES
+    from adawac.whole_files import written_whole
+
+    if prediction.probabilities is not None:
+        write_probabilities_nifti(folder.file(case, PROBABILITIES), prediction.probabilities, volume.geometry)
+    if PICTURE in folder.endings:
+        from adawac.figures import three_views
+
+        classes, spacing = segmenter.recipe.classes, volume.geometry.spacing or (1.0, 1.0, 1.0)
+        image = segmenter.recipe.preprocessing.intensities(volume.array[:1].astype("float32"))[0]
+        with written_whole(folder.file(case, PICTURE)) as unfinished:
+            three_views(image, prediction.preds, classes.names, spacing, case).savefig(unfinished, format="png")
+    labels = segmenter.recipe.classes.decode(prediction.preds)
+    write_label_nifti(folder.file(case), labels, volume.geometry)
 
 
 def _check_output(output: Path, cases: dict[str, tuple[Path, ...]]) -> None:
-    """Refuse a file in place of a folder, and the images' own folder, where labels would take their names."""
+    """Refuse a file in place of a folder, and a folder of the images, where labels would take their names."""
     if output.name.endswith((".nii", ".nii.gz")) or (output.exists() and not output.is_dir()):
         raise ConfigError(f"--output {output} is a file; give a folder: labels are named after their images")
-    if any(path.parent.resolve() == output.resolve() for paths in cases.values() for path in paths):
+    images = [path.resolve() for paths in cases.values() for path in paths]
+    if any(output.resolve() in (path, path.parent) for path in images):
         raise ConfigError(f"--output {output} holds the images, which labels would replace; give another folder")

@@ -154,6 +154,23 @@ class Volume:
     array: NDArray[Any]
     geometry: Geometry
 
+    @classmethod
+    def of_file(cls, array: NDArray[Any], geometry: Geometry) -> "Volume":
+        """Canonical volume of what a file holds.
+
+        Args:
+            array: in the file's own axis order, three-dimensional, or four-dimensional with the channels last.
+            geometry: of the file; its affine must be known.
+        """
+        if array.ndim == 3:
+            array = array[..., None]
+        if array.dtype.kind == "f":
+            array = array.astype(np.float32, copy=False)
+        assert geometry.affine is not None  # whoever reads a file has said so
+        canonical = np.moveaxis(orientations.apply_orientation(array, _to_canonical(geometry.affine)), -1, 0)
+        native = canonical.dtype.newbyteorder("=")
+        return cls(np.ascontiguousarray(canonical, dtype=native), geometry)
+
 
 def read_nifti(path: Path | str) -> Volume:
     """Read a NIfTI file into the canonical orientation.
@@ -188,8 +205,6 @@ def read_nifti(path: Path | str) -> Volume:
         raise DataError(f"{path}: no axis may be empty but the shape is {array.shape}; export the file again")
     if array.dtype.kind not in "iuf":
         raise DataError(f"{path}: voxels must be integers or floats but are {array.dtype}; convert the file")
-    if array.dtype.kind == "f":
-        array = array.astype(np.float32, copy=False)
     try:
         scale = _TO_MM.get(header.get_xyzt_units()[0], 1.0)
         codes = (int(header["qform_code"]), int(header["sform_code"]))
@@ -198,11 +213,7 @@ def read_nifti(path: Path | str) -> Volume:
         geometry = Geometry.of_affine(array.shape[:3], affine, qform, codes)
     except (DataError, HeaderDataError, ValueError) as error:
         raise DataError(f"{path}: {error}; correct the header's sform or qform") from error
-    if array.ndim == 3:
-        array = array[..., None]
-    canonical = np.moveaxis(orientations.apply_orientation(array, _to_canonical(affine)), -1, 0)
-    native = canonical.dtype.newbyteorder("=")
-    return Volume(np.ascontiguousarray(canonical, dtype=native), geometry)
+    return Volume.of_file(array, geometry)
 
 
 def write_label_nifti(path: Path | str, label: NDArray[Any], geometry: Geometry) -> None:
@@ -220,28 +231,62 @@ def write_label_nifti(path: Path | str, label: NDArray[Any], geometry: Geometry)
         DataError: if the label has another shape than the grid, or the file name another ending.
     """
     path = Path(path)
-    if label.shape != geometry.shape:
-        raise DataError(
-            f"{path}: a label must have its grid's shape {geometry.shape} but has {label.shape}; "
-            "bring it back to the native grid first"
-        )
-    if not path.name.endswith((".nii", ".nii.gz")):
-        raise DataError(f"{path}: a NIfTI file is named .nii or .nii.gz; rename it")
-    affine = _NO_GRID if geometry.affine is None else geometry.affine
+    _check_target(path, label.shape, geometry)
     low, high = int(label.min()), int(label.max())
     dtype = next(t for t in (np.uint8, np.int16, np.int32) if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
-    array = orientations.apply_orientation(label.astype(dtype), _from_canonical(affine))
-
-    image = nib.Nifti1Image(array, None)  # with an affine, nibabel would choose the codes itself
-    qform_code, sform_code = geometry.codes
-    image.header.set_sform(affine, sform_code)
-    image.header.set_qform(affine if geometry.qform is None else geometry.qform, qform_code)
-    image.header.set_xyzt_units("mm")
-    content: bytes = image.to_bytes()
+    content: bytes = _nifti_of(label.astype(dtype), geometry).to_bytes()
     if path.name.endswith(".gz"):
         content = gzip.compress(content, compresslevel=6, mtime=0)
     with written_whole(path) as unfinished:
         unfinished.write_bytes(content)
+
+
+def write_probabilities_nifti(path: Path | str, probabilities: NDArray[np.floating], geometry: Geometry) -> None:
+    """Write class probabilities on the file's own grid, the classes along the last axis: (X, Y, Z, K) float32.
+
+    As `write_label_nifti`, but a class after the other, so that no second copy is held.
+
+    Args:
+        path: `.nii.gz`; an existing file is replaced.
+        probabilities: (K, Z, Y, X); NIfTI knows no half precision.
+        geometry: the grid they belong to.
+
+    Raises:
+        DataError: if they have another shape than the grid, or the file name another ending.
+    """
+    path = Path(path)
+    _check_target(path, probabilities.shape[1:], geometry)
+    image = _nifti_of(np.moveaxis(probabilities, 0, -1), geometry)
+    image.set_data_dtype(np.float32)
+    with (
+        written_whole(path) as unfinished,
+        unfinished.open("wb") as file,
+        gzip.GzipFile("", "wb", compresslevel=3, fileobj=file, mtime=0) as stream,
+    ):
+        image.to_stream(stream)
+
+
+def _check_target(path: Path, shape: tuple[int, ...], geometry: Geometry) -> None:
+    if shape != geometry.shape:
+        raise DataError(
+            f"{path}: a label must have its grid's shape {geometry.shape} but has {shape}; "
+            "bring it back to the native grid first"
+        )
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise DataError(f"{path}: a NIfTI file is named .nii or .nii.gz; rename it")
+
+
+def _nifti_of(array: NDArray[Any], geometry: Geometry) -> nib.Nifti1Image:
+    """Image of a canonical array (Z, Y, X) or (Z, Y, X, K) with the file's own orientation, affine and header codes."""
+    affine = _NO_GRID if geometry.affine is None else geometry.affine
+    turned = orientations.apply_orientation(array, _from_canonical(affine))
+    half = turned.dtype == np.float16  # unknown to NIfTI
+    image = nib.Nifti1Image(turned, None, nib.Nifti1Header() if half else None)  # with an affine, it would choose codes
+    qform_code, sform_code = geometry.codes
+    image.header.set_sform(affine, sform_code)
+    image.header.set_qform(affine if geometry.qform is None else geometry.qform, qform_code)
+    image.header.set_xyzt_units("mm")
+    return image
 
 
 def as_label(volume: Volume, name: str) -> Volume:

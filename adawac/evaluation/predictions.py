@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.data.layouts.nifti import list_nifti, stem
+from adawac.data.image_files import stem
+from adawac.data.layouts.nifti import list_nifti
 from adawac.data.volumes import Volume, as_label, read_nifti
 from adawac.errors import DataError
 from adawac.evaluation.case_table import CaseRow, case_rows
 from adawac.evaluation.groups import position_rows
 from adawac.evaluation.references import References
 from adawac.metrics import EmptyPolicy
+from adawac.predictions import PROBABILITIES
 from adawac.structures import IGNORE_INDEX
 
 Predict = Callable[[str, Volume], NDArray[np.uint8]]
@@ -30,6 +32,8 @@ def prediction_files(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     masks = [path for path in sorted(folder.iterdir()) if path.is_dir() and list_nifti(path)]
     for path in [*list_nifti(folder), *masks]:
+        if path.name.endswith(PROBABILITIES):
+            continue
         if stem(path) in found:
             raise DataError(f"case {stem(path)}: {path} and {found[stem(path)]} share its name; keep one")
         found[stem(path)] = path

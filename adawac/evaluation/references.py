@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 import adawac.data.layouts as layouts
 from adawac.checkpoint import Recipe
 from adawac.data.classes import Classes
+from adawac.data.image_files import stem
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.layouts.files import parse_labels, read_json
 from adawac.data.layouts.folders import Folders
-from adawac.data.layouts.nifti import list_nifti, stem
+from adawac.data.layouts.nifti import list_nifti
 from adawac.data.preprocessing import AXES, Axis
 from adawac.data.splits import patients_of
 from adawac.data.volumes import Volume

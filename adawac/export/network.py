@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from adawac.checkpoint import Recipe
 from adawac.errors import ConfigError
-from adawac.segmenter import load
+from adawac.segmenter import read_model
 
 TOLERANCE = 1e-3
 """How far logits of an export may differ from the network's, relative to the largest."""
@@ -72,8 +72,8 @@ def load_network(run: Path, trust: bool = False) -> TrainedNetwork:
     Raises:
         ConfigError: as `adawac.load` does.
     """
-    segmenter = load(run, trust=trust)
-    adapter, recipe = segmenter.network, segmenter.recipe
+    recipe, adapter = read_model(run, trust)
+    adapter.eval()
     bare = recipe.network.build_bare(adapter.in_channels, adapter.num_classes)  # the adapter's hooks cannot be traced
     bare.load_state_dict(adapter.network.state_dict())
     return TrainedNetwork(bare.eval(), adapter.in_channels, recipe)

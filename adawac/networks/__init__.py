@@ -1,6 +1,7 @@
 """Networks: images in, logits and the deepest encoder features out."""
 
 from adawac.networks.adapter import SegmentationNetwork
+from adawac.networks.ensemble import Ensemble
 from adawac.networks.spec import NetworkSpec
 
-__all__ = ["NetworkSpec", "SegmentationNetwork"]
+__all__ = ["Ensemble", "NetworkSpec", "SegmentationNetwork"]

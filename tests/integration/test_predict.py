@@ -12,9 +12,10 @@ from tiny_data import make_case, save_nifti, write_msd
 
 import adawac
 from adawac.cli import main
-from adawac.commands.predict import find_images
+from adawac.data.image_files import find_images
 from adawac.data.volumes import read_nifti
 from adawac.errors import DataError
+from adawac.predictions import MANIFEST
 
 SPACING = (3.0, 0.9, 0.8)
 
@@ -99,7 +100,8 @@ def predict(run: Path, source: Path, output: Path, *options: str) -> int:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    """Of what was made of the cases; the record of what made them left out."""
+    return sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
 
 
 class TestGrid:
@@ -192,12 +194,14 @@ class TestFiles:
         assert "case rgb: the image has 3 channels, but the model was trained on 1" in said
         assert names(tmp_path / "out") == ["a.nii.gz", "z.nii.gz"]
 
-    def test_what_is_there_is_kept_unless_told_otherwise(self, run, case, tmp_path):
+    def test_what_is_there_is_kept_unless_told_otherwise(self, run, case, tmp_path, capsys):
         save_nifti(tmp_path / "in/a.nii.gz", case[0][0])
-        save_nifti(tmp_path / "in/b.nii.gz", case[0][0])
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out/a.nii.gz").write_bytes(b"mine")
         assert predict(run, tmp_path / "in", tmp_path / "out") == 0
+        save_nifti(tmp_path / "in/b.nii.gz", case[0][0])
+        (tmp_path / "out/a.nii.gz").write_bytes(b"mine")
+        capsys.readouterr()
+        assert predict(run, tmp_path / "in", tmp_path / "out") == 0
+        assert "1 of 2 cases are finished" in capsys.readouterr().out
         assert (tmp_path / "out/a.nii.gz").read_bytes() == b"mine"
         assert (tmp_path / "out/b.nii.gz").stat().st_size > 100
         assert predict(run, tmp_path / "in", tmp_path / "out", "--overwrite") == 0
@@ -221,7 +225,7 @@ class TestFiles:
         (tmp_path / "empty").mkdir()
         (tmp_path / "notes.txt").write_text("no image")
         assert predict(run, tmp_path / source, tmp_path / "out") == 2
-        assert "give a .nii or .nii.gz file or a folder of them" in capsys.readouterr().err
+        assert "no image there; give a NIfTI, NRRD, MHA or MHD file" in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
     def test_no_model(self, case, tmp_path, capsys):
@@ -274,7 +278,7 @@ class TestChannels:
         save_nifti(tmp_path / "in/single_0000.nii.gz", image[0])
         assert predict(two_channels, tmp_path / "in", tmp_path / "out") == 2
         said = capsys.readouterr().err
-        assert "case askew: askew_0001.nii.gz has shape (8, 40, 36)" in said
+        assert "/askew_0001.nii.gz has shape (8, 40, 36)" in said
         assert "all channels of a case must share the grid" in said
         assert "case single: the image has 1 channels, but the model was trained on 2" in said
         assert names(tmp_path / "out") == ["good.nii.gz"]

@@ -1,13 +1,14 @@
-"""Two plain folders of NIfTI files: images in one, labels of the same names in the other."""
+"""Two plain folders of image files: images in one, labels of the same names in the other."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from adawac.data.image_files import files_of, list_images, stem
 from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.data.layouts.files import sorted_cases
-from adawac.data.layouts.nifti import NiftiLayout, list_nifti, stem
+from adawac.data.layouts.nifti import NiftiLayout
 from adawac.data.modality import Modality
 from adawac.errors import DataError
 
@@ -17,6 +18,8 @@ class Folders(NiftiLayout):
 
         root/images/<case>.nii.gz       channels last where there are several
         root/labels/<case>.nii.gz
+
+    NRRD and MetaImage files will do for both, and folders `images/<case>/` with the slices of a DICOM series.
 
     Args:
         images: folder of the images, relative to the root.
@@ -39,9 +42,9 @@ class Folders(NiftiLayout):
         self.modality = modality
 
     def matches(self, root: Path) -> bool:
-        """Whether both folders are there and hold NIfTI files."""
+        """Whether both folders are there and hold images."""
         folders = (root / self.images, root / self.labels)
-        return all(folder.is_dir() and bool(list_nifti(folder)) for folder in folders)
+        return all(folder.is_dir() and bool(list_images(folder)) for folder in folders)
 
     def scan(self, root: Path) -> Collection:
         """List the cases, see `Layout.scan`; reads label files only where `label_names` is None."""
@@ -51,7 +54,7 @@ class Folders(NiftiLayout):
             if not folder.is_dir():
                 raise DataError(f"{folder}: the folder does not exist; correct `images` or `labels` of the layout")
             named: dict[str, Path] = {}
-            for path in list_nifti(folder):  # a.nii and a.nii.gz: which of them is meant?
+            for path in list_images(folder):  # a.nii and a.nii.gz: which of them is meant?
                 if (other := named.setdefault(stem(path), path)) != path:
                     twins[stem(path)] = f"case {stem(path)}: {other} and {path} are of one name; remove one of them"
             files.append(named)
@@ -63,7 +66,9 @@ class Folders(NiftiLayout):
             if case_id not in theirs
         ]
         paired = [
-            Case(name, (path,), (labels[name],)) for name, path in images.items() if name in labels.keys() - twins
+            Case(name, files_of(path), files_of(labels[name]))
+            for name, path in images.items()
+            if name in labels.keys() - twins
         ]
         if problems and not paired:
             raise DataError.from_problems(problems)

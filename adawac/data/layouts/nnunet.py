@@ -5,10 +5,14 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from adawac.data.image_files import NIFTI, stem
 from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.data.layouts.files import parse_labels, read_json, sorted_cases
-from adawac.data.layouts.nifti import NIFTI, NiftiLayout, list_nifti, modality_of, stem
+from adawac.data.layouts.nifti import NiftiLayout, list_nifti, modality_of
 from adawac.errors import DataError
+
+ENDINGS = (*NIFTI, ".nrrd", ".mha")
+"""What `file_ending` may be: formats whose files hold header and voxels."""
 
 
 class NNUNet(NiftiLayout):
@@ -41,8 +45,8 @@ class NNUNet(NiftiLayout):
         names, ignore_value = parse_labels(dataset["labels"], source)
         channels = _channels(dataset["channel_names"], source)
         ending = str(dataset.get("file_ending", ".nii.gz"))
-        if ending not in NIFTI:
-            raise DataError(f"{source}: `file_ending` must be one of {NIFTI} but is {ending!r}; convert the files")
+        if ending not in ENDINGS:
+            raise DataError(f"{source}: `file_ending` must be one of {ENDINGS} but is {ending!r}; convert the files")
         has_test = (root / "imagesTs").is_dir() and (root / "labelsTs").is_dir()
         problems: list[str] = []
         train = _cases(root, "Tr", len(channels), ending, "train" if has_test else None, problems)

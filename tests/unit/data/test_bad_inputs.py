@@ -299,7 +299,7 @@ LAYOUTS = {
         listing(numTraining=4),
         "`numTraining` is 4 but 3 cases lie in imagesTr; complete the folder or correct the number",
     ),
-    "nnU-Net of another format": (nnunet, listing(file_ending=".mha"), "`file_ending` must be one of .*; convert"),
+    "nnU-Net of another format": (nnunet, listing(file_ending=".png"), "`file_ending` must be one of .*; convert"),
     "folders without a label": (folders, removed("labels/pt_2.nii.gz"), "case pt_2: .*; add it or remove the"),
     "folders without an image": (folders, removed("images/pt_2.nii.gz"), "case pt_2: .*; add it or remove the"),
     "folders with a case twice": (

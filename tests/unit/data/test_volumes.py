@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from nibabel import orientations
 
-from adawac.data.layouts.nifti import stack_channels
+from adawac.data.image_files import stack_channels
 from adawac.data.volumes import Geometry, Volume, as_label, read_nifti, write_label_nifti
 from adawac.errors import DataError
 
