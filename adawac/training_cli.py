@@ -14,8 +14,7 @@ from jsonargparse import Namespace
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, RichProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
 from adawac.callbacks import (
@@ -34,6 +33,7 @@ from adawac.errors import AdaWACError, ConfigError, TrainingError
 from adawac.processors import emulates_bfloat16
 from adawac.saving import WholeCheckpoints, newest_checkpoint
 from adawac.task import SegmentationTask
+from adawac.trackers import ConfigRecord, all_loggers, missing_package, place_trackers, run_logger
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,12 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Make all parts; what a part says about a bad value is passed on without jsonargparse's wrapping."""
+        self._recorded = self.config  # without the places of trackers: another run from it has a folder of its own
+        self.config = self.config.clone()
+        config = self.config[self.config["subcommand"]]
+        self._run_logger = run_logger(config, _version(config))
+        if self._run_logger is not None:
+            place_trackers(config, Path(self._run_logger.log_dir))
         try:
             super().instantiate_classes()
         except ValueError as error:
@@ -96,16 +102,14 @@ class TrainingCLI(LightningCLI):
             raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
-        """Make the trainer, logging to the run's folder unless the configuration names a logger."""
+        """Make the trainer, logging to the run's folder and to what else the configuration names."""
+        self.config = self._recorded
         config = self.config_init[self.config_init["subcommand"]]
         unwanted = tuple(kind for option, kind in SWITCHED_OFF_BY.items() if config["trainer"][option] is False)
         self.trainer_defaults["callbacks"] = [
             c for c in default_callbacks(config["non_finite"]) if not isinstance(c, unwanted)
         ]
-        if config["trainer"]["logger"] is None:
-            kwargs["logger"] = TensorBoardLogger(
-                config["runs"], config["name"], _version(config), default_hp_metric=False
-            )
+        kwargs["logger"] = all_loggers(self._run_logger, config["trainer"]["logger"])
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except MisconfigurationException as error:
@@ -164,7 +168,7 @@ def main(argv: Sequence[str]) -> int:
             args=["--data.skip_bad=true" if option == "--skip-bad" else option for option in _expand_run(list(argv))],
             seed_everything_default=1234,
             auto_configure_optimizers=False,  # the task's own, model.optimizer and model.schedule
-            save_config_callback=SaveConfigCallback if argv[0] == "fit" else None,  # the record of how it was trained
+            save_config_callback=ConfigRecord if argv[0] == "fit" else None,  # the record of how it was trained
             save_config_kwargs={"overwrite": True},
             trainer_defaults={
                 "use_distributed_sampler": False,
@@ -220,6 +224,7 @@ def _expand_run(argv: list[str]) -> list[str]:
         "--ckpt_path": str(find_checkpoint(run)),
         "--runs": str(run.parent.parent),
         "--name": run.parent.name,
+        "--trainer.logger": "null",  # trackers follow the training
     }
     if (run / "split.json").is_file():  # whatever has become of the rule, its file and the data since
         # Every argument is said: what the run's own rule had, such as a fold, would stay otherwise.
@@ -242,8 +247,10 @@ def _checkpoint_to_resume(config: Namespace) -> str | None:
 
 
 def _said_by_a_part(error: BaseException | None) -> AdaWACError | None:
-    """The first error of ours among an error and its causes."""
+    """The first error of ours among an error and its causes; a package that is missing is one."""
     while error is not None and not isinstance(error, AdaWACError):
+        if isinstance(error, ModuleNotFoundError):
+            return missing_package(error)
         error = error.__cause__
     return error
 

@@ -1,0 +1,78 @@
+"""Where a run's numbers go: TensorBoard in the run's folder, and the trackers of its configuration beside it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+
+from adawac.errors import ConfigError
+
+
+def run_logger(config: Namespace, version: str | None) -> TensorBoardLogger | None:
+    """The logger that stands for the run's folder `runs/NAME/version_K`, whatever else tracks the run.
+
+    Args:
+        config: of the verb.
+        version: folder to go on in; None for a new one.
+
+    Returns:
+        The logger; None where the configuration says `trainer.logger: false`.
+    """
+    if config["trainer"]["logger"] is False:
+        return None
+    return TensorBoardLogger(config["runs"], config["name"], version, default_hp_metric=False)
+
+
+def place_trackers(config: Namespace, run: Path) -> None:
+    """Let a relative `save_dir` of a tracker lie in the run's folder, and name it after the run if it has no name.
+
+    Args:
+        config: of the verb, changed in place.
+        run: the run's folder.
+    """
+    loggers = config["trainer"]["logger"]
+    for logger in loggers if isinstance(loggers, list) else [loggers]:
+        arguments = logger.get("init_args") if isinstance(logger, Namespace) else None
+        if arguments is None:
+            continue
+        if arguments.get("save_dir") is not None:
+            arguments["save_dir"] = os.path.normpath(run / arguments["save_dir"])  # an absolute one stays
+        for key in ("name", "run_name"):
+            if key in arguments and arguments[key] is None:
+                arguments[key] = f"{run.parent.name}/{run.name}"
+
+
+def all_loggers(first: TensorBoardLogger | None, trackers: Any) -> list[Logger] | bool:
+    """What the trainer logs to: the run's own logger comes first, because its folder is the run's.
+
+    Args:
+        first: the run's own; None for no logging at all.
+        trackers: made from the configuration: a logger, several, a boolean or None.
+    """
+    if first is None:
+        return False
+    several = trackers if isinstance(trackers, list) else [trackers]
+    return [first, *(each for each in several if isinstance(each, Logger))]
+
+
+def missing_package(error: ModuleNotFoundError) -> ConfigError:
+    """What a part of the configuration, most often a tracker, lacks."""
+    return ConfigError(
+        f"{error}; install what the configuration asks for, trackers with pip install 'adawac[mlflow]' or "
+        "'adawac[wandb]'"
+    )
+
+
+class ConfigRecord(SaveConfigCallback):
+    """Writes `config.yaml` into the run's folder, and tells the trackers the settings and that folder."""
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Tell the trackers; the file is written by Lightning."""
+        settings = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        for tracker in trainer.loggers[1:]:
+            tracker.log_hyperparams(settings | {"run_folder": trainer.log_dir})
