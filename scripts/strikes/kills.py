@@ -70,20 +70,21 @@ def in_studying(place: Place, times: int, rng: random.Random) -> Row:
     begun = time.monotonic()
     done = adawac(*command("study_unbroken"))
     assert done.status == 0, done.said
-    seconds, struck = time.monotonic() - begun, 0
-    for _ in range(times):
-        struck += killed(command("study_killed"), seconds * rng.uniform(0.2, 0.8), group=True) is not None
+    seconds, struck, runs, alike = time.monotonic() - begun, 0, 0, 0
+    while struck < times:
+        name = f"study_killed{runs}"
+        struck += killed(command(name), seconds * rng.uniform(0.2, 0.8), group=True) is not None
         # Cells are sessions of their own; those that a kill of the study leaves behind go on, and are waited for.
-    done = adawac(*command("study_killed"))
-    assert done.status == 0, done.said
-    alike = 0
-    for cell in ("erm", "adawac"):
-        one, other = (place.home / f"{runs}/study/{cell}/version_0" for runs in ("study_unbroken", "study_killed"))
-        alike += not differing(state_of(other), state_of(one))
+        done = adawac(*command(name))
+        assert done.status == 0, done.said
+        for cell in ("erm", "adawac"):
+            one, other = (place.home / f"{folder}/study/{cell}/version_0" for folder in ("study_unbroken", name))
+            alike += not differing(state_of(other), state_of(one))
+        runs += 1
     return Row(
         "`kill -9` of a study",
         struck,
-        f"the same command again; {alike} of 2 cells end bit for bit like those of an undisturbed study",
+        f"the same command again; {alike} of {2 * runs} cells end bit for bit like those of an undisturbed study",
         "nothing: cells under way go on by themselves and are waited for",
     )
 
