@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adawac.checkpoint import RECIPE, Recipe
+from adawac.data.unit_kinds import SINGLE_SLICE
 from adawac.errors import ConfigError
 from adawac.settings import flatten
 
@@ -43,7 +44,8 @@ def check_resumable(checkpoint: Mapping[str, Any], recipe: Recipe, data: Mapping
 
 def _in_recipe(then: dict[str, Any], now: dict[str, Any], training: bool) -> list[str]:
     """Differences of what the network is and does; of how images reach it only where it is trained on."""
-    keys = ["in_channels", "classes", "network", *(["preprocessing", "mirror_table"] if training else [])]
+    keys = ["in_channels", "classes", "network", "unit", *(["preprocessing", "mirror_table"] if training else [])]
+    then = {"unit": SINGLE_SLICE.to_json(), **then}  # checkpoints of before were all of single slices
     flat_then, flat_now = (flatten({key: recipe[key] for key in keys}) for recipe in (then, now))
     return [
         f"{key}: {flat_then.get(key, 'not set')} then, {flat_now.get(key, 'not set')} now"

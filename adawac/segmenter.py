@@ -58,6 +58,7 @@ class Segmenter:
                 self.network,
                 torch.from_numpy(slices.image),
                 slices.placement,
+                recipe.unit,
                 flip_left_right=flip_left_right,
                 mirror_table=recipe.mirror_table,
             )

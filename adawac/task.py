@@ -136,14 +136,14 @@ class SegmentationTask(pl.LightningModule):
         if self.recipe is None:
             facts = self.data.facts
             self.recipe = Recipe(
-                self.network_spec, facts.in_channels, facts.classes, facts.mirror_table, facts.preprocessing
+                self.network_spec, facts.in_channels, facts.classes, facts.mirror_table, facts.preprocessing, facts.unit
             )
             if self.flip_left_right:
                 self.recipe.check_flip()
             with torch.random.fork_rng():
                 torch.manual_seed(self.seed)  # the same start for every method, whatever ran before
                 self.network = self.recipe.build_network()
-            shapes = self.network.probe(facts.preprocessing.grid.size)
+            shapes = self.network.probe(self.recipe.input_size)
             log.info(
                 "%s, %.1f M parameters, features %s; on %s in %s",
                 self.network_spec.architecture.rpartition(".")[2],
@@ -190,7 +190,7 @@ class SegmentationTask(pl.LightningModule):
             weighted = weighted + weights.consistency * consistency
         # The mean over the batch of all processes, of whose gradients DistributedDataParallel forms the mean.
         weighted = weighted.sum() * world_size() / len(terms.index)
-        loss = self.dice_ratio * dice + (1 - self.dice_ratio) * weighted
+        loss: Tensor = self.dice_ratio * dice + (1 - self.dice_ratio) * weighted
 
         self.last_losses.record(terms)
         if self._logs_this_step():
@@ -237,14 +237,15 @@ class SegmentationTask(pl.LightningModule):
 
     def predict_item(self, item: VolumeItem) -> Prediction:
         """Class indices (S, H, W) of a volume on its native grid."""
-        mirror_table = self.recipe.mirror_table if self.recipe else None
+        facts = self.data.facts
         return predict_volume(
             self.network,
             item.image,
             item.placement,
+            facts.unit,
             self.predict_batch_size,
             self.flip_left_right,
-            mirror_table,
+            facts.mirror_table,
         )
 
     def validation_step(self, item: VolumeItem, batch_idx: int) -> Prediction:  # type: ignore[override]

@@ -25,6 +25,7 @@ from adawac.data.sampling import Losses, Sampling
 from adawac.data.splits import AutoSplit, Split, SplitRule, patients_of
 from adawac.data.store import PreparedCase, VolumeStore
 from adawac.data.subsets import Full, Subset, absent_classes, describe
+from adawac.data.unit_kinds import UnitKind, unit_kind
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError, DataError
 
@@ -40,12 +41,14 @@ class DataFacts:
         classes: names of the classes and what they are on disk.
         mirror_table: for each class its mirror image, itself where it has no side; None if no pairs are named.
         preprocessing: what prediction must repeat.
+        unit: what a sample is: a slice, with or without neighbours.
     """
 
     in_channels: int
     classes: Classes
     mirror_table: tuple[int, ...] | None
     preprocessing: Preprocessing
+    unit: UnitKind
 
 
 class SegmentationData(pl.LightningDataModule):
@@ -69,6 +72,8 @@ class SegmentationData(pl.LightningDataModule):
         size: (height, width) pixels of the training grid.
         spacing: (height, width) of a pixel of the training grid in mm, with crop and pad; None resizes.
         body: crop to the box around the body before resizing.
+        neighbours: slices that the network is shown of each, as channels; odd. 1 is 2D; with more ("2.5D") the one in
+            the middle is labelled.
         batch_size: slices a training step, over all processes together.
         sampling: which slices make a batch. None shuffles: every slice once an epoch.
         num_workers: processes that fetch batches from the disk; 0 fetches in the main process.
@@ -97,6 +102,7 @@ class SegmentationData(pl.LightningDataModule):
         size: tuple[int, int] = (224, 224),
         spacing: tuple[float, float] | None = None,
         body: bool = False,
+        neighbours: int = 1,
         batch_size: int = 24,
         sampling: Sampling | None = None,
         num_workers: int = 0,
@@ -121,6 +127,7 @@ class SegmentationData(pl.LightningDataModule):
         self.window = window
         self.axis = axis
         self.grid = Grid(size, spacing, body)
+        self.unit = unit_kind(neighbours)
         self.batch_size = batch_size
         self.sampling = sampling
         self.num_workers = num_workers
@@ -163,10 +170,11 @@ class SegmentationData(pl.LightningDataModule):
             self._leave_out()
         if stage == "fit" and self._units is None:
             self._train = self._open(self.split.train)
-            table = UnitTable.of_slices(
+            table = UnitTable.of_volumes(
+                self.unit,
                 [case.id for case in self._train],
+                [case.label.shape for case in self._train],
                 [case.voxels for case in self._train],
-                self.grid.size,
                 self.facts.classes.names,
             )
             rows = self.subset.select(table)
@@ -240,6 +248,7 @@ class SegmentationData(pl.LightningDataModule):
             classes=classes,
             mirror_table=classes.mirror_table(self.mirror_pairs) if self.mirror_pairs else None,
             preprocessing=preprocessing,
+            unit=self.unit,
         )
 
     def _list(self, layout: Layout) -> Collection:
@@ -269,9 +278,9 @@ class SegmentationData(pl.LightningDataModule):
             `train` and `val`: case -> digest of its voxels and labels; `slices`: case -> numbers of its slices.
         """
         if self._described is None:
-            slices: dict[str, list[int]] = {case: [] for case in self.split.train}
-            for case, start in zip(self.units.case.tolist(), self.units.start[:, 0].tolist(), strict=True):
-                slices[self.units.cases[case]].append(start)
+            slices: dict[str, list[int | str]] = {case: [] for case in self.split.train}
+            for row, case in enumerate(self.units.case.tolist()):
+                slices[self.units.cases[case]].append(self.units.key(row))
             self._described = {
                 part: {id_: "-".join(self._store.digest(self._cases[id_])) for id_ in getattr(self.split, part)}
                 for part in ("train", "val")

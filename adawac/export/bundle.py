@@ -19,6 +19,7 @@ COPIED = (
     "data.modality",
     "data.grid",
     "data.preprocessing",
+    "data.unit_kinds",
     "inference",
     "export.segment_volume",
 )
@@ -116,6 +117,7 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
     recipe = json.loads(trained.recipe.to_json())
     preprocessing, names = recipe["preprocessing"], recipe["classes"]["names"]
     size = preprocessing["grid"]["size"]
+    neighbours, channels = trained.recipe.unit.parts, trained.in_channels
     kind = {"ct": "hounsfield", "mr": "MR", "unit": "unit"}[preprocessing["modality"]]
     return {
         "schema": SCHEMA,
@@ -136,12 +138,16 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
                     "type": "image",
                     "format": kind,
                     "modality": preprocessing["modality"].upper(),
-                    "num_channels": recipe["in_channels"],
-                    "spatial_shape": size,
+                    "num_channels": channels,
+                    "spatial_shape": list(trained.recipe.input_size),
                     "dtype": "float32",
                     "value_range": [] if preprocessing["modality"] == "mr" else [0, 1],
                     "is_patch_data": False,
-                    "channel_def": {str(i): f"channel {i}" for i in range(recipe["in_channels"])},
+                    "channel_def": {
+                        str(i): f"channel {i // neighbours}"
+                        + f", slice {i % neighbours - neighbours // 2:+d}" * (neighbours > 1)
+                        for i in range(channels)
+                    },
                 }
             },
             "outputs": {
@@ -149,7 +155,7 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
                     "type": "image",
                     "format": "segmentation",
                     "num_channels": len(names),
-                    "spatial_shape": size,
+                    "spatial_shape": list(trained.recipe.input_size),
                     "dtype": "float32",
                     "value_range": [],
                     "is_patch_data": False,

@@ -47,6 +47,7 @@ TINY = {
 
 TINY_NETWORKS = {
     "unet": {"channels": [4, 8], "strides": [2], "num_res_units": 1},
+    "unet25d": {"channels": [4, 8], "strides": [2], "num_res_units": 1},
     "transunet": {
         **{"width": 4, "units": [1, 1, 1], "hidden": 8, "layers": 1, "heads": 2, "inner": 8},
         **{"head_channels": 8, "decoder_channels": [8, 4, 4, 4]},
@@ -237,6 +238,8 @@ class TestRefusal:
             ("--data.window=[1]", "data.window"),
             ("--data.batch_size=0", r"data.batch_size is 0"),
             ("--data.axis=diagonal", "data.axis"),
+            ("--data.neighbours=2", "data.neighbours is 2; give an odd number"),
+            ("--data.neighbours=0", "data.neighbours is 0"),
             ("--data.subset=HalfSlices", "data.subset"),
             ("--model.weighting.stepsize=1", "stepsize"),
             ("--model.weighting.step_size=0", "step_size is 0"),
