@@ -43,7 +43,7 @@ CHOOSING_POLICY: EmptyPolicy = "skip"
 
 
 class SegmentationTask(pl.LightningModule):
-    """Trains a segmentation network on weighted slices.
+    """Trains a segmentation network on weighted slices, or patches.
 
     Args:
         network: class path and arguments of the network.
@@ -133,8 +133,8 @@ class SegmentationTask(pl.LightningModule):
         """Build what has the data's shape: network, mirrored classes, a row of state for every slice."""
         if stage == "validate" and not self.data.split.val:
             raise DataError(f"{self.data.root}: the split names no validation cases; add some, or use `adawac test`")
+        facts = self.data.facts
         if self.recipe is None:
-            facts = self.data.facts
             self.recipe = Recipe(
                 self.network_spec, facts.in_channels, facts.classes, facts.mirror_table, facts.preprocessing, facts.unit
             )
@@ -155,6 +155,8 @@ class SegmentationTask(pl.LightningModule):
             self.augmentation = self.augmentation.with_mirror(
                 facts.mirror_table, facts.preprocessing.left_right_in_plane
             )
+        if facts.unit.spatial_dims == 3 and self.memory_format is torch.channels_last:
+            self.memory_format = torch.channels_last_3d
         self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs forgot it
         if self.tf32 is not None:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.tf32

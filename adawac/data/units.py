@@ -94,8 +94,14 @@ class UnitTable:
     @property
     def position(self) -> NDArray[np.float64]:
         """(n,) centre of the unit along its volume, 0 (first slice) to 1 (last slice)."""
-        centre: NDArray[np.float64] = (self.start[:, 0] + self.size[:, 0] / 2) / self.depth[self.case]
+        centre: NDArray[np.float64] = self.start[:, 0] / self.depth[self.case] + self.length / 2
         return centre
+
+    @property
+    def length(self) -> NDArray[np.float64]:
+        """(n,) share of its volume's slices that the unit extends over, at most 1."""
+        share: NDArray[np.float64] = np.minimum(1.0, self.size[:, 0] / self.depth[self.case])
+        return share
 
     def take(self, rows: NDArray[np.int64]) -> "UnitTable":
         """The table of some rows, in the order given; `cases` stays as it is."""
@@ -120,5 +126,5 @@ class UnitTable:
         return [f"{self.cases[self.case[row]]}:{self.key(row)}" for row in range(len(self))]
 
     def key(self, row: int) -> int | str:
-        """Name of a unit within its volume: the number of a slice."""
+        """Name of a unit within its volume: the number of a slice, or the first voxel of a patch."""
         return self.kind.key(self.start[row])

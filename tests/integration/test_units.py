@@ -1,4 +1,4 @@
-"""Slices with neighbours go the way of single slices: fit, resume, test, predict, export."""
+"""Slices with neighbours, and patches, go the way of single slices: fit, resume, test, predict, export."""
 
 import csv
 import json
@@ -16,11 +16,14 @@ from adawac.data.volumes import read_nifti
 from adawac.export import load_network
 from adawac.segmenter import load
 
-UNITS = {"25d": {"neighbours": 3}}
-OTHER = {"25d": ("--data.neighbours=5", "unit.neighbours: 3 then, 5 now")}
+UNITS = {"25d": {"neighbours": 3}, "3d": {"patch": [4, 8, 16]}}
+OTHER = {
+    "25d": ("--data.neighbours=5", "unit.neighbours: 3 then, 5 now"),
+    "3d": ("--data.patch=[4, 8, 32]", "unit.patch: [4, 8, 16] then, [4, 8, 32] now"),
+}
 
 
-def config(folder: Path, unit: str, epochs: int = 3) -> Path:
+def config(folder: Path, unit: str, epochs: int = 4) -> Path:
     """A run of AdaWAC in a folder of its own, on data that all share; a checkpoint every seven steps."""
     every_seven_steps = {
         "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
@@ -102,7 +105,7 @@ def test_it_is_tested_on_whole_volumes(run):
     with table.open() as file:
         dice = [float(row["value"]) for row in csv.DictReader(file) if (row["metric"], row["group"]) == ("dice", "all")]
     assert len(dice) == 2  # organs
-    assert min(dice) > 0.2  # of blobs that lie where they lay
+    assert min(dice) > 0.15  # a third of the voxels at random would be 0.12
 
 
 def test_a_checkpoint_alone_predicts_on_the_native_grid(run, place, tmp_path):
@@ -127,12 +130,12 @@ def test_resume_is_exact_and_only_with_the_same_unit(run, unit, place, tmp_path,
         assert torch.equal(value.nan_to_num(-1), resumed["state_dict"][name].nan_to_num(-1)), name
 
 
-def test_torchscript_takes_what_the_network_is_shown(run, tmp_path):
+def test_torchscript_takes_what_the_network_is_shown(run, unit, tmp_path):
     assert main(["export", str(run), "--format", "torchscript", "-o", str(tmp_path / "a.ts")]) == 0
     files = {"adawac_recipe.json": ""}
     network = torch.jit.load(tmp_path / "a.ts", _extra_files=files)
     trained = load_network(run)
     image = trained.example(2)
-    assert image.shape[1] == load(run).network.in_channels
+    assert image.shape == {"25d": (2, 3, 32, 32), "3d": (2, 1, 4, 8, 16)}[unit]
     torch.testing.assert_close(network(image), trained.network(image))
     assert json.loads(files["adawac_recipe.json"])["unit"] == load(run).recipe.unit.to_json()

@@ -44,7 +44,7 @@ def batches(data, epochs=2):
 
 
 @pytest.mark.parametrize("residency", ["auto", "device", "memory"])
-@pytest.mark.parametrize("unit", [{}, {"neighbours": 3}], ids=["2d", "25d"])
+@pytest.mark.parametrize("unit", [{}, {"neighbours": 3}, {"patch": (4, 4, 5)}], ids=["2d", "25d", "3d"])
 def test_batches_are_the_disk_s_bit_for_bit(folder, residency, unit):
     expected = batches(data_of(folder, residency="disk", **unit))
     found = batches(data_of(folder, residency=residency, **unit))
