@@ -22,8 +22,11 @@ OTHER = {
     "3d": ("--data.patch=[4, 8, 32]", "unit.patch: [4, 8, 16] then, [4, 8, 32] now"),
 }
 
+FLIPS = {"25d": {"mirror_up_down": 0.1}, "3d": {"mirror_slices": 0.5}}
+"""Left and right stay, and no norm is of an instance: these organs are told apart by density alone."""
 
-def config(folder: Path, unit: str, epochs: int = 4) -> Path:
+
+def config(folder: Path, unit: str, epochs: int = 3) -> Path:
     """A run of AdaWAC in a folder of its own, on data that all share; a checkpoint every seven steps."""
     every_seven_steps = {
         "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
@@ -57,10 +60,10 @@ def config(folder: Path, unit: str, epochs: int = 4) -> Path:
         "model": {
             "network": {
                 "architecture": "monai.networks.nets.UNet",
-                "arguments": {"channels": [4, 8], "strides": [2], "norm": "INSTANCE"},
+                "arguments": {"channels": [4, 8], "strides": [2], "norm": "BATCH"},
             },
             "weighting": "AdaWAC",
-            "augmentation": {"class_path": "RandomAugmentation", "init_args": {"mirror_left_right": 0.5}},
+            "augmentation": {"class_path": "RandomAugmentation", "init_args": FLIPS[unit]},
             "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.02}},
         },
     }
@@ -105,7 +108,7 @@ def test_it_is_tested_on_whole_volumes(run):
     with table.open() as file:
         dice = [float(row["value"]) for row in csv.DictReader(file) if (row["metric"], row["group"]) == ("dice", "all")]
     assert len(dice) == 2  # organs
-    assert min(dice) > 0.15  # a third of the voxels at random would be 0.12
+    assert min(dice) > 0.2  # a third of the voxels at random would be 0.12
 
 
 def test_a_checkpoint_alone_predicts_on_the_native_grid(run, place, tmp_path):
