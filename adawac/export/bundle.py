@@ -117,7 +117,7 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
     recipe = json.loads(trained.recipe.to_json())
     preprocessing, names = recipe["preprocessing"], recipe["classes"]["names"]
     size = preprocessing["grid"]["size"]
-    neighbours, channels = trained.recipe.unit.parts, trained.in_channels
+    unit, channels = trained.recipe.unit, trained.in_channels
     kind = {"ct": "hounsfield", "mr": "MR", "unit": "unit"}[preprocessing["modality"]]
     return {
         "schema": SCHEMA,
@@ -129,7 +129,7 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
         "required_packages_version": {"nibabel": nibabel.__version__, "fire": "0.7.1"},
         "name": "adawac segmentation",
         "task": f"segmentation of {', '.join(names[1:])}",
-        "description": f"slices of {preprocessing['axis']} volumes, brought to {size[0]} x {size[1]} pixels",
+        "description": f"{unit.noun[1]} of {preprocessing['axis']} volumes, brought to {size[0]} x {size[1]} pixels",
         "authors": "adawac",
         "copyright": "of whoever trained it",
         "network_data_format": {
@@ -142,10 +142,10 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
                     "spatial_shape": list(trained.recipe.input_size),
                     "dtype": "float32",
                     "value_range": [] if preprocessing["modality"] == "mr" else [0, 1],
-                    "is_patch_data": False,
+                    "is_patch_data": unit.spatial_dims == 3,
                     "channel_def": {
-                        str(i): f"channel {i // neighbours}"
-                        + f", slice {i % neighbours - neighbours // 2:+d}" * (neighbours > 1)
+                        str(i): f"channel {i // unit.parts}"
+                        + f", slice {i % unit.parts - unit.parts // 2:+d}" * (unit.parts > 1)
                         for i in range(channels)
                     },
                 }
@@ -158,7 +158,7 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
                     "spatial_shape": list(trained.recipe.input_size),
                     "dtype": "float32",
                     "value_range": [],
-                    "is_patch_data": False,
+                    "is_patch_data": unit.spatial_dims == 3,
                     "channel_def": {str(i): name for i, name in enumerate(names)},
                 }
             },

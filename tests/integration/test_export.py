@@ -23,7 +23,7 @@ from adawac.cli import main
 from adawac.data.classes import Classes
 from adawac.data.grid import Grid
 from adawac.data.preprocessing import Preprocessing
-from adawac.data.unit_kinds import SINGLE_SLICE, SliceUnit, UnitKind
+from adawac.data.unit_kinds import SINGLE_SLICE, PatchUnit, SliceUnit, UnitKind
 from adawac.data.volumes import read_nifti
 from adawac.errors import ConfigError, DataError
 from adawac.export import load_network
@@ -166,8 +166,9 @@ class TestBundle:
         [
             (Preprocessing("ct", (-100, 200), "axial", Grid((32, 32), body=True)), 1, SINGLE_SLICE),
             (Preprocessing("mr", axis="coronal", grid=Grid((16, 32), spacing=(2.0, 1.1))), 2, SliceUnit(3)),
+            (Preprocessing("ct", (-100, 200), "axial", Grid((32, 32), body=True)), 1, PatchUnit((4, 16, 24))),
         ],
-        ids=["ct", "mr-with-neighbours"],
+        ids=["ct", "mr-with-neighbours", "patches"],
     )
     def test_segments_files_as_predict_does(self, preprocessing, channels, unit, tmp_path):
         path = checkpoint(tmp_path / "a.ckpt", preprocessing, channels=channels, unit=unit)
