@@ -29,7 +29,7 @@ def check_resumable(checkpoint: Mapping[str, Any], recipe: Recipe, data: Mapping
     """
     differences = _in_recipe(json.loads(checkpoint[RECIPE]), json.loads(recipe.to_json()), training=data is not None)
     if data is not None and DATA in checkpoint:
-        differences += _in_data(json.loads(checkpoint[DATA]), data)
+        differences += _in_data(json.loads(checkpoint[DATA]), data, recipe.unit.noun[1])
     if not differences:
         return
     more = len(differences) - MOST_LINES
@@ -54,7 +54,7 @@ def _in_recipe(then: dict[str, Any], now: dict[str, Any], training: bool) -> lis
     ]
 
 
-def _in_data(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _in_data(then: Mapping[str, Any], now: Mapping[str, Any], units: str) -> list[str]:
     lines: list[str] = []
     for part in ("train", "val"):
         was, is_now = then[part], now[part]
@@ -70,5 +70,5 @@ def _in_data(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     for case, slices in now["slices"].items():
         if slices != (was := then["slices"][case]):
             counts = f"{len(was)} then, {len(slices)} now" if len(was) != len(slices) else "as many as then, but others"
-            lines.append(f"training slices of case {case}: {counts}")
+            lines.append(f"training {units} of case {case}: {counts}")
     return lines

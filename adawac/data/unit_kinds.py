@@ -274,8 +274,12 @@ class PatchUnit(UnitKind):
         depth = image.shape[1]
         padded = F.pad(image, (0, 0, 0, 0, 0, max(0, self.patch[0] - depth)), mode="replicate")
         patches = max(1, batch_size // self.patch[0])
+
+        def predict_here(patches: Tensor) -> Tensor:
+            return predict(patches).to(patches.device)  # to where they are put together: the image's own memory
+
         found: Any = sliding_window_inference(
-            padded[None].float(), self.patch, patches, predict, overlap=OVERLAP, mode="gaussian", device="cpu"
+            padded[None].float(), self.patch, patches, predict_here, overlap=OVERLAP, mode="gaussian"
         )
         yield from found[0, :, :depth].movedim(1, 0).split(batch_size)
 
