@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import adawac
 from adawac.data.classes import Classes
 from adawac.data.preprocessing import Preprocessing
+from adawac.data.unit_kinds import SINGLE_SLICE, UnitKind, unit_kind
 from adawac.errors import ConfigError
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.networks.published import Pretrainable
@@ -33,6 +34,7 @@ class Recipe:
         classes: names of the classes and what they are on disk.
         mirror_table: for each class its mirror image, or None.
         preprocessing: intensities, cut and grid.
+        unit: what the network is shown of a volume at a time.
         version: of adawac that wrote it.
     """
 
@@ -41,11 +43,19 @@ class Recipe:
     classes: Classes
     mirror_table: tuple[int, ...] | None
     preprocessing: Preprocessing
+    unit: UnitKind = SINGLE_SLICE
     version: str = adawac.__version__
 
     def build_network(self) -> SegmentationNetwork:
         """A network with fresh weights."""
-        return self.network.build(self.in_channels, len(self.classes))
+        return self.network.build(
+            self.unit.in_channels(self.in_channels), len(self.classes), spatial_dims=self.unit.spatial_dims
+        )
+
+    @property
+    def input_size(self) -> tuple[int, ...]:
+        """Size of what the network is shown: (h, w), or (d, h, w)."""
+        return self.unit.input_size(self.preprocessing.grid.size)
 
     def check_flip(self) -> None:
         """Refuse to average over slices with left and right exchanged where slices do not show left and right.
@@ -62,7 +72,7 @@ class Recipe:
     def difference(self, other: "Recipe") -> str | None:
         """What keeps the networks of two recipes from being averaged, in words; None if nothing does.
 
-        Channels, classes, intensities, cut and grid must be the same; networks may differ.
+        Channels, classes, intensities, cut, grid and unit must be the same; networks may differ.
 
         Args:
             other: the recipe that is due.
@@ -77,7 +87,13 @@ class Recipe:
         if self.preprocessing.modality != "ct":
             del preprocessing["window"]  # not used
         classes = {"names": self.classes.names, "values": self.classes.values}
-        return {"channels": self.in_channels, "classes": classes, "mirror_table": self.mirror_table, **preprocessing}
+        return {
+            "channels": self.in_channels,
+            "classes": classes,
+            "mirror_table": self.mirror_table,
+            "unit": self.unit.to_json(),
+            **preprocessing,
+        }
 
     def to_json(self) -> str:
         """Plain JSON."""
@@ -88,6 +104,7 @@ class Recipe:
             "classes": self.classes.to_json(),
             "mirror_table": self.mirror_table,
             "preprocessing": self.preprocessing.to_json(),
+            "unit": self.unit.to_json(),
         }
         return json.dumps(plain, indent=1)
 
@@ -112,6 +129,7 @@ class Recipe:
                 classes=Classes.from_json(plain["classes"]),
                 mirror_table=None if table is None else tuple(table),
                 preprocessing=Preprocessing.from_json(plain["preprocessing"]),
+                unit=unit_kind(**plain.get("unit", {})),  # checkpoints of before were all of single slices
                 version=plain["version"],
             )
         except (KeyError, TypeError, ValueError) as error:

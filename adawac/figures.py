@@ -280,9 +280,9 @@ def _scatter(axes: Axes, units: UnitTable, weights: NDArray[np.floating], top: f
 
 
 def _class_extents(axes: Axes, units: UnitTable) -> None:
-    """A row a class, filled along the slices that hold it."""
+    """A row a class, filled along the units that hold it."""
     names = units.classes[1:]
-    width = units.size[:, 0] / units.depth[units.case]
+    width = units.length
     for row in range(len(names)):
         held = units.voxels[:, 1 + row] > 0
         axes.barh(row, width[held], left=(units.position - width / 2)[held], height=0.5, color="0.35")

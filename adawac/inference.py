@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from adawac.data.grid import Placement
+from adawac.data.unit_kinds import SINGLE_SLICE, UnitKind
 
 
 def predict_volume(
     network: nn.Module,
     image: Tensor,
     placement: Placement,
+    unit: UnitKind = SINGLE_SLICE,
     batch_size: int = 32,
     flip_left_right: bool = False,
     mirror_table: Sequence[int] | None = None,
@@ -23,9 +25,11 @@ def predict_volume(
     What lies outside of the training grid is background.
 
     Args:
-        network: images (N, C, h, w) in, `adawac.structures.NetworkOutput` out; in eval mode, on any device.
+        network: what it is shown of N units, such as (N, C, h, w), in, `adawac.structures.NetworkOutput` out; in eval
+            mode, on any device.
         image: (C, S, h, w) on the training grid.
         placement: where the training grid lies in the native plane.
+        unit: what the network is shown of a volume at a time.
         batch_size: slices a forward pass, at least 1.
         flip_left_right: average with the prediction of the slice mirrored along its width.
         mirror_table: for each class its mirror image, applied to mirrored predictions; None keeps the classes.
@@ -41,7 +45,7 @@ def predict_volume(
         >>> predict_volume(network, torch.zeros(1, 5, 16, 16), place).shape
         (5, 20, 30)
     """
-    parts = native_probabilities(network, image, placement, batch_size, flip_left_right, mirror_table)
+    parts = native_probabilities(network, image, placement, unit, batch_size, flip_left_right, mirror_table)
     return np.concatenate([classes_of(part) for part in parts])
 
 
@@ -50,6 +54,7 @@ def native_probabilities(
     network: nn.Module,
     image: Tensor,
     placement: Placement,
+    unit: UnitKind = SINGLE_SLICE,
     batch_size: int = 32,
     flip_left_right: bool = False,
     mirror_table: Sequence[int] | None = None,
@@ -63,6 +68,7 @@ def native_probabilities(
         network: as for `predict_volume`, and so are the others.
         image: (C, S, h, w).
         placement: of the training grid.
+        unit: see there.
         batch_size: slices a forward pass.
         flip_left_right: whether to average with mirrored slices.
         mirror_table: for each class its mirror image.
@@ -71,16 +77,20 @@ def native_probabilities(
         (n, K, H, W) float32 on the network's device; all 0 outside of the training grid.
     """
     device = next(network.parameters()).device
-    for first in range(0, image.shape[1], batch_size):
-        slices = image[:, first : first + batch_size].movedim(1, 0).to(device, torch.float32)
-        probabilities = network(slices).logits.float().softmax(1)
+
+    def predict(images: Tensor) -> Tensor:
+        images = images.to(device, torch.float32)
+        probabilities: Tensor = network(images).logits.float().softmax(1)
         if flip_left_right:
-            mirrored = network(slices.flip(-1)).logits.float().softmax(1).flip(-1)
+            mirrored = network(images.flip(-1)).logits.float().softmax(1).flip(-1)
             if mirror_table is not None:
                 mirrored = mirrored[:, list(mirror_table)]
             probabilities = (probabilities + mirrored) / 2
+        return probabilities
+
+    for probabilities in unit.probabilities(predict, image, batch_size):
         with torch.autocast(device.type, enabled=False):
-            native = placement.to_native(probabilities)
+            native = placement.to_native(probabilities.to(device))
         yield native
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adawac.checkpoint import RECIPE, Recipe
+from adawac.data.unit_kinds import SINGLE_SLICE
 from adawac.errors import ConfigError
 from adawac.settings import flatten
 
@@ -28,7 +29,7 @@ def check_resumable(checkpoint: Mapping[str, Any], recipe: Recipe, data: Mapping
     """
     differences = _in_recipe(json.loads(checkpoint[RECIPE]), json.loads(recipe.to_json()), training=data is not None)
     if data is not None and DATA in checkpoint:
-        differences += _in_data(json.loads(checkpoint[DATA]), data)
+        differences += _in_data(json.loads(checkpoint[DATA]), data, recipe.unit.noun[1])
     if not differences:
         return
     more = len(differences) - MOST_LINES
@@ -43,7 +44,8 @@ def check_resumable(checkpoint: Mapping[str, Any], recipe: Recipe, data: Mapping
 
 def _in_recipe(then: dict[str, Any], now: dict[str, Any], training: bool) -> list[str]:
     """Differences of what the network is and does; of how images reach it only where it is trained on."""
-    keys = ["in_channels", "classes", "network", *(["preprocessing", "mirror_table"] if training else [])]
+    keys = ["in_channels", "classes", "network", "unit", *(["preprocessing", "mirror_table"] if training else [])]
+    then = {"unit": SINGLE_SLICE.to_json(), **then}  # checkpoints of before were all of single slices
     flat_then, flat_now = (flatten({key: recipe[key] for key in keys}) for recipe in (then, now))
     return [
         f"{key}: {flat_then.get(key, 'not set')} then, {flat_now.get(key, 'not set')} now"
@@ -52,7 +54,7 @@ def _in_recipe(then: dict[str, Any], now: dict[str, Any], training: bool) -> lis
     ]
 
 
-def _in_data(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _in_data(then: Mapping[str, Any], now: Mapping[str, Any], units: str) -> list[str]:
     lines: list[str] = []
     for part in ("train", "val"):
         was, is_now = then[part], now[part]
@@ -68,5 +70,5 @@ def _in_data(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     for case, slices in now["slices"].items():
         if slices != (was := then["slices"][case]):
             counts = f"{len(was)} then, {len(slices)} now" if len(was) != len(slices) else "as many as then, but others"
-            lines.append(f"training slices of case {case}: {counts}")
+            lines.append(f"training {units} of case {case}: {counts}")
     return lines

@@ -103,6 +103,7 @@ class Segmenter:
                 self.network,
                 image,
                 slices.placement,
+                recipe.unit,
                 flip_left_right=flip_left_right,
                 mirror_table=recipe.mirror_table,
             ):

@@ -16,7 +16,7 @@ class Batch(NamedTuple):
     """Units of the training set, on the training grid.
 
     Attributes:
-        image: (B, C, H, W) float, windowed or normalised.
+        image: (B, C, H, W) float, windowed or normalised; patches (B, C, D, H, W).
         label: (B, H, W) integer class indices, 0 is background, `IGNORE_INDEX` is left out.
         index: (B,) int64 row of each sample in the table of training units.
         dense: (B,) bool, True where the original unit holds any foreground (label-dense).
@@ -34,7 +34,7 @@ class View(NamedTuple):
     Attributes:
         image: (B, C, H, W) float.
         label: (B, H, W) integer, transformed alike.
-        affine: (B, 2, 3) float32, the affine part of the warp in the convention of
+        affine: (B, 2, 3) float32, of patches (B, 3, 4), the affine part of the warp in the convention of
             `torch.nn.functional.affine_grid`: it maps output (view) to input (batch) coordinates in [-1, 1].
     """
 

@@ -43,7 +43,7 @@ CHOOSING_POLICY: EmptyPolicy = "skip"
 
 
 class SegmentationTask(pl.LightningModule):
-    """Trains a segmentation network on weighted slices.
+    """Trains a segmentation network on weighted slices, or patches.
 
     Args:
         network: class path and arguments of the network.
@@ -133,17 +133,17 @@ class SegmentationTask(pl.LightningModule):
         """Build what has the data's shape: network, mirrored classes, a row of state for every slice."""
         if stage == "validate" and not self.data.split.val:
             raise DataError(f"{self.data.root}: the split names no validation cases; add some, or use `adawac test`")
+        facts = self.data.facts
         if self.recipe is None:
-            facts = self.data.facts
             self.recipe = Recipe(
-                self.network_spec, facts.in_channels, facts.classes, facts.mirror_table, facts.preprocessing
+                self.network_spec, facts.in_channels, facts.classes, facts.mirror_table, facts.preprocessing, facts.unit
             )
             if self.flip_left_right:
                 self.recipe.check_flip()
             with torch.random.fork_rng():
                 torch.manual_seed(self.seed)  # the same start for every method, whatever ran before
                 self.network = self.recipe.build_network()
-            shapes = self.network.probe(facts.preprocessing.grid.size)
+            shapes = self.network.probe(self.recipe.input_size)
             log.info(
                 "%s, %.1f M parameters, features %s; on %s in %s",
                 self.network_spec.architecture.rpartition(".")[2],
@@ -155,6 +155,8 @@ class SegmentationTask(pl.LightningModule):
             self.augmentation = self.augmentation.with_mirror(
                 facts.mirror_table, facts.preprocessing.left_right_in_plane
             )
+        if facts.unit.spatial_dims == 3 and self.memory_format is torch.channels_last:
+            self.memory_format = torch.channels_last_3d
         self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs forgot it
         if self.tf32 is not None:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.tf32
@@ -190,7 +192,7 @@ class SegmentationTask(pl.LightningModule):
             weighted = weighted + weights.consistency * consistency
         # The mean over the batch of all processes, of whose gradients DistributedDataParallel forms the mean.
         weighted = weighted.sum() * world_size() / len(terms.index)
-        loss = self.dice_ratio * dice + (1 - self.dice_ratio) * weighted
+        loss: Tensor = self.dice_ratio * dice + (1 - self.dice_ratio) * weighted
 
         self.last_losses.record(terms)
         if self._logs_this_step():
@@ -237,14 +239,15 @@ class SegmentationTask(pl.LightningModule):
 
     def predict_item(self, item: VolumeItem) -> Prediction:
         """Class indices (S, H, W) of a volume on its native grid."""
-        mirror_table = self.recipe.mirror_table if self.recipe else None
+        facts = self.data.facts
         return predict_volume(
             self.network,
             item.image,
             item.placement,
+            facts.unit,
             self.predict_batch_size,
             self.flip_left_right,
-            mirror_table,
+            facts.mirror_table,
         )
 
     def validation_step(self, item: VolumeItem, batch_idx: int) -> Prediction:  # type: ignore[override]

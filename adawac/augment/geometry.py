@@ -23,10 +23,26 @@ class Warp(NamedTuple):
         affine: (B, 2, 3) float32, as in `adawac.structures.View`.
         control: (B, 2, n, n) displacements (x, y) added to the affine map, in normalised coordinates, at
             control points that lie evenly over the view; None for none.
+        reverse: (B,) bool, whether the order of the slices of a patch is reversed as well; None for none.
     """
 
     affine: Tensor
     control: Tensor | None = None
+    reverse: Tensor | None = None
+
+    def in_volume(self) -> Tensor:
+        """(B, 3, 4) the affine part as a map of (x, y, z), whose planes stay planes.
+
+        Example:
+            >>> Warp(torch.tensor([[[1.0, 0, 0.5], [0, 1, 0]]]), reverse=torch.tensor([True])).in_volume()
+            tensor([[[ 1.0000,  0.0000,  0.0000,  0.5000],
+                     [ 0.0000,  1.0000,  0.0000,  0.0000],
+                     [ 0.0000,  0.0000, -1.0000,  0.0000]]])
+        """
+        affine = self.affine.new_zeros(len(self.affine), 3, 4)
+        affine[:, :2, :2], affine[:, :2, 3] = self.affine[:, :, :2], self.affine[:, :, 2]
+        affine[:, 2, 2] = 1.0 if self.reverse is None else 1 - 2 * self.reverse.to(affine.dtype)
+        return affine
 
 
 def symmetries(turns: Tensor, flip_x: Tensor, flip_y: Tensor) -> Tensor:
@@ -94,15 +110,15 @@ def warp(image: Tensor, label: Tensor, by: Warp) -> tuple[Tensor, Tensor]:
     because the rounding of normalised coordinates would leave 1e-5 of the neighbour in each pixel. What lies
     outside of the plane is background in the label, and in the image the lowest intensity of the same sample
     and channel: air in a windowed CT and the dark surround of a normalised MR, where a fixed 0 would be the
-    tissue of mean intensity.
+    tissue of mean intensity. The slices of a patch are all mapped alike.
 
     Args:
-        image: (B, C, H, W) float32.
-        label: (B, H, W) integer, of classes that float32 holds.
+        image: (B, C, H, W) float32, or (B, C, D, H, W).
+        label: (B, H, W) integer, of classes that float32 holds; or (B, D, H, W).
         by: the map of each sample.
 
     Returns:
-        (B, C, H, W) image and (B, H, W) label of the dtypes given.
+        Image and label of the shapes and dtypes given.
     """
     maps = (by.affine,) if by.control is None else (by.affine, by.control)
     linear, offset = by.affine[:, :, :2].abs(), by.affine[:, :, 2]
@@ -110,8 +126,12 @@ def warp(image: Tensor, label: Tensor, by: Warp) -> tuple[Tensor, Tensor]:
     if by.control is not None:
         exact &= (by.control == 0).flatten(1).all(1)
 
-    image = where_samples(exact, _nearest, _bilinear, image, *maps)
-    return image, _nearest(label[:, None].float(), *maps)[:, 0].to(label.dtype)
+    lowest = image.amin(tuple(range(2, image.ndim)), keepdim=True).expand(*image.shape[:-2], 1, 1)
+    picture = where_samples(exact, _nearest, _bilinear, _planes(image), _planes(lowest), *maps).view(image.shape)
+    target = _nearest(_planes(label[:, None].float()), None, *maps).view(label.shape).to(label.dtype)
+    if by.reverse is None:
+        return picture, target
+    return _reversed(picture, by.reverse, 2), _reversed(target, by.reverse, 1)
 
 
 def is_mirrored(affine: Tensor) -> Tensor:
@@ -200,14 +220,23 @@ def _grid(affine: Tensor, plane: tuple[int, int], control: Tensor | None) -> Ten
     return points.permute(0, 2, 3, 1)
 
 
-def _nearest(image: Tensor, affine: Tensor, control: Tensor | None = None) -> Tensor:
+def _planes(volume: Tensor) -> Tensor:
+    """Slices of patches (B, C, D, H, W) as channels (B, C * D, H, W); slices (B, C, H, W) as they are."""
+    return volume.flatten(1, -3)
+
+
+def _reversed(volume: Tensor, chosen: Tensor, axis: int) -> Tensor:
+    """The chosen samples (B,) with the order along an axis reversed."""
+    return torch.where(chosen.reshape(-1, *[1] * (volume.ndim - 1)), volume.flip(axis), volume)
+
+
+def _nearest(image: Tensor, lowest: Tensor | None, affine: Tensor, control: Tensor | None = None) -> Tensor:
     """Read the nearest pixel, 0 outside."""
     grid = _grid(affine, (image.shape[2], image.shape[3]), control)
     return F.grid_sample(image, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
-def _bilinear(image: Tensor, affine: Tensor, control: Tensor | None = None) -> Tensor:
-    """Interpolate between the four nearest pixels; outside lies the channel's lowest intensity."""
+def _bilinear(image: Tensor, lowest: Tensor, affine: Tensor, control: Tensor | None = None) -> Tensor:
+    """Interpolate between the four nearest pixels; outside lies the channel's lowest intensity (B, C, 1, 1)."""
     grid = _grid(affine, (image.shape[2], image.shape[3]), control)
-    lowest = image.amin((2, 3), keepdim=True)
     return F.grid_sample(image - lowest, grid, padding_mode="zeros", align_corners=False).add_(lowest)

@@ -1,7 +1,7 @@
 """Effects on intensities. Each takes its scale from sample and channel, so CT and MR need no other settings.
 
-Images are (B, C, H, W) float32; every effect takes one parameter per sample, (B,), and treats samples
-independently.
+Images are (B, C, H, W) float32, or (B, C, D, H, W); every effect takes one parameter per sample, (B,), and treats
+samples independently.
 """
 
 import torch
@@ -20,11 +20,11 @@ def add_noise(image: Tensor, sigma: Tensor, keys: Tensor) -> Tensor:
         keys: (B,) int64 of `adawac.randomness`, one for each sample's field of noise.
     """
     field = normal(keys, image[0].numel()).view_as(image)
-    return image + field * (_column(sigma) * image.std((2, 3), correction=0, keepdim=True))
+    return image + field * (_column(sigma, image) * image.std(_space(image), correction=0, keepdim=True))
 
 
 def blur(image: Tensor, sigma: Tensor, radius: int) -> Tensor:
-    """Blur by a Gaussian, the edge pixels repeated outwards.
+    """Blur by a Gaussian in the plane of the slices, the edge pixels repeated outwards.
 
     Args:
         image: (B, C, H, W).
@@ -34,7 +34,8 @@ def blur(image: Tensor, sigma: Tensor, radius: int) -> Tensor:
     distance = torch.arange(radius + 1, device=image.device)
     kernel = torch.exp(-0.5 * (distance / sigma[:, None].clamp_min(1e-3)) ** 2)
     kernel = kernel / (2 * kernel.sum(1, keepdim=True) - kernel[:, :1])
-    taps = [_column(tap) for tap in kernel.unbind(1)]
+    shape, image = image.shape, image.flatten(1, -3)  # the slices of a patch as channels
+    taps = [_column(tap, image) for tap in kernel.unbind(1)]
     # Two taps at a time on shifted copies: five times faster than a convolution with a group per sample, and
     # no library picks its algorithm, hence its rounding, by the size of the batch.
     for axis in (2, 3):
@@ -45,7 +46,7 @@ def blur(image: Tensor, sigma: Tensor, radius: int) -> Tensor:
         for step in range(1, radius + 1):
             pair = wide.narrow(axis, radius - step, size) + wide.narrow(axis, radius + step, size)
             image.addcmul_(pair, taps[step])
-    return image
+    return image.view(shape)
 
 
 def shift_window(image: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
@@ -56,10 +57,11 @@ def shift_window(image: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
         brightness: (B,) added, as a fraction of the image's standard deviation.
         contrast: (B,) factor on the distance from the mean.
     """
-    lowest, highest = image.amin((2, 3), True), image.amax((2, 3), True)
-    spread, mean = torch.std_mean(image, (2, 3), correction=0, keepdim=True)
-    factor = _column(contrast)
-    offset = mean * (1 - factor) + _column(brightness) * spread
+    space = _space(image)
+    lowest, highest = image.amin(space, True), image.amax(space, True)
+    spread, mean = torch.std_mean(image, space, correction=0, keepdim=True)
+    factor = _column(contrast, image)
+    offset = mean * (1 - factor) + _column(brightness, image) * spread
     return (image * factor).add_(offset).clamp_(lowest, highest)
 
 
@@ -70,12 +72,17 @@ def gamma(image: Tensor, exponent: Tensor) -> Tensor:
         image: (B, C, H, W); a constant channel stays as it is.
         exponent: (B,) above 0; below 1 brightens, above 1 darkens.
     """
-    lowest, highest = image.amin((2, 3), True), image.amax((2, 3), True)
+    lowest, highest = image.amin(_space(image), True), image.amax(_space(image), True)
     extent = highest - lowest
     unit = (image - lowest).div_(extent.clamp_min(torch.finfo(image.dtype).tiny))
-    return unit.pow_(_column(exponent)).mul_(extent).add_(lowest)
+    return unit.pow_(_column(exponent, image)).mul_(extent).add_(lowest)
 
 
-def _column(parameter: Tensor) -> Tensor:
-    """(B,) as (B, 1, 1, 1)."""
-    return parameter[:, None, None, None]
+def _column(parameter: Tensor, image: Tensor) -> Tensor:
+    """(B,) as (B, 1, 1, 1), or with as many axes as the image has."""
+    return parameter.reshape(-1, *[1] * (image.ndim - 1))
+
+
+def _space(image: Tensor) -> tuple[int, ...]:
+    """All axes but sample and channel."""
+    return tuple(range(2, image.ndim))

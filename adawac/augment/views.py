@@ -73,6 +73,7 @@ class Augmentation(ABC):
     """
 
     _mirror_pairs: tuple[tuple[int, int], ...] = ()
+    _left_right_in_plane: bool = True
 
     def with_mirror(self: _Self, mirror_table: Sequence[int] | None, left_right_in_plane: bool) -> _Self:
         """The same augmentation, that exchanges left and right classes where a view mirrors the patient.
@@ -81,22 +82,23 @@ class Augmentation(ABC):
             mirror_table: for each of K classes its mirror image (itself if it has no side); None for no
                 exchange.
             left_right_in_plane: whether the patient's left-right axis lies in the plane of the samples, as
-                in axial and coronal slices; a sagittal slice flips without changing sides, so nothing is
-                exchanged.
+                in axial and coronal slices; a sagittal slice flips without changing sides, and only where the
+                order of a patch's slices is reversed are they exchanged.
 
         Raises:
             ConfigError: where the table does not swap classes in pairs.
         """
         other = copy.copy(self)
-        other._mirror_pairs = mirror_pairs(mirror_table or ()) if left_right_in_plane else ()
+        other._mirror_pairs = mirror_pairs(mirror_table or ())
+        other._left_right_in_plane = left_right_in_plane
         return other
 
     def __call__(self, image: Tensor, label: Tensor, index: Tensor, *, seed: int, epoch: int, view: int) -> View:
         """Draw one view of every sample.
 
         Args:
-            image: (B, C, H, W) float; computed in float32 and returned in its own dtype.
-            label: (B, H, W) integer class indices; `adawac.structures.IGNORE_INDEX` is carried along.
+            image: (B, C, H, W) float, or patches (B, C, D, H, W); computed in float32 and returned in its own dtype.
+            label: (B, H, W) integer class indices, or (B, D, H, W); `adawac.structures.IGNORE_INDEX` is carried along.
             index: (B,) int64 row of each sample in the table of training units.
             seed: of the run.
             epoch: counted from 0.
@@ -111,12 +113,15 @@ class Augmentation(ABC):
         """Draw several views of every sample at once, which costs a GPU little more than one.
 
         Args:
-            image: (B, C, H, W), as for a single view.
-            label: (B, H, W), likewise.
+            image: (B, C, H, W) or (B, C, D, H, W), as for a single view.
+            label: (B, H, W) or (B, D, H, W), likewise.
             source: of V views.
 
         Returns:
             V * B samples, all of the first view coming first; each as if it had been drawn alone.
+
+        Raises:
+            ConfigError: if slices are to be reversed where a sample is one slice.
 
         Example:
             >>> image, label = torch.rand(2, 1, 8, 8), torch.zeros(2, 8, 8, dtype=torch.uint8)
@@ -129,19 +134,24 @@ class Augmentation(ABC):
         count = len(source.views)
         # Autocast would take the maps to bfloat16, which cannot tell pixel 200 from 201.
         with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
-            by = self.draw_warp(source, (image.shape[2], image.shape[3]))
+            by = self.draw_warp(source, (image.shape[-2], image.shape[-1]))
+            if by.reverse is not None and image.ndim == 4:
+                raise ConfigError("mirror_slices: a sample is one slice here; set it to 0, or train on data.patch")
             picture, target = warp(torch.cat([image.float()] * count), torch.cat([label] * count), by)
-            if self._mirror_pairs:
-                target = swap_sides(target, is_mirrored(by.affine), self._mirror_pairs)
+            # Slices in reverse order turn the patient upside down and leave a left organ where it is in the plane,
+            # unless the slices themselves run from right to left.
+            mirrored = is_mirrored(by.affine) if self._left_right_in_plane else by.reverse
+            if self._mirror_pairs and mirrored is not None:
+                target = swap_sides(target, mirrored, self._mirror_pairs)
             picture = self.change_intensity(picture, source)
-            return View(picture.to(image.dtype), target, by.affine)
+            return View(picture.to(image.dtype), target, by.affine if image.ndim == 4 else by.in_volume())
 
     @abstractmethod
     def draw_warp(self, source: Source, plane: tuple[int, int]) -> Warp:
         """Draw the spatial map of each sample, for a plane of (H, W) pixels."""
 
     def change_intensity(self, image: Tensor, source: Source) -> Tensor:
-        """Draw and apply the effects on intensities of (B, C, H, W) float32; none by default."""
+        """Draw and apply the effects on intensities of (B, C, [D,] H, W) float32; none by default."""
         return image
 
 
@@ -211,6 +221,7 @@ class RandomAugmentation(Augmentation):
         quarter_turns: probability of a random multiple of 90 degrees (of 180 on a plane that is not square).
         mirror_left_right: probability of reversing columns.
         mirror_up_down: probability of reversing rows.
+        mirror_slices: probability of reversing the order of slices, where samples are patches.
         noise: standard deviation of Gaussian noise, as a fraction of the image's.
         blur: standard deviation of the Gaussian, in pixels.
         brightness: shift of the window's level, as a fraction of the image's standard deviation.
@@ -239,6 +250,7 @@ class RandomAugmentation(Augmentation):
         quarter_turns: float = 0.0,
         mirror_left_right: float = 0.0,
         mirror_up_down: float = 0.0,
+        mirror_slices: float = 0.0,
         noise: Chance = Chance(0.15, 0.0, 0.1),
         blur: Chance = Chance(0.15, 0.5, 1.0),
         brightness: Chance = Chance(0.15, -0.2, 0.2),
@@ -255,6 +267,7 @@ class RandomAugmentation(Augmentation):
             "quarter_turns": quarter_turns,
             "mirror_left_right": mirror_left_right,
             "mirror_up_down": mirror_up_down,
+            "mirror_slices": mirror_slices,
         }
         for name, probability in flips.items():
             if not 0 <= probability <= 1:
@@ -269,6 +282,7 @@ class RandomAugmentation(Augmentation):
         self.quarter_turns = quarter_turns
         self.mirror_left_right = mirror_left_right
         self.mirror_up_down = mirror_up_down
+        self.mirror_slices = mirror_slices
         self.noise = noise
         self.blur = blur
         self.brightness = brightness
@@ -277,10 +291,10 @@ class RandomAugmentation(Augmentation):
 
     def draw_warp(self, source: Source, plane: tuple[int, int]) -> Warp:
         """Flips and quarter turns, rotation, scaling, translation; bending apart."""
-        turns, columns, rows, rotates, scales, moves, bends, *values = source.uniform(Stream.GEOMETRY, 13).unbind(
+        turns, columns, rows, rotates, scales, moves, bends, *values = source.uniform(Stream.GEOMETRY, 14).unbind(
             1
-        )  # the probabilities' draws first, then the strengths'
-        turn, angle, size, right, down, bend = values
+        )  # the probabilities' draws first, then the strengths'; what came to be later is last
+        turn, angle, size, right, down, bend, slices = values
         symmetry = symmetries(
             _turns(turn, plane) * (turns < self.quarter_turns),
             columns < self.mirror_left_right,
@@ -293,7 +307,8 @@ class RandomAugmentation(Augmentation):
             self.translation.draw(moves, torch.stack([right, down], dim=1), 0.0),
             plane,
         )
-        return Warp(affine, self._draw_control(source, self.elastic.draw(bends, bend, 0.0)))
+        control = self._draw_control(source, self.elastic.draw(bends, bend, 0.0))
+        return Warp(affine, control, slices < self.mirror_slices if self.mirror_slices > 0 else None)
 
     def _draw_control(self, source: Source, sigma: Tensor) -> Tensor | None:
         """(B, 2, n, n) displacements of the control points; a side is 2 long in these coordinates."""

@@ -153,13 +153,10 @@ def _describe(step: _Step, pl_module: pl.LightningModule) -> str:
 
 def _slices(units: UnitTable, rows: Tensor) -> str:
     """Cases and slices of rows, such as `pt_1 slices 3, 7; pt_4 slice 2`."""
-    by_case: dict[str, list[int]] = defaultdict(list)
-    for row in rows.tolist():
-        by_case[units.cases[units.case[row]]].append(int(units.start[row, 0]))
-    return "; ".join(
-        f"{case} slice{'s' * (len(numbers) > 1)} {', '.join(map(str, sorted(numbers)))}"
-        for case, numbers in by_case.items()
-    )
+    by_case: dict[str, list[str]] = defaultdict(list)
+    for row in sorted(rows.tolist()):  # by case, then by position
+        by_case[units.cases[units.case[row]]].append(str(units.key(row)))
+    return "; ".join(f"{case} {units.kind.noun[len(keys) > 1]} {', '.join(keys)}" for case, keys in by_case.items())
 
 
 def _last_checkpoint(trainer: pl.Trainer) -> str:

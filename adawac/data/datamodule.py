@@ -25,6 +25,7 @@ from adawac.data.sampling import Losses, Sampling
 from adawac.data.splits import AutoSplit, Split, SplitRule, patients_of
 from adawac.data.store import PreparedCase, VolumeStore
 from adawac.data.subsets import Full, Subset, absent_classes, describe
+from adawac.data.unit_kinds import UnitKind, unit_kind
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError, DataError
 
@@ -40,12 +41,14 @@ class DataFacts:
         classes: names of the classes and what they are on disk.
         mirror_table: for each class its mirror image, itself where it has no side; None if no pairs are named.
         preprocessing: what prediction must repeat.
+        unit: what a sample is: a slice, with or without neighbours, or a patch.
     """
 
     in_channels: int
     classes: Classes
     mirror_table: tuple[int, ...] | None
     preprocessing: Preprocessing
+    unit: UnitKind
 
 
 class SegmentationData(pl.LightningDataModule):
@@ -69,6 +72,10 @@ class SegmentationData(pl.LightningDataModule):
         size: (height, width) pixels of the training grid.
         spacing: (height, width) of a pixel of the training grid in mm, with crop and pad; None resizes.
         body: crop to the box around the body before resizing.
+        neighbours: slices that the network is shown of each, as channels; odd. 1 is 2D; with more ("2.5D") the one in
+            the middle is labelled.
+        patch: (slices, rows, columns) of the patches that training samples are ("3D"), on a fixed grid and each with a
+            weight of its own; None for slices. The network is then one of three dimensions.
         batch_size: slices a training step, over all processes together.
         sampling: which slices make a batch. None shuffles: every slice once an epoch.
         num_workers: processes that fetch batches from the disk; 0 fetches in the main process.
@@ -97,6 +104,8 @@ class SegmentationData(pl.LightningDataModule):
         size: tuple[int, int] = (224, 224),
         spacing: tuple[float, float] | None = None,
         body: bool = False,
+        neighbours: int = 1,
+        patch: tuple[int, int, int] | None = None,
         batch_size: int = 24,
         sampling: Sampling | None = None,
         num_workers: int = 0,
@@ -121,6 +130,8 @@ class SegmentationData(pl.LightningDataModule):
         self.window = window
         self.axis = axis
         self.grid = Grid(size, spacing, body)
+        self.unit = unit_kind(neighbours, patch)
+        self.unit.size(self.grid.size)  # or an error: the grid has no such unit
         self.batch_size = batch_size
         self.sampling = sampling
         self.num_workers = num_workers
@@ -163,10 +174,11 @@ class SegmentationData(pl.LightningDataModule):
             self._leave_out()
         if stage == "fit" and self._units is None:
             self._train = self._open(self.split.train)
-            table = UnitTable.of_slices(
+            table = UnitTable.of_volumes(
+                self.unit,
                 [case.id for case in self._train],
-                [case.voxels for case in self._train],
-                self.grid.size,
+                [case.label.shape for case in self._train],
+                [self.unit.voxels(case) for case in self._train],
                 self.facts.classes.names,
             )
             rows = self.subset.select(table)
@@ -240,6 +252,7 @@ class SegmentationData(pl.LightningDataModule):
             classes=classes,
             mirror_table=classes.mirror_table(self.mirror_pairs) if self.mirror_pairs else None,
             preprocessing=preprocessing,
+            unit=self.unit,
         )
 
     def _list(self, layout: Layout) -> Collection:
@@ -266,12 +279,12 @@ class SegmentationData(pl.LightningDataModule):
         """What training rests on, in plain values; available after `setup("fit")`.
 
         Returns:
-            `train` and `val`: case -> digest of its voxels and labels; `slices`: case -> numbers of its slices.
+            `train` and `val`: case -> digest of its voxels and labels; `slices`: case -> names of its units.
         """
         if self._described is None:
-            slices: dict[str, list[int]] = {case: [] for case in self.split.train}
-            for case, start in zip(self.units.case.tolist(), self.units.start[:, 0].tolist(), strict=True):
-                slices[self.units.cases[case]].append(start)
+            slices: dict[str, list[int | str]] = {case: [] for case in self.split.train}
+            for row, case in enumerate(self.units.case.tolist()):
+                slices[self.units.cases[case]].append(self.units.key(row))
             self._described = {
                 part: {id_: "-".join(self._store.digest(self._cases[id_])) for id_ in getattr(self.split, part)}
                 for part in ("train", "val")
@@ -311,16 +324,18 @@ class SegmentationData(pl.LightningDataModule):
         """Say what a subset keeps of every class: one that keeps none of a class cannot learn it."""
         dense = int(self.units.dense.sum())
         log.info(
-            "%s: %d of %d training slices, %d label-dense (%.0f %%); slices that hold each class: %s",
+            "%s: %d of %d training %s, %d label-dense (%.0f %%); %s that hold each class: %s",
             type(self.subset).__name__,
             len(rows),
             len(table),
+            self.unit.noun[1],
             dense,
             100 * dense / len(rows),
+            self.unit.noun[1],
             ", ".join(f"{name} {count}" for name, count in describe(table, rows)),
         )
         if absent := absent_classes(table, rows):
-            log.warning("no training slice holds %s; left out of the means", ", ".join(absent))
+            log.warning("no training %s holds %s; left out of the means", self.unit.noun[0], ", ".join(absent))
 
 
 def _as_it_is(item: Any) -> Any:

@@ -5,6 +5,7 @@ resampling to a fixed spacing with crop and pad are all the same operation with 
 axis is one small matrix, so that the way there and the way back are two matrix products.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -54,6 +55,18 @@ class Placement:
         rows, row_inside = nearest_index(self.plane[0], top, bottom, self.size[0])
         columns, column_inside = nearest_index(self.plane[1], left, right, self.size[1])
         return label[..., rows[:, None], columns] * (row_inside[:, None] & column_inside)
+
+    def native_span(self, axis: int, first: int, end: int) -> slice:
+        """Native rows (axis 0) or columns (axis 1) whose centres lie in pixels `first` to `end` of the training grid.
+
+        Example:
+            >>> Placement(plane=(4, 4), size=(2, 2), box=(0.0, 4.0, -1.0, 5.0)).native_span(1, 1, 2)
+            slice(2, 4, None)
+        """
+        low, high = self.box[2 * axis], self.box[2 * axis + 1]
+        edges = [low + (high - low) * pixel / self.size[axis] - 0.5 for pixel in (first, end)]
+        start, stop = (min(max(0, math.ceil(edge)), self.plane[axis]) for edge in edges)
+        return slice(start, stop)
 
     def to_native(self, scores: Tensor) -> Tensor:
         """Resample scores (..., h, w) to (..., H, W), linear; native pixels outside the box get 0."""

@@ -51,6 +51,7 @@ class UnitDataset(Dataset[Batch]):
         self.cases = cases
         self.units = units
         self._dense = units.dense
+        self._parts = units.parts
 
     def __getitem__(self, rows: list[int]) -> Batch:
         images, labels = zip(*(self._unit(row) for row in rows), strict=True)
@@ -62,13 +63,15 @@ class UnitDataset(Dataset[Batch]):
         )
 
     def _unit(self, row: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        case = self.cases[self.units.case[row]]
-        position = int(self.units.start[row, 0])
+        case, kind = self.cases[self.units.case[row]], self.units.kind
+        unit = f"{kind.noun[0]} {self.units.key(row)}"
         try:
-            return case.image[:, position].astype(np.float32), case.label[position]
+            parts = np.stack([kind.cut(case.image, start) for start in self._parts[row]], axis=1)
+            image = parts.reshape(-1, *parts.shape[2:]).astype(np.float32)
+            return image, kind.cut_label(case.label, self.units.start[row])
         except (OSError, IndexError, ValueError) as error:  # also in a worker, whose errors would name no case
             raise DataError(
-                f"case {case.id}, slice {position}: its prepared arrays cannot be read any more ({error}); "
+                f"case {case.id}, {unit}: its prepared arrays cannot be read any more ({error}); "
                 "delete the case's folder in data.store to have them made anew"
             ) from error
 
@@ -131,7 +134,7 @@ class EpochOrder(Sampler[list[int]]):
         smallest = num_samples // len(self) if num_samples else 0
         if smallest < self.world:
             raise ConfigError(
-                f"a batch of {smallest} training slices cannot be shared by {self.world} processes; "
+                f"a batch of {smallest} training samples cannot be shared by {self.world} processes; "
                 "raise data.batch_size, or lower trainer.devices"
             )
 

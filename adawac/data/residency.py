@@ -1,10 +1,12 @@
 """Where training units lie while a network trains: on its device, in memory, or on disk."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from adawac.data.loading import UnitDataset
@@ -19,9 +21,10 @@ SHARE_OF_DEVICE = 0.5
 
 
 class ResidentUnits(UnitDataset):
-    """All training units as two tensors; a batch is gathered where they lie, without workers.
+    """All that the network is shown of the training units as two tensors; a batch is gathered where they lie.
 
-    The batches are those of `UnitDataset`, bit for bit.
+    Slices lie there once, also those that are neighbours of several units. The batches are those of `UnitDataset`, bit
+    for bit, and take no workers.
 
     Args:
         cases: prepared cases in the order of `units.cases`.
@@ -31,20 +34,27 @@ class ResidentUnits(UnitDataset):
 
     def __init__(self, cases: Sequence[PreparedCase], units: UnitTable, device: torch.device) -> None:
         super().__init__(cases, units)
-        channels, _, height, width = cases[0].image.shape
-        self.images = torch.empty(len(units), channels, height, width, dtype=torch.float16, device=device)
-        self.labels = torch.empty(len(units), height, width, dtype=torch.uint8, device=device)
+        boxes, gather = _boxes(units)
+        kind, plane = units.kind, _plane(cases)
+        shape = (len(boxes), cases[0].image.shape[0], *kind.input_size(plane))
+        self.images = torch.empty(shape, dtype=torch.float16, device=device)
+        self.labels = torch.empty(len(units), *kind.input_size(plane), dtype=torch.uint8, device=device)
+        self.gather = torch.from_numpy(gather).to(device)
         self.dense = torch.from_numpy(units.dense).to(device)
-        for number, case in enumerate(cases):
+        for number, case in enumerate(cases):  # one after the other: a case's share of the host's memory at a time
+            rows = np.flatnonzero(boxes[:, 0] == number)
+            if len(rows):
+                images = np.stack([kind.cut(case.image, start) for start in boxes[rows, 1:]])
+                self.images[torch.from_numpy(rows).to(device)] = torch.from_numpy(images).to(device)
             rows = np.flatnonzero(units.case == number)
-            positions = units.start[rows, 0]
-            where = torch.from_numpy(rows).to(device)
-            self.images[where] = torch.from_numpy(case.image[:, positions].swapaxes(0, 1)).to(device)
-            self.labels[where] = torch.from_numpy(case.label[positions]).to(device)
+            if len(rows):
+                labels = np.stack([kind.cut_label(case.label, start) for start in units.start[rows]])
+                self.labels[torch.from_numpy(rows).to(device)] = torch.from_numpy(labels).to(device)
 
     def __getitem__(self, rows: list[int]) -> Batch:
         index = self._index(rows)
-        return Batch(self.images[index].float(), self.labels[index], index, self.dense[index])
+        parts = self.images[self.gather[index]].float()  # (B, parts, C, ...)
+        return Batch(parts.transpose(1, 2).flatten(1, 2), self.labels[index], index, self.dense[index])
 
     def _index(self, rows: list[int]) -> Tensor:
         """The rows on the device, which nobody waits for."""
@@ -73,9 +83,24 @@ def dataset_of(
 
 def bytes_of(cases: Sequence[PreparedCase], units: UnitTable) -> int:
     """Of all units, image and label."""
-    channels, _, height, width = cases[0].image.shape
-    pixel: int = channels * cases[0].image.itemsize + cases[0].label.itemsize
-    return int(len(units) * height * width * pixel)
+    boxes, _ = _boxes(units)
+    image, label = cases[0].image, cases[0].label
+    values = math.prod(units.kind.input_size(_plane(cases)))
+    return values * (len(boxes) * len(image) * image.itemsize + len(units) * label.itemsize)
+
+
+def _boxes(units: UnitTable) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The different boxes (m, 4) of case and first voxel that make up the units, and (n, parts) which each takes."""
+    parts = units.parts
+    case = np.broadcast_to(units.case[:, None, None], (*parts.shape[:2], 1))
+    flat = np.concatenate([case, parts], axis=2).reshape(-1, 4)
+    boxes, inverse = np.unique(flat, axis=0, return_inverse=True)
+    return boxes, inverse.reshape(parts.shape[:2]).astype(np.int64)
+
+
+def _plane(cases: Sequence[PreparedCase]) -> tuple[int, int]:
+    _, height, width = cases[0].label.shape
+    return height, width
 
 
 def _free(device: torch.device) -> int:

@@ -1,5 +1,6 @@
 """Training subsets: which slices of the training volumes are kept, to shift the share of label-dense slices.
 
+Where training samples are patches, all that is said of slices holds of them, in the order of slices, rows, columns.
 Validation and test always see whole volumes. Every subset is deterministic: same table, same rows.
 """
 
@@ -36,7 +37,7 @@ class Subset(ABC):
         rows = np.sort(self.rows(units))
         if len(rows) == 0:
             raise DataError(
-                f"{type(self).__name__} keeps none of the {len(units)} training slices "
+                f"{type(self).__name__} keeps none of the {len(units)} training {units.kind.noun[1]} "
                 f"({int(units.dense.sum())} are label-dense); choose another subset such as Full, "
                 "or check the labels and the dropped classes"
             )
@@ -142,8 +143,8 @@ class SparseMix(Subset):
             picked += [_evenly(dense, n_dense), _evenly(sparse, half - n_dense)]
         if abs(kept_dense - self.p * kept) > 1:
             warnings.warn(
-                f"SparseMix: p is {self.p}, but the volumes give {kept_dense} label-dense of {kept} slices "
-                f"({kept_dense / kept:.2f})",
+                f"SparseMix: p is {self.p}, but the volumes give {kept_dense} label-dense of {kept} "
+                f"{units.kind.noun[1]} ({kept_dense / kept:.2f})",
                 stacklevel=2,
             )
         return np.concatenate(picked)

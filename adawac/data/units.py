@@ -1,14 +1,17 @@
 """The table of training units: which box of which volume a sample is, and what labels it holds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adawac.data.unit_kinds import SINGLE_SLICE, UnitKind
+
 
 @dataclass(frozen=True)
 class UnitTable:
-    """Rows of units (slices; later slabs and patches) in the order of cases, then of position.
+    """Rows of units in the order of cases, then of position.
 
     The identity of a unit is (case id, start); a row number is only valid together with its table.
 
@@ -16,10 +19,11 @@ class UnitTable:
         cases: ids of the volumes; `case` indexes into them.
         case: (n,) int32, the volume of each unit.
         start: (n, 3) int32, first voxel of the box in (slice, row, column) of the training grid.
-        size: (n, 3) int32, extent of the box; a slice has size (1, H, W).
+        size: (n, 3) int32, extent of the box; a slice has size (1, H, W), with or without neighbours.
         depth: (number of cases,) int32, slices of each volume.
         voxels: (n, K) int64, voxels of each class in the ORIGINAL unit (native grid), background first.
         classes: K class names, background first.
+        kind: what the units are.
 
     Example:
         >>> table = UnitTable.of_slices(["a"], [np.array([[9, 0], [7, 2]])], (3, 3), ("background", "liver"))
@@ -34,6 +38,32 @@ class UnitTable:
     depth: NDArray[np.int32]
     voxels: NDArray[np.int64]
     classes: tuple[str, ...]
+    kind: UnitKind = SINGLE_SLICE
+
+    @classmethod
+    def of_volumes(
+        cls,
+        kind: UnitKind,
+        cases: Sequence[str],
+        shapes: Sequence[tuple[int, int, int]],
+        voxels: Sequence[NDArray[np.int64]],
+        classes: tuple[str, ...],
+    ) -> "UnitTable":
+        """Table of every unit of every volume.
+
+        Args:
+            kind: what the units are.
+            cases: ids of the volumes.
+            shapes: for each volume, (S, h, w) on the training grid.
+            voxels: for each volume, (units, K) voxels of each class on the native grid.
+            classes: K class names, background first.
+        """
+        starts = [kind.starts(shape) for shape in shapes]
+        case = np.repeat(np.arange(len(cases), dtype=np.int32), [len(start) for start in starts])
+        start = np.concatenate(starts)
+        size = np.tile(np.array(kind.size(shapes[0][1:]), dtype=np.int32), (len(case), 1))
+        depth = np.array([shape[0] for shape in shapes], dtype=np.int32)
+        return cls(tuple(cases), case, start, size, depth, np.concatenate(voxels), classes, kind)
 
     @classmethod
     def of_slices(
@@ -51,12 +81,7 @@ class UnitTable:
             plane: (H, W) of the training grid.
             classes: K class names, background first.
         """
-        depth = np.array([len(counts) for counts in voxels], dtype=np.int32)
-        case = np.repeat(np.arange(len(cases), dtype=np.int32), depth)
-        first = np.concatenate([np.arange(d, dtype=np.int32) for d in depth])
-        start = np.stack([first, np.zeros_like(first), np.zeros_like(first)], axis=1)
-        size = np.tile(np.array([1, *plane], dtype=np.int32), (len(case), 1))
-        return cls(tuple(cases), case, start, size, depth, np.concatenate(voxels), classes)
+        return cls.of_volumes(SINGLE_SLICE, cases, [(len(counts), *plane) for counts in voxels], voxels, classes)
 
     def __len__(self) -> int:
         return len(self.case)
@@ -69,8 +94,14 @@ class UnitTable:
     @property
     def position(self) -> NDArray[np.float64]:
         """(n,) centre of the unit along its volume, 0 (first slice) to 1 (last slice)."""
-        centre: NDArray[np.float64] = (self.start[:, 0] + self.size[:, 0] / 2) / self.depth[self.case]
+        centre: NDArray[np.float64] = self.start[:, 0] / self.depth[self.case] + self.length / 2
         return centre
+
+    @property
+    def length(self) -> NDArray[np.float64]:
+        """(n,) share of its volume's slices that the unit extends over, at most 1."""
+        share: NDArray[np.float64] = np.minimum(1.0, self.size[:, 0] / self.depth[self.case])
+        return share
 
     def take(self, rows: NDArray[np.int64]) -> "UnitTable":
         """The table of some rows, in the order given; `cases` stays as it is."""
@@ -82,8 +113,18 @@ class UnitTable:
             self.depth,
             self.voxels[rows],
             self.classes,
+            self.kind,
         )
+
+    @property
+    def parts(self) -> NDArray[np.int32]:
+        """(n, parts, 3) first voxels of what the network is shown of each unit."""
+        return self.kind.part_starts(self.start, self.depth[self.case])
 
     def keys(self) -> list[str]:
         """Names of the units that stay the same across runs, such as `pt_17:42`."""
-        return [f"{self.cases[c]}:{s}" for c, s in zip(self.case, self.start[:, 0], strict=True)]
+        return [f"{self.cases[self.case[row]]}:{self.key(row)}" for row in range(len(self))]
+
+    def key(self, row: int) -> int | str:
+        """Name of a unit within its volume: the number of a slice, or the first voxel of a patch."""
+        return self.kind.key(self.start[row])

@@ -19,6 +19,7 @@ COPIED = (
     "data.modality",
     "data.grid",
     "data.preprocessing",
+    "data.unit_kinds",
     "inference",
     "export.segment_volume",
 )
@@ -116,6 +117,7 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
     recipe = json.loads(trained.recipe.to_json())
     preprocessing, names = recipe["preprocessing"], recipe["classes"]["names"]
     size = preprocessing["grid"]["size"]
+    unit, channels = trained.recipe.unit, trained.in_channels
     kind = {"ct": "hounsfield", "mr": "MR", "unit": "unit"}[preprocessing["modality"]]
     return {
         "schema": SCHEMA,
@@ -127,7 +129,7 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
         "required_packages_version": {"nibabel": nibabel.__version__, "fire": "0.7.1"},
         "name": "adawac segmentation",
         "task": f"segmentation of {', '.join(names[1:])}",
-        "description": f"slices of {preprocessing['axis']} volumes, brought to {size[0]} x {size[1]} pixels",
+        "description": f"{unit.noun[1]} of {preprocessing['axis']} volumes, brought to {size[0]} x {size[1]} pixels",
         "authors": "adawac",
         "copyright": "of whoever trained it",
         "network_data_format": {
@@ -136,12 +138,16 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
                     "type": "image",
                     "format": kind,
                     "modality": preprocessing["modality"].upper(),
-                    "num_channels": recipe["in_channels"],
-                    "spatial_shape": size,
+                    "num_channels": channels,
+                    "spatial_shape": list(trained.recipe.input_size),
                     "dtype": "float32",
                     "value_range": [] if preprocessing["modality"] == "mr" else [0, 1],
-                    "is_patch_data": False,
-                    "channel_def": {str(i): f"channel {i}" for i in range(recipe["in_channels"])},
+                    "is_patch_data": unit.spatial_dims == 3,
+                    "channel_def": {
+                        str(i): f"channel {i // unit.parts}"
+                        + f", slice {i % unit.parts - unit.parts // 2:+d}" * (unit.parts > 1)
+                        for i in range(channels)
+                    },
                 }
             },
             "outputs": {
@@ -149,10 +155,10 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
                     "type": "image",
                     "format": "segmentation",
                     "num_channels": len(names),
-                    "spatial_shape": size,
+                    "spatial_shape": list(trained.recipe.input_size),
                     "dtype": "float32",
                     "value_range": [],
-                    "is_patch_data": False,
+                    "is_patch_data": unit.spatial_dims == 3,
                     "channel_def": {str(i): name for i, name in enumerate(names)},
                 }
             },

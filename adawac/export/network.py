@@ -21,7 +21,8 @@ class TrainedNetwork:
 
     Attributes:
         network: images (N, C, h, w) on the training grid in, logits (N, K, h, w) out; in eval mode, on the CPU.
-        in_channels: C.
+        in_channels: C; where it is shown neighbouring slices, those of an image's first channel in their order, then
+            those of the second.
         recipe: window, grid, classes and the rest; its JSON travels with every export.
     """
 
@@ -32,9 +33,7 @@ class TrainedNetwork:
     def example(self, batch_size: int) -> Tensor:
         """Images (N, C, h, w) on the training grid; the same at every call."""
         generator = torch.Generator().manual_seed(batch_size)
-        return torch.rand(
-            batch_size, self.recipe.in_channels, *self.recipe.preprocessing.grid.size, generator=generator
-        )
+        return torch.rand(batch_size, self.in_channels, *self.recipe.input_size, generator=generator)
 
     @torch.no_grad()
     def check(self, exported: Callable[[Tensor], Tensor], kind: str) -> None:
@@ -74,7 +73,9 @@ def load_network(run: Path, trust: bool = False) -> TrainedNetwork:
     """
     recipe, adapter = read_model(run, trust)
     adapter.eval()
-    bare = recipe.network.build_bare(adapter.in_channels, adapter.num_classes)  # the adapter's hooks cannot be traced
+    bare = recipe.network.build_bare(  # without the adapter, whose hooks cannot be traced
+        adapter.in_channels, adapter.num_classes, recipe.unit.spatial_dims
+    )
     bare.load_state_dict(adapter.network.state_dict())
     return TrainedNetwork(bare.eval(), adapter.in_channels, recipe)
 

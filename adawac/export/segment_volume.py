@@ -13,6 +13,7 @@ from monai.transforms.transform import Transform
 from torch import Tensor, nn
 
 from adawac.data.preprocessing import Preprocessing
+from adawac.data.unit_kinds import unit_kind
 from adawac.errors import DataError
 from adawac.inference import predict_volume
 from adawac.structures import NetworkOutput
@@ -38,6 +39,7 @@ class SegmentVolumed(Transform):
         self.in_channels: int = recipe["in_channels"]
         self.values = np.array(recipe["classes"]["values"], dtype=np.int32)
         self.preprocessing = Preprocessing.from_json(recipe["preprocessing"])
+        self.unit = unit_kind(**recipe["unit"])
         self.batch_size = batch_size
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -60,7 +62,9 @@ class SegmentVolumed(Transform):
             raise DataError(f"{name}: voxels are NaN or infinite; repair the image and try again")
         z, y, x = (round(float(length), 6) for length in image.pixdim)
         slices = self.preprocessing.slices(image.numpy(), (z, y, x), name)
-        preds = predict_volume(self.network, torch.from_numpy(slices.image), slices.placement, self.batch_size)
+        preds = predict_volume(
+            self.network, torch.from_numpy(slices.image), slices.placement, self.unit, self.batch_size
+        )
         labels = self.values[self.preprocessing.uncut(preds[None])]
         pred = MetaTensor(torch.from_numpy(labels), meta=image.meta, applied_operations=image.applied_operations)
         return {**data, "pred": pred}

@@ -25,7 +25,8 @@ class NetworkSpec:
 
     Args:
         architecture: importable class path of a `torch.nn.Module` that returns logits and whose constructor
-            takes `in_channels`, `out_channels` (or `num_classes`) and, where it has one, `spatial_dims`.
+            takes `in_channels`, `out_channels` (or `num_classes`) and, where it has one, `spatial_dims`; a network for
+            patches must have it.
         arguments: the other arguments of its constructor.
         feature_layer: dotted name of the layer whose output is the features: the deepest of the encoder; or a list.
             None: known for MONAI's UNet, BasicUNet, DynUNet, AttentionUnet, SegResNet, SwinUNETR and
@@ -129,6 +130,11 @@ monai.networks are made unasked; if you trust who wrote it, say so: `--trust`, o
             "spatial_dims": spatial_dims,
         }
         taken = _parameters(self.architecture, constructor)
+        if spatial_dims != 2 and "spatial_dims" not in taken:
+            raise ConfigError(
+                f"network {self.architecture} takes no spatial_dims, so it is one for slices; leave data.patch out, or "
+                "choose another such as monai.networks.nets.UNet"
+            )
         from_data = {name: value for name, value in decided.items() if name in taken}
         try:
             return constructor(**from_data, **self.arguments)

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
     def predict() -> None:
         with training.autocast(options):
-            predict_volume(network, image, place, options.batch_size)
+            predict_volume(network, image, place, batch_size=options.batch_size)
 
     def forward() -> None:
         with torch.no_grad(), training.autocast(options):

@@ -50,6 +50,8 @@ TINY = {
 
 TINY_NETWORKS = {
     "unet": {"channels": [4, 8], "strides": [2], "num_res_units": 1},
+    "unet25d": {"channels": [4, 8], "strides": [2], "num_res_units": 1},
+    "unet3d": {"channels": [4, 8], "strides": [2], "num_res_units": 1},
     "transunet": {
         **{"width": 4, "units": [1, 1, 1], "hidden": 8, "layers": 1, "heads": 2, "inner": 8},
         **{"head_channels": 8, "decoder_channels": [8, 4, 4, 4]},
@@ -57,6 +59,9 @@ TINY_NETWORKS = {
     "resnetunet": {"width": 4, "units": [1, 1, 1, 1], "decoder_channels": [8, 4, 4, 4, 4]},
 }
 """Arguments by the network in an experiment's name."""
+
+TINY_UNITS = {"unet3d": {"patch": [4, 16, 16]}}
+"""Units that fit, where those of the configuration do not."""
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +95,7 @@ def tiny_networks(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("tiny")
     for name, arguments in TINY_NETWORKS.items():
         settings = copy.deepcopy(TINY) | {"model": {"network": {"arguments": arguments}}}
-        settings["data"]["store"] = str(folder / "store")
+        settings["data"] |= {"store": str(folder / "store")} | TINY_UNITS.get(name, {})
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
     return {name: folder / f"{name}.yaml" for name in TINY_NETWORKS}
 
@@ -240,6 +245,11 @@ class TestRefusal:
             ("--data.window=[1]", "data.window"),
             ("--data.batch_size=0", r"data.batch_size is 0"),
             ("--data.axis=diagonal", "data.axis"),
+            ("--data.neighbours=2", "data.neighbours is 2; give an odd number"),
+            ("--data.neighbours=0", "data.neighbours is 0"),
+            ("--data.patch=[16, 64]", "data.patch"),
+            ("--data.patch=[0, 64, 64]", r"data.patch is (0, 64, 64); give slices, rows and columns"),
+            ("--data.patch=[8, 999, 64]", r"data.patch is (8, 999, 64), but the training grid has"),
             ("--data.subset=HalfSlices", "data.subset"),
             ("--model.weighting.stepsize=1", "stepsize"),
             ("--model.weighting.step_size=0", "step_size is 0"),

@@ -23,6 +23,7 @@ from adawac.cli import main
 from adawac.data.classes import Classes
 from adawac.data.grid import Grid
 from adawac.data.preprocessing import Preprocessing
+from adawac.data.unit_kinds import SINGLE_SLICE, PatchUnit, SliceUnit, UnitKind
 from adawac.data.volumes import read_nifti
 from adawac.errors import ConfigError, DataError
 from adawac.export import load_network
@@ -45,10 +46,14 @@ NETWORKS = {
 
 
 def checkpoint(
-    path: Path, preprocessing: Preprocessing, network: str = "monai.networks.nets.UNet", channels: int = 1
+    path: Path,
+    preprocessing: Preprocessing,
+    network: str = "monai.networks.nets.UNet",
+    channels: int = 1,
+    unit: UnitKind = SINGLE_SLICE,
 ) -> Path:
     """A checkpoint of drawn weights, whose predictions are all over the place."""
-    recipe = Recipe(NetworkSpec(network, NETWORKS[network]), channels, CLASSES, None, preprocessing)
+    recipe = Recipe(NetworkSpec(network, NETWORKS[network]), channels, CLASSES, None, preprocessing, unit)
     torch.manual_seed(3)
     weights = recipe.build_network().state_dict()
     torch.save({"state_dict": {f"network.{k}": v for k, v in weights.items()}, RECIPE: recipe.to_json()}, path)
@@ -157,15 +162,16 @@ class TestONNX:
 
 class TestBundle:
     @pytest.mark.parametrize(
-        ("preprocessing", "channels"),
+        ("preprocessing", "channels", "unit"),
         [
-            (Preprocessing("ct", (-100, 200), "axial", Grid((32, 32), body=True)), 1),
-            (Preprocessing("mr", axis="coronal", grid=Grid((16, 32), spacing=(2.0, 1.1))), 2),
+            (Preprocessing("ct", (-100, 200), "axial", Grid((32, 32), body=True)), 1, SINGLE_SLICE),
+            (Preprocessing("mr", axis="coronal", grid=Grid((16, 32), spacing=(2.0, 1.1))), 2, SliceUnit(3)),
+            (Preprocessing("ct", (-100, 200), "axial", Grid((32, 32), body=True)), 1, PatchUnit((4, 16, 24))),
         ],
-        ids=["ct", "mr"],
+        ids=["ct", "mr-with-neighbours", "patches"],
     )
-    def test_segments_files_as_predict_does(self, preprocessing, channels, tmp_path):
-        path = checkpoint(tmp_path / "a.ckpt", preprocessing, channels=channels)
+    def test_segments_files_as_predict_does(self, preprocessing, channels, unit, tmp_path):
+        path = checkpoint(tmp_path / "a.ckpt", preprocessing, channels=channels, unit=unit)
         bundle = export(path, "monai-bundle", tmp_path / "bundle")
         images = tmp_path / "images"
         self.save(images, channels)

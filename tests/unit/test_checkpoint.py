@@ -8,6 +8,7 @@ from adawac.checkpoint import Recipe, find_checkpoint, load_matching, network_we
 from adawac.data.classes import Classes
 from adawac.data.grid import Grid
 from adawac.data.preprocessing import Preprocessing
+from adawac.data.unit_kinds import PatchUnit, SliceUnit
 from adawac.errors import ConfigError
 from adawac.networks import NetworkSpec
 from adawac.segmenter import load
@@ -41,8 +42,10 @@ class TestRecipe:
             RECIPE,
             dataclasses.replace(RECIPE, mirror_table=None, preprocessing=Preprocessing("mr")),
             dataclasses.replace(RECIPE, network=NetworkSpec(SPEC.architecture, SPEC.arguments, "network.model.0")),
+            dataclasses.replace(RECIPE, unit=SliceUnit(5)),
+            dataclasses.replace(RECIPE, unit=PatchUnit((8, 16, 24))),
         ],
-        ids=["all-set", "all-default", "feature-layer"],
+        ids=["all-set", "all-default", "feature-layer", "neighbours", "patches"],
     )
     def test_json_round_trip(self, recipe):
         text = recipe.to_json()
@@ -53,6 +56,32 @@ class TestRecipe:
     def test_network_is_rebuilt_for_the_channels_and_classes(self):
         logits = Recipe.from_json(RECIPE.to_json()).build_network()(torch.zeros(1, 2, 32, 32)).logits
         assert logits.shape == (1, 4, 32, 32)
+
+    def test_neighbours_are_further_channels(self):
+        network = dataclasses.replace(RECIPE, unit=SliceUnit(3)).build_network()
+        assert network(torch.zeros(1, 6, 32, 32)).logits.shape == (1, 4, 32, 32)
+
+    def test_patches_take_a_network_of_three_dimensions(self):
+        recipe = dataclasses.replace(RECIPE, unit=PatchUnit((8, 16, 24)))
+        assert recipe.input_size == (8, 16, 24)
+        assert recipe.build_network()(torch.zeros(1, 2, 8, 16, 24)).logits.shape == (1, 4, 8, 16, 24)
+
+    def test_a_network_of_planes_alone_takes_no_patches(self):
+        spec = NetworkSpec("adawac.networks.resnet_unet.ResNetUNet")
+        recipe = dataclasses.replace(RECIPE, network=spec, unit=PatchUnit((8, 32, 32)))
+        with pytest.raises(ConfigError, match=r"ResNetUNet takes no spatial_dims, .* leave data.patch out, or choose"):
+            recipe.build_network()
+
+    def test_recipes_without_a_unit_are_of_single_slices(self):
+        plain = json.loads(RECIPE.to_json())
+        del plain["unit"]
+        assert Recipe.from_json(json.dumps(plain)) == RECIPE
+
+    def test_a_unit_of_the_future_is_refused(self):
+        plain = json.loads(RECIPE.to_json())
+        plain["unit"]["sphere"] = 3
+        with pytest.raises(ConfigError, match=r"recipe cannot be read \(TypeError: .*'sphere'"):
+            Recipe.from_json(json.dumps(plain))
 
     def test_flip_needs_left_and_right_in_the_plane(self):
         RECIPE.check_flip()

@@ -8,6 +8,7 @@ import torch
 from tiny_task import SEED, SPEC, first_batch, make_data, make_task, make_trainer
 
 from adawac.consistency import Consistency
+from adawac.data.datamodule import SegmentationData
 from adawac.networks.compiled import CompiledNetwork
 from adawac.task import SegmentationTask
 from adawac.weighting import AdaWAC
@@ -84,6 +85,25 @@ def test_channels_last_changes_nothing_but_the_memory(data):
     torch.testing.assert_close(losses[1], losses[0])
     weight = next(p for p in tasks[1].network.parameters() if p.ndim == 4 and p.shape[1] > 1)
     assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_patches_train_with_channels_last_as_well(data, tmp_path):
+    patches = SegmentationData(
+        str(data.root),
+        split=data.split_rule,
+        size=(32, 32),
+        patch=(4, 16, 16),
+        batch_size=4,
+        store=str(data.store_folder),
+    )
+    patches.prepare_data()
+    patches.setup("fit")
+    tasks = [make_task(patches, channels_last=choice) for choice in (False, True)]
+    batch = patches.train_dataloader().dataset[[0, 3, 5, 9]]
+    losses = [task.training_step(batch, 0) for task in tasks]
+    torch.testing.assert_close(losses[1], losses[0])
+    weight = next(p for p in tasks[1].network.parameters() if p.ndim == 5 and p.shape[1] > 1)
+    assert weight.is_contiguous(memory_format=torch.channels_last_3d)
 
 
 def test_a_compiled_run_has_the_same_parameters_by_name(data, monkeypatch):

@@ -44,8 +44,10 @@ def batches(data, epochs=2):
 
 
 @pytest.mark.parametrize("residency", ["auto", "device", "memory"])
-def test_batches_are_the_disk_s_bit_for_bit(folder, residency):
-    expected, found = batches(data_of(folder, residency="disk")), batches(data_of(folder, residency=residency))
+@pytest.mark.parametrize("unit", [{}, {"neighbours": 3}, {"patch": (4, 4, 5)}], ids=["2d", "25d", "3d"])
+def test_batches_are_the_disk_s_bit_for_bit(folder, residency, unit):
+    expected = batches(data_of(folder, residency="disk", **unit))
+    found = batches(data_of(folder, residency=residency, **unit))
     assert len(found) == len(expected) > 4
     for one, other in zip(expected, found, strict=True):
         for part, same in zip(one, other, strict=True):
@@ -65,6 +67,13 @@ def test_what_it_takes_is_what_it_weighs(folder):
     dataset = dataset_of("memory", data._train, data.units, torch.device("cpu"))
     assert dataset.images.nbytes + dataset.labels.nbytes == bytes_of(data._train, data.units)
     assert dataset.images.nbytes == len(data.units) * 2 * 8 * 10 * 2
+
+
+def test_a_slice_lies_there_once_however_many_neighbours_are_shown(folder):
+    data = data_of(folder, neighbours=5)
+    dataset = dataset_of("memory", data._train, data.units, torch.device("cpu"))
+    assert (len(data.units), len(dataset.images)) == (3 * 4, 3 * 6)  # slices 0 to 3 of 6, and the two above them
+    assert dataset.images.nbytes + dataset.labels.nbytes == bytes_of(data._train, data.units)
 
 
 def test_a_batch_may_be_written_to(folder):
