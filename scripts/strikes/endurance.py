@@ -9,6 +9,7 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
+from tiny_data import write_msd
 
 from adawac import training_cli
 from adawac.cli import main as main_of_adawac
@@ -43,7 +44,9 @@ def watch(home: Path, steps: int) -> None:
 
     standard: Callable[..., list[pl.Callback]] = training_cli.default_callbacks
     training_cli.default_callbacks = lambda *arguments: [*standard(*arguments), Watch()]
-    options = [f"--trainer.max_steps={steps}", "--trainer.max_epochs=-1", "--trainer.check_val_every_n_epoch=1000"]
+    root = write_msd(home / "many", cases=60, shape=(40, 32, 32))  # epochs of hundreds of steps, as they are in earnest
+    options = [f"--data.root={root}", f"--trainer.max_steps={steps}", "--trainer.max_epochs=-1"]
+    options += ["--trainer.check_val_every_n_epoch=100", "--data.store", str(home / "store_of_many")]
     assert main_of_adawac([*Place(home, {}, 0.0).config("long"), *options, "--trainer.log_every_n_steps=500"]) == 0
     first, *_, last = resident.values()
     print(f"resident memory {first:.0f} MiB after a tenth, {last:.0f} MiB at the end; weights finite: {finite[0]}")
