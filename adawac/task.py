@@ -190,7 +190,7 @@ class SegmentationTask(pl.LightningModule):
             weighted = weighted + weights.consistency * consistency
         # The mean over the batch of all processes, of whose gradients DistributedDataParallel forms the mean.
         weighted = weighted.sum() * world_size() / len(terms.index)
-        loss = self.dice_ratio * dice + (1 - self.dice_ratio) * weighted
+        loss: Tensor = self.dice_ratio * dice + (1 - self.dice_ratio) * weighted
 
         self.last_losses.record(terms)
         if self._logs_this_step():
