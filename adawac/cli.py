@@ -14,7 +14,7 @@ TRAINING = {
 TOOLS = {
     "init": "look at a data folder and write a configuration for it",
     "prepare": "bring the volumes of a configuration into the store, as fit does by itself",
-    "predict": "segment NIfTI files with a checkpoint",
+    "predict": "segment images with a checkpoint, or with several together",
     "export": "a checkpoint as TorchScript, ONNX or a MONAI bundle",
     "evaluate": "compare runs or folders of predictions, and write the report",
     "study": "run a grid of methods, training subsets and seeds, and compare",

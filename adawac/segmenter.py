@@ -46,15 +46,15 @@ class Segmenter:
         volume: Volume,
         case: str = "volume",
         flip_left_right: bool = False,
-        largest_component: Sequence[str] = (),
+        largest_component: str | Sequence[str] = (),
     ) -> NDArray[np.int32]:
         """Segment a volume.
 
         Args:
-            volume: image (C, Z, Y, X) as `adawac.data.volumes.read_nifti` returns it.
+            volume: image (C, Z, Y, X) as `adawac.data.image_files.read_image` returns it.
             case: its name, for errors.
             flip_left_right: average with the prediction of the mirrored slices.
-            largest_component: names of classes of which only the largest connected part stays; ["all"]: of each.
+            largest_component: names of classes of which only the largest connected part stays; "all": of each.
 
         Returns:
             (Z, Y, X) label values as the training data had them on disk, on the volume's own grid.
@@ -70,7 +70,7 @@ class Segmenter:
         volume: Volume,
         case: str = "volume",
         flip_left_right: bool = False,
-        largest_component: Sequence[str] = (),
+        largest_component: str | Sequence[str] = (),
         probabilities: bool = False,
     ) -> Prediction:
         """Class indices of a volume, and on demand the probabilities behind them; the rest is as for `predict`.
@@ -117,14 +117,15 @@ class Segmenter:
             recipe.preprocessing.uncut(np.concatenate(kept).swapaxes(0, 1)) if probabilities else None,
         )
 
-    def indices(self, organs: Sequence[str]) -> list[int]:
-        """Class indices of names; `["all"]` means every class but the background.
+    def indices(self, organs: str | Sequence[str]) -> list[int]:
+        """Class indices of a name or several; "all" means every class but the background.
 
         Raises:
             ConfigError: naming what is no class of the model.
         """
         names = self.recipe.classes.names
-        if list(organs) == ["all"]:
+        organs = [organs] if isinstance(organs, str) else list(organs)
+        if organs == ["all"]:
             return list(range(1, len(names)))
         if unknown := [organ for organ in organs if organ not in names[1:]]:
             raise ConfigError(

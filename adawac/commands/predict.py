@@ -19,9 +19,9 @@ def main(argv: Sequence[str]) -> int:
     Args:
         argv: arguments after the verb.
     """
-    from adawac.data.image_files import find_images
-
     args = _parser().parse_args(argv)
+    from adawac.data.image_files import find_images  # not needed for --help
+
     predict_files(
         args.run,
         find_images(args.input),

@@ -132,7 +132,7 @@ class TestLargestComponent:
         volume, model = read_nifti(images / "pt_1.nii.gz"), adawac.load(one)
         raw = model.predict(volume)
         assert min(parts(raw, 2), parts(raw, 5)) > 1
-        right = model.predict(volume, largest_component=["right_kidney"])
+        right = model.predict(volume, largest_component="right_kidney")
         assert (parts(right, 2), parts(right, 5)) == (parts(raw, 2), 1)
         assert predict(one, images=images, options=("--largest-component", "all")) == 0
         cleaned = labels(images)[0]

@@ -9,6 +9,7 @@ from dicom_files import write_series
 from tiny_data import make_case, save_nifti
 
 from adawac.data.image_files import files_of, find_images, list_images, read_image
+from adawac.data.itk_files import geometry_of_lps
 from adawac.data.volumes import read_nifti
 from adawac.errors import ConfigError, DataError
 
@@ -115,6 +116,10 @@ class TestFiles:
         sitk.WriteImage(sitk.GetImageFromArray(voxels.astype(np.complex64)), tmp_path / "k.nrrd")
         with pytest.raises(DataError, match=r"integers or floats but are complex64|unreadable"):
             read_image([tmp_path / "k.nrrd"])
+
+    def test_axes_that_span_no_space(self, tmp_path):
+        with pytest.raises(DataError, match=r"a.nrrd: the affine must be finite and invertible .*; export the image"):
+            geometry_of_lps(tmp_path / "a.nrrd", (2, 2, 2), np.ones((3, 3)), np.zeros(3))
 
     def test_too_large(self, voxels, tmp_path, monkeypatch):
         path, _ = write_itk(tmp_path / "a.mha", voxels)
