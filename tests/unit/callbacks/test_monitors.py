@@ -164,7 +164,8 @@ def test_pictures_every_second_validation(tmp_path):
         assert [image.step for image in run.events.Images(tag)] == [per_epoch, 3 * per_epoch]
 
 
-def test_training_without_a_logger_works(tmp_path):
+def test_training_without_a_logger_works(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # without a logger there is no other folder for the table of weights
     run = Run(tmp_path, AdaWAC(), logger=False)
     assert math.isfinite(run.trainer.callback_metrics["weights/dense_mean"])
 
