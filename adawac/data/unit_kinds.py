@@ -78,7 +78,7 @@ class UnitKind(ABC):
             start: (3,) first voxel.
 
         Returns:
-            (..., h, w) or (..., d, h, w), in memory.
+            (..., h, w), perhaps a view, or (..., d, h, w).
         """
 
     @abstractmethod
@@ -168,7 +168,7 @@ class SliceUnit(UnitKind):
 
     def cut(self, array: NDArray[Any], start: NDArray[np.int32]) -> NDArray[Any]:
         """A slice."""
-        return np.array(array[..., start[0], :, :])
+        return array[..., start[0], :, :]
 
     def cut_label(self, label: NDArray[np.uint8], start: NDArray[np.int32]) -> NDArray[np.uint8]:
         """The slice in the middle."""
@@ -248,7 +248,7 @@ class PatchUnit(UnitKind):
         """A patch, the last slice repeated where there are no more."""
         (first, top, left), (depth, height, width) = start, self.patch
         slices = np.minimum(np.arange(first, first + depth), array.shape[-3] - 1)
-        return np.array(array[..., slices, top : top + height, left : left + width])
+        return array[..., slices, top : top + height, left : left + width]  # a copy, by the list of slices
 
     def cut_label(self, label: NDArray[np.uint8], start: NDArray[np.int32]) -> NDArray[np.uint8]:
         """A patch, to be ignored where there are no more slices."""
