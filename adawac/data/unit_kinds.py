@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch.nn.functional as F
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,9 +15,6 @@ from adawac.structures import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from adawac.data.store import PreparedCase
-
-OVERLAP = 0.25
-"""Share of a patch that it has in common with the next when a volume is predicted."""
 
 Predict = Callable[[Tensor], Tensor]
 """Inputs (N, C, ...) of the network in, class probabilities (N, K, ...) out."""
@@ -70,15 +67,15 @@ class UnitKind(ABC):
         """
 
     @abstractmethod
-    def cut(self, array: NDArray[Any], start: NDArray[np.int32]) -> NDArray[Any]:
+    def cut(self, array: Any, start: NDArray[np.int32]) -> Any:
         """One part out of a volume.
 
         Args:
-            array: (..., S, h, w) on the training grid.
+            array: (..., S, h, w) on the training grid, of NumPy or torch.
             start: (3,) first voxel.
 
         Returns:
-            (..., h, w) or (..., d, h, w), in memory.
+            (..., h, w), perhaps a view, or (..., d, h, w).
         """
 
     @abstractmethod
@@ -166,13 +163,14 @@ class SliceUnit(UnitKind):
         parts[..., 0] = np.clip(start[:, None, 0] + steps, 0, depth[:, None] - 1)
         return parts
 
-    def cut(self, array: NDArray[Any], start: NDArray[np.int32]) -> NDArray[Any]:
+    def cut(self, array: Any, start: NDArray[np.int32]) -> Any:
         """A slice."""
-        return np.array(array[..., start[0], :, :])
+        return array[..., start[0], :, :]
 
     def cut_label(self, label: NDArray[np.uint8], start: NDArray[np.int32]) -> NDArray[np.uint8]:
         """The slice in the middle."""
-        return self.cut(label, start)
+        middle: NDArray[np.uint8] = self.cut(label, start)
+        return middle
 
     def voxels(self, case: "PreparedCase") -> NDArray[np.int64]:
         """Of every slice, as they were counted when the case was prepared."""
@@ -244,15 +242,15 @@ class PatchUnit(UnitKind):
         """The patch itself."""
         return start[:, None]
 
-    def cut(self, array: NDArray[Any], start: NDArray[np.int32]) -> NDArray[Any]:
+    def cut(self, array: Any, start: NDArray[np.int32]) -> Any:
         """A patch, the last slice repeated where there are no more."""
         (first, top, left), (depth, height, width) = start, self.patch
         slices = np.minimum(np.arange(first, first + depth), array.shape[-3] - 1)
-        return np.array(array[..., slices, top : top + height, left : left + width])
+        return array[..., slices, top : top + height, left : left + width]  # a copy, by the list of slices
 
     def cut_label(self, label: NDArray[np.uint8], start: NDArray[np.int32]) -> NDArray[np.uint8]:
         """A patch, to be ignored where there are no more slices."""
-        patch = self.cut(label, start)
+        patch: NDArray[np.uint8] = self.cut(label, start)
         patch[len(label) - start[0] :] = IGNORE_INDEX
         return patch
 
@@ -268,20 +266,32 @@ class PatchUnit(UnitKind):
         return np.stack(counts)
 
     def probabilities(self, predict: Predict, image: Tensor, batch_size: int) -> Iterator[Tensor]:
-        """Overlapping patches, each counting most in its middle."""
-        from monai.inferers.utils import sliding_window_inference  # takes seconds to import, and only patches need it
+        """On the grid of training, averaged where patches overlap.
 
-        depth = image.shape[1]
-        padded = F.pad(image, (0, 0, 0, 0, 0, max(0, self.patch[0] - depth)), mode="replicate")
+        Windows that lie otherwise are another thing to the network: on a fixed grid an organ in the middle of the plane
+        is always seen in a corner.
+        """
+        _, depth, height, width = image.shape
+        starts = self.starts((depth, height, width))
         patches = max(1, batch_size // self.patch[0])
-
-        def predict_here(patches: Tensor) -> Tensor:
-            return predict(patches).to(patches.device)  # to where they are put together: the image's own memory
-
-        found: Any = sliding_window_inference(
-            padded[None].float(), self.patch, patches, predict_here, overlap=OVERLAP, mode="gaussian"
-        )
-        yield from found[0, :, :depth].movedim(1, 0).split(batch_size)
+        total: Tensor | None = None
+        count = image.new_zeros(1, depth, height, width)
+        for first in range(0, len(starts), patches):
+            chosen = starts[first : first + patches]
+            found = predict(torch.stack([self.cut(image, start) for start in chosen])).to(image.device)
+            if total is None:
+                total = found.new_zeros(found.shape[1], depth, height, width)
+            for (z, y, x), one in zip(chosen.tolist(), found, strict=True):
+                box = (
+                    slice(None),
+                    slice(z, z + self.patch[0]),
+                    slice(y, y + self.patch[1]),
+                    slice(x, x + self.patch[2]),
+                )
+                total[box] += one[:, : depth - z]
+                count[box] += 1
+        assert total is not None  # no volume is without patches
+        yield from torch.split((total / count).movedim(1, 0), batch_size)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the checkpoint."""

@@ -170,19 +170,33 @@ class TestPatches:
     @pytest.mark.parametrize("shape", [(9, 8, 10), (2, 8, 10)], ids=["longer", "shorter"])
     def test_a_volume_is_put_together_from_overlapping_patches(self, shape):
         """A predictor that looks at single voxels cannot tell patches from the whole."""
+        kind = PatchUnit(self.PATCH)
         image = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
         seen = []
 
         def predict(patches):
-            seen.append(patches.shape)
+            seen.append(patches)
             return torch.cat([patches, patches.square()], dim=1)
 
-        found = list(PatchUnit(self.PATCH).probabilities(predict, image, batch_size=8))
+        found = list(kind.probabilities(predict, image, batch_size=8))
         expected = torch.cat([image, image.square()]).movedim(1, 0)
         torch.testing.assert_close(torch.cat(found), expected, rtol=1e-5, atol=1e-6)
-        assert {shape[2:] for shape in seen} == {self.PATCH}
-        assert max(shape[0] for shape in seen) <= 2  # eight slices
+        trained_on = torch.stack([kind.cut(image, start) for start in kind.starts(shape)])
+        assert torch.equal(torch.cat(seen), trained_on)
+        assert max(map(len, seen)) == 2  # eight slices
         assert max(map(len, found)) <= 8
+
+    def test_where_patches_overlap_their_mean_counts(self):
+        """Of slices 0 to 5 in two patches of four, slices 2 and 3 are seen by both."""
+        answers = iter((0.0, 1.0))
+        found = torch.cat(
+            list(
+                PatchUnit((4, 8, 10)).probabilities(
+                    lambda patches: torch.full_like(patches, next(answers)), torch.zeros(1, 6, 8, 10), batch_size=4
+                )
+            )
+        )
+        assert found.mean((1, 2, 3)).tolist() == [0, 0, 0.5, 0.5, 1, 1]
 
     @pytest.mark.parametrize("patch", [(0, 4, 4), (4, 4), (4, -1, 4)])
     def test_patches_without_extent_are_refused(self, patch):
