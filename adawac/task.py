@@ -179,8 +179,7 @@ class SegmentationTask(pl.LightningModule):
         views = self.augmentation.draw(batch.image, batch.label, source)
         output = (self._compiled or self.network)(views.image.contiguous(memory_format=self.memory_format))
         ce: Tensor = self.supervised(output.logits, views.label).view(number, -1).mean(0)
-        pairs = zip(output.logits.chunk(number), views.label.chunk(number), strict=True)
-        dice = torch.stack([dice_loss(logits, label) for logits, label in pairs]).mean()
+        dice = dice_loss(output.logits, views.label, views=number)
         consistency = None
         if self.weighting.uses_consistency:
             consistency = self.consistency(*output.chunk(number), *views.affine.chunk(number))

@@ -30,7 +30,7 @@ from adawac.callbacks.interruption import interruptible
 from adawac.checkpoint import find_checkpoint
 from adawac.data.datamodule import SegmentationData
 from adawac.errors import AdaWACError, ConfigError, TrainingError
-from adawac.processors import emulates_bfloat16
+from adawac.processors import emulates_bfloat16, keep_freed_memory
 from adawac.saving import WholeCheckpoints, newest_checkpoint
 from adawac.task import SegmentationTask
 from adawac.trackers import ConfigRecord, all_loggers, missing_package, place_trackers, run_logger
@@ -158,6 +158,7 @@ def main(argv: Sequence[str]) -> int:
             its checkpoint and its split.
     """
     _speak_of_the_run_alone()
+    keep_freed_memory()
     sys.path.append(str(Path.cwd()))  # classes of the user's own, such as `--model.weighting hard.HardHalf`
     if argv[0] != "fit":  # no checkpoint will be written, so it does not matter where the run wrote its own
         warnings.filterwarnings("ignore", message="The dirpath has changed")

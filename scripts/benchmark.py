@@ -36,6 +36,8 @@ def main() -> int:
     import torch
     from benchmarks.measure import CLOCKS, machine
 
+    from adawac.processors import keep_freed_memory
+
     benchmark = import_module(f"benchmarks.{what}")
     parser = argparse.ArgumentParser(f"benchmark.py {what}", description=benchmark.__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="interleaved rounds; each gives one ratio")
@@ -44,6 +46,7 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, help="JSON file to write")
     benchmark.add_arguments(parser)
     options = parser.parse_args(sys.argv[2:])
+    keep_freed_memory()  # as the command does
     output = options.__dict__.pop("output")
     record = {**vars(options), **machine(options.device), **benchmark.run(options)}
     if output:

@@ -27,7 +27,8 @@ NETWORKS = {
     ),
     "resnet_unet": NetworkSpec("adawac.networks.resnet_unet.ResNetUNet"),
 }
-CLASSES = 8
+CLASSES = 9
+"""Background and the eight organs of generated CT, so that the ceiling's last layers are those of training."""
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 
 

@@ -167,6 +167,11 @@ class TestDice:
         monai = DiceLoss(softmax=True, to_onehot_y=True, squared_pred=True, batch=batch, smooth_nr=1e-5, smooth_dr=1e-5)
         torch.testing.assert_close(dice_loss(logits, label, batch=batch), monai(logits, label[:, None]))
 
+    def test_views_are_batches_of_their_own(self) -> None:
+        (one, first), (two, second) = draw(3, 5, 7), draw(3, 5, 7, seed=1)
+        together = dice_loss(torch.cat([one, two]), torch.cat([first, second]), views=2)
+        torch.testing.assert_close(together, (dice_loss(one, first) + dice_loss(two, second)) / 2)
+
     def test_what_lies_under_ignored_pixels_does_not_matter(self) -> None:
         logits, label = draw(3, 8, 8)
         hidden = (label == IGNORE_INDEX)[:, None]
