@@ -9,7 +9,7 @@ from adawac.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from adawac.data.volumes import Volume
-    from adawac.predictions import PredictionFolder
+    from adawac.prediction_folder import PredictionFolder
     from adawac.segmenter import Prediction, Segmenter
 
 
@@ -112,7 +112,7 @@ def predict_files(
     from rich.progress import track
 
     from adawac.data.image_files import read_image
-    from adawac.predictions import LABEL, PICTURE, PROBABILITIES, PredictionFolder
+    from adawac.prediction_folder import LABEL, PICTURE, PROBABILITIES, PredictionFolder
     from adawac.prefetch import prefetched
     from adawac.segmenter import load
 
@@ -170,7 +170,7 @@ def _write(
 ) -> None:
     """Write what is to be made of a case; its label last, which says that it is finished."""
     from adawac.data.volumes import write_label_nifti, write_probabilities_nifti
-    from adawac.predictions import PICTURE, PROBABILITIES
+    from adawac.prediction_folder import PICTURE, PROBABILITIES
     from adawac.whole_files import written_whole
 
     if prediction.probabilities is not None:

@@ -14,7 +14,7 @@ from adawac.evaluation.case_table import CaseRow, case_rows
 from adawac.evaluation.groups import position_rows
 from adawac.evaluation.references import References
 from adawac.metrics import EmptyPolicy
-from adawac.predictions import PROBABILITIES
+from adawac.prediction_folder import PROBABILITIES
 from adawac.structures import IGNORE_INDEX
 
 Predict = Callable[[str, Volume], NDArray[np.uint8]]

@@ -15,7 +15,7 @@ from adawac.cli import main
 from adawac.data.image_files import find_images
 from adawac.data.volumes import read_nifti
 from adawac.errors import DataError
-from adawac.predictions import MANIFEST
+from adawac.prediction_folder import MANIFEST
 
 SPACING = (3.0, 0.9, 0.8)
 
