@@ -48,7 +48,7 @@ def main() -> None:
             lambda: kills.in_studying(place, studying, rng),
         ]
         if args.steps:
-            strikes.append(lambda: long_run(place, args.steps))
+            strikes.append(long_run(place, args.steps))
         rows = []
         for strike in strikes:
             rows.append(strike())

@@ -17,17 +17,26 @@ from strikes.place import Place, Row
 from strikes.processes import ended
 
 
-def long_run(place: Place, steps: int) -> Row:
-    """Many steps: memory and weights at the end. The run watches itself, through a callback below."""
-    with tempfile.TemporaryFile() as log:
-        if not (process := os.fork()):
-            os.dup2(log.fileno(), 1)
-            watch(place.home, steps)
-            sys.stdout.flush()
-            os._exit(0)
-        done = ended(process, log)
-    assert done.status == 0, done.said
-    return Row("none", 1, f"{steps:,} steps: {done.said.strip().splitlines()[-1]}", "nothing")
+def long_run(place: Place, steps: int) -> Callable[[], Row]:
+    """Begin a training of many steps, which goes on beside all else and watches itself, through a callback below.
+
+    Returns:
+        What waits for its end: memory and weights then.
+    """
+    log = tempfile.TemporaryFile()  # noqa: SIM115  # open until the run has ended
+    if not (process := os.fork()):
+        os.dup2(log.fileno(), 1)
+        watch(place.home, steps)
+        sys.stdout.flush()
+        os._exit(0)
+
+    def end() -> Row:
+        with log:
+            done = ended(process, log)
+        assert done.status == 0, done.said
+        return Row("none", 1, f"{steps:,} steps: {done.said.strip().splitlines()[-1]}", "nothing")
+
+    return end
 
 
 def watch(home: Path, steps: int) -> None:

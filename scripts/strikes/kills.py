@@ -9,17 +9,18 @@ import yaml
 from tiny_data import write_msd
 
 from strikes.place import Place, Row, differing, state_of
-from strikes.processes import adawac, killed
+from strikes.processes import Moments, adawac
 
 
 def in_training(place: Place, times: int, rng: random.Random) -> Row:
     """SIGKILL at random moments of runs that are taken up again until they end."""
+    moments = Moments(place.seconds, rng)
     struck = runs = alike = 0
     while struck < times:
         name = f"killed{runs}"
         arguments = [*place.config(name), "--resume=auto"]
         for _ in range(4):  # kills of one run, before it may end
-            if struck < times and killed(arguments, place.seconds * rng.uniform(0.2, 1.0)):
+            if struck < times and moments.strike(arguments, 0.2, 1.0):
                 struck += 1
         alike += place.ends_alike(name, arguments)
         runs += 1
@@ -37,12 +38,13 @@ def in_preparing(place: Place, times: int, rng: random.Random) -> Row:
     options = [f"--data.root={root}", "--trainer.max_epochs=1", "--resume=auto"]
     begun = time.monotonic()
     assert adawac(*place.config("large", "large_store"), *options).status == 0
-    seconds, struck, runs, alike = time.monotonic() - begun, 0, 0, 0
+    moments = Moments(time.monotonic() - begun, rng)
+    struck = runs = alike = 0
     expected = state_of(place.run("large"))
     while struck < times:  # a run may end before it is met
         store, name = f"store{runs}", f"prepared{runs}"
         arguments = [*place.config(name, store), *options]
-        struck += killed(arguments, seconds * rng.uniform(0.3, 0.8)) is not None
+        struck += moments.strike(arguments, 0.3, 0.8) is not None
         alike += place.ends_alike(name, arguments, expected)
         runs += 1
         shutil.rmtree(place.home / store)
@@ -70,10 +72,11 @@ def in_studying(place: Place, times: int, rng: random.Random) -> Row:
     begun = time.monotonic()
     done = adawac(*command("study_unbroken"))
     assert done.status == 0, done.said
-    seconds, struck, runs, alike = time.monotonic() - begun, 0, 0, 0
+    moments = Moments(time.monotonic() - begun, rng)
+    struck = runs = alike = 0
     while struck < times:
         name = f"study_killed{runs}"
-        struck += killed(command(name), seconds * rng.uniform(0.2, 0.8), group=True) is not None
+        struck += moments.strike(command(name), 0.2, 0.8, group=True) is not None
         # Cells are sessions of their own; those that a kill of the study leaves behind go on, and are waited for.
         done = adawac(*command(name))
         assert done.status == 0, done.said
@@ -91,12 +94,13 @@ def in_studying(place: Place, times: int, rng: random.Random) -> Row:
 
 def asked_to_stop(place: Place, times: int, rng: random.Random) -> Row:
     """SIGTERM and SIGINT at random moments."""
+    moments = Moments(place.seconds, rng)
     stopped: list[int] = []
     runs = alike = 0
     while len(stopped) < times:
         signum, name = (signal.SIGTERM, signal.SIGINT)[len(stopped) % 2], f"signalled{runs}"
         arguments = [*place.config(name), "--resume=auto"]
-        if status := killed(arguments, place.seconds * rng.uniform(0.5, 0.95), signum):  # neither ended before, nor 0
+        if status := moments.strike(arguments, 0.5, 0.95, signum=signum):  # neither ended before, nor 0
             stopped.append(status)
         alike += place.ends_alike(name, arguments)
         runs += 1

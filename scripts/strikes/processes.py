@@ -1,6 +1,7 @@
 """The command in processes of its own, to be run to the end, struck, or starved of disk."""
 
 import os
+import random
 import resource
 import signal
 import sys
@@ -8,7 +9,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from adawac.cli import main as main_of_adawac
 
@@ -82,3 +83,23 @@ def killed(arguments: Sequence[str], after: float, signum: int = signal.SIGKILL,
             time.sleep(0.01)
         (os.killpg if group else os.kill)(process, signum)
         return ended(process, log).status
+
+
+class Moments:
+    """Strikes at random moments of runs, and sooner after a run that had ended before it was met.
+
+    Args:
+        seconds: that a run took when it was last left alone; other work on the machine makes them longer or shorter.
+        rng: draws the moments.
+    """
+
+    def __init__(self, seconds: float, rng: random.Random) -> None:
+        self.seconds = seconds
+        self.rng = rng
+
+    def strike(self, arguments: Sequence[str], first: float, last: float, **how: Any) -> int | None:
+        """As `killed`, after a share of the seconds between `first` and `last`."""
+        status = killed(arguments, self.seconds * self.rng.uniform(first, last), **how)
+        if status is None:
+            self.seconds *= 0.8
+        return status
