@@ -133,6 +133,7 @@ def default_callbacks(non_finite: Literal["stop", "skip"] = "stop") -> list[Call
     return [
         FiniteGuard(non_finite),
         DueValidation(),
+        RunRecord(),  # counts a step before a signal may save it as done
         StopOnSignal(),
         ModelCheckpoint(
             filename="best",
@@ -143,7 +144,6 @@ def default_callbacks(non_finite: Literal["stop", "skip"] = "stop") -> list[Call
         ),
         ModelCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
         RichProgressBar(),
-        RunRecord(),
         CaseTableWriter(),
         WeightMonitor(),
         PredictionPictures(),

@@ -1,5 +1,6 @@
 """What befalls a run: signals, numbers that are not finite, a full disk, changed data, half a checkpoint."""
 
+import json
 import resource
 import shutil
 import signal
@@ -52,6 +53,10 @@ def validations(folder: Path) -> dict[int, float]:
     return {event.step: event.value for event in log.Scalars("val/dice")}
 
 
+def images_seen(folder: Path) -> int:
+    return json.loads((folder / "runs/resumed/version_0/run.json").read_text())["images_seen"]
+
+
 class TestSignals:
     @pytest.mark.parametrize(
         ("step", "signum", "validating"),
@@ -70,6 +75,7 @@ class TestSignals:
         fit(folder / "config.yaml", "--resume", "auto")
         assert_same_run(final_state(folder), final_state(unbroken))
         assert validations(folder) == validations(unbroken)
+        assert images_seen(folder) == images_seen(unbroken)
         assert [path.name for path in (folder / "runs/resumed").iterdir()] == ["version_0"]
 
     def test_before_the_first_step_there_is_nothing_to_save(self, tmp_path, data, capsys):
