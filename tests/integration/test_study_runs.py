@@ -259,7 +259,7 @@ class TestBefore:
 
 @pytest.mark.slow
 class TestKilled:
-    EPOCHS = 150
+    EPOCHS = 60
 
     @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "SIGKILL", "SIGKILL, with its processes"])
     def test_goes_on_and_loses_nothing(self, tmp_path, how):
