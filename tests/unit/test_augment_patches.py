@@ -1,0 +1,103 @@
+"""Views of patches against those of their slices."""
+
+import pytest
+import torch
+from views import batch, only, see, smooth
+
+from adawac.augment import (
+    Chance,
+    NoAugmentation,
+    PaperAugmentation,
+)
+from adawac.consistency.base import align
+from adawac.errors import ConfigError
+
+
+class TestPatches:
+    """Samples (B, C, D, H, W): what happens to a slice happens to all slices of its patch."""
+
+    @staticmethod
+    def patches(count=6, depth=5):
+        """As many patches of two channels, and the same as slices one by one: sample, channel, slice."""
+        generator = torch.Generator().manual_seed(3)
+        image = torch.randn(count, 2, depth, 33, 33, generator=generator)
+        label = torch.randint(0, 3, (count, depth, 33, 33), generator=generator, dtype=torch.uint8)
+        return image, label, torch.arange(count) + 100
+
+    def test_every_slice_is_warped_as_a_slice_alone_is(self):
+        augment = only(rotation=Chance(1, -20, 20), scaling=Chance(0.5, 0.8, 1.2), elastic=Chance(0.5, 0, 0.02))
+        image, label, index = self.patches()
+        view = see(augment, (image, label, index))
+        for number in range(5):
+            alone = see(augment, (image[:, :, number], label[:, number], index))
+            assert torch.equal(view.label[:, number], alone.label)
+            inner = (..., slice(8, 25), slice(8, 25))  # without what comes from outside
+            torch.testing.assert_close(view.image[:, :, number][inner], alone.image[inner])
+            assert torch.equal(view.affine[:, :2, [0, 1, 3]], alone.affine)
+
+    def test_outside_lies_the_lowest_intensity_of_the_patch(self):
+        image, label, index = self.patches(count=1)
+        image[0, 0, 3, 4, 4] = -50.0
+        view = see(only(translation=Chance(1, 0.5, 0.5)), (image, label, index))
+        assert (view.image[0, 0, :, :8, :8] == -50.0).all()
+
+    def test_reversed_slices_are_said_by_the_map(self):
+        image, label, index = self.patches(count=40)
+        view = see(only(mirror_slices=0.5), (image, label, index))
+        flipped = view.affine[:, 2, 2] < 0
+        assert 10 < flipped.sum() < 30
+        assert torch.equal(view.image[flipped], image.flip(2)[flipped])
+        assert torch.equal(view.label[flipped], label.flip(1)[flipped])
+        assert torch.equal(view.image[~flipped], image[~flipped])
+
+    def test_two_views_are_aligned_by_their_maps(self):
+        """Smooth volumes, brought back by the affine of their view, are what they were where the view looked."""
+        plane, _, _ = smooth(33, 33)
+        image = (plane + torch.linspace(-1, 1, 8)[:, None, None]).expand(6, 1, 8, 33, 33).contiguous()
+        augment = only(
+            rotation=Chance(1, -30, 30), scaling=Chance(1, 0.8, 1.2), translation=Chance(1, -0.1, 0.1),
+            mirror_left_right=0.5, mirror_slices=0.5,
+        )  # fmt: skip
+        view = see(augment, (image, torch.zeros(6, 8, 33, 33, dtype=torch.uint8), torch.arange(6)))
+        back, seen = align(view.image, view.affine)
+        inner = torch.zeros_like(seen)
+        inner[:, :, 6:27, 6:27] = seen[:, :, 6:27, 6:27]
+        assert 0.5 < inner.float().mean() / (21 * 21 / 33**2) <= 1
+        assert (back - image)[:, 0][inner].abs().max() < 0.05
+
+    @pytest.mark.parametrize("in_plane", [True, False], ids=["axial", "sagittal"])
+    def test_slices_in_reverse_swap_sides_only_where_they_run_from_right_to_left(self, in_plane):
+        image, label, index = self.patches(count=8)
+        label.fill_(1)
+        augment = only(mirror_slices=1.0).with_mirror((0, 2, 1), left_right_in_plane=in_plane)
+        assert see(augment, (image, label, index)).label.unique().tolist() == [1 if in_plane else 2]
+        augment = only(mirror_left_right=1.0).with_mirror((0, 2, 1), left_right_in_plane=in_plane)
+        assert see(augment, (image, label, index)).label.unique().tolist() == [2 if in_plane else 1]
+
+    def test_a_single_slice_has_none_to_reverse(self):
+        with pytest.raises(ConfigError, match=r"mirror_slices: a sample is one slice here; .* train on data.patch"):
+            see(only(mirror_slices=0.5), batch())
+
+    @pytest.mark.parametrize(
+        "effect",
+        [{"noise": Chance(1, 0.1, 0.1)}, {"blur": Chance(1, 1, 1)}, {"gamma": Chance(1, 2, 2)},
+         {"brightness": Chance(1, 0.2, 0.2), "contrast": Chance(1, 1.2, 1.2)}],
+        ids=["noise", "blur", "gamma", "window"],
+    )  # fmt: skip
+    def test_intensities_change_over_the_volume(self, effect):
+        """A patch whose slices are alike has one scale, so its slices stay alike; noise is new in every slice."""
+        image, label, index = self.patches(count=3)
+        image = image[:, :, :1].expand_as(image).contiguous()
+        view = see(only(**effect), (image, label, index))
+        alone = see(only(**effect), (image[:, :, 0], label[:, 0], index))
+        if "noise" in effect:
+            assert (view.image - image).std().item() == pytest.approx(0.1 * image.std().item(), rel=0.05)
+            assert not torch.equal(view.image[:, :, 0], view.image[:, :, 1])
+        else:
+            for number in range(5):
+                torch.testing.assert_close(view.image[:, :, number], alone.image)
+
+    def test_other_augmentations_take_patches(self):
+        data = self.patches()
+        assert torch.equal(see(NoAugmentation(), data).image, data[0])
+        assert see(PaperAugmentation(), data).affine.shape == (6, 3, 4)
