@@ -1,8 +1,8 @@
 """A hook of mkdocs: the documents that lie in the root of the repository are pages of the site, too.
 
 Links lead where they should on a code host as well as on the site: `docs/` is the root of the site, so that
-`../SECURITY.md` in docs/faq.md and `docs/speed.md` in CONTRIBUTING.md are one level off there. README is no page of the site:
-where a page says `<!-- README: Methods -->`, the site shows that section of it.
+`../SECURITY.md` in docs/faq.md and `docs/speed.md` in CONTRIBUTING.md are one level off there. README is no page of
+the site: where a page says `<!-- README: Methods -->`, the site shows that section of it.
 """
 
 import re
