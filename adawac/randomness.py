@@ -35,7 +35,7 @@ class Source:
 
     Attributes:
         seed: of the run.
-        epoch: counted from 0.
+        epoch: counted from 0; a tensor () int64 where a recorded step is to draw anew in each epoch.
         index: (B,) int64 row of each sample in the table of training units.
         views: which views, V of them. What is drawn has V * B rows, all samples of the first view coming first.
 
@@ -46,7 +46,7 @@ class Source:
     """
 
     seed: int
-    epoch: int
+    epoch: int | Tensor
     index: Tensor
     views: tuple[int, ...]
 
@@ -72,12 +72,12 @@ class Source:
         return normal(self.keys(stream), count)
 
 
-def keys(seed: int, epoch: int, index: Tensor, view: int, stream: int) -> Tensor:
+def keys(seed: int, epoch: int | Tensor, index: Tensor, view: int, stream: int) -> Tensor:
     """Hash the coordinates of a draw to one key per sample.
 
     Args:
         seed: of the run, any integer.
-        epoch: counted from 0.
+        epoch: counted from 0; an int, or a tensor () int64 on the device of `index`.
         index: (B,) int64 identity of each sample.
         view: which augmentation of the sample.
         stream: what the numbers are for, usually a `Stream`.
@@ -89,9 +89,10 @@ def keys(seed: int, epoch: int, index: Tensor, view: int, stream: int) -> Tensor
         >>> keys(0, 0, torch.tensor([3, 5]), 0, 0)[1] == keys(0, 0, torch.tensor([5]), 0, 0)[0]
         tensor(True)
     """
-    base = 0
+    base: int | Tensor = 0
     for part in (seed, epoch, view, stream):
-        base = _mix_scalar(_wrap(base + part + _GOLDEN))
+        base = base + part + _GOLDEN
+        base = _mix(base) if isinstance(base, Tensor) else _mix_scalar(_wrap(base))
     return _mix(index.long() + base)
 
 

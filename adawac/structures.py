@@ -86,3 +86,21 @@ class Weights(NamedTuple):
 
     ce: Tensor
     consistency: Tensor | None
+
+
+class StepOutput(NamedTuple):
+    """What a training step finds out about its batch.
+
+    Attributes:
+        loss: () to be minimised.
+        dice: () Dice loss of the batch.
+        ce: (B,) supervised losses.
+        consistency: (B,) consistency losses; None with one view.
+        features: (views * B, F, h, w) of the last feature layer.
+    """
+
+    loss: Tensor
+    dice: Tensor
+    ce: Tensor
+    consistency: Tensor | None
+    features: Tensor

@@ -23,6 +23,7 @@ from adawac.data.loading import VolumeItem
 from adawac.distributed import gather_cases, gather_terms, take_weights, world_size
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation import CaseRow, case_rows, position_rows
+from adawac.graphs import GraphedStep
 from adawac.inference import predict_volume
 from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
 from adawac.metrics import TOLERANCE, EmptyPolicy, OverlapCounts, check_tolerance, slice_counts
@@ -31,7 +32,7 @@ from adawac.networks.compiled import CompiledNetwork
 from adawac.randomness import Source
 from adawac.resume import DATA, check_resumable
 from adawac.schedules import Poly, Schedule
-from adawac.structures import Batch, Terms
+from adawac.structures import Batch, StepOutput, Terms
 from adawac.weighting import AdaWAC, LastLosses, Weighting
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class SegmentationTask(pl.LightningModule):
         predict_batch_size: slices a forward pass when whole volumes are predicted.
         compile: train the network through `torch.compile`; where that fails, a warning says why and training goes on
             without. Predictions are never compiled.
+        cuda_graphs: record a step once and replay it, which spares the host launching its kernels one by one; on one
+            GPU, in any precision but `16-mixed`. Elsewhere a warning says why it is left out.
         channels_last: keep images and weights with their channels innermost, which tensor cores prefer.
         tf32: whether GPUs may round the factors of float32 products to 10 bits; None leaves it to torch, which does so
             in convolutions and not in matrix products.
@@ -87,6 +90,7 @@ class SegmentationTask(pl.LightningModule):
         tolerances: tuple[float, ...] = (TOLERANCE,),
         predict_batch_size: int = 32,
         compile: bool = False,
+        cuda_graphs: bool = False,
         channels_last: bool = False,
         tf32: bool | None = None,
         seed: int = 0,
@@ -110,11 +114,13 @@ class SegmentationTask(pl.LightningModule):
         self.tolerances = tolerances
         self.predict_batch_size = predict_batch_size
         self.compile_network = compile
+        self.cuda_graphs = cuda_graphs
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.tf32 = tf32
         self.seed = seed
         self.network: SegmentationNetwork
         self._compiled: CompiledNetwork | None = None
+        self._graphed: GraphedStep | None = None
         self.recipe: Recipe | None = None
         self.last_losses = LastLosses()
         self.case_rows: list[CaseRow] = []
@@ -174,9 +180,24 @@ class SegmentationTask(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Two views, one forward pass, terms, weights, loss."""
+        if self._graphed is None:
+            step = self._compute(*batch, self.current_epoch)
+        else:
+            epoch = torch.full((), self.current_epoch, device=self.device)  # as a number it would be recorded with
+            step = StepOutput(*self._graphed(*batch, epoch))  # type: ignore[arg-type]
+        if self._logs_this_step():
+            self.log("train/loss", step.loss.detach(), prog_bar=True)
+            self.log_dict({"train/dice": step.dice.detach(), "train/ce": step.ce.detach().mean()})
+            self.log("train/feature_std", feature_std(step.features.chunk(self.weighting.views)[0]))
+            if step.consistency is not None:
+                self.log("train/consistency", step.consistency.detach().mean())
+        return step.loss
+
+    def _compute(self, image: Tensor, label: Tensor, index: Tensor, dense: Tensor, epoch: int | Tensor) -> StepOutput:
+        """What happens to a batch, on its device alone, where nothing waits for it."""
         number = self.weighting.views
-        source = Source(self.seed, self.current_epoch, batch.index, tuple(range(number)))
-        views = self.augmentation.draw(batch.image, batch.label, source)
+        source = Source(self.seed, epoch, index, tuple(range(number)))
+        views = self.augmentation.draw(image, label, source)
         output = (self._compiled or self.network)(views.image.contiguous(memory_format=self.memory_format))
         ce: Tensor = self.supervised(output.logits, views.label).view(number, -1).mean(0)
         dice = dice_loss(output.logits, views.label, views=number)
@@ -184,7 +205,7 @@ class SegmentationTask(pl.LightningModule):
         if self.weighting.uses_consistency:
             consistency = self.consistency(*output.chunk(number), *views.affine.chunk(number))
 
-        terms, mine = gather_terms(_detached(Terms(batch.index, ce, consistency, batch.dense)))
+        terms, mine = gather_terms(_detached(Terms(index, ce, consistency, dense)))
         weights = take_weights(self.weighting.step(terms), mine)
         weighted = weights.ce * ce
         if consistency is not None and weights.consistency is not None:
@@ -192,15 +213,8 @@ class SegmentationTask(pl.LightningModule):
         # The mean over the batch of all processes, of whose gradients DistributedDataParallel forms the mean.
         weighted = weighted.sum() * world_size() / len(terms.index)
         loss: Tensor = self.dice_ratio * dice + (1 - self.dice_ratio) * weighted
-
         self.last_losses.record(terms)
-        if self._logs_this_step():
-            self.log("train/loss", loss.detach(), prog_bar=True)
-            self.log_dict({"train/dice": dice.detach(), "train/ce": ce.detach().mean()})
-            self.log("train/feature_std", feature_std(output.features[-1].chunk(number)[0]))
-            if consistency is not None:
-                self.log("train/consistency", consistency.detach().mean())
-        return loss
+        return StepOutput(loss, dice, ce, consistency, output.features[-1])
 
     def _logs_this_step(self) -> bool:
         """Every `log_every_n_steps` steps and at the end of an epoch: logging takes time, whether it is kept or not."""
@@ -209,6 +223,8 @@ class SegmentationTask(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Set the learning rate from progress alone, so that a longer `max_epochs` stretches the schedule."""
+        if self.cuda_graphs:
+            self._graphed = self._record_steps()
         for config in self.trainer.lr_scheduler_configs:
             scheduler = config.scheduler
             if isinstance(scheduler, LambdaLR):
@@ -217,6 +233,24 @@ class SegmentationTask(pl.LightningModule):
                     scheduler.optimizer.param_groups, scheduler.base_lrs, factors, strict=True
                 ):
                     group["lr"] = base * factor
+
+    def on_train_end(self) -> None:
+        """Give back the memory of recorded steps."""
+        self._graphed = None
+
+    def _record_steps(self) -> GraphedStep | None:
+        """What records and replays steps, where that can be."""
+        obstacle = None
+        if self.device.type != "cuda":
+            obstacle = f"training runs on {self.device.type}, not on a CUDA GPU"
+        elif world_size() > 1:
+            obstacle = "several processes wait for one another within a step"
+        elif getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+            obstacle = "16-mixed scales a loss before it is differentiated; bf16-mixed needs no scale"
+        if obstacle is not None:
+            log.warning("model.cuda_graphs: %s; training goes on without", obstacle)
+            return None
+        return GraphedStep(self._compute, list(self.network.parameters()), [self])
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make dropout a function of (seed, epoch, batch) alone: a resumed run needs no saved generator."""

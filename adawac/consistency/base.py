@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from adawac.errors import ConfigError
 from adawac.structures import NetworkOutput
 
+MOST_IN_A_MATRIX = 256
+"""Positions of a feature map (16 x 16) up to which it is interpolated by a matrix; more would make that too large."""
+
 
 class ConsistencyLoss(nn.Module, ABC):
     """How far what a network makes of two views of a sample is apart; the gradient flows through both.
@@ -94,8 +97,23 @@ def align(features: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
     inverse = torch.linalg.inv_ex(affine[..., :-1]).inverse  # inv_ex does not wait for the device
     to_view = torch.cat([inverse, -inverse @ affine[..., -1:]], dim=2)
     grid = F.affine_grid(to_view, list(features.shape), align_corners=False)
-    aligned = F.grid_sample(features, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return aligned, (grid.abs() <= 1).all(-1)
+    return _interpolate(features, grid), (grid.abs() <= 1).all(-1)
+
+
+def _interpolate(features: Tensor, grid: Tensor) -> Tensor:
+    """Read features between their positions, bilinearly; beyond the outermost they repeat.
+
+    Of few positions as a product with the matrix that interpolates: a GPU computes `grid_sample`'s gradient in as many
+    threads as there are positions, one channel after the other, and deep maps have few positions and many channels.
+    """
+    space = features.shape[2:]
+    positions = space.numel()
+    if positions > MOST_IN_A_MATRIX:
+        return F.grid_sample(features, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    each = torch.eye(positions, dtype=features.dtype, device=features.device).view(1, positions, *space)
+    each = each.expand(len(features), *each.shape[1:])
+    matrix = F.grid_sample(each, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return (features.flatten(2) @ matrix.flatten(2)).view_as(features)
 
 
 def full_precision(values: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ class GroupDRO(PerSampleState, Weighting):
         finite = ce.isfinite()
         total = torch.zeros_like(self.log_q).index_add(0, member, torch.where(finite, ce, 0))
         count = torch.zeros_like(self.log_q).index_add(0, member, finite.to(ce.dtype))
-        self.log_q = (self.log_q + self.step_size * total / count.clamp(min=1)).log_softmax(0)
+        self.log_q.copy_((self.log_q + self.step_size * total / count.clamp(min=1)).log_softmax(0))
         return Weights(self._weigh(member), None)
 
     def _weigh(self, member: Tensor) -> Tensor:

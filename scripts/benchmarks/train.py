@@ -24,26 +24,28 @@ WARM_UP = 2
 
 
 class Interleaved(pl.Callback):
-    """Runs the ceiling's step after every step of the training, and keeps the seconds of both.
+    """Runs the ceilings' steps after every step of the training, and keeps the seconds of all.
 
-    A step lasts from the end of the ceiling's before it: fetching, moving, hooks and logging belong to it.
+    A step lasts from the end of the ceilings' before it: fetching, moving, hooks and logging belong to it.
     """
 
-    def __init__(self, ceiling: Callable[[], None], device: str, clock: str) -> None:
-        self.ceiling = ceiling
+    def __init__(self, ceilings: dict[str, Callable[[], None]], device: str, clock: str) -> None:
+        self.ceilings = ceilings
         self.now = CLOCKS[clock]
         self.wait = synchronised(lambda: None, device)
-        self.seconds: Seconds = {"training": [], "ceiling": []}
+        self.seconds: Seconds = {"training": [], **{name: [] for name in ceilings}}
         self._start: float | None = None
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        """The training's step is over: the ceiling's turn."""
+        """The training's step is over: the ceilings' turn."""
         self.wait()
         end = self.now()
         if self._start is not None:
             self.seconds["training"].append(end - self._start)
-            self.ceiling()
-            self.seconds["ceiling"].append(self.now() - end)
+            for name, ceiling in self.ceilings.items():
+                start = self.now()
+                ceiling()
+                self.seconds[name].append(self.now() - start)
         self._start = self.now()
 
 
@@ -71,10 +73,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             AdaWAC(),
             optimizer=partial(torch.optim.AdamW, fused=options.fused or None),
             compile=options.compile,
+            cuda_graphs=options.cuda_graphs,
             channels_last=options.channels_last,
             predict_batch_size=options.batch_size,
         )
-        watch = Interleaved(synchronised(training.ceiling_step(options), options.device), options.device, options.clock)
+        watch = Interleaved(training.ceiling_steps(options), options.device, options.clock)
         pl.Trainer(
             accelerator="gpu" if options.device.startswith("cuda") else "cpu",
             devices=1,
@@ -90,12 +93,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             use_distributed_sampler=False,
         ).fit(task, data)
     seconds = {name: spent[WARM_UP:] for name, spent in watch.seconds.items()}
-    share = [c / t for c, t in zip(seconds["ceiling"], seconds["training"], strict=True)]
-    ratios = {"training": share, "ceiling": [1.0] * len(share)}
-    show(f"adawac fit, {device_name(options.device)}", seconds, ratios, "share of the ceiling's speed")
+    shares = {name: [c / t for c, t in zip(spent, seconds["training"], strict=True)] for name, spent in seconds.items()}
+    show(f"adawac fit, {device_name(options.device)}", seconds, shares, "its time as a share of training's")
     speed = options.batch_size / median(seconds["training"])
     print(f"{speed:.1f} slices a second of the {options.clock} clock")
-    record: dict[str, Any] = {"seconds": seconds, "ratios": {"ceiling / training": share}, "slices_per_second": speed}
+    ratios = {f"{name} / training": share for name, share in shares.items() if name != "training"}
+    record: dict[str, Any] = {"seconds": seconds, "ratios": ratios, "slices_per_second": speed}
     if options.device.startswith("cuda"):
         record["peak_memory_bytes"] = torch.cuda.max_memory_allocated()
     return record

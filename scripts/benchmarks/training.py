@@ -7,12 +7,14 @@ import numpy as np
 import torch
 
 from adawac.data.units import UnitTable
+from adawac.graphs import GraphedStep
 from adawac.losses import cross_entropy, dice_loss
 from adawac.networks import NetworkSpec
 from adawac.networks.compiled import CompiledNetwork
 from adawac.structures import Batch
 from adawac.task import SegmentationTask
 from adawac.weighting import Weighting
+from benchmarks.measure import synchronised
 
 NETWORKS = {
     "unet": NetworkSpec(
@@ -40,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=PRECISIONS, default="32", help="of the forward pass")
     parser.add_argument("--channels_last", action="store_true", help="keep the channels innermost")
     parser.add_argument("--compile", action="store_true", help="torch.compile the network")
+    parser.add_argument("--cuda_graphs", action="store_true", help="record a step and replay it; a ceiling of that too")
     parser.add_argument("--fused", action="store_true", help="AdamW in fused kernels")
 
 
@@ -52,7 +55,10 @@ def task_of(weighting: Weighting, samples: int, options: argparse.Namespace) -> 
         task._compiled = CompiledNetwork(task.network)
     task.last_losses.allocate(samples)
     task._logs_this_step = lambda: False  # type: ignore[method-assign]  # that needs a trainer: see `train`
-    return task.to(options.device)
+    task.to(options.device)
+    if options.cuda_graphs:
+        task._graphed = GraphedStep(task._compute, list(task.network.parameters()), [task])
+    return task
 
 
 def units_of(samples: int, options: argparse.Namespace) -> UnitTable:
@@ -99,7 +105,15 @@ def method_step(task: SegmentationTask, batch: Batch, options: argparse.Namespac
     return step
 
 
-def ceiling_step(options: argparse.Namespace) -> Callable[[], None]:
+def ceiling_steps(options: argparse.Namespace) -> dict[str, Callable[[], None]]:
+    """The ceiling, synchronised; and the same recorded, where training is recorded as well."""
+    steps = {"ceiling": ceiling_step(options)}
+    if options.cuda_graphs:
+        steps["recorded ceiling"] = ceiling_step(options, recorded=True)
+    return {name: synchronised(step, options.device) for name, step in steps.items()}
+
+
+def ceiling_step(options: argparse.Namespace, recorded: bool = False) -> Callable[[], None]:
     """What no training on two views can do without: both views through the network, losses, backward, optimiser.
 
     Everything lies on the device, nothing is fetched, augmented, weighted or logged.
@@ -112,10 +126,15 @@ def ceiling_step(options: argparse.Namespace) -> Callable[[], None]:
     image = torch.cat([batch.image] * 2).contiguous(memory_format=memory_format)
     label = torch.cat([batch.label] * 2).long()
 
+    def loss_of(image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor]:
+        logits = forward(image).logits
+        return (cross_entropy(logits, label).mean() + dice_loss(logits, label),)
+
+    compute = GraphedStep(loss_of, list(network.parameters()), [network]) if recorded else loss_of
+
     def step() -> None:
         with autocast(options):
-            logits = forward(image).logits
-            loss = cross_entropy(logits, label).mean() + dice_loss(logits, label)
+            loss = compute(image, label)[0]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

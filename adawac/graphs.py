@@ -1,0 +1,125 @@
+"""A training step as a single launch: what a GPU does in it is recorded once, as a CUDA graph, and replayed."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn import Parameter
+
+log = logging.getLogger(__name__)
+
+Step = Callable[..., tuple[Tensor | None, ...]]
+
+
+class GraphedStep:
+    """Computes a step's loss and its gradient by replaying the kernels of an earlier step.
+
+    A step of a UNet is made of a thousand short kernels, which the host launches more slowly than a GPU runs them. The
+    first inputs of a shape run as they are, the second are recorded, and from then on the step is one launch.
+    Inputs of other shapes get recordings of their own. Where recording fails, a warning says why and the steps go on
+    without it: where the step waits for the device, or an earlier loss is still held with its graph.
+
+    Args:
+        step: tensors on the GPU in, the loss and whatever else is to be known out. It must not wait for the device, and
+            what it remembers must lie in buffers that it changes in place: its Python is not run again.
+        parameters: by which the loss is differentiated.
+        modules: whose buffers the step may change.
+
+    Example:
+        >>> weight = Parameter(torch.ones(2))
+        >>> graphed = GraphedStep(lambda x: ((weight * x).sum(),), [weight], [])
+        >>> loss, = graphed(torch.ones(2))  # the first of its shape; a CPU would record none after it either
+        >>> loss
+        tensor(2., grad_fn=<SumBackward0>)
+    """
+
+    def __init__(self, step: Step, parameters: Sequence[Parameter], modules: Sequence[nn.Module]) -> None:
+        self._step = step
+        self._parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        self._modules = [part for module in modules for part in module.modules()]
+        self._recordings: dict[tuple[Any, ...], _Recording | None] = {}
+        self._pool: Any = None
+        self._failed = False
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor | None, ...]:
+        """Loss, with its graph of gradients, and the rest, without; the rest holds until the next call."""
+        shapes = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
+        if self._failed or shapes not in self._recordings:
+            self._recordings[shapes] = None
+            return self._step(*inputs)
+        recording = self._recordings[shapes]
+        if recording is None:
+            try:
+                recording = self._recordings[shapes] = self._record(inputs)
+            except Exception as error:  # of a kernel that waits, a library that cannot be recorded, ...
+                log.warning("model.cuda_graphs: %s; training goes on without", " ".join(str(error).split())[:300])
+                self._failed = True
+                return self._step(*inputs)
+        recording.take(inputs)
+        loss = _Replay.apply(recording, *recording.parameters)  # type: ignore[no-untyped-call]
+        return loss, *recording.rest
+
+    def _record(self, inputs: Sequence[Tensor]) -> "_Recording":
+        """Record without running; the recordings share their memory, as only one at a time is replayed."""
+        stream = torch.cuda.current_stream()
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
+        before = [dict(module._buffers) for module in self._modules]
+        try:
+            recording = _Recording(self._step, self._parameters, inputs, self._pool)
+        finally:
+            torch.cuda.set_stream(stream)  # which a failed recording does not give back
+            moved = []
+            for module, buffers in zip(self._modules, before, strict=True):
+                now = module._buffers
+                moved += [f"{type(module).__name__}.{name}" for name in now if now[name] is not buffers.get(name)]
+                now.update(buffers)
+        if moved:
+            raise RuntimeError(f"a step replaces {', '.join(moved)} where it must change in place (`copy_`)")
+        return recording
+
+
+class _Recording:
+    """Kernels of a step on fixed tensors: inputs, outputs, gradients."""
+
+    def __init__(self, step: Step, parameters: Sequence[Parameter], inputs: Sequence[Tensor], pool: Any) -> None:
+        self.inputs = [tensor.clone() for tensor in inputs]
+        self.graph = torch.cuda.CUDAGraph()
+        cached = torch.is_autocast_cache_enabled()
+        torch.set_autocast_cache_enabled(False)  # or weights cast before the recording would be read for ever
+        try:
+            # Others may use the GPU meanwhile: a loader's thread pins its batches.
+            with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"):
+                loss, *rest = step(*self.inputs)
+                assert loss is not None, "a step's first output is its loss"
+                gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        finally:
+            torch.set_autocast_cache_enabled(cached)
+        self.loss = loss.detach()
+        self.rest = [None if output is None else output.detach() for output in rest]
+        used = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+        self.parameters = [parameter for parameter, _ in used]
+        self.gradients = [gradient for _, gradient in used]
+
+    def take(self, inputs: Sequence[Tensor]) -> None:
+        """Copy what is to be computed with to where the recording reads it."""
+        for own, given in zip(self.inputs, inputs, strict=True):
+            own.copy_(given, non_blocking=True)
+
+
+class _Replay(torch.autograd.Function):
+    """Loss whose gradient was computed with it."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, recording: _Recording, *parameters: Parameter) -> Tensor:
+        ctx.gradients = recording.gradients  # type: ignore[attr-defined]
+        recording.graph.replay()
+        return recording.loss.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, factor: Tensor) -> tuple[Tensor | None, ...]:
+        # New tensors, as the next replay overwrites the recording's, which may not yet have been added up.
+        return None, *torch._foreach_mul(ctx.gradients, factor)  # type: ignore[attr-defined]

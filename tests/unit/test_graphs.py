@@ -1,0 +1,151 @@
+"""Recorded steps train like steps that run, on a GPU; elsewhere nothing is recorded, and a warning says so."""
+
+import copy
+import logging
+
+import pytest
+import torch
+from tiny_task import SPEC, first_batch, make_data, make_task, make_trainer
+from weighting_terms import METHODS
+
+from adawac.graphs import GraphedStep
+from adawac.networks import NetworkSpec
+from adawac.task import SegmentationTask
+from adawac.weighting import AdaWAC
+
+gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+
+
+def on_gpu(function):
+    for mark in gpu:
+        function = mark(function)
+    return function
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("graphs"))
+
+
+SIZES = (8, 8, 7, 8, 7, 7, 8)
+"""Of the batches: those of an epoch may differ by one, and each size is recorded when it comes a second time."""
+
+
+def train(data, weighting, record, precision=torch.float32):
+    """Seven steps in two epochs: their losses, and all that was learnt."""
+    task = make_task(data, copy.deepcopy(weighting)).to("cuda")
+    step = GraphedStep(task._compute, list(task.network.parameters()), [task]) if record else task._compute
+    optimizer = torch.optim.SGD(task.network.parameters(), lr=0.05)
+    batch, losses = first_batch(data), []
+    for number, size in enumerate(SIZES):
+        torch.manual_seed(number)  # of dropout
+        part = [tensor.roll(number, 0)[:size].cuda() for tensor in batch]
+        epoch = torch.full((), number // 4, device="cuda")
+        with torch.autocast("cuda", precision, enabled=precision != torch.float32, cache_enabled=False):
+            loss, *_ = step(*part, epoch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach().clone())
+        del loss, _  # with them an earlier step's graph would be held
+    if record:
+        assert sorted(len(shapes[0][0]) for shapes in step._recordings) == [4, 4]
+        assert all(recording is not None for recording in step._recordings.values())
+    return torch.stack(losses), task.state_dict()
+
+
+@on_gpu
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains_alike_recorded_or_not(data, name):
+    losses, state = train(data, METHODS[name], record=False)
+    recorded_losses, recorded_state = train(data, METHODS[name], record=True)
+    torch.testing.assert_close(recorded_losses, losses, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(recorded_state, state, atol=1e-4, rtol=1e-3, equal_nan=True)
+
+
+@on_gpu
+@pytest.mark.parametrize("arguments", [{"norm": "BATCH"}, {"dropout": 0.3}])
+def test_running_statistics_and_dropout_are_those_of_steps_that_run(data, arguments, monkeypatch):
+    monkeypatch.setattr("tiny_task.SPEC", NetworkSpec(SPEC.architecture, SPEC.arguments | arguments))
+    losses, state = train(data, AdaWAC(), record=False)
+    recorded_losses, recorded_state = train(data, AdaWAC(), record=True)
+    torch.testing.assert_close(recorded_losses, losses, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(recorded_state, state, atol=1e-3, rtol=1e-3, equal_nan=True)
+
+
+@on_gpu
+def test_mixed_precision_can_be_recorded(data):
+    losses, _ = train(data, AdaWAC(), record=False, precision=torch.bfloat16)
+    recorded, _ = train(data, AdaWAC(), record=True, precision=torch.bfloat16)
+    torch.testing.assert_close(recorded, losses, atol=2e-2, rtol=2e-2)
+
+
+@on_gpu
+def test_gradients_of_several_steps_add_up():
+    weight = torch.nn.Parameter(torch.ones(2, device="cuda"))
+    step = GraphedStep(lambda x: ((weight * x).sum(),), [weight], [])
+    for factor in (1.0, 2.0, 3.0, 4.0):
+        (loss,) = step(torch.full((2,), factor, device="cuda"))
+        (loss / 4).backward()
+    assert weight.grad.tolist() == [2.5, 2.5]
+
+
+class Counts(torch.nn.Module):
+    """Counts its calls in a buffer that it replaces, or in one that it changes."""
+
+    def __init__(self, replaces):
+        super().__init__()
+        self.replaces = replaces
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, x):
+        if self.replaces:
+            self.count = self.count + 1
+        else:
+            self.count += 1
+        return (self.weight * x.sum() * self.count,)
+
+
+@on_gpu
+@pytest.mark.parametrize("replaces", [True, False])
+def test_state_that_a_recording_would_lose_is_named_and_steps_go_on(caplog, replaces):
+    module = Counts(replaces).cuda()
+    step = GraphedStep(module, list(module.parameters()), [module])
+    with caplog.at_level(logging.WARNING):
+        losses = [step(torch.ones(1, device="cuda"))[0].item() for _ in range(4)]
+    assert losses == [1.0, 2.0, 3.0, 4.0]
+    warnings = [record.getMessage() for record in caplog.records if record.name == "adawac.graphs"]
+    assert [("Counts.count" in text, "goes on without" in text) for text in warnings] == [(True, True)] * replaces
+
+
+@on_gpu
+def test_a_step_that_waits_for_the_gpu_goes_on_unrecorded(caplog):
+    weight = torch.nn.Parameter(torch.ones(2, device="cuda"))
+    step = GraphedStep(lambda x: ((weight * x).sum() * float(x.sum().item()),), [weight], [])
+    with caplog.at_level(logging.WARNING):
+        losses = [step(torch.full((2,), factor, device="cuda"))[0].item() for factor in (1.0, 2.0, 3.0)]
+    assert losses == [4.0, 16.0, 36.0]
+    assert "model.cuda_graphs" in caplog.text
+
+
+@on_gpu
+def test_a_fit_with_recorded_steps_learns_the_same(data, caplog):
+    states = []
+    for cuda_graphs in (False, True):
+        torch.manual_seed(0)
+        task = SegmentationTask(SPEC, AdaWAC(), seed=1, cuda_graphs=cuda_graphs)
+        trainer = make_trainer(accelerator="gpu", devices=1, max_epochs=4, precision="32-true", limit_val_batches=0)
+        trainer.fit(task, data)
+        states.append(task.state_dict())
+    assert "model.cuda_graphs" not in caplog.text
+    torch.testing.assert_close(states[1], states[0], atol=1e-3, rtol=1e-2, equal_nan=True)
+
+
+def test_without_a_gpu_a_fit_goes_on_and_says_why_nothing_is_recorded(data, caplog):
+    task = SegmentationTask(SPEC, AdaWAC(), seed=1, cuda_graphs=True)
+    with caplog.at_level(logging.WARNING):
+        make_trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0).fit(task, data)
+    assert "model.cuda_graphs: training runs on cpu" in caplog.text
+    assert task._graphed is None
+    assert task.weighting.samples_seen > 0
