@@ -62,7 +62,7 @@ class TrainingCLI(LightningCLI):
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
         parser.add_argument(
             "--resume",
-            type=str,
+            type=str | None,
             help="auto: go on from the newest whole checkpoint of the run, or begin it; or a run folder or checkpoint",
         )
         parser.add_argument(
@@ -77,6 +77,7 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Make paths absolute: a run shall find its data, and go on in its folder, from any working folder."""
         config = self.config[self.config["subcommand"]]
+        _refuse_empty_keys(self._parser(self.config["subcommand"]), config)
         if self.config["subcommand"] == "fit" and config["resume"] is not None:
             config["ckpt_path"] = _checkpoint_to_resume(config)
         for option in ("runs", "data.root", "data.store", "model.init_from"):
@@ -232,6 +233,17 @@ def _expand_run(argv: list[str]) -> list[str]:
         split = {"class_path": "FileSplit", "init_args": {"path": str(run / "split.json"), "fold": 0}}
         options["--data.split"] = json.dumps(split)
     return [argv[0], *(f"{option}={value}" for option, value in options.items()), *argv[2:]]
+
+
+def _refuse_empty_keys(parser: LightningArgumentParser, config: Namespace) -> None:
+    """Refuse null where a value must be: the parser takes a key of a file with nothing behind it for one not given."""
+    empty = [group for group in parser.groups or () if config.get(group, "") is None]
+    try:
+        parser.validate(config, skip_unset=False)
+    except TypeError as error:
+        empty.append(str(error).partition('"')[2].partition('"')[0])
+    if empty:
+        raise ConfigError(f"{empty[0]} has nothing behind it; give it a value, or leave the key out")
 
 
 def _checkpoint_to_resume(config: Namespace) -> str | None:

@@ -24,7 +24,7 @@ class RunRecord(Callback):
     """Writes `split.json` and `run.json` into the run's folder when training starts, and what it took when it ends."""
 
     def __init__(self) -> None:
-        self.images_seen = 0  # training slices drawn, repetitions counted, by all processes
+        self.images_seen = 0  # training units drawn, repetitions counted, by all processes
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write both files."""
@@ -45,9 +45,10 @@ class RunRecord(Callback):
             "data": {case: digest for part in ("train", "val") for case, digest in described[part].items()},
             "skipped": data.skipped,
             "subset": type(data.subset).__name__,
-            "training_slices": len(units),
+            "unit": units.kind.noun[0],
+            "training_units": len(units),
             "label_dense": int(units.dense.sum()),
-            "slices_of_class": dict(describe(units, rows)),
+            "units_of_class": dict(describe(units, rows)),
             "absent_classes": list(absent_classes(units, rows)),
         }
         (run / "run.json").write_text(json.dumps(record, indent=1) + "\n")

@@ -77,7 +77,8 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """
     from adawac.settings import flatten
 
-    keys = ("versions", "code", "device", "data", "skipped", "training_slices", "steps")
+    keys = ("versions", "code", "device", "data", "skipped", "training_units", "steps")
+    then = {"training_units": then.get("training_slices"), **then}  # its name in older runs
     was, is_now = (flatten({key: record.get(key) for key in keys}) for record in (then, now))
     return [
         f"{key}: {was.get(key)} then, {is_now.get(key)} now"

@@ -1,6 +1,7 @@
 """Every YAML in configs/ is fitted for two steps on tiny data; bad settings are refused before reading."""
 
 import copy
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -266,6 +267,14 @@ class TestRefusal:
         said = refusal(capsys, "--config", config, "--data.root", "nowhere", option)
         assert named in said
         assert "nowhere" not in said
+
+    @pytest.mark.parametrize("key", ["data.size", "model.network", "model.network.arguments"])
+    def test_key_of_a_file_with_nothing_behind_it(self, key, tmp_path, capsys):
+        settings = functools.reduce(lambda inner, name: {name: inner}, reversed(key.split(".")), None)
+        (tmp_path / "empty.yaml").write_text(yaml.safe_dump(settings))
+        config = str(CONFIGS / "openkbp_unet_adawac.yaml")
+        said = refusal(capsys, "--config", config, "--config", str(tmp_path / "empty.yaml"), "--data.root", "nowhere")
+        assert f"{key} has nothing behind it; give it a value, or leave the key out" in said
 
     def test_unknown_key_in_a_file(self, tmp_path, capsys):
         settings = experiment("phantom_unet_erm")

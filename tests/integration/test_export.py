@@ -12,10 +12,10 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-import yaml
 from monai.data import MetaTensor
 from nibabel import orientations
 from tiny_data import make_case, save_nifti, write_msd
+from tiny_run import ADAMW, tiny_settings, write_config
 
 import adawac
 from adawac.checkpoint import RECIPE, Recipe
@@ -73,27 +73,15 @@ def refusal(capsys, *argv: str) -> str:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     """A run that has learnt the blobs a little; its data are those of `fit`'s own command."""
-    folder = tmp_path_factory.mktemp("run")
-    settings = {
-        "name": "tiny",
-        "runs": str(folder / "runs"),
-        "trainer": {"accelerator": "cpu", "max_epochs": 4, "enable_progress_bar": False},
-        "data": {
-            "root": str(write_msd(folder / "data", cases=4, shape=(8, 32, 32))),
-            "store": str(folder / "store"),
-            "split": {"class_path": "FractionSplit", "init_args": {"val": 0.25, "test": 0.0}},
-            "size": [32, 32],
-            "batch_size": 6,
-        },
-        "model": {
-            "network": {"architecture": "monai.networks.nets.UNet", "arguments": NETWORKS["monai.networks.nets.UNet"]},
-            "weighting": "ERM",
-            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.02}},
-        },
-    }
-    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
-    assert main(["fit", "--config", str(folder / "config.yaml")]) == 0
-    return folder / "runs/tiny/version_0"
+    folder = tmp_path_factory.mktemp("trained")
+    root = write_msd(folder / "data", cases=4, shape=(8, 32, 32))
+    settings = tiny_settings(folder / "run", root, test=0.0)
+    settings["trainer"]["max_epochs"] = 4
+    settings["data"]["batch_size"] = 6
+    settings["model"]["network"]["arguments"] = NETWORKS["monai.networks.nets.UNet"]
+    settings["model"] |= {"weighting": "ERM", "optimizer": ADAMW}
+    assert main(["fit", "--config", str(write_config(folder / "run", settings))]) == 0
+    return folder / "run/runs/tiny/version_0"
 
 
 @pytest.fixture

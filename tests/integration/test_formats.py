@@ -7,9 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
-import yaml
 from dicom_files import change, write_series
 from tiny_data import make_case, write_nnunet
+from tiny_run import tiny_settings, write_config
 
 from adawac.checkpoint import Recipe, find_checkpoint, read_checkpoint
 from adawac.cli import main
@@ -32,28 +32,12 @@ AFFINE = np.array(
 
 def fit(folder: Path, root: Path, *options: str) -> Path:
     """A single epoch; the run's folder."""
-    settings = {
-        "name": "tiny",
-        "runs": str(folder / "runs"),
-        "trainer": {"accelerator": "cpu", "max_epochs": 1, "enable_progress_bar": False, "limit_train_batches": 2},
-        "data": {
-            "root": str(root),
-            "store": str(folder / "store"),
-            "split": {"class_path": "FractionSplit", "init_args": {"val": 0.25, "test": 0.25}},
-            "size": [32, 32],
-            "batch_size": 4,
-        },
-        "model": {
-            "network": {
-                "architecture": "monai.networks.nets.UNet",
-                "arguments": {"channels": [4, 8], "strides": [2], "norm": "INSTANCE"},
-            },
-            "weighting": "ERM",
-        },
-    }
-    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
-    assert main(["fit", "--config", str(folder / "config.yaml"), *options]) == 0
-    return folder / "runs/tiny/version_0"
+    settings = tiny_settings(folder / "run", root)
+    settings["trainer"] |= {"max_epochs": 1, "limit_train_batches": 2}
+    settings["data"]["batch_size"] = 4
+    settings["model"]["weighting"] = "ERM"
+    assert main(["fit", "--config", str(write_config(folder / "run", settings)), *options]) == 0
+    return folder / "run/runs/tiny/version_0"
 
 
 def recipe_of(run: Path) -> Recipe:

@@ -6,9 +6,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import yaml
 from nibabel import orientations
 from tiny_data import make_case, save_nifti, write_msd
+from tiny_run import ADAMW, tiny_settings, write_config
 
 import adawac
 from adawac.cli import main
@@ -23,38 +23,15 @@ SPACING = (3.0, 0.9, 0.8)
 def fit(folder: Path, channels: int = 1, epochs: int = 1, **data_options) -> Path:
     """Fit a tiny network and return the run's folder; the data are gone afterwards."""
     write_msd(folder / "data", cases=4, shape=(8, 32, 32), channels=channels)
-    settings = {
-        "name": "tiny",
-        "runs": str(folder / "runs"),
-        "trainer": {
-            "accelerator": "cpu",
-            "max_epochs": epochs,
-            "check_val_every_n_epoch": epochs,
-            "enable_progress_bar": False,
-        },
-        "data": {
-            "root": str(folder / "data"),
-            "store": str(folder / "store"),
-            "split": {"class_path": "FractionSplit", "init_args": {"val": 0.25, "test": 0.0}},
-            "size": [32, 32],
-            "batch_size": 6,
-            **data_options,
-        },
-        "model": {
-            "network": {
-                "architecture": "monai.networks.nets.UNet",
-                "arguments": {"channels": [8, 16], "strides": [2], "norm": "INSTANCE"},
-            },
-            "weighting": "ERM",
-            "augmentation": "NoAugmentation",
-            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.02}},
-        },
-    }
-    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
-    assert main(["fit", "--config", str(folder / "config.yaml")]) == 0
+    settings = tiny_settings(folder / "run", folder / "data", test=0.0)
+    settings["trainer"] |= {"max_epochs": epochs, "check_val_every_n_epoch": epochs}
+    settings["data"] |= {"batch_size": 6, **data_options}
+    settings["model"]["network"]["arguments"]["channels"] = [8, 16]
+    settings["model"] |= {"weighting": "ERM", "augmentation": "NoAugmentation", "optimizer": ADAMW}
+    assert main(["fit", "--config", str(write_config(folder / "run", settings))]) == 0
     shutil.rmtree(folder / "data")
     shutil.rmtree(folder / "store")
-    return folder / "runs/tiny/version_0"
+    return folder / "run/runs/tiny/version_0"
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from test_resume import checkpoints, config, fit
 from tiny_data import write_msd
 
 from adawac.cli import main
+from adawac.commands.rerun import differences
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,11 @@ def test_what_differs_is_said(run, capsys):
     said = capsys.readouterr().out
     assert "other weights: " in said
     assert "resumed_rerun/version_1" in said
+
+
+def test_older_records_counted_their_units_as_training_slices():
+    assert differences({"training_slices": 7}, {"training_units": 7}) == []
+    assert differences({"training_slices": 7}, {"training_units": 8}) == ["training_units: 7 then, 8 now"]
 
 
 def test_a_run_that_has_not_ended(run, tmp_path, capsys):

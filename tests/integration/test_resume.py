@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from tiny_data import write_msd
+from tiny_run import keep_checkpoints, tiny_settings, write_config
 
 EPOCHS = 3
 
@@ -22,49 +22,19 @@ def data(tmp_path_factory) -> Path:
 
 def config(folder: Path, data: Path, workers: int = 0, **trainer) -> Path:
     """A run of 3 epochs of 4 steps with dropout, momentum, a schedule, and a checkpoint every step."""
-    checkpoint_every_step = {
-        "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
-        "init_args": {
-            "filename": "step{step}",
-            "auto_insert_metric_name": False,
-            "every_n_train_steps": 1,
-            "save_top_k": -1,
-            "save_on_train_epoch_end": False,
-        },
+    settings = tiny_settings(folder, data) | {"name": "resumed", "seed_everything": 3}
+    settings["trainer"] |= {"max_epochs": EPOCHS, "callbacks": [keep_checkpoints(1)], **trainer}
+    settings["data"] |= {
+        "mirror_pairs": {"left_kidney": "right_kidney"},
+        "batch_size": 4,
+        "num_workers": workers,
     }
-    settings = {
-        "name": "resumed",
-        "runs": str(folder / "runs"),
-        "seed_everything": 3,
-        "trainer": {
-            "accelerator": "cpu",
-            "max_epochs": EPOCHS,
-            "enable_progress_bar": False,
-            "callbacks": [checkpoint_every_step],
-            **trainer,
-        },
-        "data": {
-            "root": str(data),
-            "store": str(folder.parent / "store"),
-            "split": {"class_path": "FractionSplit", "init_args": {"val": 0.25, "test": 0.25}},
-            "mirror_pairs": {"left_kidney": "right_kidney"},
-            "size": [32, 32],
-            "batch_size": 4,
-            "num_workers": workers,
-        },
-        "model": {
-            "network": {
-                "architecture": "monai.networks.nets.UNet",
-                "arguments": {"channels": [4, 8], "strides": [2], "dropout": 0.2, "norm": "INSTANCE"},
-            },
-            "weighting": "AdaWAC",
-            "augmentation": {"class_path": "RandomAugmentation", "init_args": {"mirror_left_right": 0.5}},
-        },
+    settings["model"]["network"]["arguments"]["dropout"] = 0.2
+    settings["model"] |= {
+        "weighting": "AdaWAC",
+        "augmentation": {"class_path": "RandomAugmentation", "init_args": {"mirror_left_right": 0.5}},
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(settings))
-    return path
+    return write_config(folder, settings)
 
 
 def fit(config: Path, *arguments: str) -> None:

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import yaml
 from tiny_data import write_msd
+from tiny_run import tiny_settings, write_config
 
 
 @pytest.mark.parametrize(
@@ -23,29 +23,15 @@ from tiny_data import write_msd
     ids=["error-in-the-first", "error-in-the-second", "nan", "signal"],
 )
 def test_what_stops_one_process_stops_both(tmp_path, fault, settings, status, said):
-    config = {
-        "runs": str(tmp_path / "runs"),
-        "trainer": {
-            "accelerator": "cpu",
-            "devices": 2,
-            "strategy": "ddp",
-            "max_epochs": 50,
-            "enable_progress_bar": False,
-            "callbacks": [{"class_path": f"faults.{fault}", "init_args": settings}],
-        },
-        "data": {
-            "root": str(write_msd(tmp_path / "msd", cases=4, shape=(7, 32, 32))),
-            "store": str(tmp_path / "store"),
-            "split": {"class_path": "FractionSplit", "init_args": {"val": 0.25, "test": 0.25}},
-            "size": [32, 32],
-            "batch_size": 4,
-        },
-        "model": {
-            "network": {"architecture": "monai.networks.nets.UNet", "arguments": {"channels": [4, 8], "strides": [2]}},
-        },
+    config = tiny_settings(tmp_path / "run", write_msd(tmp_path / "msd", cases=4, shape=(7, 32, 32)))
+    config["trainer"] |= {
+        "devices": 2,
+        "strategy": "ddp",
+        "max_epochs": 50,
+        "callbacks": [{"class_path": f"faults.{fault}", "init_args": settings}],
     }
-    path = tmp_path / "struck.yaml"
-    path.write_text(yaml.safe_dump(config))
+    config["data"]["batch_size"] = 4
+    path = write_config(tmp_path / "run", config)
     session = subprocess.Popen(
         [sys.executable, "-m", "adawac", "fit", "--config", str(path)],
         stdout=subprocess.PIPE,

@@ -5,16 +5,16 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
-import yaml
 from tiny_data import make_case, save_nifti, write_msd
+from tiny_run import ADAMW, keep_checkpoints, tiny_settings, write_config
 
-from adawac.checkpoint import read_checkpoint
+from adawac.checkpoint import Recipe, read_checkpoint
 from adawac.cli import main
 from adawac.data.volumes import read_nifti
 from adawac.export import load_network
-from adawac.segmenter import load
 
 UNITS = {"25d": {"neighbours": 3}, "3d": {"patch": [4, 8, 16]}}
 OTHER = {
@@ -28,49 +28,16 @@ FLIPS = {"25d": {"mirror_up_down": 0.1}, "3d": {"mirror_slices": 0.5}}
 
 def config(folder: Path, unit: str, epochs: int = 3) -> Path:
     """A run of AdaWAC in a folder of its own, on data that all share; a checkpoint every seven steps."""
-    every_seven_steps = {
-        "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
-        "init_args": {
-            "filename": "step{step}",
-            "auto_insert_metric_name": False,
-            "every_n_train_steps": 7,
-            "save_top_k": -1,
-            "save_on_train_epoch_end": False,
-        },
+    settings = tiny_settings(folder, folder.parent / "data", val=0.2, test=0.2)
+    settings["trainer"] |= {"max_epochs": epochs, "check_val_every_n_epoch": epochs, "callbacks": [keep_checkpoints(7)]}
+    settings["data"] |= {"mirror_pairs": {"left_kidney": "right_kidney"}, "batch_size": 6, **UNITS[unit]}
+    settings["model"]["network"]["arguments"]["norm"] = "BATCH"
+    settings["model"] |= {
+        "weighting": "AdaWAC",
+        "augmentation": {"class_path": "RandomAugmentation", "init_args": FLIPS[unit]},
+        "optimizer": ADAMW,
     }
-    settings = {
-        "name": "tiny",
-        "runs": str(folder / "runs"),
-        "trainer": {
-            "accelerator": "cpu",
-            "max_epochs": epochs,
-            "check_val_every_n_epoch": epochs,
-            "enable_progress_bar": False,
-            "callbacks": [every_seven_steps],
-        },
-        "data": {
-            "root": str(folder.parent / "data"),
-            "store": str(folder.parent / "store"),
-            "split": {"class_path": "FractionSplit", "init_args": {"val": 0.2, "test": 0.2}},
-            "mirror_pairs": {"left_kidney": "right_kidney"},
-            "size": [32, 32],
-            "batch_size": 6,
-            **UNITS[unit],
-        },
-        "model": {
-            "network": {
-                "architecture": "monai.networks.nets.UNet",
-                "arguments": {"channels": [4, 8], "strides": [2], "norm": "BATCH"},
-            },
-            "weighting": "AdaWAC",
-            "augmentation": {"class_path": "RandomAugmentation", "init_args": FLIPS[unit]},
-            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.02}},
-        },
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(settings))
-    return path
+    return write_config(folder, settings)
 
 
 @pytest.fixture(scope="module")
@@ -133,12 +100,38 @@ def test_resume_is_exact_and_only_with_the_same_unit(run, unit, place, tmp_path,
         assert torch.equal(value.nan_to_num(-1), resumed["state_dict"][name].nan_to_num(-1)), name
 
 
-def test_torchscript_takes_what_the_network_is_shown(run, unit, tmp_path):
-    assert main(["export", str(run), "--format", "torchscript", "-o", str(tmp_path / "a.ts")]) == 0
+def torchscript(path: Path):
+    """The network of an export, and its recipe in JSON."""
     files = {"adawac_recipe.json": ""}
-    network = torch.jit.load(tmp_path / "a.ts", _extra_files=files)
+    return torch.jit.load(path, _extra_files=files), files["adawac_recipe.json"]
+
+
+def onnx(path: Path):
+    """The same of an ONNX file."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    recipe = session.get_modelmeta().custom_metadata_map["adawac_recipe"]
+    return lambda image: torch.from_numpy(session.run(["logits"], {"image": image.numpy()})[0]), recipe
+
+
+@pytest.mark.parametrize("kind", [torchscript, onnx], ids=lambda kind: kind.__name__)
+def test_an_export_segments_a_volume_as_torch_does(run, unit, place, kind, tmp_path):
+    assert main(["export", str(run), "--format", kind.__name__, "-o", str(tmp_path / "a")]) == 0
+    exported, said = kind(tmp_path / "a")
     trained = load_network(run)
-    image = trained.example(2)
-    assert image.shape == {"25d": (2, 3, 32, 32), "3d": (2, 1, 4, 8, 16)}[unit]
-    torch.testing.assert_close(network(image), trained.network(image))
-    assert json.loads(files["adawac_recipe.json"])["unit"] == load(run).recipe.unit.to_json()
+    assert Recipe.from_json(said) == trained.recipe
+    assert trained.example(2).shape[1:] == {"25d": (3, 32, 32), "3d": (1, 4, 8, 16)}[unit]
+    volume = read_nifti(place / "in/pt_9.nii.gz")
+    image = torch.from_numpy(trained.recipe.preprocessing.apply(volume, "a").image)
+    with torch.no_grad():
+        ours, theirs = (
+            torch.cat(list(trained.recipe.unit.probabilities(network, image, batch_size=20))).argmax(1)
+            for network in (trained.network, exported)
+        )
+    assert set(ours.unique().tolist()) == {0, 1, 2}
+    assert (ours == theirs).double().mean() >= 0.9999
+
+
+def test_the_run_says_what_its_units_are(run, unit):
+    record = json.loads((run / "run.json").read_text())
+    assert record["unit"] == {"25d": "slice", "3d": "patch"}[unit]
+    assert record["training_units"] == len((run / "weights.csv").read_text().splitlines()) - 1
