@@ -127,7 +127,8 @@ def ratio_table(sources: Sequence[Source]) -> str:
                 continue
             low, _, high = quantiles(values, n=4)  # as the benchmark prints them
             what = name if "/" in name else f"{name} / {one}"
-            rows.append([what, f"{median(values):.2f}", f"{low:.2f} to {high:.2f}", results["device"]])
+            on = results["device"] + (", recorded steps" if results.get("cuda_graphs") else "")
+            rows.append([what, f"{median(values):.2f}", f"{low:.2f} to {high:.2f}", on])
     return "\n".join(_table(["time of", "ratio", "quartiles", "on"], rows, words=(0, 3)))
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from functools import partial
 
 import pytest
 import torch
@@ -51,7 +52,12 @@ def train(data, weighting, record, precision=torch.float32):
     if record:
         assert sorted(len(shapes[0][0]) for shapes in step._recordings) == [4, 4]
         assert all(recording is not None for recording in step._recordings.values())
-    return torch.stack(losses), task.state_dict()
+    return torch.stack(losses), learnt(task)
+
+
+def learnt(task):
+    """Everything in the state that is a number."""
+    return {name: value for name, value in task.state_dict().items() if isinstance(value, torch.Tensor)}
 
 
 @on_gpu
@@ -134,10 +140,12 @@ def test_a_fit_with_recorded_steps_learns_the_same(data, caplog):
     states = []
     for cuda_graphs in (False, True):
         torch.manual_seed(0)
-        task = SegmentationTask(SPEC, AdaWAC(), seed=1, cuda_graphs=cuda_graphs)
+        # Adam's first steps have the size of the learning rate even where a gradient is nothing but rounding.
+        optimizer = partial(torch.optim.SGD, lr=0.05)
+        task = SegmentationTask(SPEC, AdaWAC(), optimizer=optimizer, seed=1, cuda_graphs=cuda_graphs)
         trainer = make_trainer(accelerator="gpu", devices=1, max_epochs=4, precision="32-true", limit_val_batches=0)
         trainer.fit(task, data)
-        states.append(task.state_dict())
+        states.append(learnt(task))
     assert "model.cuda_graphs" not in caplog.text
     torch.testing.assert_close(states[1], states[0], atol=1e-3, rtol=1e-2, equal_nan=True)
 
