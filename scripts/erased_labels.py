@@ -9,7 +9,8 @@ drawn by their names, holds background only; validation and test stay whole. A l
 does, and more. `slices.csv` in the copy names every training slice: erased, else dense or sparse as before.
 
 `measure` reads the last checkpoint of every finished cell: the mean weight of the three groups, and how well log-odds
-and the last cross-entropy detect erased slices among those and the label-sparse ones (AUROC). In a cell that was
+and the last cross-entropy detect erased slices among those and the label-sparse ones (AUROC); and of the label-sparse
+slices that a run names, because they stay as hard as label-dense ones, how many are erased. In a cell that was
 trained on whole labels `erased` are the same slices with their labels, to compare with.
 """
 
@@ -40,11 +41,15 @@ from adawac.structures import IGNORE_INDEX
 from adawac.study import Cell, read_study
 from adawac.study.results import Spread, cell_result
 from adawac.weighting.diagnostics import separation_auroc
+from adawac.weighting.slice_weights import SliceWeights
 
 GROUPS = ("dense", "sparse", "erased")
 TABLE = "slices.csv"
 SCORES = {"log-odds": "weighting.log_odds", "cross-entropy": "last_losses.ce"}
 """What might tell slices apart -> its name in a checkpoint."""
+
+NAMED = ("erased of named", "named of erased")
+"""Shares: precision and recall of the label-sparse slices that a run names as suspects."""
 
 Slice = tuple[str, int]
 """Case and number of a slice, inferior to superior."""
@@ -180,13 +185,28 @@ def measured(cell: Cell, group_of: Mapping[Slice, str]) -> dict[str, Any]:
         "auroc": {
             name: separation_auroc(score[detected], group[detected] == "erased") for name, score in scores.items()
         },
+        "named": named(cell.run / "weights.csv", group_of),
+    }
+
+
+def named(weights: Path, group_of: Mapping[Slice, str]) -> dict[str, float]:
+    """How many label-sparse slices a run names as suspects, and the shares of erased ones; nothing without weights."""
+    if not weights.is_file():
+        return {}
+    suspects = [(case, int(z)) for case, _, z in (name.rpartition(":") for name in SliceWeights.read(weights).suspects)]
+    erased = sum(group_of[one] == "erased" for one in suspects)
+    all_erased = sum(group == "erased" for group in group_of.values())
+    return {
+        "slices": len(suspects),
+        "erased of named": erased / max(1, len(suspects)),
+        "named of erased": erased / all_erased,
     }
 
 
 def table(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line for each combination of options, over seeds."""
     settings = [{axis: option for axis, option in cell["options"].items() if axis != "seed"} for cell in cells]
-    titles = ["runs", "Dice", *(f"weight, {name}" for name in GROUPS), *(f"AUROC of {name}" for name in SCORES)]
+    titles = ["runs", "Dice", *(f"weight, {name}" for name in GROUPS), *(f"AUROC of {name}" for name in SCORES), *NAMED]
     lines = []
     for setting in (setting for at, setting in enumerate(settings) if setting not in settings[:at]):
         chosen = [cell for cell, its in zip(cells, settings, strict=True) if its == setting]
@@ -194,6 +214,7 @@ def table(cells: Sequence[Mapping[str, Any]]) -> list[str]:
         columns = [[cell["dice"] for cell in chosen]]
         columns += [[of[name] for of in weights] for name in GROUPS]
         columns += [[cell["auroc"][name] for cell in chosen if name in cell["auroc"]] for name in SCORES]
+        columns += [[cell["named"][name] for cell in chosen if name in cell["named"]] for name in NAMED]
         values = [str(Spread.of(column)) if column else "" for column in columns]
         lines.append(f"| {' | '.join([*setting.values(), str(len(chosen)), *values])} |")
     axes = list(settings[0]) if settings else []

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
+from adawac.errors import some_of
 from adawac.evaluation import MEAN_OF_CLASSES
 from adawac.report import figures
 from adawac.report.blocks import Block, Heading, Paragraph, Picture, Table
-from adawac.report.contents import Family, Report, SubsetResult
+from adawac.report.contents import Family, MethodResult, Report, SubsetResult
 from adawac.report.wording import (
     MINUS,
     counted,
@@ -237,6 +238,23 @@ def weights(report: Report) -> Iterable[Block]:
             "1 is perfect. From the lowest run to the highest."
         )
         yield Table(header, tuple(lines), note)
+        yield from _suspects(weighted)
+
+
+def _suspects(weighted: Sequence[MethodResult]) -> Iterable[Block]:
+    """The label-sparse slices that stayed hard, by method; nothing where there are none."""
+    lines = []
+    for method in weighted:
+        table = method.weights[0]
+        if names := table.suspects:
+            count = f"{len(names)}{OF}{len(table.dense) - int(table.dense.sum())}"
+            lines.append((f"{method.name}, {method.runs[0]}", count, some_of(names, most=10)))
+    note = (
+        "Their weights lie above the median of label-dense slices: look at these, as volume:slice, the hardest first. "
+        "A label may be missing, or an organ begins there. Where the AUROC is low, they say nothing."
+    )
+    if lines:
+        yield Table(("run", "label-sparse slices that stay hard", "such as"), tuple(lines), note, words=True)
 
 
 def _over_runs(values: Sequence[float]) -> str:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from adawac.data.units import UnitTable
 from adawac.errors import DataError
-from adawac.weighting.diagnostics import GroupMeans, group_means, separation_auroc
+from adawac.weighting.diagnostics import GroupMeans, group_means, separation_auroc, suspects
 from adawac.whole_files import written_whole
 
-COLUMNS = ("case", "position", "label_dense", "weight", "score")
+COLUMNS = ("case", "unit", "position", "label_dense", "weight", "score")
 
 
 class SliceWeights(NamedTuple):
@@ -20,6 +20,7 @@ class SliceWeights(NamedTuple):
 
     Attributes:
         case: n ids of their volumes.
+        unit: n names within their volumes: the number of a slice from 0, the first voxel of a patch.
         position: (n,) centre of the slice along its volume, 0 (first slice) to 1 (last slice).
         dense: (n,) True for label-dense slices.
         weight: (n,) weight of the supervised loss.
@@ -28,7 +29,9 @@ class SliceWeights(NamedTuple):
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> dense = np.array([True, False])
-        >>> table = SliceWeights(("a", "a"), np.array([0.25, 0.75]), dense, np.array([0.9, 0.2]), np.array([2.2, -1.4]))
+        >>> table = SliceWeights(
+        ...     ("a", "a"), ("0", "1"), np.array([0.25, 0.75]), dense, np.array([0.9, 0.2]), np.array([2.2, -1.4])
+        ... )
         >>> with TemporaryDirectory() as folder:
         ...     table.write(Path(folder) / "weights.csv")
         ...     back = SliceWeights.read(Path(folder) / "weights.csv")
@@ -37,6 +40,7 @@ class SliceWeights(NamedTuple):
     """
 
     case: tuple[str, ...]
+    unit: tuple[str, ...]
     position: NDArray[np.float64]
     dense: NDArray[np.bool_]
     weight: NDArray[np.float64]
@@ -49,7 +53,8 @@ class SliceWeights(NamedTuple):
         """Of a table of n units and the (n,) weights and scores of a method."""
         score = weight if score is None else score
         cases = tuple(units.cases[case] for case in units.case)
-        return cls(cases, units.position, units.dense, weight.astype(np.float64), score.astype(np.float64))
+        names = tuple(str(units.key(row)) for row in range(len(units)))
+        return cls(cases, names, units.position, units.dense, weight.astype(np.float64), score.astype(np.float64))
 
     @property
     def means(self) -> GroupMeans:
@@ -61,13 +66,18 @@ class SliceWeights(NamedTuple):
         """How well the scores detect label-dense slices; NaN if a group is empty."""
         return separation_auroc(self.score, self.dense)
 
+    @property
+    def suspects(self) -> list[str]:
+        """Label-sparse slices that are as hard as label-dense ones, such as `pt_17:42`, the hardest first."""
+        return [f"{self.case[row]}:{self.unit[row]}" for row in suspects(self.score, self.dense)]
+
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         with written_whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
-            for case, position, dense, weight, score in zip(*self, strict=True):
-                writer.writerow([case, f"{position:.5f}", int(dense), f"{weight:.6g}", f"{score:.6g}"])
+            for case, unit, position, dense, weight, score in zip(*self, strict=True):
+                writer.writerow([case, unit, f"{position:.5f}", int(dense), f"{weight:.6g}", f"{score:.6g}"])
 
     @classmethod
     def read(cls, path: Path) -> "SliceWeights":
@@ -79,11 +89,11 @@ class SliceWeights(NamedTuple):
         try:
             with path.open(newline="", encoding="utf-8") as file:
                 lines = list(csv.DictReader(file))
-            numbers = np.array([[float(line[name]) for name in COLUMNS[1:]] for line in lines]).reshape(-1, 4)
-            cases = tuple(line["case"] for line in lines)
+            numbers = np.array([[float(line[name]) for name in COLUMNS[2:]] for line in lines]).reshape(-1, 4)
+            cases, units = tuple(line["case"] for line in lines), tuple(line["unit"] for line in lines)
         except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path}: not readable as a table of {', '.join(COLUMNS)} ({error}); delete it, or train the run anew"
             ) from error
         position, dense, weight, score = numbers.T
-        return cls(cases, position, dense > 0, weight, score)
+        return cls(cases, units, position, dense > 0, weight, score)

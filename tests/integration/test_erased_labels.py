@@ -145,10 +145,7 @@ class TestMeasure:
     def test_weights_are_those_of_the_run_by_group(self, home, results):
         [found] = [each for each in results if each["options"]["method"] == "adawac"]
         weights = SliceWeights.read(home / "runs/tiny/erased-adawac-seed0/version_0/weights.csv")
-        rows = {
-            f"{case}:{position * 10 - 0.5:.0f}": row
-            for row, (case, position, *_) in enumerate(zip(*weights, strict=True))
-        }
+        rows = {f"{case}:{z}": row for row, (case, z, *_) in enumerate(zip(*weights, strict=True))}
         of = {name: [rows[key] for key in slices_of(home / "erased", name)] for name in erased_labels.GROUPS}
         assert found["slices"] == {name: len(chosen) for name, chosen in of.items()}
         for name, chosen in of.items():
@@ -156,6 +153,12 @@ class TestMeasure:
         empty = of["erased"] + of["sparse"]
         expected = separation_auroc(weights.score[empty], np.isin(empty, of["erased"]))
         assert found["auroc"]["log-odds"] == pytest.approx(expected)
+        named, erased = set(weights.suspects), slices_of(home / "erased", "erased")
+        assert found["named"] == {
+            "slices": len(named),
+            "erased of named": pytest.approx(len(named & erased) / max(1, len(named))),
+            "named of erased": pytest.approx(len(named & erased) / len(erased)),
+        }
 
     def test_a_method_without_weights_has_its_cross_entropy(self, results):
         for found in results:

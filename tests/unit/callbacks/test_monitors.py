@@ -107,6 +107,7 @@ def test_the_weights_at_the_end_lie_in_the_run_s_folder(adawac):
     units, weights = adawac.data.units, adawac.task.weighting.weights.numpy()
     assert table.case == tuple(units.cases[case] for case in units.case)
     assert table.dense.tolist() == units.dense.tolist()
+    assert [f"{case}:{unit}" for case, unit in zip(table.case, table.unit, strict=True)] == units.keys()
     assert table.position == pytest.approx(units.position, abs=1e-5)
     assert table.weight == pytest.approx(weights, rel=1e-5)
     assert table.auroc == pytest.approx(adawac.scalar("weights/auroc")[-1][1], abs=1e-6)

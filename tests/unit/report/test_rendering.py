@@ -27,7 +27,12 @@ CHROMIUM = next(
 def folder(tmp_path_factory):
     """A report on two methods and two subsets in which every name is a trap."""
     weights = SliceWeights(
-        (EVIL,) * 4, np.linspace(0, 1, 4), np.array([1, 1, 0, 0], bool), np.array([0.9, 0.8, 0.2, 0.1]), np.arange(4.0)
+        (EVIL,) * 4,
+        (EVIL,) * 4,
+        np.linspace(0, 1, 4),
+        np.array([1, 1, 0, 0], bool),
+        np.array([0.9, 0.8, 0.2, 0.1]),
+        np.arange(4.0),
     )
     evaluated = []
     for subset in (EVIL, "sparse"):
@@ -63,6 +68,7 @@ def test_names_are_text_in_html(folder):
     elements = Elements(page)
     assert "script" not in {tag for tag, _ in elements.found}
     assert EVIL in elements.text
+    assert f"{EVIL}:{EVIL}, {EVIL}:{EVIL}" in elements.text  # the label-sparse slices that stay hard
     assert ORGANS[1] in elements.text
     assert EVIL not in page
 
