@@ -43,7 +43,7 @@ border:1px solid var(--line);border-left:4px solid var(--soft);border-radius:4px
 .scroll{overflow-x:auto;margin:.8rem 0 .3rem}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;min-width:min(100%,30rem)}
 th,td{padding:.36rem 0 .36rem 1.3rem;text-align:right;vertical-align:top;border-bottom:1px solid var(--line)}
-th:first-child,td:first-child{text-align:left;padding-left:.15rem;overflow-wrap:anywhere;min-width:8.5rem}
+th:first-child,td:first-child{text-align:left;padding-left:.15rem;overflow-wrap:anywhere;min-width:10rem}
 td{white-space:nowrap}
 table.words td{white-space:normal;text-align:left;overflow-wrap:anywhere;min-width:7rem}
 table.words th{text-align:left}
