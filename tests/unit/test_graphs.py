@@ -96,6 +96,52 @@ def test_gradients_of_several_steps_add_up():
     assert weight.grad.tolist() == [2.5, 2.5]
 
 
+class OnCPU:
+    """Stands in for a recording where there is no GPU: computes with the parameters that it was made with."""
+
+    def __init__(self, step, parameters, inputs, pool):
+        self.step, self.parameters = step, parameters
+        self.values = [parameter.data for parameter in parameters]
+        self.loss, self.gradients = torch.zeros(()), [torch.zeros_like(parameter) for parameter in parameters]
+        self.graph, self.rest = self, []
+
+    def take(self, inputs):
+        self.inputs = inputs
+
+    def replay(self):
+        assert [value.data_ptr() for value in self.values] == [p.data_ptr() for p in self.parameters]
+        with torch.enable_grad():
+            loss = self.step(*self.inputs)[0]
+        for own, new in zip(self.gradients, torch.autograd.grad(loss, self.parameters), strict=True):
+            own.copy_(new)
+        self.loss.copy_(loss.detach())
+
+
+def test_parameters_that_are_unfrozen_or_moved_are_learnt_from_then_on(monkeypatch):
+    made = []
+    monkeypatch.setattr("adawac.graphs._Recording", lambda *given: made.append(OnCPU(*given)) or made[-1])
+    for name in ("current_stream", "set_stream", "graph_pool_handle"):
+        monkeypatch.setattr(torch.cuda, name, lambda *given: "none on a CPU")
+    head, body = torch.nn.Parameter(torch.ones(1)), torch.nn.Parameter(torch.ones(1))
+    body.requires_grad = False
+    step = GraphedStep(lambda x: ((head * x).sum() + (body * x * x).sum(),), [head, body], [])
+
+    def gradients():
+        """Of three steps."""
+        head.grad = body.grad = None
+        for _ in range(3):
+            step(torch.full((1,), 2.0))[0].backward()
+        return head.grad.item(), None if body.grad is None else body.grad.item()
+
+    assert gradients() == (6.0, None)
+    assert len(made) == 1
+    body.requires_grad = True
+    assert gradients() == (6.0, 12.0)
+    body.data = body.data.clone()
+    assert gradients() == (6.0, 12.0)
+    assert len(made) == 3
+
+
 class Counts(torch.nn.Module):
     """Counts its calls in a buffer that it replaces, or in one that it changes."""
 
