@@ -73,20 +73,28 @@ class GraphedStep:
         """Record without running; the recordings share their memory, as only one at a time is replayed."""
         stream = torch.cuda.current_stream()
         self._pool = self._pool or torch.cuda.graph_pool_handle()
-        before = [dict(module._buffers) for module in self._modules]
+        before = [_remembered(module) for module in self._modules]
         try:
             trained = [parameter for parameter in self._parameters if parameter.requires_grad]
             recording = _Recording(self._step, trained, inputs, self._pool)
         finally:
             torch.cuda.set_stream(stream)  # which a failed recording does not give back
             moved = []
-            for module, buffers in zip(self._modules, before, strict=True):
-                now = module._buffers
-                moved += [f"{type(module).__name__}.{name}" for name in now if now[name] is not buffers.get(name)]
-                now.update(buffers)
+            for module, known in zip(self._modules, before, strict=True):
+                now = _remembered(module)
+                replaced = [name for name in now if now[name] is not known.get(name)]
+                moved += [f"{type(module).__name__}.{name}" for name in replaced]
+                for name in replaced:
+                    setattr(module, name, known.get(name))
         if moved:
-            raise RuntimeError(f"a step replaces {', '.join(moved)} where it must change in place (`copy_`)")
+            raise RuntimeError(f"a step replaces {', '.join(moved)} where it must change a buffer in place (`copy_`)")
         return recording
+
+
+def _remembered(module: nn.Module) -> dict[str, Any]:
+    """Buffers of a module, and its tensors and numbers beside them, which a replay neither reads anew nor changes."""
+    own = {**vars(module), **module._buffers}
+    return {name: value for name, value in own.items() if isinstance(value, Tensor | int | float)}
 
 
 class _Recording:

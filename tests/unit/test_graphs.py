@@ -100,6 +100,7 @@ class OnCPU:
     """Stands in for a recording where there is no GPU: computes with the parameters that it was made with."""
 
     def __init__(self, step, parameters, inputs, pool):
+        step(*inputs)  # as a recording does, in Python alone
         self.step, self.parameters = step, parameters
         self.values = [parameter.data for parameter in parameters]
         self.loss, self.gradients = torch.zeros(()), [torch.zeros_like(parameter) for parameter in parameters]
@@ -117,11 +118,17 @@ class OnCPU:
         self.loss.copy_(loss.detach())
 
 
-def test_parameters_that_are_unfrozen_or_moved_are_learnt_from_then_on(monkeypatch):
-    made = []
-    monkeypatch.setattr("adawac.graphs._Recording", lambda *given: made.append(OnCPU(*given)) or made[-1])
+@pytest.fixture
+def made(monkeypatch) -> list[OnCPU]:
+    """Recordings that are made, where there is no GPU."""
+    found = []
+    monkeypatch.setattr("adawac.graphs._Recording", lambda *given: found.append(OnCPU(*given)) or found[-1])
     for name in ("current_stream", "set_stream", "graph_pool_handle"):
         monkeypatch.setattr(torch.cuda, name, lambda *given: "none on a CPU")
+    return found
+
+
+def test_parameters_that_are_unfrozen_or_moved_are_learnt_from_then_on(made):
     head, body = torch.nn.Parameter(torch.ones(1)), torch.nn.Parameter(torch.ones(1))
     body.requires_grad = False
     step = GraphedStep(lambda x: ((head * x).sum() + (body * x * x).sum(),), [head, body], [])
@@ -140,6 +147,29 @@ def test_parameters_that_are_unfrozen_or_moved_are_learnt_from_then_on(monkeypat
     body.data = body.data.clone()
     assert gradients() == (6.0, 12.0)
     assert len(made) == 3
+
+
+class Remembers(torch.nn.Module):
+    """Counts its calls beside its buffers."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.count = count
+
+    def forward(self, x):
+        self.count = self.count + 1
+        return (self.weight * x.sum() * self.count,)
+
+
+@pytest.mark.parametrize("count", [0, 0.0, torch.zeros(())])
+def test_a_number_that_a_step_remembers_is_named_and_steps_go_on(made, count, caplog):
+    module = Remembers(count)
+    step = GraphedStep(module, list(module.parameters()), [module])
+    with caplog.at_level(logging.WARNING):
+        losses = [step(torch.ones(1))[0].item() for _ in range(4)]
+    assert losses == [1.0, 2.0, 3.0, 4.0]
+    assert "model.cuda_graphs: a step replaces Remembers.count where it must change a buffer in place" in caplog.text
 
 
 class Counts(torch.nn.Module):
