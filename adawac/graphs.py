@@ -104,7 +104,8 @@ class _Recording:
         self.inputs = [tensor.clone() for tensor in inputs]
         self.graph = torch.cuda.CUDAGraph()
         cached = torch.is_autocast_cache_enabled()
-        torch.set_autocast_cache_enabled(False)  # or weights cast before the recording would be read for ever
+        if torch.is_autocast_enabled("cuda"):  # a network compiled with this setting would be compiled anew
+            torch.set_autocast_cache_enabled(False)  # or weights cast before the recording would be read for ever
         try:
             # Others may use the GPU meanwhile: a loader's thread pins its batches.
             with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"):

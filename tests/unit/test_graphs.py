@@ -87,6 +87,22 @@ def test_mixed_precision_can_be_recorded(data):
 
 
 @on_gpu
+def test_what_is_compiled_is_not_compiled_anew_while_it_is_recorded():
+    compiled, network = [], torch.nn.Linear(2, 1).cuda()
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    step = torch.compile(lambda x: (network(x).sum(),), backend=backend)
+    graphed = GraphedStep(step, list(network.parameters()), [network])
+    for _ in range(3):
+        graphed(torch.ones(3, 2, device="cuda"))[0].backward()
+    assert None not in graphed._recordings.values()
+    assert len(compiled) == 1
+
+
+@on_gpu
 def test_gradients_of_several_steps_add_up():
     weight = torch.nn.Parameter(torch.ones(2, device="cuda"))
     step = GraphedStep(lambda x: ((weight * x).sum(),), [weight], [])
