@@ -15,7 +15,7 @@ class GroupMeans(NamedTuple):
 
 
 def group_means(values: NDArray[np.floating], dense: NDArray[np.bool_]) -> GroupMeans:
-    """Mean of each group; samples that are NaN (not seen yet) are left out.
+    """Mean of each group; samples without a finite value (NaN: not seen yet) are left out.
 
     Args:
         values: (n,) one number a sample, NaN where unknown.
@@ -95,5 +95,5 @@ def suspects(scores: NDArray[np.floating], dense: NDArray[np.bool_]) -> NDArray[
 
 
 def _known_mean(values: NDArray[np.floating]) -> float:
-    known = values[~np.isnan(values)]
+    known = values[np.isfinite(values)]
     return float(known.mean(dtype=np.float64)) if known.size else float("nan")
