@@ -19,13 +19,14 @@ class GraphedStep:
 
     A step of a UNet is made of a thousand short kernels, which the host launches more slowly than a GPU runs them. The
     first inputs of a shape run as they are, the second are recorded, and from then on the step is one launch.
-    Inputs of other shapes get recordings of their own. Where recording fails, a warning says why and the steps go on
+    Inputs of other shapes get recordings of their own; where parameters are frozen, unfrozen or moved, such as by a
+    callback, all is recorded anew. Where recording fails, a warning says why and the steps go on
     without it: where the step waits for the device, or an earlier loss is still held with its graph.
 
     Args:
         step: tensors on the GPU in, the loss and whatever else is to be known out. It must not wait for the device, and
             what it remembers must lie in buffers that it changes in place: its Python is not run again.
-        parameters: by which the loss is differentiated.
+        parameters: by which the loss is differentiated, those that are not frozen.
         modules: whose buffers the step may change.
 
     Example:
@@ -38,15 +39,21 @@ class GraphedStep:
 
     def __init__(self, step: Step, parameters: Sequence[Parameter], modules: Sequence[nn.Module]) -> None:
         self._step = step
-        self._parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        self._parameters = parameters
         self._modules = [part for module in modules for part in module.modules()]
         self._recordings: dict[tuple[Any, ...], _Recording | None] = {}
+        self._recorded_of: list[tuple[bool, int]] = []
         self._pool: Any = None
         self._failed = False
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor | None, ...]:
         """Loss, with its graph of gradients, and the rest, without; the rest holds until the next call."""
         shapes = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
+        now = [(parameter.requires_grad, parameter.data_ptr()) for parameter in self._parameters]
+        if now != self._recorded_of:
+            self._recordings.clear()
+            self._pool = None  # freed with its recordings
+            self._recorded_of = now
         if self._failed or shapes not in self._recordings:
             self._recordings[shapes] = None
             return self._step(*inputs)
@@ -66,19 +73,28 @@ class GraphedStep:
         """Record without running; the recordings share their memory, as only one at a time is replayed."""
         stream = torch.cuda.current_stream()
         self._pool = self._pool or torch.cuda.graph_pool_handle()
-        before = [dict(module._buffers) for module in self._modules]
+        before = [_remembered(module) for module in self._modules]
         try:
-            recording = _Recording(self._step, self._parameters, inputs, self._pool)
+            trained = [parameter for parameter in self._parameters if parameter.requires_grad]
+            recording = _Recording(self._step, trained, inputs, self._pool)
         finally:
             torch.cuda.set_stream(stream)  # which a failed recording does not give back
             moved = []
-            for module, buffers in zip(self._modules, before, strict=True):
-                now = module._buffers
-                moved += [f"{type(module).__name__}.{name}" for name in now if now[name] is not buffers.get(name)]
-                now.update(buffers)
+            for module, known in zip(self._modules, before, strict=True):
+                now = _remembered(module)
+                replaced = [name for name in now if now[name] is not known.get(name)]
+                moved += [f"{type(module).__name__}.{name}" for name in replaced]
+                for name in replaced:
+                    setattr(module, name, known.get(name))
         if moved:
-            raise RuntimeError(f"a step replaces {', '.join(moved)} where it must change in place (`copy_`)")
+            raise RuntimeError(f"a step replaces {', '.join(moved)} where it must change a buffer in place (`copy_`)")
         return recording
+
+
+def _remembered(module: nn.Module) -> dict[str, Any]:
+    """Buffers of a module, and its tensors and numbers beside them, which a replay neither reads anew nor changes."""
+    own = {**vars(module), **module._buffers}
+    return {name: value for name, value in own.items() if isinstance(value, Tensor | int | float)}
 
 
 class _Recording:
@@ -88,7 +104,8 @@ class _Recording:
         self.inputs = [tensor.clone() for tensor in inputs]
         self.graph = torch.cuda.CUDAGraph()
         cached = torch.is_autocast_cache_enabled()
-        torch.set_autocast_cache_enabled(False)  # or weights cast before the recording would be read for ever
+        if torch.is_autocast_enabled("cuda"):  # a network compiled with this setting would be compiled anew
+            torch.set_autocast_cache_enabled(False)  # or weights cast before the recording would be read for ever
         try:
             # Others may use the GPU meanwhile: a loader's thread pins its batches.
             with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"):

@@ -31,7 +31,7 @@ from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.networks.compiled import CompiledNetwork
 from adawac.randomness import Source
 from adawac.resume import DATA, check_resumable
-from adawac.schedules import Poly, Schedule
+from adawac.schedules import Constant, Poly, Schedule
 from adawac.structures import Batch, StepOutput, Terms
 from adawac.weighting import AdaWAC, LastLosses, Weighting
 
@@ -222,7 +222,17 @@ class SegmentationTask(pl.LightningModule):
         return self.trainer.is_last_batch or (every > 0 and (self.trainer.global_step + 1) % every == 0)
 
     def on_train_start(self) -> None:
-        """Set the learning rate from progress alone, so that a longer `max_epochs` stretches the schedule."""
+        """Set the learning rate from progress alone, so that a longer `max_epochs` stretches the schedule.
+
+        Raises:
+            ConfigError: if training has no end that a schedule could run to.
+        """
+        if math.isinf(self.trainer.estimated_stepping_batches) and not isinstance(self.schedule, Constant):
+            raise ConfigError(
+                f"model.schedule is {type(self.schedule).__name__}, which runs to the end of training, but "
+                "trainer.max_epochs -1 sets none; give trainer.max_epochs or trainer.max_steps (trainer.max_time may "
+                "stop it earlier), or the schedule Constant"
+            )
         if self.cuda_graphs:
             self._graphed = self._record_steps()
         for config in self.trainer.lr_scheduler_configs:
@@ -266,7 +276,7 @@ class SegmentationTask(pl.LightningModule):
         """Share of the training that is done, 0 to 1."""
         # Lightning's estimate makes the training loader; asked for before training starts, in configure_optimizers,
         # it would keep a resumed loader from taking up its saved position.
-        return step / max(1, int(self.trainer.estimated_stepping_batches)) if step else 0.0
+        return step / max(1, self.trainer.estimated_stepping_batches) if step else 0.0
 
     # --- validation and test ------------------------------------------------------------------------------------
 

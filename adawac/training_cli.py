@@ -89,8 +89,10 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Make all parts; what a part says about a bad value is passed on without jsonargparse's wrapping."""
-        self._recorded = self.config  # without the places of trackers: another run from it has a folder of its own
+        # Without the places of trackers and the checkpoint to go on from: another run from it has others, or none.
+        self._recorded = self.config
         self.config = self.config.clone()
+        self._recorded[f"{self._recorded['subcommand']}.ckpt_path"] = None
         config = self.config[self.config["subcommand"]]
         self._run_logger = run_logger(config, _version(config))
         if self._run_logger is not None:

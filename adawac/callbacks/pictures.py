@@ -6,10 +6,12 @@ import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
 
 from adawac.data.loading import VolumeItem
 from adawac.errors import ConfigError
 from adawac.figures import overlay
+from adawac.structures import IGNORE_INDEX
 from adawac.task import SegmentationTask
 
 
@@ -58,7 +60,7 @@ class PredictionPictures(Callback):
             return
         facts = cast(SegmentationTask, pl_module).data.facts
         target = np.asarray(batch.target)
-        position = int(np.count_nonzero(target, axis=(1, 2)).argmax())
+        position = fullest_slice(target)
         for logger in loggers:
             figure = overlay(
                 batch.placement.to_native(batch.image[0, position]).numpy(),
@@ -74,3 +76,19 @@ class PredictionPictures(Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count the validations."""
         self._validations += not trainer.sanity_checking
+
+
+def fullest_slice(target: NDArray[np.uint8]) -> int:
+    """The slice with the most foreground; ignored voxels are none.
+
+    Args:
+        target: (S, H, W) class indices.
+
+    Example:
+        >>> target = np.zeros((3, 4, 4), np.uint8)
+        >>> target[1, 0], target[2] = 1, IGNORE_INDEX
+        >>> fullest_slice(target)
+        1
+    """
+    foreground = (target > 0) & (target != IGNORE_INDEX)
+    return int(np.count_nonzero(foreground, axis=(1, 2)).argmax())

@@ -13,7 +13,6 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 import adawac
 from adawac.data.subsets import absent_classes, describe
-from adawac.distributed import world_size
 from adawac.provenance import git_state, versions
 from adawac.structures import Batch
 
@@ -56,8 +55,9 @@ class RunRecord(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Count."""
-        self.images_seen += len(batch.index) * world_size()
+        """Count the batch of all processes, whose shares may differ by one."""
+        first, end = trainer.train_dataloader.order.bounds(batch_idx)  # type: ignore[union-attr]
+        self.images_seen += end - first
 
     def state_dict(self) -> dict[str, Any]:
         """A resumed run counts on."""

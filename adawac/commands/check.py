@@ -47,7 +47,8 @@ def main(argv: Sequence[str]) -> int:
     for problem in checkup.problems:
         print(printable(problem))
     if checkup.problems:
-        print(f"{len(checkup.problems)} problems; `adawac fit --skip-bad` goes on without cases that have one")
+        found = "1 problem" if len(checkup.problems) == 1 else f"{len(checkup.problems)} problems"
+        print(f"{found}; `adawac fit --skip-bad` goes on without cases that have one")
         return 2
     print(f"no problems in {len(checkup.measured)} cases")
     return 0

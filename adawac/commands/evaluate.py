@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from adawac.data.classes import Classes
     from adawac.evaluation import Metadata
     from adawac.evaluation.references import References
+    from adawac.metrics import EmptyPolicy
     from adawac.report.sources import Source
 
 MOST_GROUPS = 12
@@ -50,19 +51,25 @@ def main(argv: Sequence[str]) -> int:
     from adawac.report.wording import summary_sentence
     from adawac.report.write import write_report
 
-    empty_rule(args.policy)  # known, before anything is read
+    policy: EmptyPolicy = args.policy or "penalise"
+    empty_rule(policy)  # known, before anything is read
     console = Console(highlight=False)
     sources = [Source.parse(text) for text in args.sources]
     references, why_none = _references(args, sources)
     evaluated = evaluate_sources(
         sources,
         references,
-        args.policy,
+        policy,
         again=args.predict,
         shared=args.shared_cases,
         device=args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
         track=_progress,
     )
+    if args.policy and (other := sorted({row.policy for each in evaluated for row in each.run.rows} - {policy})):
+        raise ConfigError(
+            f"--policy is {policy}, but there are case tables that were measured with {', '.join(other)}; add "
+            f"--predict to measure run folders anew, or test the runs with --model.policy {policy}"
+        )
     report = make_report(
         evaluated,
         references,
@@ -120,7 +127,9 @@ def parser() -> argparse.ArgumentParser:
         "case and patient",
     )
     made.add_argument("--axis", choices=["axial", "coronal", "sagittal"], default="axial", help="how volumes are cut")
-    made.add_argument("--policy", default="penalise", help="what empty masks are worth: penalise, skip or paper")
+    made.add_argument(
+        "--policy", help="what empty masks are worth: penalise (default), skip or paper; case tables keep theirs"
+    )
     made.add_argument(
         "--reference", metavar="METHOD", help="compared with; default Pair (equal compute), ERM, the first"
     )

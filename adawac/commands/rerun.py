@@ -4,12 +4,9 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from adawac.errors import ConfigError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,6 +47,7 @@ def main(argv: Sequence[str]) -> int:
         "--runs": str(run.parent.parent),
         "--name": f"{run.parent.name}_rerun",
         "--ckpt_path": "null",
+        "--resume": "null",  # or a run trained with it would go on from an earlier rerun, and find itself the same
     }
     exit_code = training_cli.main(["fit", *(f"{option}={value}" for option, value in options.items()), *more])
     if exit_code:
@@ -87,13 +85,15 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def other_weights(one: "Mapping[str, Tensor]", other: "Mapping[str, Tensor]") -> list[str]:
-    """Names of tensors that differ in a single bit, or that only one has; at most three, then how many more."""
+def other_weights(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Names of what differs in a single bit, or that only one has; at most three, then how many more."""
     import torch
 
     def same(name: str) -> bool:
+        if name not in one or name not in other or not isinstance(one[name], torch.Tensor):
+            return one.get(name) == other.get(name)  # such as the names of GroupDRO's groups
         # NaN marks slices that were never seen: the same on both sides
-        return name in one and name in other and torch.equal(one[name].nan_to_num(-1), other[name].nan_to_num(-1))
+        return torch.equal(one[name].nan_to_num(-1), other[name].nan_to_num(-1))
 
     names = [name for name in {**one, **other} if not same(name)]
     return [*names[:3], f"and {len(names) - 3} more"] if len(names) > 3 else names

@@ -63,7 +63,9 @@ def read_itk(path: Path) -> Volume:
         image = reader.Execute()
         array: NDArray[Any] = itk.GetArrayFromImage(image)  # (z, y, x), or (z, y, x, channel)
     except (RuntimeError, MemoryError) as error:
-        raise DataError(f"{path}: the file is unreadable, cut short or corrupt ({last_line(error)})") from error
+        raise DataError(
+            f"{path}: the file is unreadable, cut short or corrupt ({last_line(error)}); copy it again"
+        ) from error
     if array.dtype.kind not in "iuf":
         raise DataError(f"{path}: voxels must be integers or floats but are {array.dtype}; convert the file")
     columns = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()

@@ -27,7 +27,8 @@ class Sampling(ABC):
 
         Args:
             units: the n training units.
-            losses: (n,) last supervised loss of each unit at the start of the epoch, NaN for those not seen yet.
+            losses: (n,) last supervised loss of each unit at the start of the epoch, NaN for those not seen yet,
+                infinite where it was not finite.
             size: units of the batch, at most n.
             rng: of this batch alone.
 
@@ -98,6 +99,8 @@ class GroupBalanced(Sampling):
 class HardnessWeighted(Sampling):
     """Draws units by their last loss, p = softmax(sharpness * loss); units not seen yet come first.
 
+    Those whose loss was not finite come last: with `--non_finite skip` each batch that holds one is left out.
+
     Args:
         sharpness: at least 0, in units of one over the loss; 0 draws evenly.
 
@@ -122,7 +125,9 @@ class HardnessWeighted(Sampling):
 
     def draw(self, units: UnitTable, losses: Losses, size: int, rng: np.random.Generator) -> Rows:
         """Unseen rows, then hard ones."""
-        return _without_replacement(np.where(np.isnan(losses), np.inf, self.sharpness * losses), size, rng)
+        finite = np.isfinite(losses)
+        others = np.where(np.isnan(losses), np.inf, -np.inf)
+        return _without_replacement(np.where(finite, self.sharpness * np.where(finite, losses, 0), others), size, rng)
 
 
 def _without_replacement(log_weights: NDArray[np.floating], size: int, rng: np.random.Generator) -> Rows:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from adawac.checkpoint import Recipe, find_checkpoint, read_checkpoint
 from adawac.data.volumes import Volume
-from adawac.errors import ConfigError, DataError
+from adawac.errors import ConfigError, DataError, some_of
 from adawac.evaluation import CaseRow, read_table
 from adawac.evaluation.predictions import Predict, encoded, from_files, measure, name_problems, prediction_files
 from adawac.evaluation.references import References
@@ -142,6 +142,12 @@ def _of_table(source: Source) -> list[Evaluated]:
     rows: dict[tuple[str, str], list[CaseRow]] = {}
     for row in read_table(source.path):
         rows.setdefault((row.method, row.run), []).append(row)
+    methods = list(dict.fromkeys(method for method, _ in rows))
+    if source.method and len(methods) > 1:
+        raise ConfigError(
+            f"{source.method}={source.path}: the table holds several methods ({some_of(methods)}), and one name "
+            "would make them seeds of one; give its path alone"
+        )
     return [
         Evaluated(
             MethodRun(

@@ -15,7 +15,7 @@ class GroupMeans(NamedTuple):
 
 
 def group_means(values: NDArray[np.floating], dense: NDArray[np.bool_]) -> GroupMeans:
-    """Mean of each group; samples that are NaN (not seen yet) are left out.
+    """Mean of each group; samples without a finite value (NaN: not seen yet) are left out.
 
     Args:
         values: (n,) one number a sample, NaN where unknown.
@@ -79,14 +79,14 @@ def suspects(scores: NDArray[np.floating], dense: NDArray[np.bool_]) -> NDArray[
         dense: (n,) True for label-dense samples.
 
     Returns:
-        (m,) those whose score lies above the median of label-dense samples, the highest first; none without any
-        label-dense sample.
+        (m,) those whose score lies above the median of label-dense samples, the highest first; none where a group is
+        empty, or where each has a single score (`GroupDRO`'s weights), which points at no sample.
 
     Example:
         >>> suspects(np.array([3.0, 1.0, 2.0, -1.0, 5.0]), np.array([True, True, False, False, False])).tolist()
         [4]
     """
-    if not dense.any():
+    if not dense.any() or dense.all() or np.ptp(scores[dense]) == np.ptp(scores[~dense]) == 0:
         return np.zeros(0, dtype=np.intp)
     order = np.argsort(-scores, kind="stable")
     hard: NDArray[np.bool_] = ~dense & (scores > np.median(scores[dense]))
@@ -95,5 +95,5 @@ def suspects(scores: NDArray[np.floating], dense: NDArray[np.bool_]) -> NDArray[
 
 
 def _known_mean(values: NDArray[np.floating]) -> float:
-    known = values[~np.isnan(values)]
+    known = values[np.isfinite(values)]
     return float(known.mean(dtype=np.float64)) if known.size else float("nan")

@@ -10,6 +10,8 @@ from adawac.weighting.base import PerSampleState
 class LastLosses(PerSampleState):
     """A row a sample, NaN until it is first seen; part of the checkpoint, so that summaries survive a resume.
 
+    A loss that is NaN itself is kept as infinite: its sample has been seen.
+
     Example:
         >>> table = LastLosses()
         >>> table.allocate(3)
@@ -34,6 +36,10 @@ class LastLosses(PerSampleState):
     @torch.no_grad()
     def record(self, terms: Terms) -> None:
         """Store the losses of a batch."""
-        self.ce[terms.index] = terms.ce.float()
+        self.ce[terms.index] = _seen(terms.ce)
         if terms.consistency is not None:
-            self.consistency[terms.index] = terms.consistency.float()
+            self.consistency[terms.index] = _seen(terms.consistency)
+
+
+def _seen(losses: Tensor) -> Tensor:
+    return torch.where(losses.isnan(), torch.inf, losses.float())

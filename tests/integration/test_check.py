@@ -179,6 +179,7 @@ class TestWhole:
         listed["labels"]["3"] = "spleen"
         (root / "dataset.json").write_text(json.dumps(listed))
         lines = check(capsys, root, code=2)
+        assert lines[-1].startswith("1 problem; ")
         assert any("class spleen: none of 3 training cases holds it" in line for line in lines), lines
         assert any("drop it with data.drop, or move a case that holds it into train" in line for line in lines)
 

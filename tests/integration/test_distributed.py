@@ -1,5 +1,6 @@
 """Two processes (gloo) train like one: the same batches, views, weights, losses and metrics."""
 
+import json
 import os
 import subprocess
 import sys
@@ -62,6 +63,11 @@ def test_the_final_state_is_the_same(runs):
     for name, value in one["state_dict"].items():
         if isinstance(value, torch.Tensor):
             torch.testing.assert_close(two["state_dict"][name], value, rtol=0, atol=1e-5, equal_nan=True)
+
+
+def test_as_many_images_were_seen(runs):
+    one, two = (json.loads((folder / "run.json").read_text()) for folder in runs)
+    assert two["images_seen"] == one["images_seen"] == one["training_units"] * 5
 
 
 def test_what_was_logged_is_the_same(runs):

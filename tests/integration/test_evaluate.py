@@ -73,6 +73,22 @@ def test_folders_of_two_tools_become_one_report(place):
     assert {row["method"] for row in rows} == {"nnU-Net", "total"}
 
 
+def test_a_policy_that_case_tables_were_not_measured_with_is_refused(place, capsys):
+    assert evaluate(place, "--pictures", "0") == 0
+    table = str(place / "out/cases.csv")
+    assert main(["evaluate", table, "-o", str(place / "again"), "--policy", "skip"]) == 2
+    said = capsys.readouterr().err
+    assert "--policy is skip, but there are case tables that were measured with penalise; add --predict" in said
+    assert main(["evaluate", table, "-o", str(place / "again"), "--policy", "penalise"]) == 0
+
+
+def test_one_name_for_a_table_of_several_methods_is_refused(place, capsys):
+    assert evaluate(place, "--pictures", "0") == 0
+    assert main(["evaluate", f"mine={place}/out/cases.csv", "-o", str(place / "again")]) == 2
+    assert "the table holds several methods (nnU-Net, total)" in (said := capsys.readouterr().err)
+    assert "give its path alone" in said
+
+
 def write_metadata(place, header: str, *lines: str) -> tuple[str, str]:
     (place / "meta.csv").write_text("\n".join([header, *lines]) + "\n")
     return "--metadata", str(place / "meta.csv")

@@ -42,6 +42,16 @@ def test_what_differs_is_said(run, capsys):
     assert "resumed_rerun/version_1" in said
 
 
+def test_a_run_trained_with_resume_is_not_taken_from_an_earlier_rerun(tmp_path, capsys):
+    data = write_msd(tmp_path / "msd", cases=4, shape=(7, 32, 32))
+    # GroupDRO: its state holds names of groups beside numbers
+    fit(config(tmp_path / "run", data, max_epochs=1), "--resume=auto", "--model.weighting=GroupDRO")
+    run = checkpoints(tmp_path / "run").parent
+    assert main(["rerun", str(run)]) == 0
+    assert main(["rerun", str(run), "--seed_everything=4"]) == 1
+    assert "resumed_rerun/version_1: other weights: " in capsys.readouterr().out
+
+
 def test_older_records_counted_their_units_as_training_slices():
     assert differences({"training_slices": 7}, {"training_units": 7}) == []
     assert differences({"training_slices": 7}, {"training_units": 8}) == ["training_units: 7 then, 8 now"]

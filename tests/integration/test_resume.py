@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from tiny_data import write_msd
 from tiny_run import keep_checkpoints, tiny_settings, write_config
 
@@ -97,6 +98,8 @@ def test_resume_is_exact(tmp_path, data, unbroken, step):
 def test_a_longer_run_extends_a_finished_one(tmp_path, data, unbroken):
     longer = tmp_path / "longer" / "run"
     fit(config(longer, data, max_epochs=EPOCHS + 1), "--ckpt_path", str(checkpoints(unbroken) / "last.ckpt"))
+    recorded = yaml.safe_load((checkpoints(longer).parent / "config.yaml").read_text())
+    assert recorded["ckpt_path"] is None  # or a run from this record would go on there, too
     state = final_state(longer)
     steps = final_state(unbroken)["global_step"]
     assert state["global_step"] == steps * (EPOCHS + 1) // EPOCHS

@@ -87,6 +87,22 @@ def test_mixed_precision_can_be_recorded(data):
 
 
 @on_gpu
+def test_what_is_compiled_is_not_compiled_anew_while_it_is_recorded():
+    compiled, network = [], torch.nn.Linear(2, 1).cuda()
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    step = torch.compile(lambda x: (network(x).sum(),), backend=backend)
+    graphed = GraphedStep(step, list(network.parameters()), [network])
+    for _ in range(3):
+        graphed(torch.ones(3, 2, device="cuda"))[0].backward()
+    assert None not in graphed._recordings.values()
+    assert len(compiled) == 1
+
+
+@on_gpu
 def test_gradients_of_several_steps_add_up():
     weight = torch.nn.Parameter(torch.ones(2, device="cuda"))
     step = GraphedStep(lambda x: ((weight * x).sum(),), [weight], [])
@@ -94,6 +110,82 @@ def test_gradients_of_several_steps_add_up():
         (loss,) = step(torch.full((2,), factor, device="cuda"))
         (loss / 4).backward()
     assert weight.grad.tolist() == [2.5, 2.5]
+
+
+class OnCPU:
+    """Stands in for a recording where there is no GPU: computes with the parameters that it was made with."""
+
+    def __init__(self, step, parameters, inputs, pool):
+        step(*inputs)  # as a recording does, in Python alone
+        self.step, self.parameters = step, parameters
+        self.values = [parameter.data for parameter in parameters]
+        self.loss, self.gradients = torch.zeros(()), [torch.zeros_like(parameter) for parameter in parameters]
+        self.graph, self.rest = self, []
+
+    def take(self, inputs):
+        self.inputs = inputs
+
+    def replay(self):
+        assert [value.data_ptr() for value in self.values] == [p.data_ptr() for p in self.parameters]
+        with torch.enable_grad():
+            loss = self.step(*self.inputs)[0]
+        for own, new in zip(self.gradients, torch.autograd.grad(loss, self.parameters), strict=True):
+            own.copy_(new)
+        self.loss.copy_(loss.detach())
+
+
+@pytest.fixture
+def made(monkeypatch) -> list[OnCPU]:
+    """Recordings that are made, where there is no GPU."""
+    found = []
+    monkeypatch.setattr("adawac.graphs._Recording", lambda *given: found.append(OnCPU(*given)) or found[-1])
+    for name in ("current_stream", "set_stream", "graph_pool_handle"):
+        monkeypatch.setattr(torch.cuda, name, lambda *given: "none on a CPU")
+    return found
+
+
+def test_parameters_that_are_unfrozen_or_moved_are_learnt_from_then_on(made):
+    head, body = torch.nn.Parameter(torch.ones(1)), torch.nn.Parameter(torch.ones(1))
+    body.requires_grad = False
+    step = GraphedStep(lambda x: ((head * x).sum() + (body * x * x).sum(),), [head, body], [])
+
+    def gradients():
+        """Of three steps."""
+        head.grad = body.grad = None
+        for _ in range(3):
+            step(torch.full((1,), 2.0))[0].backward()
+        return head.grad.item(), None if body.grad is None else body.grad.item()
+
+    assert gradients() == (6.0, None)
+    assert len(made) == 1
+    body.requires_grad = True
+    assert gradients() == (6.0, 12.0)
+    body.data = body.data.clone()
+    assert gradients() == (6.0, 12.0)
+    assert len(made) == 3
+
+
+class Remembers(torch.nn.Module):
+    """Counts its calls beside its buffers."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.count = count
+
+    def forward(self, x):
+        self.count = self.count + 1
+        return (self.weight * x.sum() * self.count,)
+
+
+@pytest.mark.parametrize("count", [0, 0.0, torch.zeros(())])
+def test_a_number_that_a_step_remembers_is_named_and_steps_go_on(made, count, caplog):
+    module = Remembers(count)
+    step = GraphedStep(module, list(module.parameters()), [module])
+    with caplog.at_level(logging.WARNING):
+        losses = [step(torch.ones(1))[0].item() for _ in range(4)]
+    assert losses == [1.0, 2.0, 3.0, 4.0]
+    assert "model.cuda_graphs: a step replaces Remembers.count where it must change a buffer in place" in caplog.text
 
 
 class Counts(torch.nn.Module):

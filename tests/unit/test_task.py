@@ -12,7 +12,7 @@ from adawac.consistency import Consistency
 from adawac.data.datamodule import SegmentationData
 from adawac.errors import ConfigError
 from adawac.losses import Focal
-from adawac.schedules import Poly
+from adawac.schedules import Constant, Poly
 from adawac.structures import IGNORE_INDEX, Weights
 from adawac.task import SegmentationTask
 from adawac.weighting import ERM, AdaWAC, Pair, Weighting
@@ -279,6 +279,16 @@ class Watch(pl.Callback):
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
 
+class StopAfter(pl.Callback):
+    """Ends a fit after so many steps."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer, *args):
+        trainer.should_stop = trainer.global_step >= self.steps
+
+
 def rates(data, epochs: int) -> list[float]:
     """Learning rate with which every step of a fit is followed by the next."""
     watch = Watch()
@@ -296,6 +306,18 @@ class TestSchedule:
             expected = [1e-3 * (1 - step / steps) for step in range(1, steps + 1)]  # AdamW's own rate
             assert found == pytest.approx(expected, abs=1e-9)
             assert found[-1] == 0
+
+    @pytest.mark.parametrize("schedule", [Poly(), Constant()])
+    def test_without_an_end_of_training_the_learning_rate_must_be_constant(self, data, schedule):
+        stop = StopAfter(steps=4)
+        trainer = make_trainer(max_epochs=-1, limit_val_batches=0, callbacks=[stop])
+        task = SegmentationTask(SPEC, ERM(), schedule=schedule, seed=SEED)
+        if isinstance(schedule, Constant):
+            trainer.fit(task, data)
+            assert trainer.global_step == 4
+        else:
+            with pytest.raises(ConfigError, match=r"Poly, .* give trainer.max_epochs .* or the schedule Constant"):
+                trainer.fit(task, data)
 
 
 @pytest.fixture(scope="module")

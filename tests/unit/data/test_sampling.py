@@ -68,6 +68,14 @@ def test_unseen_units_come_first(units, losses):
     assert {3, 50} >= set(HardnessWeighted().draw(units, losses, 2, np.random.default_rng(0)).tolist())
 
 
+@pytest.mark.parametrize("sharpness", [0.0, 100.0])
+def test_units_whose_loss_was_not_finite_come_last(units, losses, sharpness):
+    losses[[3, 50]] = np.inf
+    sampling, rng = HardnessWeighted(sharpness), np.random.default_rng(0)
+    assert not {3, 50} & set(sampling.draw(units, losses, N - 2, rng).tolist())
+    assert {3, 50} <= set(sampling.draw(units, losses, N, rng).tolist())
+
+
 @pytest.mark.parametrize(
     ("make", "remedy"),
     [(lambda: ForegroundOversampling(1.5), "from 0 to 1"), (lambda: HardnessWeighted(-1.0), "at least 0")],

@@ -29,6 +29,11 @@ def test_label_sparse_slices_above_half_of_the_dense_are_suspects_the_hardest_fi
     assert found == ["pt_1:5", "pt_1:4"]  # that at the median, 3, is none
 
 
+def test_one_weight_for_each_group_points_at_no_slice():
+    assert table([0.7, 0.7, 0.7, 1.7, 1.7], [1, 1, 1, 0, 0]).suspects == []
+    assert table([0.7, 0.6, 0.7, 1.7], [1, 1, 1, 0]).suspects == ["pt_1:3"]
+
+
 @pytest.mark.parametrize("dense", [[0, 0], [1, 1]])
 def test_with_one_group_alone_nothing_is_suspect(dense):
     assert table([1.0, 2.0], dense).suspects == []

@@ -218,6 +218,15 @@ def test_the_table_of_weights_has_a_row_a_sample(method):
         assert method.weights.isfinite().all()
 
 
+def test_a_sample_whose_loss_is_no_number_has_been_seen():
+    table = LastLosses()
+    table.allocate(2)
+    nan = torch.tensor([torch.nan])
+    table.record(Terms(torch.tensor([1]), nan, nan, torch.tensor([True])))
+    assert table.ce.isnan().tolist() == table.consistency.isnan().tolist() == [True, False]
+    assert not table.ce.isfinite().any()
+
+
 def test_last_losses_survive_save_and_load():
     table = LastLosses()
     table.allocate(N)
