@@ -168,6 +168,9 @@ class TestFinished:
             own = read_csv(done.folder / name / "version_0/cases.csv")
             together = [row for row in rows if row["run"] == name]
             assert [row["value"] for row in together] == [str(row.value) for row in own]
+        assert [(row.run, row.method) for row in read_csv(done.folder / "cells.csv")] == [
+            (row["run"], row["method"]) for row in rows
+        ]
 
     def test_cell_yaml_says_the_same_as_the_study(self, done, monkeypatch, capsys):
         monkeypatch.chdir(done.home)
