@@ -102,6 +102,19 @@ def test_names_are_text_in_markdown(folder):
     assert escape("a\nb") == "a b"
 
 
+def test_distances_in_millimetres_and_in_voxels_stand_in_columns_of_their_own(tmp_path):
+    in_mm = rows_of(WORSE)
+    in_voxels = [row._replace(metric=row.metric.replace("hd95_mm", "hd95_voxel")) for row in in_mm]
+    runs = [MethodRun("pair", "", "a", in_mm), MethodRun("other", "", "b", in_voxels)]
+    write_report(make_report([Evaluated(run) for run in runs]), tmp_path)
+    table = [line.split(" | ") for line in (tmp_path / "report.md").read_text().splitlines() if "|" in line]
+    header = next(line for line in table if "HD95 (pooled), mm" in line)
+    mm, voxel = header.index("HD95 (pooled), mm"), header.index("HD95 (pooled), voxel")
+    pair, other = (next(line for line in table if line[0] == f"| {name}") for name in ("pair", "other"))
+    assert pair[mm] == other[voxel] != "-"
+    assert pair[voxel] == other[mm] == "-"
+
+
 def test_results_are_strict_json_and_say_what_is_unfinished(folder):
     results = json.loads((folder / "results.json").read_text(), parse_constant=pytest.fail)
     assert [subset["name"] for subset in results["subsets"]] == [EVIL, "sparse"]
