@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from adawac.checkpoint import Recipe, find_checkpoint, read_checkpoint
+from adawac.checkpoint import RECIPE, Recipe, find_checkpoint, read_checkpoint
 from adawac.data.volumes import Volume
 from adawac.errors import ConfigError, DataError, some_of
 from adawac.evaluation import CaseRow, read_table
@@ -278,7 +278,7 @@ def recipe_of(run: Path) -> Recipe:
     Raises:
         ConfigError: if there is none.
     """
-    return Recipe.from_json(read_checkpoint(find_checkpoint(run))["adawac_recipe"])
+    return Recipe.from_json(read_checkpoint(find_checkpoint(run))[RECIPE])
 
 
 def _weighting(run: Path) -> str:
