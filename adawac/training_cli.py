@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 SWITCHED_OFF_BY = {"enable_progress_bar": ProgressBar, "enable_checkpointing": ModelCheckpoint}
 """Options of the trainer that, set to false, forbid callbacks which every run gets otherwise."""
 
+FIT_ALONE = {"--resume", "--non_finite"}
+"""Options that do nothing where nothing is trained."""
+
 
 class TrainingCLI(LightningCLI):
     """Task and data module on the command line; one seed for both; a run folder named as the experiment."""
@@ -163,7 +166,10 @@ def main(argv: Sequence[str]) -> int:
     _speak_of_the_run_alone()
     keep_freed_memory()
     sys.path.append(str(Path.cwd()))  # classes of the user's own, such as `--model.weighting hard.HardHalf`
-    if argv[0] != "fit":  # no checkpoint will be written, so it does not matter where the run wrote its own
+    if argv[0] != "fit":
+        if given := {option.partition("=")[0] for option in argv} & FIT_ALONE:  # which a run's own config.yaml may hold
+            raise ConfigError(f"{', '.join(sorted(given))} means something to `adawac fit` alone; leave it out")
+        # No checkpoint will be written, so it does not matter where the run wrote its own.
         warnings.filterwarnings("ignore", message="The dirpath has changed")
     with interruptible(), _full_disk():
         TrainingCLI(

@@ -33,6 +33,8 @@ def main() -> None:
     for run in args.runs:
         table = read_csv(run / "cases.csv")
         method = table[0].method
+        if method in rows:
+            parser.error(f"{run}: {method} has a run here already; `adawac evaluate` takes several seeds of a method")
         rows[method] = table
         training[method] = course(run) | {"record": json.loads((run / "run.json").read_text())}
         shutil.copyfile(run / "cases.csv", args.output / f"{method}.csv")

@@ -193,13 +193,14 @@ def named(weights: Path, group_of: Mapping[Slice, str]) -> dict[str, float]:
     """How many label-sparse slices a run names as suspects, and the shares of erased ones; nothing without weights."""
     if not weights.is_file():
         return {}
-    suspects = [(case, int(z)) for case, _, z in (name.rpartition(":") for name in SliceWeights.read(weights).suspects)]
+    trained = SliceWeights.read(weights)  # perhaps on a subset, which lacks some of the erased slices
+    suspects = [(case, int(z)) for case, _, z in (name.rpartition(":") for name in trained.suspects)]
     erased = sum(group_of[one] == "erased" for one in suspects)
-    all_erased = sum(group == "erased" for group in group_of.values())
+    all_erased = sum(group_of[case, int(z)] == "erased" for case, z in zip(trained.case, trained.unit, strict=True))
     return {
         "slices": len(suspects),
         "erased of named": erased / max(1, len(suspects)),
-        "named of erased": erased / all_erased,
+        "named of erased": erased / max(1, all_erased),
     }
 
 

@@ -29,14 +29,19 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="writes OUTPUT.md and OUTPUT.json")
     args = parser.parse_args()
 
+    study = read_study(args.study, args.runs)
+    others = [axis for axis in study.axes if axis != "fold"]
+    if len(others) != 1:  # a patient would be measured by several runs of a setting
+        parser.error(f"{args.study}: beside `fold` there must be one axis, of settings; found {', '.join(others)}")
     patients: dict[str, dict[str, float]] = defaultdict(dict)
     unfinished = []
-    for cell in read_study(args.study, args.runs).cells:
+    for cell in study.cells:
         if cell.state == "finished":
-            setting = next(option for axis, option in cell.options.items() if axis != "fold")
-            patients[setting] |= dice_by_patient(cell.cases)
+            patients[cell.options[others[0]]] |= dice_by_patient(cell.cases)
         else:
             unfinished.append(cell.name)
+    if not patients:
+        parser.error(f"no cell of {args.study} has finished in {study.folder}; run `adawac study`, or correct --runs")
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.with_suffix(".json").write_text(json.dumps(patients, indent=1) + "\n")
     text = "\n".join(table(patients) + [f"\nNot run to the end: {', '.join(unfinished)}."] * bool(unfinished))

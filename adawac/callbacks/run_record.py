@@ -15,8 +15,12 @@ import adawac
 from adawac.data.subsets import absent_classes, describe
 from adawac.provenance import git_state, versions
 from adawac.structures import Batch
+from adawac.whole_files import written_whole
 
 log = logging.getLogger(__name__)
+
+OF_A_PART = ("command", "versions", "code", "device")
+"""What may be another when a run goes on: kept of every part, under "earlier"."""
 
 
 class RunRecord(Callback):
@@ -50,7 +54,10 @@ class RunRecord(Callback):
             "units_of_class": dict(describe(units, rows)),
             "absent_classes": list(absent_classes(units, rows)),
         }
-        (run / "run.json").write_text(json.dumps(record, indent=1) + "\n")
+        if trainer.ckpt_path and (run / "run.json").is_file():
+            before = json.loads((run / "run.json").read_text())
+            record["earlier"] = [*before.get("earlier", []), {key: before.get(key) for key in OF_A_PART}]
+        _write(run / "run.json", record)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -78,8 +85,13 @@ class RunRecord(Callback):
             "images_seen": self.images_seen,
             "network_passes": self.images_seen * pl_module.weighting.views,  # type: ignore[union-attr, operator]
         }
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        _write(path, record)
         if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
             log.info("best %s: %.3f", best.monitor, best.best_model_score)
         if trainer.datamodule.split.test:  # type: ignore[attr-defined]
             log.info("next: adawac test %s", os.path.relpath(log_dir))
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    with written_whole(path) as unfinished:
+        unfinished.write_text(json.dumps(record, indent=1) + "\n")

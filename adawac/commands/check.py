@@ -44,11 +44,14 @@ def main(argv: Sequence[str]) -> int:
     checkup = check_data(root, parts.layout, parts.split, args.patient_pattern, args.modality, track=_progress)
 
     _show(checkup, root.name, args.picture or Path(f"check_{root.name}.png"))
-    for problem in checkup.problems:
+    problems = (*checkup.bad, *checkup.whole)
+    for problem in problems:
         print(printable(problem))
-    if checkup.problems:
-        found = "1 problem" if len(checkup.problems) == 1 else f"{len(checkup.problems)} problems"
-        print(f"{found}; `adawac fit --skip-bad` goes on without cases that have one")
+    if problems:
+        found = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        advice = "; `adawac fit --skip-bad` goes on without cases that have one" if checkup.bad else ""
+        rest = f", but {len(checkup.whole)} of the whole data set will remain" if checkup.bad and checkup.whole else ""
+        print(f"{found}{advice}{rest}")
         return 2
     print(f"no problems in {len(checkup.measured)} cases")
     return 0

@@ -54,7 +54,8 @@ def main(argv: Sequence[str]) -> int:
         return exit_code
     again = _newest(run.parent.parent / f"{run.parent.name}_rerun")
     now = json.loads((again / "run.json").read_text(encoding="utf-8"))
-    for line in differences(then, now):
+    parts = [*then.get("earlier", []), {}]  # of a run that went on, perhaps elsewhere
+    for line in dict.fromkeys(line for part in parts for line in differences({**then, **part}, now)):
         print(f"differs: {line}")
     states = [read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"] for folder in (run, again)]
     other = other_weights(*states)
@@ -75,11 +76,14 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """
     from adawac.settings import flatten
 
+    def said(value: Any) -> Any:
+        return "nothing" if value in ("", None) else value
+
     keys = ("versions", "code", "device", "data", "skipped", "training_units", "steps")
     then = {"training_units": then.get("training_slices"), **then}  # its name in older runs
     was, is_now = (flatten({key: record.get(key) for key in keys}) for record in (then, now))
     return [
-        f"{key}: {was.get(key)} then, {is_now.get(key)} now"
+        f"{key}: {said(was.get(key))} then, {said(is_now.get(key))} now"
         for key in {**was, **is_now}
         if was.get(key) != is_now.get(key)
     ]

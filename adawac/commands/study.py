@@ -23,10 +23,11 @@ def main(argv: list[str]) -> int:
         argv: arguments after `adawac study`.
 
     Returns:
-        Exit status: 0 all cells finished, 1 a cell failed, 130 interrupted.
+        Exit status: 0 all cells finished, 1 a cell failed.
 
     Raises:
-        ConfigError: the study breaks a rule, or was begun with other settings.
+        ConfigError: the study breaks a rule, was begun with other settings, or has nothing to report on.
+        Interrupted: SIGINT or SIGTERM came.
     """
     parser = argparse.ArgumentParser(
         prog="adawac study",
@@ -59,6 +60,8 @@ def main(argv: list[str]) -> int:
     study = read_study(args.study, args.runs, more)
     command = shlex.join(["adawac", "study", *argv])
     if args.report:
+        if all(cell.state != "finished" for cell in study.cells):
+            raise ConfigError(f"no cell has finished in {study.folder}; run the study first, or correct --runs")
         _report(study, command, args.reference, console)
         return 0
     chosen = study.take(args.cells) if args.cells else study.cells
@@ -69,11 +72,7 @@ def main(argv: list[str]) -> int:
         return 0
     if args.emit:
         return _emit(study, chosen, args.study, more, console)
-    try:
-        _run(chosen, configs, args.jobs, console)
-    except KeyboardInterrupt:
-        console.print("stopped; finished cells are kept, type the same again to go on")
-        return 130
+    _run(chosen, configs, args.jobs, console)
     if not args.cells:
         _report(study, command, args.reference, console)
     unfinished = [cell for cell in chosen if cell.state != "finished"]

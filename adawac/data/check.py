@@ -20,13 +20,15 @@ class Checkup:
     """What a data set is like, and all that is wrong with it.
 
     Attributes:
-        problems: a line each, with its remedy.
+        bad: problems of cases, which `skip_bad` goes on without; a line each, with its remedy.
+        whole: problems of the data set as a whole, which remain without those cases.
         measured: sound case -> what it is like.
         classes: K class names, background first.
         fingerprint: of the sound cases; None where none has a labelled voxel.
     """
 
-    problems: tuple[str, ...]
+    bad: tuple[str, ...]
+    whole: tuple[str, ...]
     measured: Mapping[str, Measured]
     classes: tuple[str, ...]
     fingerprint: Fingerprint | None
@@ -54,15 +56,16 @@ def check_data(
         DataError: the folder as a whole makes no sense: no known layout, or a description that cannot be read.
     """
     layout = layout or detect(root)
-    problems: list[str] = []
+    bad: list[str] = []
+    whole: list[str] = []
     try:
         collection = layout.scan(root)
     except ListingError as error:
         collection = error.sound
-        problems += error.problems
+        bad += error.problems
     labelled = [case for case in collection.cases if case.label]
-    measured, bad = measure(layout, collection, labelled, track, modality or collection.modality)
-    problems += bad.values()
+    measured, unsound = measure(layout, collection, labelled, track, modality or collection.modality)
+    bad += unsound.values()
 
     names = Classes.from_labels(collection.labels, collection.ignore_value).names
     parts, patients = Split(train=tuple(case.id for case in labelled)), {case.id: case.id for case in labelled}
@@ -71,12 +74,12 @@ def check_data(
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always")
             parts = (split or AutoSplit()).split(root, labelled, patients)
-        problems += [f"{warning.message}; add them to the file, or take the cases away" for warning in heard]
+        whole += [f"{warning.message}; add them to the file, or take the cases away" for warning in heard]
     except AdaWACError as error:
-        problems += error.problems if isinstance(error, DataError) else [str(error)]
-    problems += duplicates({case: found.digest for case, found in measured.items()}, patients, parts).values()
-    problems += absent(names, {case: measured[case] for case in parts.train if case in measured})
-    return Checkup(tuple(problems), measured, names, _fingerprint(collection, measured))
+        whole += error.problems if isinstance(error, DataError) else [str(error)]
+    bad += duplicates({case: found.digest for case, found in measured.items()}, patients, parts).values()
+    whole += absent(names, {case: measured[case] for case in parts.train if case in measured})
+    return Checkup(tuple(bad), tuple(whole), measured, names, _fingerprint(collection, measured))
 
 
 def absent(classes: tuple[str, ...], train: Mapping[str, Measured]) -> list[str]:

@@ -1,12 +1,11 @@
 """Which content a file has: its hash, looked up while size and modification time are those that were hashed."""
 
 import hashlib
-import os
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from adawac.provenance import short_hash
+from adawac.whole_files import written_whole
 
 
 class Contents:
@@ -64,10 +63,8 @@ class Contents:
         return found
 
     def _write(self, entry: Path, found: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=self.folder, prefix=".", delete=False) as file:
-            file.write(found)
-        os.replace(file.name, entry)
+        with written_whole(entry) as unfinished:
+            unfinished.write_text(found)
 
     def _entry(self, path: Path) -> Path:
         status = path.stat()

@@ -38,6 +38,7 @@ class CaseRow(NamedTuple):
             it is not known.
         config_hash: of the run's config.yaml.
         data_hash: of the case's files on disk, images first, then labels.
+        subset: what the run was trained on, where the table is of several runs; "" where it is not known.
     """
 
     run: str
@@ -52,6 +53,7 @@ class CaseRow(NamedTuple):
     checkpoint_hash: str = ""
     config_hash: str = ""
     data_hash: str = ""
+    subset: str = ""
 
 
 def case_rows(

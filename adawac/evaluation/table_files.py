@@ -4,18 +4,18 @@ import csv
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation.case_table import CaseRow
-from adawac.metrics import EMPTY_RULES, EmptyPolicy
+from adawac.metrics import EMPTY_RULES
 from adawac.whole_files import written_whole
 
 COLUMNS = tuple("class" if field == "class_name" else field for field in CaseRow._fields)
 """Of the file, in the order of the fields of `CaseRow`."""
 
-OLDER_COLUMNS = COLUMNS[: -len(CaseRow._field_defaults)]
-"""Of tables from before hashes were written: they can still be read."""
+REQUIRED_COLUMNS = COLUMNS[: -len(CaseRow._field_defaults)]
+"""Without these a file is no case table; older ones lack others, those of a study have the axes of its grid as well."""
 
 _REMEDY = "write the table anew with `adawac.evaluation.write_table`"
 
@@ -69,7 +69,7 @@ def write_csv(path: Path, rows: Iterable[CaseRow]) -> None:
 
 
 def read_csv(path: Path) -> list[CaseRow]:
-    """Read a case table that `write_csv` wrote, now or before hashes were written.
+    """Read a case table that `write_csv` or a study wrote, now or before hashes were written; other columns are left.
 
     Args:
         path: the file.
@@ -81,8 +81,8 @@ def read_csv(path: Path) -> list[CaseRow]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.reader(file)
-            width = _check_columns(tuple(next(reader, ())), path)
-            return [_row(fields, width, f"{path}, line {reader.line_num}") for fields in reader]
+            columns = _check_columns(tuple(next(reader, ())), path)
+            return [_row(fields, columns, f"{path}, line {reader.line_num}") for fields in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _unreadable(path, error) from error
 
@@ -121,9 +121,9 @@ def read_parquet(path: Path) -> list[CaseRow]:
         table = parquet.read_table(path, memory_map=False)
     except (OSError, arrow.ArrowException) as error:
         raise _unreadable(path, error) from error
-    width = _check_columns(tuple(table.column_names), path)
+    columns = _check_columns(tuple(table.column_names), path)
     rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
-    return [_row(row, width, f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
+    return [_row(row, columns, f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
 
 
 def _is_parquet(path: Path) -> bool:
@@ -147,21 +147,22 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(f"{path}: not readable as a case table ({error}); {_REMEDY}")
 
 
-def _check_columns(found: tuple[str, ...], path: Path) -> int:
-    """How many columns the table has."""
-    if found not in (COLUMNS, OLDER_COLUMNS):
-        raise DataError(f"{path}: a case table has the columns {COLUMNS}, found {found}; {_REMEDY}")
-    return len(found)
+def _check_columns(found: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    """The columns of a case table, in any order."""
+    if len(set(found)) < len(found) or not set(REQUIRED_COLUMNS) <= set(found):
+        raise DataError(f"{path}: a case table has the columns {REQUIRED_COLUMNS}, each once, found {found}; {_REMEDY}")
+    return found
 
 
-def _row(fields: Sequence[Any], width: int, place: str) -> CaseRow:
-    if len(fields) != width:
-        raise DataError(f"{place}: {len(fields)} fields where {width} are due; {_REMEDY}")
-    run, method, case, patient, class_name, group, metric, number, policy, *hashes = fields
+def _row(fields: Sequence[Any], columns: tuple[str, ...], place: str) -> CaseRow:
+    if len(fields) != len(columns):
+        raise DataError(f"{place}: {len(fields)} fields where {len(columns)} are due; {_REMEDY}")
+    of_column = dict(zip(columns, fields, strict=True))
+    number, policy = of_column["value"], of_column["policy"]
     try:
         value = float(number)
     except (TypeError, ValueError):
         raise DataError(f"{place}: the value must be a number, found {number!r}; {_REMEDY}") from None
     if policy not in EMPTY_RULES:
         raise DataError(f"{place}: the policy must be one of {', '.join(EMPTY_RULES)}, found {policy!r}; {_REMEDY}")
-    return CaseRow(run, method, case, patient, class_name, group, metric, value, cast(EmptyPolicy, policy), *hashes)
+    return CaseRow._make(value if column == "value" else of_column.get(column, "") for column in COLUMNS)

@@ -4,7 +4,7 @@ Does it help, by how much, for which organs, where, what did the weights do, wha
 trusted, and how was it made.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from adawac.report.blocks import Block, Code, Document, Finding, Paragraph, Section, Table
 from adawac.report.contents import MethodResult, Report
@@ -65,26 +65,26 @@ def _verdicts(report: Report) -> Iterable[Block]:
 
 
 def _methods(report: Report) -> Iterable[Block]:
-    unit = next((method.unit for subset in report.subsets for method in subset.methods), "mm")
+    units = sorted({method.unit for subset in report.subsets for method in subset.methods})
     header = (
-        "method", "runs", "Dice, mean of organs", f"HD95 (pooled), {unit}", "organs missed", "organs falsely found",
-        "images seen", "network passes",
+        "method", "runs", "Dice, mean of organs", *(f"HD95 (pooled), {unit}" for unit in units), "organs missed",
+        "organs falsely found", "images seen", "network passes",
     )  # fmt: skip
     for subset in report.subsets:
         yield from subheading(report, subset)
-        yield Table(header, tuple(_method_line(method) for method in subset.methods))
+        yield Table(header, tuple(_method_line(method, units) for method in subset.methods))
     yield Paragraph(
         f"In brackets: 95 % intervals. {report.policy_note} Misses and false alarms are counted over organs, cases and "
         "runs. Images seen and network passes are those of one run in training: AdaWAC looks at each image twice."
     )
 
 
-def _method_line(method: MethodResult) -> tuple[str, ...]:
+def _method_line(method: MethodResult, units: Sequence[str]) -> tuple[str, ...]:
     return (
         method.name,
         str(len(method.runs)),
         estimated(method.dice[0]),
-        estimated(method.hd95, 1, highest=float("inf")),
+        *(estimated(method.hd95, 1, highest=float("inf")) if unit == method.unit else "-" for unit in units),
         str(method.missed),
         str(method.false_alarms),
         spread(method.images_seen),

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from adawac.checkpoint import Recipe, find_checkpoint, read_checkpoint
+from adawac.checkpoint import RECIPE, Recipe, find_checkpoint, read_checkpoint
 from adawac.data.volumes import Volume
 from adawac.errors import ConfigError, DataError, some_of
 from adawac.evaluation import CaseRow, read_table
@@ -139,26 +139,28 @@ def _with_subsets(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
 
 def _of_table(source: Source) -> list[Evaluated]:
     """A case table of one or many runs."""
-    rows: dict[tuple[str, str], list[CaseRow]] = {}
+    rows: dict[tuple[str, str, str], list[CaseRow]] = {}
     for row in read_table(source.path):
-        rows.setdefault((row.method, row.run), []).append(row)
-    methods = list(dict.fromkeys(method for method, _ in rows))
-    if source.method and len(methods) > 1:
-        raise ConfigError(
-            f"{source.method}={source.path}: the table holds several methods ({some_of(methods)}), and one name "
-            "would make them seeds of one; give its path alone"
-        )
+        rows.setdefault((row.method, row.subset, row.run), []).append(row)
+    of_kind = ("methods", source.method, 0), ("subsets", source.subset, 1)
+    for kind, given, place in of_kind:
+        names = list(dict.fromkeys(key[place] for key in rows))
+        if given and len(names) > 1:
+            raise ConfigError(
+                f"{given}, {source.path}: the table holds several {kind} ({some_of(names)}), and one name "
+                "would make them seeds of one; give its path alone"
+            )
     return [
         Evaluated(
             MethodRun(
                 source.method or method or source.path.stem,
-                source.subset,
+                source.subset or subset,
                 run or f"{source.path.stem} {method}",
                 found,
                 made=_made(source.path, found),
             )
         )
-        for (method, run), found in rows.items()
+        for (method, subset, run), found in rows.items()
     ]
 
 
@@ -276,7 +278,7 @@ def recipe_of(run: Path) -> Recipe:
     Raises:
         ConfigError: if there is none.
     """
-    return Recipe.from_json(read_checkpoint(find_checkpoint(run))["adawac_recipe"])
+    return Recipe.from_json(read_checkpoint(find_checkpoint(run))[RECIPE])
 
 
 def _weighting(run: Path) -> str:

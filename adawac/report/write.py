@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from adawac.report.document import document
 from adawac.report.runs import MethodRun
 from adawac.report.wording import summary_sentence
 from adawac.weighting.slice_weights import SliceWeights
+from adawac.whole_files import written_whole
 
 FIGURES = "figures"
 
@@ -22,22 +24,27 @@ def write_report(report: Report, folder: Path) -> Path:
 
     Args:
         report: what to write.
-        folder: made where it is not there; files of an earlier report are replaced.
+        folder: made where it is not there; files of an earlier report are replaced, and its other figures removed.
 
     Returns:
         The HTML file.
     """
     content = document(report)
-    (folder / FIGURES).mkdir(parents=True, exist_ok=True)
-    for picture in content.pictures:
-        (folder / FIGURES / f"{picture.name}.{picture.kind}").write_bytes(picture.content)
-    (folder / "report.md").write_text(markdown.render(content, FIGURES), encoding="utf-8")
-    (folder / "results.json").write_text(
-        json.dumps(results(report), indent=1, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    page = folder / "report.html"
-    page.write_text(html.render(content), encoding="utf-8")
-    return page
+    text = folder / "report.md"
+    earlier = text.read_text(encoding="utf-8") if text.is_file() else ""
+    files = {f"{FIGURES}/{picture.name}.{picture.kind}": picture.content for picture in content.pictures}
+    files |= {
+        "report.md": markdown.render(content, FIGURES).encode(),
+        "results.json": (json.dumps(results(report), indent=1, allow_nan=False) + "\n").encode(),
+        "report.html": html.render(content).encode(),
+    }
+    for name, written in files.items():
+        with written_whole(folder / name) as unfinished:
+            unfinished.write_bytes(written)
+    # Figures that the earlier report shows: others in the folder are somebody else's.
+    for old in set(re.findall(rf"\]\(({FIGURES}/[\w.-]+\.(?:svg|png))\)", earlier)) - files.keys():
+        (folder / old).unlink(missing_ok=True)
+    return folder / "report.html"
 
 
 def results(report: Report) -> dict[str, Any]:

@@ -8,9 +8,7 @@ from adawac.report.make import make_report
 from adawac.report.sources import Source, evaluate_sources, recipe_of
 from adawac.report.wording import summary_sentence
 from adawac.report.write import write_report
-from adawac.study.spec import SEED, Cell, Study
-
-METHOD, SUBSET = "method", "subset"
+from adawac.study.spec import Study
 
 
 def report_study(
@@ -37,7 +35,7 @@ def report_study(
             references = References.of_run(finished[0].run, recipe_of(finished[0].run))
     except AdaWACError as error:  # the data have moved: all else can be said without them
         why_none = str(error)
-    sources = [Source(cell.run, *labels(study, cell)) for cell in finished]
+    sources = [Source(cell.run, *study.labels(cell)) for cell in finished]
     report = make_report(
         evaluate_sources(sources, references, "penalise", device=device),
         references,
@@ -48,14 +46,3 @@ def report_study(
         unfinished={cell.name: cell.state for cell in study.cells if cell.state != "finished"},
     )
     return summary_sentence(report.subsets, report.reference), write_report(report, study.folder / "report")
-
-
-def labels(study: Study, cell: Cell) -> tuple[str, str]:
-    """Method and training subset of a cell: the option of the axis `method`, and those of all other axes but the seed.
-
-    Without such an axis the first that is neither the seed nor the subset takes its place.
-    """
-    axes = [axis for axis in study.axes if axis != SEED]
-    method = METHOD if METHOD in axes else next((axis for axis in axes if axis != SUBSET), "")
-    others = [cell.options[axis] for axis in axes if axis != method]
-    return cell.options.get(method, ""), ", ".join(others)

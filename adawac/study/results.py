@@ -86,8 +86,8 @@ def cell_result(cell: Cell, rows: Sequence[CaseRow]) -> CellResult:
 def gather(study: Study) -> list[CellResult]:
     """Read all finished cells, write `results.json` and `cells.csv` into the study's folder, return the results.
 
-    `cells.csv` is the case table of all cells; its columns start with run (the cell) and the axes of the study. An axis
-    called method takes the place of the class name of the weighting.
+    `cells.csv` is the case table of all cells, with method and subset as in the study's report; its columns start with
+    run (the cell) and the axes of the study.
     """
     columns = list(dict.fromkeys(("run", *study.axes, *COLUMNS)))
     table = io.StringIO()
@@ -98,8 +98,10 @@ def gather(study: Study) -> list[CellResult]:
         if cell.state == "finished":
             rows = read_csv(cell.cases)
             results.append(cell_result(cell, rows))
+            method, subset = study.labels(cell)
+            labels = {"run": cell.name, "method": method or rows[0].method, "subset": subset}
             for row in rows:
-                values = {**dict(zip(COLUMNS, row, strict=True)), **cell.options, "run": cell.name}
+                values = {**dict(zip(COLUMNS, row, strict=True)), **cell.options, **labels}
                 writer.writerow([values[column] for column in columns])
     content = {
         "study": study.name,

@@ -17,7 +17,7 @@ from typing import IO
 
 import yaml
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, Interrupted
 from adawac.settings import flatten
 from adawac.study.spec import Cell
 
@@ -60,7 +60,9 @@ def _resolve(cell: Cell) -> str:
             said = err.getvalue().rpartition("error:")[2].strip()
             raise ConfigError(f"cell {cell.name}: {said}\nmend the study; `adawac fit --help` knows the keys") from None
     root = (yaml.safe_load(out.getvalue()).get("data") or {}).get("root")
-    if root is None or not Path(root).expanduser().exists():
+    if root is None:
+        raise ConfigError(f"cell {cell.name}: data.root is not set; say where the data are: --data.root DATA")
+    if not Path(root).expanduser().exists():
         raise ConfigError(f"cell {cell.name}: there is no data folder {root}; say where it is: --data.root DATA")
     return out.getvalue()
 
@@ -89,11 +91,11 @@ def run_cells(cells: Sequence[Cell], configs: Mapping[str, str], jobs: int, ende
         ended: called after each cell, whose `state` then says how it went.
 
     Raises:
-        KeyboardInterrupt: SIGINT or SIGTERM came; every process of a cell has ended.
+        Interrupted: SIGINT or SIGTERM came; every process of a cell has ended.
     """
     stop = Event()
     environment = {"OMP_NUM_THREADS": str(max(1, _cpus() // jobs)), **os.environ}
-    with _sigterm_interrupts(), ThreadPoolExecutor(jobs) as pool:
+    with _interruptible(), ThreadPoolExecutor(jobs) as pool:
         cell_of: dict[Future[None], Cell] = {
             pool.submit(run_cell, cell, configs[cell.name], environment, stop): cell for cell in cells
         }
@@ -192,17 +194,18 @@ def _lock(log: IO[bytes], stop: Event) -> bool:
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Within, SIGTERM ends the study as Ctrl-C does."""
+def _interruptible() -> Iterator[None]:
+    """Within, SIGINT and SIGTERM raise `Interrupted`."""
 
     def interrupt(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        raise Interrupted(signum, "finished cells are kept, type the same again to go on")
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {signum: signal.signal(signum, interrupt) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _cpus() -> int:

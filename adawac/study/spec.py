@@ -33,6 +33,9 @@ State = Literal["new", "stopped", "failed", "finished"]
 SEED = "seed"
 """The axis over which a method is averaged."""
 
+METHOD, SUBSET = "method", "subset"
+"""The axes that name what is compared, and on what it was trained."""
+
 _RUN = "version_0"
 _PORTABLE = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.+-]*[A-Za-z0-9_])?")
 _OWN = ("name", "runs", "ckpt_path")
@@ -138,6 +141,15 @@ class Study:
                 f"`--dry-run` lists what it has, such as {self.cells[0].name}"
             )
         return tuple(of_name[name] for name in dict.fromkeys(names))
+
+    def labels(self, cell: Cell) -> tuple[str, str]:
+        """Method and training subset of a cell: the option of the axis `method`, and those of all others but the seed.
+
+        Without such an axis the first that is neither the seed nor the subset takes its place.
+        """
+        axes = [axis for axis in self.axes if axis != SEED]
+        method = METHOD if METHOD in axes else next((axis for axis in axes if axis != SUBSET), "")
+        return cell.options.get(method, ""), ", ".join(cell.options[axis] for axis in axes if axis != method)
 
 
 def read_study(path: Path, runs: Path, more: Sequence[str] = ()) -> Study:

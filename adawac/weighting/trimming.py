@@ -96,11 +96,11 @@ class TrimRatio(Trimming):
                 f"{type(self).__name__}: ratio is {ratio}; give a share from 0 to below 1, or null for the share of "
                 "label-sparse samples"
             )
-        self.ratio = ratio
+        self.ratio = self._given = ratio
 
     def allocate(self, units: UnitTable) -> None:
         """Take the share of label-sparse samples, unless a ratio was given."""
-        if self.ratio is None:
+        if self._given is None:
             self.ratio = float((~units.dense).mean())
 
     def kept(self, terms: Terms) -> Tensor:

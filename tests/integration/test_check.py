@@ -168,6 +168,7 @@ class TestWhole:
         (root / "splits.json").write_text(json.dumps({"train": ["pt_1", "pt_2"], "val": ["pt_2"], "test": ["pt_3"]}))
         lines = check(capsys, root, code=2)
         assert any("patient pt_2 lies in more than one part" in line and "move all its cases" in line for line in lines)
+        assert "--skip-bad" not in lines[-1]
 
     def test_cases_that_a_split_forgets(self, root, capsys):
         (root / "splits.json").write_text(json.dumps({"train": ["pt_1", "pt_2"], "val": ["pt_3"]}))
@@ -179,7 +180,10 @@ class TestWhole:
         listed["labels"]["3"] = "spleen"
         (root / "dataset.json").write_text(json.dumps(listed))
         lines = check(capsys, root, code=2)
-        assert lines[-1].startswith("1 problem; ")
+        assert lines[-1] == "1 problem"  # of no case, so that there is none to leave out
+        (root / "labelsTr/pt_2.nii.gz").write_bytes(b"")
+        lines = check(capsys, root, code=2)
+        assert lines[-1].startswith("2 problems; `adawac fit --skip-bad` goes on without cases that have one, but 1 of")
         assert any("class spleen: none of 3 training cases holds it" in line for line in lines), lines
         assert any("drop it with data.drop, or move a case that holds it into train" in line for line in lines)
 

@@ -141,6 +141,13 @@ class TestVerbs:
         assert main(["test", str(tmp_path)]) == 2
         assert "neither a checkpoint nor a run folder with checkpoints/best.ckpt" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("option", ["--resume=auto", "--non_finite"])
+    @pytest.mark.parametrize("verb", ["validate", "test"])
+    def test_options_of_training_are_refused_where_nothing_is_trained(self, verb, option, tmp_path, capsys):
+        assert main([verb, str(tmp_path), option, "skip"]) == 2
+        said = capsys.readouterr().err
+        assert f"{option.partition('=')[0]} means something to `adawac fit` alone; leave it out" in said
+
     @pytest.mark.parametrize(
         ("option", "named"), [("--data.batchsize=8", "data.batchsize"), ("--trainer.max_epochs=many", "max_epochs")]
     )

@@ -160,6 +160,17 @@ class TestMeasure:
             "named of erased": pytest.approx(len(named & erased) / len(erased)),
         }
 
+    def test_only_erased_slices_that_a_run_was_trained_on_can_be_named(self, tmp_path):
+        group_of = {("a", 0): "dense", ("a", 1): "erased", ("a", 2): "sparse", ("a", 3): "erased", ("b", 0): "erased"}
+        score = np.array([1.0, 2.0, 0.0])
+        dense = np.array([True, False, False])
+        SliceWeights(("a",) * 3, ("0", "1", "2"), score / 3, dense, score, score).write(tmp_path / "weights.csv")
+        assert erased_labels.named(tmp_path / "weights.csv", group_of) == {
+            "slices": 1,
+            "erased of named": 1.0,
+            "named of erased": 1.0,  # the other two were left out by the run's subset
+        }
+
     def test_a_method_without_weights_has_its_cross_entropy(self, results):
         for found in results:
             assert 0 <= found["auroc"]["cross-entropy"] <= 1

@@ -89,6 +89,22 @@ def test_one_name_for_a_table_of_several_methods_is_refused(place, capsys):
     assert "give its path alone" in said
 
 
+def test_training_subsets_of_a_case_table_stay_apart(place, capsys):
+    for tool in ("nnUNet", "total"):
+        shutil.copytree(place / tool, place / f"{tool}_2")
+    sources = ("a@full={0}/nnUNet", "a@half={0}/total", "b@full={0}/total_2", "b@half={0}/nnUNet_2")
+    assert evaluate(place, "--pictures", "0", sources=sources) == 0
+    table = str(place / "out/cases.csv")
+    assert main(["evaluate", table, "-o", str(place / "again"), "--pictures", "0"]) == 0
+    first, again = (json.loads((place / f"{out}/results.json").read_text())["subsets"] for out in ("out", "again"))
+    assert [subset["name"] for subset in again] == ["full", "half"]
+    assert again == first
+
+    capsys.readouterr()
+    assert main(["evaluate", f"a@full={table}", "-o", str(place / "again")]) == 2
+    assert "the table holds several methods (a, b)" in capsys.readouterr().err
+
+
 def write_metadata(place, header: str, *lines: str) -> tuple[str, str]:
     (place / "meta.csv").write_text("\n".join([header, *lines]) + "\n")
     return "--metadata", str(place / "meta.csv")

@@ -52,6 +52,29 @@ def test_a_run_trained_with_resume_is_not_taken_from_an_earlier_rerun(tmp_path, 
     assert "resumed_rerun/version_1: other weights: " in capsys.readouterr().out
 
 
+def test_a_run_that_went_on_keeps_the_record_of_each_part(tmp_path, capsys):
+    path = config(tmp_path / "run", write_msd(tmp_path / "msd", cases=4, shape=(7, 32, 32)), max_epochs=1)
+    fit(path)
+    record = checkpoints(tmp_path / "run").parent / "run.json"
+    first = json.loads(record.read_text())
+    first["versions"]["torch"] = "1.0"  # as if the first part had been trained elsewhere
+    record.write_text(json.dumps(first))
+    fit(path, "--resume=auto", "--trainer.max_epochs=2")
+    fit(path, "--resume=auto", "--trainer.max_epochs=3")
+    now = json.loads(record.read_text())
+    assert [part["versions"]["torch"] for part in now["earlier"]] == ["1.0", version("torch")]
+    assert set(now["earlier"][0]) == {"command", "versions", "code", "device"}
+    assert main(["rerun", str(record.parent)]) == 1  # whose schedule is that of three epochs from the beginning
+    said = capsys.readouterr().out
+    assert f"differs: versions.torch: 1.0 then, {version('torch')} now" in said
+    assert said.count("differs: ") == 1
+
+
+def test_what_was_not_there_is_said_in_a_word():
+    changed = ({"code": {"adawac": {"changed": hashed}}} for hashed in ("", "0123"))
+    assert differences(*changed) == ["code.adawac.changed: nothing then, 0123 now"]
+
+
 def test_older_records_counted_their_units_as_training_slices():
     assert differences({"training_slices": 7}, {"training_units": 7}) == []
     assert differences({"training_slices": 7}, {"training_units": 8}) == ["training_units: 7 then, 8 now"]

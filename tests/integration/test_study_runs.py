@@ -168,6 +168,9 @@ class TestFinished:
             own = read_csv(done.folder / name / "version_0/cases.csv")
             together = [row for row in rows if row["run"] == name]
             assert [row["value"] for row in together] == [str(row.value) for row in own]
+        assert [(row.run, row.method) for row in read_csv(done.folder / "cells.csv")] == [
+            (row["run"], row["method"]) for row in rows
+        ]
 
     def test_cell_yaml_says_the_same_as_the_study(self, done, monkeypatch, capsys):
         monkeypatch.chdir(done.home)
@@ -217,12 +220,22 @@ class TestBefore:
             (["--model.weighting=Erm"], "Erm"),
             (["--data.root=nowhere"], "no data folder nowhere; say where it is: --data.root DATA"),
             (["--jobs", "0"], "--jobs is 0; give the number of cells"),
+            (
+                ["--report", "--runs=ruins"],
+                "no cell has finished in ruins/tiny; run the study first, or correct --runs",
+            ),
         ],
     )
     def test_a_bad_key_of_any_cell(self, home, capsys, options, named):
         assert main(["study", "study.yaml", *options]) == 2
         assert named in capsys.readouterr().err
         assert not (home / "runs").exists()
+
+    def test_no_data_folder(self, home, capsys):
+        data = {key: value for key, value in BASE["data"].items() if key != "root"}
+        (home / "base.yaml").write_text(yaml.safe_dump(BASE | {"data": data}))
+        assert main(["study", "study.yaml"]) == 2
+        assert "data.root is not set; say where the data are: --data.root DATA" in capsys.readouterr().err
 
     def test_a_bad_key_in_the_last_cell(self, home, capsys):
         grid = {"method": {"erm": {"model.weighting": "ERM"}, "wrong": {"data.batchsize": 4}}}
@@ -280,7 +293,7 @@ class TestKilled:
             for process in processes_of(second):
                 os.kill(process, signal.SIGKILL)
         elif how != "SIGKILL":  # which leaves a study no time to end its processes: the next one waits for them
-            assert code == 130
+            assert code == {"SIGINT": 130, "SIGTERM": 143}[how]
             assert not processes_of(second)
         if how != "SIGKILL":
             assert not (second / "version_0/cases.csv").exists()

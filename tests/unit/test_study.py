@@ -161,6 +161,17 @@ class TestState:
         assert (one.record, one.state) == ({}, "stopped")
 
 
+class TestLabels:
+    def test_all_axes_but_method_and_seed_say_what_a_run_was_trained_on(self, tmp_path):
+        grid = {"subset": {"full": {}}, "method": {"erm": {}}, "network": {"unet": {}}, "seed": [0]}
+        study = study_of(tmp_path, {"name": "s", "grid": grid})
+        assert study.labels(study.cells[0]) == ("erm", "full, unet")
+
+    def test_without_an_axis_of_that_name_the_first_other_is_the_method(self, tmp_path):
+        study = study_of(tmp_path, {"name": "s", "grid": {"subset": {"full": {}}, "setting": {"a": {}}, "seed": [0]}})
+        assert study.labels(study.cells[0]) == ("a", "full")
+
+
 class TestTimeLeft:
     def test_cells_alike_tell_most(self, tmp_path):
         cells = [

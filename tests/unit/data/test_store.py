@@ -237,6 +237,16 @@ class TestMadeOnce:
         np.testing.assert_array_equal(again.image, image)
         np.testing.assert_array_equal(again.voxels, whole.voxels)
 
+    def test_whoever_may_read_the_store_may_read_the_hashes_in_it(self, root, folder):
+        before = os.umask(0o022)
+        try:
+            prepared(root, folder)
+        finally:
+            os.umask(before)
+        entries = list((folder / ".hashes").iterdir())
+        assert {entry.stat().st_mode & 0o777 for entry in entries} == {0o644}
+        assert len(entries) == 6  # images and labels, and nothing unfinished
+
     def test_nothing_is_left_behind(self, root, folder):
         prepared(root, folder)
         assert sorted(path.name for path in folder.iterdir()) == [".hashes", ".lock", "pt_1", "pt_2", "pt_3"]

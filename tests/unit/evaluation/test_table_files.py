@@ -82,13 +82,23 @@ def test_a_table_from_before_hashes_has_none(tmp_path):
     assert read_csv(path)[0][-3:] == ("", "", "")
 
 
+def test_the_table_of_a_study_has_axes_among_its_columns(tmp_path):
+    path = tmp_path / "cells.csv"
+    path.write_text(
+        "run,seed,subset,method,case,patient,class,group,metric,value,policy\n"
+        "0,seed0,full,erm,a,a,liver,all,dice,0.5,skip\n"
+    )
+    assert read_csv(path) == [row()._replace(subset="full")]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", r"has the columns .*, found \(\)"),
         ("a,b\n1,2\n", r"found \('a', 'b'\)"),
         ("{older}\nr,m,c\n", "line 2: 3 fields where 9 are due"),
-        ("{header}\nr,m,c,p,liver,all,dice,1,skip\n", "line 2: 9 fields where 12 are due"),
+        ("{header}\nr,m,c,p,liver,all,dice,1,skip\n", "line 2: 9 fields where 13 are due"),
+        ("{older},run\n", r"each once, found \('run', .*'run'\)"),
         ("{older}\nr,m,c,p,liver,all,dice,good,skip\n", "line 2: the value must be a number, found 'good'"),
         (
             "{older}\nr,m,c,p,liver,all,dice,1,no\n",

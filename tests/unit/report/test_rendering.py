@@ -102,6 +102,30 @@ def test_names_are_text_in_markdown(folder):
     assert escape("a\nb") == "a b"
 
 
+def test_distances_in_millimetres_and_in_voxels_stand_in_columns_of_their_own(tmp_path):
+    in_mm = rows_of(WORSE)
+    in_voxels = [row._replace(metric=row.metric.replace("hd95_mm", "hd95_voxel")) for row in in_mm]
+    runs = [MethodRun("pair", "", "a", in_mm), MethodRun("other", "", "b", in_voxels)]
+    write_report(make_report([Evaluated(run) for run in runs]), tmp_path)
+    table = [line.split(" | ") for line in (tmp_path / "report.md").read_text().splitlines() if "|" in line]
+    header = next(line for line in table if "HD95 (pooled), mm" in line)
+    mm, voxel = header.index("HD95 (pooled), mm"), header.index("HD95 (pooled), voxel")
+    pair, other = (next(line for line in table if line[0] == f"| {name}") for name in ("pair", "other"))
+    assert pair[mm] == other[voxel] != "-"
+    assert pair[voxel] == other[mm] == "-"
+
+
+def test_a_report_written_anew_leaves_no_figure_of_the_earlier_one(tmp_path):
+    runs = [MethodRun(name, "", name, rows_of(dice)) for name, dice in (("pair", WORSE), ("b", BETTER), ("c", WORSE))]
+    write_report(make_report([Evaluated(run) for run in runs]), tmp_path)
+    assert (tmp_path / "figures/ranks_0.svg").is_file()
+    (tmp_path / "figures/mine_0.svg").write_text("of somebody else")
+    write_report(make_report([Evaluated(run) for run in runs[:2]]), tmp_path)
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        *("groups_0.svg", "mine_0.svg", "organs_0.svg", "position_0.svg")
+    }
+
+
 def test_results_are_strict_json_and_say_what_is_unfinished(folder):
     results = json.loads((folder / "results.json").read_text(), parse_constant=pytest.fail)
     assert [subset["name"] for subset in results["subsets"]] == [EVIL, "sparse"]

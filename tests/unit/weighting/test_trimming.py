@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from weighting_terms import DENSE, B, assert_agree, make, random_terms
+from weighting_terms import DENSE, UNITS, B, assert_agree, make, random_terms
 
 from adawac.errors import ConfigError
 from adawac.structures import Terms
@@ -58,7 +58,10 @@ def test_a_non_finite_loss_is_dropped_and_does_not_move_the_threshold():
 
 
 def test_default_ratio_is_the_share_of_label_sparse_samples():
-    assert make(TrimRatio()).ratio == pytest.approx(SPARSE_SHARE)
+    again = make(TrimRatio())
+    assert again.ratio == pytest.approx(SPARSE_SHARE)
+    again.allocate(UNITS.take(np.flatnonzero(UNITS.dense)))
+    assert again.ratio == 0  # of the training set at hand, not of the first
     assert make(TrimRatio(ratio=0.1)).ratio == 0.1
     with pytest.raises(ConfigError, match="call it or give ratio"):
         TrimRatio().step(random_terms(np.random.default_rng(4)))
