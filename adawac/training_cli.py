@@ -24,6 +24,7 @@ from adawac.callbacks import (
     PredictionPictures,
     RunRecord,
     StopOnSignal,
+    SuspectSlices,
     WeightMonitor,
 )
 from adawac.callbacks.interruption import interruptible
@@ -152,6 +153,7 @@ def default_callbacks(non_finite: Literal["stop", "skip"] = "stop") -> list[Call
         RichProgressBar(),
         CaseTableWriter(),
         WeightMonitor(),
+        SuspectSlices(),
         PredictionPictures(),
     ]
 

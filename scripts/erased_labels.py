@@ -41,7 +41,6 @@ from adawac.structures import IGNORE_INDEX
 from adawac.study import Cell, read_study
 from adawac.study.results import Spread, cell_result
 from adawac.weighting.diagnostics import separation_auroc
-from adawac.weighting.slice_weights import SliceWeights
 
 GROUPS = ("dense", "sparse", "erased")
 TABLE = "slices.csv"
@@ -185,22 +184,24 @@ def measured(cell: Cell, group_of: Mapping[Slice, str]) -> dict[str, Any]:
         "auroc": {
             name: separation_auroc(score[detected], group[detected] == "erased") for name, score in scores.items()
         },
-        "named": named(cell.run / "weights.csv", group_of),
+        "named": named(cell.run / "suspects.csv", dict(zip(slices, group, strict=True))),
     }
 
 
-def named(weights: Path, group_of: Mapping[Slice, str]) -> dict[str, float]:
-    """How many label-sparse slices a run names as suspects, and the shares of erased ones; nothing without weights."""
-    if not weights.is_file():
-        return {}
-    trained = SliceWeights.read(weights)  # perhaps on a subset, which lacks some of the erased slices
-    suspects = [(case, int(z)) for case, _, z in (name.rpartition(":") for name in trained.suspects)]
-    erased = sum(group_of[one] == "erased" for one in suspects)
-    all_erased = sum(group_of[case, int(z)] == "erased" for case, z in zip(trained.case, trained.unit, strict=True))
+def named(path: Path, group: Mapping[Slice, str]) -> dict[str, float]:
+    """How many label-sparse slices a run suspects, and the shares of erased ones.
+
+    Args:
+        path: its `suspects.csv`.
+        group: of the slices that it was trained on.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        suspects = [(row["case"], int(row["unit"])) for row in csv.DictReader(file)]
+    erased = sum(group[one] == "erased" for one in suspects)
     return {
         "slices": len(suspects),
         "erased of named": erased / max(1, len(suspects)),
-        "named of erased": erased / max(1, all_erased),
+        "named of erased": erased / max(1, list(group.values()).count("erased")),
     }
 
 
@@ -215,7 +216,7 @@ def table(cells: Sequence[Mapping[str, Any]]) -> list[str]:
         columns = [[cell["dice"] for cell in chosen]]
         columns += [[of[name] for of in weights] for name in GROUPS]
         columns += [[cell["auroc"][name] for cell in chosen if name in cell["auroc"]] for name in SCORES]
-        columns += [[cell["named"][name] for cell in chosen if name in cell["named"]] for name in NAMED]
+        columns += [[cell["named"][name] for cell in chosen] for name in NAMED]
         values = [str(Spread.of(column)) if column else "" for column in columns]
         lines.append(f"| {' | '.join([*setting.values(), str(len(chosen)), *values])} |")
     axes = list(settings[0]) if settings else []

@@ -5,6 +5,7 @@ from adawac.callbacks.finite import FiniteGuard
 from adawac.callbacks.interruption import DueValidation, StopOnSignal
 from adawac.callbacks.pictures import PredictionPictures
 from adawac.callbacks.run_record import RunRecord
+from adawac.callbacks.suspects import SuspectSlices
 from adawac.callbacks.weight_monitor import WeightMonitor
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "PredictionPictures",
     "RunRecord",
     "StopOnSignal",
+    "SuspectSlices",
     "WeightMonitor",
 ]

@@ -1,6 +1,5 @@
 """Shows after every epoch how the weights separate the slices, and on what scales the losses are."""
 
-import logging
 import math
 from pathlib import Path
 from typing import cast
@@ -14,13 +13,10 @@ from torch import Tensor
 
 from adawac.data.preprocessing import Axis
 from adawac.data.units import UnitTable
-from adawac.errors import some_of
 from adawac.figures import weights_by_position
 from adawac.task import SegmentationTask
 from adawac.weighting.diagnostics import group_means, mean_ratio, separation_auroc
 from adawac.weighting.slice_weights import SliceWeights
-
-log = logging.getLogger(__name__)
 
 ENDS: dict[Axis, tuple[str, str]] = {
     "axial": ("inferior", "superior"),
@@ -44,8 +40,7 @@ class WeightMonitor(Callback):
     - histograms `weights/dense`, `weights/sparse`, `log_odds`; figure `weights/by_position`.
 
     What is undefined (no consistency loss, an empty group, a method without weights per slice) is left out. When
-    training ends the weights of all slices are written to `weights.csv` in the run's folder, and label-sparse slices
-    that stayed hard are named: labels may be missing there.
+    training ends the weights of all slices are written to `weights.csv` in the run's folder.
 
     Args:
         cases: volumes in the figure, the first of the training set; 0 for no figure.
@@ -91,14 +86,7 @@ class WeightMonitor(Callback):
         log_odds = getattr(task.weighting, "log_odds", None)
         scores = None if log_odds is None else _array(log_odds)
         Path(log_dir).mkdir(parents=True, exist_ok=True)
-        table = SliceWeights.of_units(task.data.units, _array(weights), scores)
-        table.write(Path(log_dir) / "weights.csv")
-        if suspects := table.suspects:
-            log.info(
-                "weights.csv: %d of %d label-sparse %s weigh more than half of the label-dense ones; "
-                "is a label missing? %s",
-                len(suspects), np.count_nonzero(~table.dense), task.data.facts.unit.noun[1], some_of(suspects),
-            )  # fmt: skip
+        SliceWeights.of_units(task.data.units, _array(weights), scores).write(Path(log_dir) / "weights.csv")
 
     def _draw(
         self,

@@ -160,16 +160,11 @@ class TestMeasure:
             "named of erased": pytest.approx(len(named & erased) / len(erased)),
         }
 
-    def test_only_erased_slices_that_a_run_was_trained_on_can_be_named(self, tmp_path):
-        group_of = {("a", 0): "dense", ("a", 1): "erased", ("a", 2): "sparse", ("a", 3): "erased", ("b", 0): "erased"}
-        score = np.array([1.0, 2.0, 0.0])
-        dense = np.array([True, False, False])
-        SliceWeights(("a",) * 3, ("0", "1", "2"), score / 3, dense, score, score).write(tmp_path / "weights.csv")
-        assert erased_labels.named(tmp_path / "weights.csv", group_of) == {
-            "slices": 1,
-            "erased of named": 1.0,
-            "named of erased": 1.0,  # the other two were left out by the run's subset
-        }
+    def test_suspects_are_held_against_the_erased_slices_of_the_run(self, tmp_path):
+        (tmp_path / "suspects.csv").write_text("case,unit,score\na,1,2.0\na,2,1.5\n")
+        group = {("a", 0): "dense", ("a", 1): "erased", ("a", 2): "sparse", ("a", 3): "erased"}
+        found = erased_labels.named(tmp_path / "suspects.csv", group)
+        assert found == {"slices": 2, "erased of named": 0.5, "named of erased": 0.5}
 
     def test_a_method_without_weights_has_its_cross_entropy(self, results):
         for found in results:

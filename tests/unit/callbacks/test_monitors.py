@@ -1,13 +1,16 @@
+import csv
 import math
 from pathlib import Path
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_data import write_msd
 
 from adawac.callbacks.pictures import PredictionPictures
+from adawac.callbacks.suspects import SuspectSlices
 from adawac.callbacks.weight_monitor import WeightMonitor
 from adawac.data.datamodule import SegmentationData
 from adawac.data.splits import FractionSplit
@@ -40,7 +43,7 @@ class Run:
         network = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2]})
         self.task = SegmentationTask(network, weighting)
         options = {
-            "callbacks": [WeightMonitor(cases=2), PredictionPictures(cases=1)],
+            "callbacks": [WeightMonitor(cases=2), PredictionPictures(cases=1), SuspectSlices()],
             "logger": [TensorBoardLogger(folder, "tb", version=0), CSVLogger(folder, "csv", version=0)],
         }
         self.trainer = pl.Trainer(
@@ -69,7 +72,9 @@ def adawac(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def erm(tmp_path_factory):
-    return Run(tmp_path_factory.mktemp("erm"), ERM(), callbacks=[WeightMonitor(), PredictionPictures(cases=0)])
+    return Run(
+        tmp_path_factory.mktemp("erm"), ERM(), callbacks=[WeightMonitor(), PredictionPictures(cases=0), SuspectSlices()]
+    )
 
 
 def test_every_scalar_is_there_once_an_epoch(adawac):
@@ -111,6 +116,22 @@ def test_the_weights_at_the_end_lie_in_the_run_s_folder(adawac):
     assert table.position == pytest.approx(units.position, abs=1e-5)
     assert table.weight == pytest.approx(weights, rel=1e-5)
     assert table.auroc == pytest.approx(adawac.scalar("weights/auroc")[-1][1], abs=1e-6)
+
+
+@pytest.mark.parametrize("method", ["adawac", "erm"])
+def test_label_sparse_slices_that_stay_hard_are_named_by_log_odds_or_losses(method, request):
+    run = request.getfixturevalue(method)
+    task, units = run.task, run.data.units
+    scores = (task.weighting.log_odds if method == "adawac" else task.last_losses.ce).numpy()
+    expected = {
+        f"{key}": score
+        for key, score, dense in zip(units.keys(), scores, units.dense, strict=True)
+        if not dense and score > np.median(scores[units.dense])
+    }
+    with (Path(run.trainer.log_dir) / "suspects.csv").open(newline="") as file:
+        found = {f"{row['case']}:{row['unit']}": float(row["score"]) for row in csv.DictReader(file)}
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
 
 
 def test_histograms_hold_every_training_slice(adawac):
