@@ -235,7 +235,7 @@ class TestGoingOn:
         data = [mine.home / f"msd/{folder}/pt_5.nii.gz" for folder in ("imagesTr", "labelsTr")]
         for checkpoint, options in ((best, ()), (last, ("--ckpt_path", str(last)))):
             assert main(["test", str(mine.run), *options]) == 0
-            hashes = {row[-3:] for row in read_csv(mine.run / "cases.csv")}
+            hashes = {(row.checkpoint_hash, row.config_hash, row.data_hash) for row in read_csv(mine.run / "cases.csv")}
             assert hashes == {tuple(map(sha256sum, ([checkpoint], [mine.run / "config.yaml"], data)))}
 
     def test_the_best_checkpoint_is_tested_unless_another_is_named(self, mine, elsewhere):
