@@ -32,19 +32,19 @@ class SuspectSlices(Callback):
             return
         log_odds = getattr(task.weighting, "log_odds", None)
         scores = (task.last_losses.ce if log_odds is None else log_odds).detach().double().cpu().numpy()
-        units = task.data.units.take(np.flatnonzero(np.isfinite(scores)))  # without those that were never seen
-        scores = scores[np.isfinite(scores)]
-        found = suspects(scores, units.dense)
+        seen = np.flatnonzero(np.isfinite(scores))
+        units, scores = task.data.units.take(seen), scores[seen]
+        found = [(units.cases[units.case[row]], units.key(row), scores[row]) for row in suspects(scores, units.dense)]
         with written_whole(Path(log_dir) / "suspects.csv") as unfinished, unfinished.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("case", "unit", "score"))
-            writer.writerows((units.cases[units.case[row]], units.key(row), f"{scores[row]:.6g}") for row in found)
-        if len(found):
+            writer.writerows((case, key, f"{score:.6g}") for case, key, score in found)
+        if found:
             log.info(
                 "suspects.csv: %d of %d label-sparse %s are harder than half of the label-dense ones; "
                 "is a label missing? %s",
                 len(found),
                 np.count_nonzero(~units.dense),
                 units.kind.noun[1],
-                some_of([f"{units.cases[units.case[row]]}:{units.key(row)}" for row in found]),
+                some_of([f"{case}:{key}" for case, key, _ in found]),
             )
