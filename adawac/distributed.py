@@ -1,6 +1,7 @@
-"""What several processes must agree on: the terms of the global batch, and the results of all volumes."""
+"""What several processes must agree on: the terms of the global batch, the results of all volumes, and their end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +16,25 @@ Item = TypeVar("Item")
 def world_size() -> int:
     """Number of processes; 1 without `torch.distributed`."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+@contextmanager
+def connection_closed() -> Iterator[None]:
+    """Close the connection to the other processes in the end, if one was opened within.
+
+    Lightning closes NCCL's alone. Where gloo's stays open its threads still run while the interpreter is torn down, and
+    the process may be aborted (SIGABRT) after all is done: measured, one exit in eight of two idle processes.
+
+    Example:
+        >>> with connection_closed():
+        ...     world_size()
+        1
+    """
+    try:
+        yield
+    finally:
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def gather_terms(terms: Terms) -> tuple[Terms, slice]:

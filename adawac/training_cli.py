@@ -30,6 +30,7 @@ from adawac.callbacks import (
 from adawac.callbacks.interruption import interruptible
 from adawac.checkpoint import find_checkpoint
 from adawac.data.datamodule import SegmentationData
+from adawac.distributed import connection_closed
 from adawac.errors import AdaWACError, ConfigError, TrainingError
 from adawac.processors import emulates_bfloat16, keep_freed_memory
 from adawac.saving import WholeCheckpoints, newest_checkpoint
@@ -173,7 +174,7 @@ def main(argv: Sequence[str]) -> int:
             raise ConfigError(f"{', '.join(sorted(given))} means something to `adawac fit` alone; leave it out")
         # No checkpoint will be written, so it does not matter where the run wrote its own.
         warnings.filterwarnings("ignore", message="The dirpath has changed")
-    with interruptible(), _full_disk():
+    with connection_closed(), interruptible(), _full_disk():
         TrainingCLI(
             SegmentationTask,
             SegmentationData,

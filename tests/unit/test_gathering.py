@@ -10,7 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from weighting_terms import METHODS, make, random_terms
 
-from adawac.distributed import gather_cases, gather_terms, take_weights, world_size
+from adawac.distributed import connection_closed, gather_cases, gather_terms, take_weights, world_size
 from adawac.structures import Terms
 
 STEPS, SIZE = 30, 7  # which two processes cannot share evenly
@@ -66,3 +66,17 @@ def test_one_process_gathers_its_own() -> None:
     assert gathered is terms
     assert mine == slice(0, len(terms.index))
     assert gather_cases({"a": 1}) == {"a": 1}
+
+
+@pytest.mark.skipif(not dist.is_available(), reason="this torch has no torch.distributed")
+def test_the_connection_is_closed_whatever_happens(tmp_path: Path) -> None:
+    @connection_closed()
+    def connect_and_divide(name: str, by: int) -> float:
+        dist.init_process_group("gloo", init_method=f"file://{tmp_path}/{name}", rank=0, world_size=1)
+        return world_size() / by
+
+    assert connect_and_divide("done", 1) == 1
+    assert not dist.is_initialized()
+    with pytest.raises(ZeroDivisionError):
+        connect_and_divide("failed", 0)
+    assert not dist.is_initialized()
