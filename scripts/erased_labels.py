@@ -41,6 +41,7 @@ from adawac.structures import IGNORE_INDEX
 from adawac.study import Cell, read_study
 from adawac.study.results import Spread, cell_result
 from adawac.weighting.diagnostics import separation_auroc
+from adawac.weighting.suspects import FILE, read_suspects
 
 GROUPS = ("dense", "sparse", "erased")
 TABLE = "slices.csv"
@@ -184,7 +185,7 @@ def measured(cell: Cell, group_of: Mapping[Slice, str]) -> dict[str, Any]:
         "auroc": {
             name: separation_auroc(score[detected], group[detected] == "erased") for name, score in scores.items()
         },
-        "named": named(cell.run / "suspects.csv", dict(zip(slices, group, strict=True))),
+        "named": named(cell.run / FILE, dict(zip(slices, group, strict=True))),
     }
 
 
@@ -195,13 +196,12 @@ def named(path: Path, group: Mapping[Slice, str]) -> dict[str, float]:
         path: its `suspects.csv`.
         group: of the slices that it was trained on.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        suspects = [(row["case"], int(row["unit"])) for row in csv.DictReader(file)]
-    erased = sum(group[one] == "erased" for one in suspects)
+    suspects = read_suspects(path)
+    erased = {f"{case}:{z}" for (case, z), name in group.items() if name == "erased"}
     return {
         "slices": len(suspects),
-        "erased of named": erased / max(1, len(suspects)),
-        "named of erased": erased / max(1, list(group.values()).count("erased")),
+        "erased of named": len(erased & set(suspects)) / max(1, len(suspects)),
+        "named of erased": len(erased & set(suspects)) / max(1, len(erased)),
     }
 
 

@@ -1,6 +1,5 @@
 """Names slices whose labels may be missing: those without labels that stay as hard as those with."""
 
-import csv
 import logging
 from pathlib import Path
 from typing import cast
@@ -11,8 +10,7 @@ from lightning.pytorch.callbacks import Callback
 
 from adawac.errors import some_of
 from adawac.task import SegmentationTask
-from adawac.weighting.diagnostics import suspects
-from adawac.whole_files import written_whole
+from adawac.weighting.suspects import FILE, suspects, write_suspects
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +19,7 @@ class SuspectSlices(Callback):
     """Writes `suspects.csv` into the run's folder when training ends: case, unit and score, the hardest first.
 
     A slice is hard by its log-odds where the method has them, else by its last cross-entropy. Suspect are label-sparse
-    slices with a score above the median of label-dense ones, see `adawac.weighting.diagnostics.suspects`. After so
+    slices with a score above the median of label-dense ones, see `adawac.weighting.suspects`. After so
     short a training that no organ is found yet all slices are alike, and the list says nothing.
     """
 
@@ -35,10 +33,7 @@ class SuspectSlices(Callback):
         seen = np.flatnonzero(np.isfinite(scores))
         units, scores = task.data.units.take(seen), scores[seen]
         found = [(units.cases[units.case[row]], units.key(row), scores[row]) for row in suspects(scores, units.dense)]
-        with written_whole(Path(log_dir) / "suspects.csv") as unfinished, unfinished.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("case", "unit", "score"))
-            writer.writerows((case, key, f"{score:.6g}") for case, key, score in found)
+        write_suspects(Path(log_dir) / FILE, found)
         if found:
             log.info(
                 "suspects.csv: %d of %d label-sparse %s are harder than half of the label-dense ones; "

@@ -1,12 +1,12 @@
-"""The chapters of a report that go into detail: organ by organ, where it helps and where not, what the weights do."""
+"""The chapters of a report that go into detail: organs, where it helps and where not, weights, labels to look at."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from adawac.errors import some_of
 from adawac.evaluation import MEAN_OF_CLASSES
 from adawac.report import figures
 from adawac.report.blocks import Block, Heading, Paragraph, Picture, Table
-from adawac.report.contents import Family, MethodResult, Report, SubsetResult
+from adawac.report.contents import Family, Report, SubsetResult
 from adawac.report.wording import (
     MINUS,
     counted,
@@ -18,6 +18,9 @@ from adawac.report.wording import (
     p_value,
     signed,
 )
+
+MOST_SUSPECTS = 10
+"""Rows of their table; a run's suspects.csv has all."""
 
 OF = "\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}"
 
@@ -238,25 +241,35 @@ def weights(report: Report) -> Iterable[Block]:
             "1 is perfect. From the lowest run to the highest."
         )
         yield Table(header, tuple(lines), note)
-        yield from _suspects(weighted)
-
-
-def _suspects(weighted: Sequence[MethodResult]) -> Iterable[Block]:
-    """The label-sparse slices that stayed hard, by method; nothing where there are none."""
-    lines = []
-    for method in weighted:
-        table = method.weights[0]
-        if names := table.suspects:
-            count = f"{len(names)}{OF}{len(table.dense) - int(table.dense.sum())}"
-            lines.append((f"{method.name}, {method.runs[0]}", count, some_of(names, most=10)))
-    note = (
-        "Their weights lie above the median of label-dense slices: look at these, as volume:slice, the hardest first. "
-        "A label may be missing, or an organ begins there. Where the AUROC is low, they say nothing."
-    )
-    if lines:
-        yield Table(("run", "label-sparse slices that stay hard", "such as"), tuple(lines), note, words=True)
 
 
 def _over_runs(values: Sequence[float]) -> str:
     low, high = number(min(values)), number(max(values))
     return low if low == high else f"{low} to {high}"
+
+
+# --- suspects ---------------------------------------------------------------------------------------------------------
+
+
+def suspects(report: Report) -> Iterable[Block]:
+    """The label-sparse slices that stayed hard, those first that most runs name."""
+    for subset in report.subsets:
+        runs = [run for run in report.runs if run.subset == subset.name and run.suspects is not None]
+        places = defaultdict(list)
+        for run in runs:
+            for place, name in enumerate(run.suspects or ()):
+                places[name].append(place)
+        if not places:
+            continue
+        yield from subheading(report, subset)
+        first = sorted(places, key=lambda name: (-len(places[name]), sum(places[name])))[:MOST_SUSPECTS]
+        note = (
+            f"{counted(len(places), 'slice')} in all. No label lies in them, and still they are harder to the network "
+            "than half of those that have one: a label may be missing, or an organ begins there. After a training too "
+            "short to find the organs they say nothing."
+        )
+        yield Table(
+            ("volume:slice", "named by"),
+            tuple((name, f"{len(places[name])}{OF}{counted(len(runs), 'run')}") for name in first),
+            note,
+        )

@@ -1,14 +1,14 @@
 """The report as a document: what `adawac.report.contents` computed, in the order in which a reader asks.
 
-Does it help, by how much, for which organs, where, what did the weights do, what do failures look like, can this be
-trusted, and how was it made.
+Does it help, by how much, for which organs, where, what did the weights do, which labels may be missing, what do
+failures look like, can this be trusted, and how was it made.
 """
 
 from collections.abc import Iterable, Sequence
 
 from adawac.report.blocks import Block, Code, Document, Finding, Paragraph, Section, Table
 from adawac.report.contents import MethodResult, Report
-from adawac.report.details import groups, organs, subheading, weights
+from adawac.report.details import groups, organs, subheading, suspects, weights
 from adawac.report.wording import (
     counted,
     difference,
@@ -31,6 +31,7 @@ def document(report: Report) -> Document:
         Section("Organ by organ", tuple(organs(report)), "Organs"),
         Section("Where it helps, and where not", tuple(groups(report)), "Where"),
         Section("What the weights do", tuple(weights(report)), "Weights"),
+        Section("Training slices to look at", tuple(suspects(report)), "Labels"),
         Section("Worst cases", (*report.pictures, *_said(report.no_pictures)), "Pictures"),
         Section("Can these numbers be trusted?", tuple(_trust(report)), "Trust"),
         Section("How this was made", tuple(_making(report)), "Making"),

@@ -20,6 +20,7 @@ class MethodRun:
         images_seen: training slices drawn, repetitions counted; None where not recorded.
         network_passes: images seen, times views; None where not recorded.
         weights: of the training slices at the end, where the method has such.
+        suspects: label-sparse slices that stayed hard, as CASE:SLICE, the hardest first; None where not recorded.
         made: how it came to be, in words: where it lies, versions, device.
     """
 
@@ -30,6 +31,7 @@ class MethodRun:
     images_seen: int | None = None
     network_passes: int | None = None
     weights: SliceWeights | None = None
+    suspects: tuple[str, ...] | None = None
     made: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -20,6 +20,7 @@ from adawac.metrics import EmptyPolicy
 from adawac.provenance import short_hash
 from adawac.report.runs import MethodRun
 from adawac.weighting.slice_weights import SliceWeights
+from adawac.weighting.suspects import FILE, read_suspects
 
 Track = Callable[[Iterable[str]], Iterable[str]]
 
@@ -220,7 +221,7 @@ def _of_run(
             track=track,
         )
         problems += found
-    weights = path / "weights.csv"
+    weights, suspects = path / "weights.csv", path / FILE
     run = MethodRun(
         method=source.method or (rows[0].method if rows else path.parent.name),
         subset=source.subset or str(record.get("subset", "")),
@@ -229,6 +230,7 @@ def _of_run(
         images_seen=record.get("images_seen"),
         network_passes=record.get("network_passes"),
         weights=SliceWeights.read(weights) if weights.is_file() else None,
+        suspects=read_suspects(suspects) if suspects.is_file() else None,
         made=_made(source.path, rows, record),
     )
     return Evaluated(run, predict)

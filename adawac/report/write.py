@@ -73,9 +73,7 @@ def _run(run: MethodRun) -> dict[str, Any]:
 def _plain(value: object) -> Any:
     """Dataclasses and named tuples as mappings, NaN as null."""
     if isinstance(value, SliceWeights):
-        return _plain(
-            {"slices": len(value.case), "mean": value.means, "auroc": value.auroc, "suspects": value.suspects}
-        )
+        return _plain({"slices": len(value.case), "mean": value.means, "auroc": value.auroc})
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):

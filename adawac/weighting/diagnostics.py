@@ -71,29 +71,6 @@ def separation_auroc(scores: NDArray[np.floating], dense: NDArray[np.bool_]) -> 
     return float(above / (num_dense * num_sparse))
 
 
-def suspects(scores: NDArray[np.floating], dense: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Label-sparse samples that are as hard as label-dense ones: a label may be missing, or an organ begins there.
-
-    Args:
-        scores: (n,) log-odds, weights or losses, higher for harder samples; finite.
-        dense: (n,) True for label-dense samples.
-
-    Returns:
-        (m,) those whose score lies above the median of label-dense samples, the highest first; none where a group is
-        empty, or where each has a single score (`GroupDRO`'s weights), which points at no sample.
-
-    Example:
-        >>> suspects(np.array([3.0, 1.0, 2.0, -1.0, 5.0]), np.array([True, True, False, False, False])).tolist()
-        [4]
-    """
-    if not dense.any() or dense.all() or np.ptp(scores[dense]) == np.ptp(scores[~dense]) == 0:
-        return np.zeros(0, dtype=np.intp)
-    order = np.argsort(-scores, kind="stable")
-    hard: NDArray[np.bool_] = ~dense & (scores > np.median(scores[dense]))
-    found: NDArray[np.intp] = order[hard[order]]
-    return found
-
-
 def _known_mean(values: NDArray[np.floating]) -> float:
     known = values[np.isfinite(values)]
     return float(known.mean(dtype=np.float64)) if known.size else float("nan")

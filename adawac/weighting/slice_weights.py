@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from adawac.data.units import UnitTable
 from adawac.errors import DataError
-from adawac.weighting.diagnostics import GroupMeans, group_means, separation_auroc, suspects
+from adawac.weighting.diagnostics import GroupMeans, group_means, separation_auroc
 from adawac.whole_files import written_whole
 
 COLUMNS = ("case", "unit", "position", "label_dense", "weight", "score")
@@ -65,11 +65,6 @@ class SliceWeights(NamedTuple):
     def auroc(self) -> float:
         """How well the scores detect label-dense slices; NaN if a group is empty."""
         return separation_auroc(self.score, self.dense)
-
-    @property
-    def suspects(self) -> list[str]:
-        """Label-sparse slices that are as hard as label-dense ones, such as `pt_17:42`, the hardest first."""
-        return [f"{self.case[row]}:{self.unit[row]}" for row in suspects(self.score, self.dense)]
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""

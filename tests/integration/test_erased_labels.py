@@ -15,6 +15,7 @@ from adawac.data.datamodule import SegmentationData
 from adawac.data.units import UnitTable
 from adawac.weighting.diagnostics import separation_auroc
 from adawac.weighting.slice_weights import SliceWeights
+from adawac.weighting.suspects import read_suspects
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(Path(__file__).parents[2] / "scripts")
@@ -153,7 +154,10 @@ class TestMeasure:
         empty = of["erased"] + of["sparse"]
         expected = separation_auroc(weights.score[empty], np.isin(empty, of["erased"]))
         assert found["auroc"]["log-odds"] == pytest.approx(expected)
-        named, erased = set(weights.suspects), slices_of(home / "erased", "erased")
+        named, erased = (
+            set(read_suspects(home / "runs/tiny/erased-adawac-seed0/version_0/suspects.csv")),
+            slices_of(home / "erased", "erased"),
+        )
         assert found["named"] == {
             "slices": len(named),
             "erased of named": pytest.approx(len(named & erased) / max(1, len(named))),

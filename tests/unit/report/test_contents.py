@@ -6,7 +6,8 @@ import pytest
 
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation import ANY_CLASS, CaseRow, Metadata
-from adawac.report.contents import choose_reference, subset_results
+from adawac.report.contents import Report, choose_reference, subset_results
+from adawac.report.details import OF, suspects
 from adawac.report.runs import MethodRun, check_runs, on_shared_cases
 from adawac.report.wording import summary_sentence
 
@@ -137,3 +138,12 @@ def test_shared_cases_are_kept_and_the_others_named():
     assert left_out == ("case ct_7: not in short",)
     check_runs(kept)
     assert all(each.cases == set(CASES[:7]) for each in kept)
+
+
+def test_training_slices_that_most_runs_name_come_first():
+    named = {"a": ("p:1", "p:2"), "b": ("p:2", "p:3"), "c": (), "not recorded": None}
+    runs = [run("pair", WORSE, name=name, suspects=found) for name, found in named.items()]
+    report = Report(title="t", reference="pair", runs=runs, subsets=subset_results(runs, "pair"), policy="penalise")
+    [table] = suspects(report)
+    assert table.lines == (("p:2", f"2{OF}3 runs"), ("p:1", f"1{OF}3 runs"), ("p:3", f"1{OF}3 runs"))
+    assert table.note.startswith("3 slices in all")
