@@ -1,6 +1,7 @@
-"""`adawac init DATA`: look at a data folder and write a configuration that `adawac fit` runs at once."""
+"""`adawac init DATA`: look at a data folder; write what `adawac fit` trains, and a study that compares."""
 
 import math
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -30,7 +31,7 @@ STEPS = 2500
 
 
 def main(argv: Sequence[str]) -> int:
-    """Look at the data, write the configuration and say what to type next.
+    """Look at the data, write both files and say what to type next.
 
     Args:
         argv: arguments after the verb.
@@ -39,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
         Exit status 0.
 
     Raises:
-        ConfigError: the file to write is there already.
+        ConfigError: a file to write is there already.
         DataError: all problems of the data together.
     """
     from jsonargparse import ArgumentParser  # so that a layout takes its settings as in `fit`
@@ -49,25 +50,29 @@ def main(argv: Sequence[str]) -> int:
     sys.path.append(str(Path.cwd()))  # layouts of the user's own, as in `fit`
     parser = ArgumentParser(prog="adawac init", description=__doc__)
     parser.add_argument("data", type=Path, metavar="DATA", help="folder of the data set")
-    parser.add_argument("-o", "--output", type=Path, metavar="YAML", help="file to write; default: NAME.yaml")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="YAML", help="file to write; default: NAME.yaml; the study beside it"
+    )
     parser.add_argument("--name", type=str, help="name of the experiment; default: the folder's")
     parser.add_argument("--patient_pattern", type=str, help="as in fit; default: guessed from the case ids")
-    parser.add_argument("--force", action="store_true", help="overwrite the file")
+    parser.add_argument("--force", action="store_true", help="overwrite the files")
     parser.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
     args = parser.parse_args(list(argv))
     root: Path = args.data.expanduser().resolve()
     name: str = args.name or "".join(c if c.isalnum() or c in "-_." else "_" for c in root.name)
     output: Path = args.output or Path(f"{name}.yaml")
-    if output.is_dir() or (output.exists() and not args.force):
-        raise ConfigError(f"{output} exists already; add --force to overwrite the file, or give another name with -o")
+    study = output.with_name(f"{output.stem}_study.yaml")
+    for path in (output, study):
+        if path.is_dir() or (path.exists() and not args.force):
+            raise ConfigError(f"{path} exists already; add --force to overwrite the file, or give another name with -o")
     layout = parser.instantiate(args).layout
     settings = args.layout.as_dict() if args.layout else None
     text = configure(root, name, args.patient_pattern, layout, settings)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text, encoding="utf-8")
-    fit = f"adawac fit --config {shlex.quote(str(output))}"
-    print(f"Wrote {output}. Next, AdaWAC, and the same training without its weights to compare with:")
-    print(f"  {fit}\n  {fit} --model.weighting Pair --name {shlex.quote(f'{name}_pair')}")
+    study.write_text(render_study(name, output.name, text), encoding="utf-8")
+    print(f"Wrote {output} and {study}. Next, a training; and whether reweighting helps on these data:")
+    print(f"  adawac fit --config {shlex.quote(str(output))}\n  adawac study {shlex.quote(str(study))}")
     return 0
 
 
@@ -212,6 +217,42 @@ model:
     init_args: {{lr: 0.002, weight_decay: 0.0001}}
   schedule: Poly  # down to 0 over the run
   dice_ratio: 0.5  # the paper's
+"""
+
+
+def render_study(name: str, config: str, text: str) -> str:
+    """Write the study that asks whether reweighting helps: beside AdaWAC what else the same compute could do.
+
+    Args:
+        name: of the experiment.
+        config: file name of its configuration, in the same folder.
+        text: of that configuration.
+
+    Returns:
+        Text of a YAML file.
+
+    Example:
+        >>> text = render_study("mine", "mine.yaml", "trainer: {max_epochs: 20, check_val_every_n_epoch: 2}")
+        >>> text.splitlines()[7]
+        '    pair: {model.weighting: Pair}  # two views, all weights equal: what the others are compared with'
+    """
+    import yaml
+
+    trainer = yaml.safe_load(text)["trainer"]
+    twice = {f"trainer.{key}": 2 * trainer[key] for key in ("max_epochs", "check_val_every_n_epoch")}
+    return f"""\
+# Does reweighting help on {_plain(name)}? Four methods, three seeds: twelve trainings on the same data, and one report.
+# Written by `adawac init`; `adawac study` with --dry-run lists the trainings, with --jobs 2 it runs two at a time.
+# What was stopped goes on when the same is typed again. Any key of the configuration may stand here, too.
+name: {re.sub("[^A-Za-z0-9_.+-]", "_", name).lstrip("-+.")}_study
+config: {_yaml(config)}
+grid:
+  method:
+    pair: {{model.weighting: Pair}}  # two views, all weights equal: what the others are compared with
+    adawac: {{}}  # as {_plain(config)} says
+    erm_twice: {_yaml({"model.weighting": "ERM", **twice})}  # one view for twice its epochs: as much compute
+    foreground: {{model.weighting: Pair, data.sampling: ForegroundOversampling}}  # slices with labels shown more often
+  seed: [0, 1, 2]
 """
 
 

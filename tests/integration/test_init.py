@@ -17,6 +17,8 @@ from tiny_data import (
 )
 
 from adawac.cli import main
+from adawac.study import read_study
+from adawac.study.runner import resolve
 
 
 @pytest.fixture(autouse=True)
@@ -68,12 +70,36 @@ def test_each_layout_is_configured_and_trained(tmp_path, write, layout, modality
 
 def test_what_is_printed_next_runs_as_printed(tmp_path, capsys):
     init(write_msd(tmp_path / "data", cases=4))
-    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  adawac fit")]
-    assert [line[-1] for line in lines] == ["made.yaml", "data_pair"]
-    fit(*lines[1][4:])
-    assert Path("runs/data_pair").is_dir()
-    config = yaml.safe_load(next(Path("runs/data_pair").glob("*/config.yaml")).read_text())
-    assert config["model"]["weighting"]["class_path"].endswith("Pair")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  adawac")]
+    assert lines == [["adawac", "fit", "--config", "made.yaml"], ["adawac", "study", "made_study.yaml"]]
+    quick = ["--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu"]
+    assert main([*lines[0][1:], *quick]) == 0
+    assert main([*lines[1][1:], "--dry-run"]) == 0
+    assert "12 of 12 cells to run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["data", "-Kopf & Hals: CT", "läsionen"])
+def test_the_study_compares_methods_of_equal_compute(tmp_path, name):
+    epochs = init(write_msd(tmp_path / "data", cases=4), f"--name={name}")["trainer"]["max_epochs"]
+    cells = read_study(Path("made_study.yaml"), Path("runs")).cells
+    texts = resolve(cells)
+    configs = {cell.options["method"]: yaml.safe_load(texts[cell.name]) for cell in cells}
+    assert {method: config["trainer"]["max_epochs"] for method, config in configs.items()} == {
+        "pair": epochs,
+        "adawac": epochs,
+        "erm_twice": 2 * epochs,
+        "foreground": epochs,
+    }
+    assert configs["foreground"]["data"]["sampling"]["class_path"].endswith("ForegroundOversampling")
+
+
+def test_a_study_that_is_there_is_not_overwritten(tmp_path, capsys):
+    root = write_msd(tmp_path / "data", cases=4)
+    Path("made_study.yaml").write_text("mine")
+    assert main(["init", str(root), "-o", "made.yaml"]) == 2
+    assert "made_study.yaml exists already; add --force" in capsys.readouterr().err
+    assert Path("made_study.yaml").read_text() == "mine"
+    assert not Path("made.yaml").exists()
 
 
 def test_sides_are_mirrored_only_where_the_files_record_the_orientation(tmp_path):
