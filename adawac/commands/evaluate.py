@@ -101,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="SOURCE",
         help="PATH, METHOD=PATH or METHOD@SUBSET=PATH of a run folder, of a folder of predictions by any tool "
-        "(NIfTI label maps, or a folder a case with a mask an organ), or of a case table; "
+        "(label maps, or a folder a case with a mask an organ), or of a case table; "
         "several of one method are its seeds, SUBSET is what it was trained on",
     )
     made.add_argument("-o", "--output", type=Path, required=True, help="folder for the report")

@@ -78,13 +78,15 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return (path, *data_files(path)) if path.suffix in READERS else (path,)
 
 
+def list_files(folder: Path, endings: tuple[str, ...] = IMAGES) -> list[Path]:
+    """Image files of a folder, hidden ones (such as macOS's `._x.nii.gz`) left out."""
+    return sorted(path for path in folder.iterdir() if path.name.endswith(endings) and not path.name.startswith("."))
+
+
 def list_images(folder: Path) -> list[Path]:
-    """Images of a folder: files by their endings, and folders that hold DICOM slices; hidden ones are left out."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if not path.name.startswith(".") and (path.name.endswith(IMAGES) or (path.is_dir() and holds_dicom(path)))
-    )
+    """Images of a folder: its files, and folders in it that hold DICOM slices; hidden ones are left out."""
+    series = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".") and holds_dicom(p)]
+    return sorted({*list_files(folder), *series})
 
 
 def holds_dicom(folder: Path) -> bool:

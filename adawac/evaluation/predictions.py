@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.data.image_files import stem
-from adawac.data.layouts.nifti import list_nifti
-from adawac.data.volumes import Volume, as_label, read_nifti
+from adawac.data.image_files import list_files, read_image, stem
+from adawac.data.volumes import Volume, as_label
 from adawac.errors import DataError
 from adawac.evaluation.case_table import CaseRow, case_rows
 from adawac.evaluation.groups import position_rows
@@ -30,15 +29,18 @@ def prediction_files(folder: Path) -> dict[str, Path]:
         DataError: if there is none, or two of one name.
     """
     found: dict[str, Path] = {}
-    masks = [path for path in sorted(folder.iterdir()) if path.is_dir() and list_nifti(path)]
-    for path in [*list_nifti(folder), *masks]:
+    masks = [path for path in sorted(folder.iterdir()) if path.is_dir() and list_files(path)]
+    for path in [*list_files(folder), *masks]:
         if path.name.endswith(PROBABILITIES):
             continue
         if stem(path) in found:
             raise DataError(f"case {stem(path)}: {path} and {found[stem(path)]} share its name; keep one")
         found[stem(path)] = path
     if not found:
-        raise DataError(f"{folder}: neither a run folder (config.yaml) nor predictions (NIfTI files); correct the path")
+        raise DataError(
+            f"{folder}: neither a run folder (config.yaml) nor predictions (NIfTI, NRRD, MHA, MHD files); correct the "
+            "path"
+        )
     return found
 
 
@@ -72,7 +74,7 @@ def from_files(files: dict[str, Path], references: References) -> Predict:
 
 def _on_grid(path: Path, target: Volume) -> NDArray[np.integer]:
     """(Z, Y, X) label values of a file that lies on the reference's grid."""
-    volume = as_label(read_nifti(path), str(path))
+    volume = as_label(read_image([path]), str(path))
     if difference := volume.geometry.difference(target.geometry):
         raise DataError(f"prediction {path} {difference}, as the reference has it; resample it to the reference's grid")
     values: NDArray[np.integer] = volume.array[0]
@@ -81,7 +83,7 @@ def _on_grid(path: Path, target: Volume) -> NDArray[np.integer]:
 
 def _joined(folder: Path, names: Sequence[str], target: Volume) -> NDArray[np.uint8]:
     """Class indices out of a mask an organ; masks of other organs are not looked at."""
-    masks = {stem(path): path for path in list_nifti(folder)}
+    masks = {stem(path): path for path in list_files(folder)}
     if not (known := [name for name in names[1:] if name in masks]):
         raise DataError(
             f"prediction {folder}: none of its masks ({', '.join(list(masks)[:5])}, ...) is called like one of the "

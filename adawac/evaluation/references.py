@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 import adawac.data.layouts as layouts
 from adawac.checkpoint import Recipe
 from adawac.data.classes import Classes
-from adawac.data.image_files import stem
+from adawac.data.image_files import files_of, list_files, stem
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.layouts.files import parse_labels, read_json
 from adawac.data.layouts.folders import Folders
-from adawac.data.layouts.nifti import list_nifti
 from adawac.data.preprocessing import AXES, Axis
 from adawac.data.splits import patients_of
 from adawac.data.volumes import Volume
@@ -53,7 +52,7 @@ class References:
         patient_pattern: str | None = None,
         axis: Axis = "axial",
     ) -> "References":
-        """NIfTI label maps in a folder, each named like its case.
+        """Label maps in a folder, of any format that `image_files` reads, each named like its case.
 
         Args:
             labels: the folder.
@@ -66,10 +65,12 @@ class References:
         Raises:
             DataError: if there are no labels, two of one name, a label without an image, or no patient for a case.
         """
-        if not labels.is_dir() or not (files := list_nifti(labels)):
-            raise DataError(f"--labels {labels}: no NIfTI file there; give the folder of the reference label maps")
+        if not labels.is_dir() or not (files := list_files(labels)):
+            raise DataError(
+                f"--labels {labels}: no label map there (NIfTI, NRRD, MHA, MHD); give the folder of the references"
+            )
         layout = Folders()
-        cases = _distinct(Case(stem(path), (images or {}).get(stem(path), ()), (path,)) for path in files)
+        cases = _distinct(Case(stem(path), (images or {}).get(stem(path), ()), files_of(path)) for path in files)
         if images is not None and (bare := [case for case in cases.values() if not case.images]):
             raise DataError.from_problems(
                 [

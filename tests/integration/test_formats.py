@@ -16,6 +16,8 @@ from adawac.cli import main
 from adawac.data.image_files import read_image
 from adawac.data.layouts import Folders, detect
 from adawac.data.volumes import read_nifti
+from adawac.evaluation.predictions import from_files, measure, prediction_files
+from adawac.evaluation.references import References
 
 SHAPE = (6, 32, 32)
 TURN = np.deg2rad(12)
@@ -146,3 +148,27 @@ class TestChannels:
             found = layout.read_image(case)
             assert np.array_equal(found.array, same.array)
             assert found.geometry.difference(layout.read_label(case).geometry) is None
+
+
+class TestEvaluation:
+    def test_predictions_and_references_in_other_formats(self, tmp_path):
+        """3D Slicer and ITK write NRRD and MetaImage: the same numbers as from NIfTI files on the same grid."""
+        rng, grid = np.random.default_rng(0), {"references": ".mhd", "predictions": ".nrrd"}
+        for case in ("pt_1", "pt_2"):
+            _, label = make_case(rng, SHAPE)
+            for kind, ending in grid.items():
+                shown = np.where(rng.random(label.shape) < 0.1, 0, label) if kind == "predictions" else label
+                for folder in (tmp_path / kind, tmp_path / f"{kind} as NIfTI"):
+                    folder.mkdir(exist_ok=True)
+                    nib.save(nib.Nifti1Image(shown.T.astype(np.uint8), AFFINE), folder / f"{case}.nii.gz")
+                sitk.WriteImage(sitk.ReadImage(folder / f"{case}.nii.gz"), tmp_path / kind / f"{case}{ending}")
+                (tmp_path / kind / f"{case}.nii.gz").unlink()
+        tables = []
+        for like in ("", " as NIfTI"):
+            references = References.of_folder(tmp_path / f"references{like}")
+            predict = from_files(prediction_files(tmp_path / f"predictions{like}"), references)
+            rows, problems = measure(predict, references)
+            assert problems == []
+            tables.append([row._replace(data_hash="") for row in rows])
+        assert {row.case for row in tables[0]} == {"pt_1", "pt_2"}
+        assert [repr(row) for row in tables[0]] == [repr(row) for row in tables[1]]

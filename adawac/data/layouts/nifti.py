@@ -1,9 +1,8 @@
 """What layouts of image files share: how a case is read, and what channel names say of intensities."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
-from adawac.data.image_files import NIFTI, read_image
+from adawac.data.image_files import read_image
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.modality import Modality
 from adawac.data.volumes import Volume, as_label
@@ -19,11 +18,6 @@ class NiftiLayout(Layout):
     def read_label(self, case: Case) -> Volume:
         """Read the label of a case, see `Layout.read_label`."""
         return as_label(read_image(case.label), str(case.label[0]))
-
-
-def list_nifti(folder: Path, endings: tuple[str, ...] = NIFTI) -> list[Path]:
-    """NIfTI files of a folder, hidden ones (such as macOS's `._x.nii.gz`) left out."""
-    return sorted(p for p in folder.iterdir() if p.name.endswith(endings) and not p.name.startswith("."))
 
 
 def modality_of(channels: Iterable[str]) -> Modality:

@@ -5,10 +5,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from adawac.data.image_files import NIFTI, stem
+from adawac.data.image_files import NIFTI, list_files, stem
 from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.data.layouts.files import parse_labels, read_json, sorted_cases
-from adawac.data.layouts.nifti import NiftiLayout, list_nifti, modality_of
+from adawac.data.layouts.nifti import NiftiLayout, modality_of
 from adawac.errors import DataError
 
 ENDINGS = (*NIFTI, ".nrrd", ".mha")
@@ -87,13 +87,13 @@ def _cases(root: Path, part: str, channels: int, ending: str, split: Any, proble
         if not folder.is_dir():
             raise DataError(f"{folder}: the folder does not exist; complete the data set")
     found: dict[str, dict[int, Path]] = defaultdict(dict)
-    for path in list_nifti(images, (ending,)):
+    for path in list_files(images, (ending,)):
         match = re.fullmatch(r"(.+)_(\d{4})", stem(path))
         if match:
             found[match[1]][int(match[2])] = path
         else:
             problems.append(f"{path}: images are named <case>_0000{ending}, channel last; rename it")
-    label_of = {stem(path): path for path in list_nifti(labels, (ending,))}
+    label_of = {stem(path): path for path in list_files(labels, (ending,))}
     for case_id, files in found.items():
         if sorted(files) != list(range(channels)):
             problems.append(
