@@ -33,18 +33,20 @@ def main() -> None:
     others = [axis for axis in study.axes if axis != "fold"]
     if len(others) != 1:  # a patient would be measured by several runs of a setting
         parser.error(f"{args.study}: beside `fold` there must be one axis, of settings; found {', '.join(others)}")
+    unfinished = [cell.name for cell in study.cells if cell.state != "finished"]
+    left_out = {cell.options[others[0]] for cell in study.cells if cell.name in unfinished}
     patients: dict[str, dict[str, float]] = defaultdict(dict)
-    unfinished = []
     for cell in study.cells:
-        if cell.state == "finished":
-            patients[cell.options[others[0]]] |= dice_by_patient(cell.cases)
-        else:
-            unfinished.append(cell.name)
+        if (setting := cell.options[others[0]]) not in left_out:
+            patients[setting] |= dice_by_patient(cell.cases)
     if not patients:
-        parser.error(f"no cell of {args.study} has finished in {study.folder}; run `adawac study`, or correct --runs")
+        parser.error(
+            f"no setting of {args.study} has finished all its folds in {study.folder}; run `adawac study`, or correct "
+            "--runs"
+        )
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.with_suffix(".json").write_text(json.dumps(patients, indent=1) + "\n")
-    text = "\n".join(table(patients) + [f"\nNot run to the end: {', '.join(unfinished)}."] * bool(unfinished))
+    text = "\n".join(table(patients) + [f"\nNot run to the end: {', '.join(sorted(left_out))}."] * bool(left_out))
     args.output.with_suffix(".md").write_text(text + "\n")
     print(text)
 
@@ -59,11 +61,14 @@ def dice_by_patient(cases: Path) -> dict[str, float]:
 
 
 def table(patients: dict[str, dict[str, float]]) -> list[str]:
-    """A line a setting, over the patients that all settings have been measured on."""
-    common = sorted(set.intersection(*map(set, patients.values())))
+    """A line a setting; all of them were measured on the same patients."""
     reference, *_ = patients
-    dice = {setting: np.array([of[patient] for patient in common]) for setting, of in patients.items()}
-    lines = [f"| setting | Dice, {len(common)} patients | minus {reference} | 95 % interval |", "|---|---:|---:|---|"]
+    everybody = sorted(patients[reference])
+    dice = {setting: np.array([of[patient] for patient in everybody]) for setting, of in patients.items()}
+    lines = [
+        f"| setting | Dice, {len(everybody)} patients | minus {reference} | 95 % interval |",
+        "|---|---:|---:|---|",
+    ]
     for setting in sorted(dice, key=lambda name: -dice[name].mean()):
         gain = dice[setting] - dice[reference]
         low, high = stats.t.interval(0.95, len(gain) - 1, gain.mean(), stats.sem(gain) or np.nan)

@@ -59,11 +59,22 @@ def test_each_patient_is_measured_by_the_run_of_their_fold(tmp_path, monkeypatch
     assert "| b | 0.705 | +0.200 |" in said
 
 
+def test_a_setting_without_all_its_folds_is_named_and_left_out(tmp_path, monkeypatch, capsys, study):
+    for name in ("a-fold0", "b-fold0", "b-fold1"):
+        write_run(tmp_path / f"tiny/{name}/version_0", "AdaWAC", 0.5, (f"p{name[-1]}", f"q{name[-1]}"))
+    file = study("{setting: {a: {}, b: {}}, fold: {fold0: {}, fold1: {}}}")
+    call(monkeypatch, "search", file, "--runs", tmp_path, "-o", tmp_path / "out")
+    said = capsys.readouterr().out
+    assert "4 patients | minus b" in said
+    assert "Not run to the end: a." in said
+    assert "| a |" not in said
+
+
 @pytest.mark.parametrize(
     ("grid", "remedy"),
     [
         ("{setting: {a: {}}, fold: {fold0: {}}, seed: [0, 1]}", "one axis, of settings; found setting, seed"),
-        ("{setting: {a: {}}, fold: {fold0: {}}}", "no cell of .* has finished .*correct --runs"),
+        ("{setting: {a: {}}, fold: {fold0: {}}}", "no setting of .* has finished .*correct"),
     ],
 )
 def test_a_search_that_cannot_be_compared_is_refused(tmp_path, monkeypatch, capsys, study, grid, remedy):
