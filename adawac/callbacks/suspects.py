@@ -20,7 +20,8 @@ class SuspectSlices(Callback):
 
     A slice is hard by its log-odds where the method has them, else by its last cross-entropy. Suspect are label-sparse
     slices with a score above the median of label-dense ones, see `adawac.weighting.suspects`. After so
-    short a training that no organ is found yet all slices are alike, and the list says nothing.
+    short a training that no organ is found yet all slices are alike, and the list says nothing. Where a sampler draws
+    some slices rarely their losses are old, and too high for that alone: then only log-odds name any.
     """
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -29,6 +30,8 @@ class SuspectSlices(Callback):
         if not trainer.is_global_zero or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         log_odds = getattr(task.weighting, "log_odds", None)
+        if log_odds is None and task.data.sampling is not None:
+            return
         scores = (task.last_losses.ce if log_odds is None else log_odds).detach().double().cpu().numpy()
         seen = np.flatnonzero(np.isfinite(scores))
         units, scores = task.data.units.take(seen), scores[seen]

@@ -13,6 +13,7 @@ from adawac.callbacks.pictures import PredictionPictures
 from adawac.callbacks.suspects import SuspectSlices
 from adawac.callbacks.weight_monitor import WeightMonitor
 from adawac.data.datamodule import SegmentationData
+from adawac.data.sampling import ForegroundOversampling
 from adawac.data.splits import FractionSplit
 from adawac.data.subsets import Trim
 from adawac.errors import ConfigError
@@ -30,12 +31,13 @@ WEIGHT_KEYS = {"weights/dense_mean", "weights/sparse_mean", "weights/auroc"}
 class Run:
     """What a fit of a tiny network left behind."""
 
-    def __init__(self, folder, weighting, epochs=1, subset=None, val=0.4, **trainer):
+    def __init__(self, folder, weighting, epochs=1, subset=None, sampling=None, val=0.4, **trainer):
         write_msd(folder / "data", cases=5, shape=(8, 16, 16))
         self.data = SegmentationData(
             str(folder / "data"),
             split=FractionSplit(val=val, test=0.0),
             subset=subset,
+            sampling=sampling,
             size=(16, 16),
             batch_size=8,
             store=str(folder / "store"),
@@ -132,6 +134,17 @@ def test_label_sparse_slices_that_stay_hard_are_named_by_log_odds_or_losses(meth
         found = {f"{row['case']}:{row['unit']}": float(row["score"]) for row in csv.DictReader(file)}
     assert found == pytest.approx(expected, rel=1e-4)
     assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+def test_old_losses_of_slices_that_are_rarely_drawn_name_none(tmp_path):
+    for weighting, named in ((ERM(), False), (AdaWAC(), True)):
+        run = Run(
+            tmp_path / type(weighting).__name__,
+            weighting,
+            sampling=ForegroundOversampling(),
+            callbacks=[SuspectSlices()],
+        )
+        assert (Path(run.trainer.log_dir) / "suspects.csv").is_file() == named
 
 
 def test_histograms_hold_every_training_slice(adawac):
