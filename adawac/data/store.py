@@ -34,6 +34,7 @@ VERSION = 3
 """Raise it when prepared arrays change their meaning: older folders are then no longer found."""
 
 Track = Callable[[Iterable[None], int], Iterable[None]]
+"""Wraps an iterable of a given length, to show progress."""
 
 LARGEST = float(np.finfo(np.float16).max)
 """Prepared images are kept in half precision."""
