@@ -189,7 +189,7 @@ class DiceCrossEntropy(SupervisedLoss):
 
 
 def full_precision(values: Tensor) -> Tensor:
-    """In float32, or float64 where they already are."""
+    """Float16 and bfloat16 become float32, to compute losses and weights in."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
