@@ -76,12 +76,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
-def some_of(names: Sequence[str], most: int = 5) -> str:
-    """The first names of a list, and how many more there are: for messages.
+def some_of(names: Sequence[str]) -> str:
+    """The first five names of a list, and how many more there are: for messages.
 
     Example:
-        >>> some_of(["a", "b", "c"]), some_of(["a", "b", "c"], most=2)
-        ('a, b, c', 'a, b and 1 more')
+        >>> some_of("abc"), some_of("abcdefg")
+        ('a, b, c', 'a, b, c, d, e and 2 more')
     """
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

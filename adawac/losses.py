@@ -15,14 +15,16 @@ from torch.autograd.function import FunctionCtx
 from adawac.errors import ConfigError
 from adawac.structures import IGNORE_INDEX
 
+SMOOTH = 1e-5
+"""Added to both sides of a Dice: an absent class that is not predicted costs nothing."""
 
-def cross_entropy(logits: Tensor, label: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:
+
+def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     """Cross-entropy of every sample, averaged over its pixels.
 
     Args:
         logits: (B, K, H, W) or (B, K, D, H, W).
         label: (B, H, W) or (B, D, H, W) integer classes.
-        ignore_index: label of the pixels that are left out.
 
     Returns:
         (B,) float32, 0 for a sample without a pixel to learn from.
@@ -32,18 +34,16 @@ def cross_entropy(logits: Tensor, label: Tensor, ignore_index: int = IGNORE_INDE
         >>> cross_entropy(logits, label)
         tensor([1.3863, 1.3863])
     """
-    per_pixel = F.cross_entropy(_full(logits), label.long(), ignore_index=ignore_index, reduction="none")
-    return _mean_of_valid(per_pixel, label != ignore_index)
+    return _mean_of_valid(_cross_entropies(logits, label), label)
 
 
-def focal_loss(logits: Tensor, label: Tensor, gamma: float = 2.0, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def focal_loss(logits: Tensor, label: Tensor, gamma: float = 2.0) -> Tensor:
     """Focal loss of every sample: cross-entropy that fades out where the right class is already likely.
 
     Args:
         logits: (B, K, H, W) or (B, K, D, H, W).
         label: (B, H, W) or (B, D, H, W) integer classes.
         gamma: at least 0; 0 is the cross-entropy.
-        ignore_index: label of the pixels that are left out.
 
     Returns:
         (B,) float32, 0 for a sample without a pixel to learn from.
@@ -56,17 +56,17 @@ def focal_loss(logits: Tensor, label: Tensor, gamma: float = 2.0, ignore_index: 
         >>> focal_loss(logits, label, gamma=2.0)  # (1 - 1/2)^2 log 2
         tensor([0.1733])
     """
-    ce = F.cross_entropy(_full(logits), label.long(), ignore_index=ignore_index, reduction="none")
+    ce = _cross_entropies(logits, label)
     # 1 - p by expm1 keeps its digits where p is nearly 1; the clamp keeps the power's gradient finite at 0.
     miss = (-torch.expm1(-ce)).clamp(min=torch.finfo(ce.dtype).tiny)
-    return _mean_of_valid(miss**gamma * ce, label != ignore_index)
+    return _mean_of_valid(miss**gamma * ce, label)
 
 
 def dice_loss(
     logits: Tensor,
     label: Tensor,
     batch: bool = True,
-    smooth: float = 1e-5,
+    smooth: float = SMOOTH,
     ignore_index: int = IGNORE_INDEX,
     views: int = 1,
 ) -> Tensor:
@@ -106,7 +106,7 @@ def dice_loss(
     return (1 - (2 * overlap + smooth) / (size + smooth)).mean()
 
 
-def dice_cross_entropy(logits: Tensor, label: Tensor, smooth: float = 1e-5, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def dice_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     """Cross-entropy plus soft Dice loss of every sample on its own.
 
     The Dice loss is the mean over the classes that the sample holds, background included: classes that it does not
@@ -116,8 +116,6 @@ def dice_cross_entropy(logits: Tensor, label: Tensor, smooth: float = 1e-5, igno
     Args:
         logits: (B, K, H, W) or (B, K, D, H, W).
         label: (B, H, W) or (B, D, H, W) integer classes.
-        smooth: as in `dice_loss`.
-        ignore_index: label of the pixels that are left out.
 
     Returns:
         (B,) float32, 0 for a sample without a pixel to learn from.
@@ -127,11 +125,11 @@ def dice_cross_entropy(logits: Tensor, label: Tensor, smooth: float = 1e-5, igno
         >>> dice_cross_entropy(logits, label)  # log 2, and the mean of 1 - 3 / 4 and 1 - 1 / 2
         tensor([1.0681])
     """
-    overlap, predicted, labelled = _dice_sums(logits, label, ignore_index)
+    overlap, predicted, labelled = _dice_sums(logits, label, IGNORE_INDEX)
     present = labelled > 0
-    dice = 1 - (2 * overlap + smooth) / (predicted + labelled + smooth)
+    dice = 1 - (2 * overlap + SMOOTH) / (predicted + labelled + SMOOTH)
     mean = (dice * present).sum(1) / present.sum(1).clamp(min=1)
-    return cross_entropy(logits, label, ignore_index) + mean
+    return cross_entropy(logits, label) + mean
 
 
 def _dice_sums(logits: Tensor, label: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -139,7 +137,7 @@ def _dice_sums(logits: Tensor, label: Tensor, ignore_index: int) -> tuple[Tensor
     valid = (label != ignore_index).flatten(1)
     weight = valid.to(torch.float32)
     # Ignored pixels are 0 in both, which leaves them out of all three sums.
-    probs = _full(logits).flatten(2).softmax(1) * weight[:, None]
+    probs = full_precision(logits).flatten(2).softmax(1) * weight[:, None]
     onehot = torch.zeros_like(probs)
     onehot.scatter_(1, label.flatten(1).long().where(valid, 0)[:, None], weight[:, None].to(probs.dtype))
     return (probs * onehot).sum(2), probs.square().sum(2), onehot.sum(2)
@@ -190,14 +188,19 @@ class DiceCrossEntropy(SupervisedLoss):
         return dice_cross_entropy(logits, label)
 
 
-def _full(logits: Tensor) -> Tensor:
-    """In float32, or float64 where it already is."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+def full_precision(values: Tensor) -> Tensor:
+    """Float16 and bfloat16 become float32, to compute losses and weights in."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def _mean_of_valid(per_pixel: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the valid pixels of each sample; invalid ones hold 0 already."""
-    return per_pixel.flatten(1).sum(1) / valid.flatten(1).sum(1).clamp(min=1)
+def _cross_entropies(logits: Tensor, label: Tensor) -> Tensor:
+    """Of every pixel; 0 where it is ignored."""
+    return F.cross_entropy(full_precision(logits), label.long(), ignore_index=IGNORE_INDEX, reduction="none")
+
+
+def _mean_of_valid(per_pixel: Tensor, label: Tensor) -> Tensor:
+    """Mean over the pixels of each sample that are not ignored; those that are hold 0 already."""
+    return per_pixel.flatten(1).sum(1) / (label != IGNORE_INDEX).flatten(1).sum(1).clamp(min=1)
 
 
 class _GlobalSum(torch.autograd.Function):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from adawac.checkpoint import RECIPE, read_checkpoint
+from adawac.checkpoint import read_checkpoint
 from adawac.errors import ConfigError, TrainingError
 from adawac.whole_files import written_whole
 
@@ -82,4 +82,4 @@ def _step_of_whole(path: Path) -> int | None:
         checkpoint = read_checkpoint(path)
     except (OSError, zipfile.BadZipFile, ConfigError):
         return None
-    return int(checkpoint["global_step"]) if RECIPE in checkpoint and "global_step" in checkpoint else None
+    return int(checkpoint["global_step"]) if "global_step" in checkpoint else None

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from adawac.checkpoint import Recipe, find_checkpoint, network_weights, read_checkpoint
+from adawac.checkpoint import RECIPE, Recipe, find_checkpoint, network_weights, read_checkpoint
 from adawac.components import keep_largest
 from adawac.data.volumes import Volume
 from adawac.errors import ConfigError, DataError
@@ -173,7 +173,7 @@ def load(run: str | Path | Sequence[str | Path], device: str = "cpu", trust: boo
 def read_model(run: Path, trust: bool = False) -> tuple[Recipe, SegmentationNetwork]:
     """Recipe and network of a single run, see `load`."""
     checkpoint = read_checkpoint(find_checkpoint(run))
-    recipe = Recipe.from_json(checkpoint["adawac_recipe"], trust)
+    recipe = Recipe.from_json(checkpoint[RECIPE], trust)
     network = recipe.build_network()
     network.load_state_dict(network_weights(checkpoint))
     return recipe, network

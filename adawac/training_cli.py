@@ -263,7 +263,7 @@ def _checkpoint_to_resume(config: Namespace) -> str | None:
         raise ConfigError("--resume and --ckpt_path both say where to go on; give one of them")
     if config["resume"] == "auto":
         newest = newest_checkpoint(Path(config["runs"]), config["name"])
-        logging.getLogger(__name__).info("resume: %s", newest or "no whole checkpoint yet, so from the beginning")
+        log.info("resume: %s", newest or "no whole checkpoint yet, so from the beginning")
         return None if newest is None else str(newest.absolute())
     run = Path(config["resume"])
     last = run / "checkpoints/last.ckpt"  # where it stopped; `best` is for predictions

@@ -181,8 +181,7 @@ def averaged_iterates(
     problem: Problem,
     horizon: int,
     seed: int,
-    rule: Callable[[float, int], Weighting] = paper_rule,
-    batch_size: int = BATCH_SIZE,
+    rule: Callable[[float, int], Weighting],
 ) -> tuple[Array, Array]:
     """Run AdaWAC for a fixed number of steps.
 
@@ -191,25 +190,24 @@ def averaged_iterates(
         horizon: T, number of steps, which sets their size.
         seed: of the batches, drawn anew in each step, without replacement within it.
         rule: makes the weighting, given its step size and n.
-        batch_size: B, at most n.
 
     Returns:
         (d,) mean of theta and (n,) mean of beta over the iterates before each step.
     """
     rng = np.random.default_rng(seed)
-    n, theory = len(problem), Theory.of(problem, batch_size)
+    n, theory = len(problem), Theory.of(problem, BATCH_SIZE)
     theta_step = theory.theta_step / math.sqrt(horizon)
     beta_step = theory.beta_step / math.sqrt(horizon)
-    weighting = rule(beta_step * (n / batch_size) / n, n)  # the gradient's 1 / n, made unbiased by n / B
+    weighting = rule(beta_step * (n / BATCH_SIZE) / n, n)  # the gradient's 1 / n, made unbiased by n / B
     theta = np.zeros(problem.views.shape[-1])
     theta_sum, beta_sum = np.zeros_like(theta), np.zeros(n)
     for _ in range(horizon):
         theta_sum += theta
         beta_sum += weighting.weights.numpy()
-        rows = rng.permutation(n)[:batch_size]
+        rows = rng.permutation(n)[:BATCH_SIZE]
         batch = problem.take(rows)
         ce, ac = map(torch.from_numpy, batch.losses(theta))
-        weights = weighting.step(Terms(torch.from_numpy(rows), ce, ac, dense=torch.zeros(batch_size, dtype=torch.bool)))
+        weights = weighting.step(Terms(torch.from_numpy(rows), ce, ac, dense=torch.zeros(BATCH_SIZE, dtype=torch.bool)))
         gradient = batch.gradient(theta, weights.ce.numpy(), weights.consistency.numpy())
         theta = problem.project(theta - theta_step * gradient)
     return theta_sum / horizon, beta_sum / horizon

@@ -37,10 +37,10 @@ class Source(NamedTuple):
     names: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, text: str, root: Path) -> "Source":
+    def read(cls, text: str) -> "Source":
         """FILE or FILE#NAME,NAME."""
         file, _, names = text.partition("#")
-        return cls(json.loads((root / file).read_text(encoding="utf-8")), tuple(filter(None, names.split(","))))
+        return cls(json.loads((ROOT / file).read_text(encoding="utf-8")), tuple(filter(None, names.split(","))))
 
 
 def main() -> int:
@@ -65,7 +65,7 @@ def documents() -> list[Path]:
     return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
-def filled(text: str, root: Path = ROOT) -> str:
+def filled(text: str) -> str:
     """A document with all its tables made anew.
 
     Raises:
@@ -74,7 +74,7 @@ def filled(text: str, root: Path = ROOT) -> str:
     """
 
     def fill(place: re.Match[str]) -> str:
-        sources = [Source.read(source, root) for source in place["sources"].split()]
+        sources = [Source.read(source) for source in place["sources"].split()]
         return f"{place[1]}{KINDS[place['kind']](sources)}\n{place[4]}"
 
     return PLACE.sub(fill, text)

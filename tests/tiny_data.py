@@ -144,18 +144,18 @@ def write_synapse(root: Path, cases=4, shape: Shape = (6, 16, 16), num_classes=9
     return root
 
 
-def _acdc(cases: int, shape: Shape, num_classes: int, seed: int, first_patient: int):
+def _acdc(cases: int, shape: Shape, num_classes: int, seed: int, first_patient: int = 1):
     """Two frames a patient."""
     for number, image, label in _cases(cases, shape, 1, num_classes, seed):
         patient, frame = first_patient + (number - 1) // 2, (10, 1)[number % 2]
         yield f"patient{patient:03d}_frame{frame:02d}", _unit(image), label
 
 
-def write_acdc_slices(root: Path, cases=4, shape: Shape = (6, 16, 16), num_classes=4, seed=0, first_patient=1) -> Path:
+def write_acdc_slices(root: Path, cases=4, shape: Shape = (6, 16, 16), num_classes=4, seed=0) -> Path:
     """ACDC_training_slices only."""
     folder = root / "ACDC_training_slices"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, image, label in _acdc(cases, shape, num_classes, seed, first_patient):
+    for name, image, label in _acdc(cases, shape, num_classes, seed):
         for k in range(len(label)):
             with h5py.File(folder / f"{name}_slice_{k}.h5", "w") as file:
                 file["image"], file["label"] = image[k], label[k]

@@ -1,6 +1,5 @@
 """Random views of a batch: parameters are drawn per sample and view, then applied in batched operations."""
 
-from adawac.augment.geometry import mirror_pairs, swap_sides
 from adawac.augment.views import Augmentation, Chance, NoAugmentation, PaperAugmentation, RandomAugmentation
 
 __all__ = [
@@ -9,6 +8,4 @@ __all__ = [
     "NoAugmentation",
     "PaperAugmentation",
     "RandomAugmentation",
-    "mirror_pairs",
-    "swap_sides",
 ]

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adawac.errors import ConfigError, DataError
+from adawac.prediction_folder import LABEL, PICTURE, PROBABILITIES, PredictionFolder
+from adawac.prefetch import prefetched
+from adawac.whole_files import written_whole
 
 if TYPE_CHECKING:
     from adawac.data.volumes import Volume
-    from adawac.prediction_folder import PredictionFolder
     from adawac.segmenter import Prediction, Segmenter
 
 
@@ -112,8 +114,6 @@ def predict_files(
     from rich.progress import track
 
     from adawac.data.image_files import read_image
-    from adawac.prediction_folder import LABEL, PICTURE, PROBABILITIES, PredictionFolder
-    from adawac.prefetch import prefetched
     from adawac.segmenter import load
 
     _check_output(output, cases)
@@ -166,12 +166,10 @@ def _models(runs: Sequence[Path]) -> dict[str, Path]:
 
 
 def _write(
-    folder: "PredictionFolder", case: str, volume: "Volume", prediction: "Prediction", segmenter: "Segmenter"
+    folder: PredictionFolder, case: str, volume: "Volume", prediction: "Prediction", segmenter: "Segmenter"
 ) -> None:
     """Write what is to be made of a case; its label last, which says that it is finished."""
     from adawac.data.volumes import write_label_nifti, write_probabilities_nifti
-    from adawac.prediction_folder import PICTURE, PROBABILITIES
-    from adawac.whole_files import written_whole
 
     if prediction.probabilities is not None:
         write_probabilities_nifti(folder.file(case, PROBABILITIES), prediction.probabilities, volume.geometry)

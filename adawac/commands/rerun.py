@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adawac.errors import ConfigError
+from adawac.settings import flatten
 
 
 def main(argv: Sequence[str]) -> int:
@@ -74,7 +75,6 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         >>> differences({"versions": {"torch": "2.12"}}, {"versions": {"torch": "2.13"}})
         ['versions.torch: 2.12 then, 2.13 now']
     """
-    from adawac.settings import flatten
 
     def said(value: Any) -> Any:
         return "nothing" if value in ("", None) else value

@@ -1,6 +1,6 @@
 """Consistency losses: what a network makes of two views of a sample, compared; one file per kind."""
 
-from adawac.consistency.base import ConsistencyLoss, align
+from adawac.consistency.base import ConsistencyLoss
 from adawac.consistency.combined import CombinedConsistency
 from adawac.consistency.features import Consistency, feature_std
 from adawac.consistency.probabilities import ProbabilityConsistency
@@ -12,6 +12,5 @@ __all__ = [
     "ConsistencyLoss",
     "ProbabilityConsistency",
     "RelationalConsistency",
-    "align",
     "feature_std",
 ]

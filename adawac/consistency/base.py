@@ -35,9 +35,9 @@ class ConsistencyLoss(nn.Module, ABC):
         Args:
             first: of the first view of B samples.
             second: of the second view.
-            affine_1: (B, 2, 3) maps positions of the first view to the batch's, in the normalised coordinates
-                of `torch.nn.functional.affine_grid` with ``align_corners=False``.
-            affine_2: (B, 2, 3) of the second view.
+            affine_1: (B, 2, 3), of patches (B, 3, 4), maps positions of the first view to the batch's, in the
+                normalised coordinates of `torch.nn.functional.affine_grid` with ``align_corners=False``.
+            affine_2: of the second view.
 
         Returns:
             (B,) float32, lambda_ac included; 0 for a sample whose views share no position.
@@ -80,7 +80,7 @@ def align(features: Tensor, affine: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         features: (B, F, h, w) of the view, or (B, F, d, h, w).
-        affine: (B, 2, 3) from view to batch, or (B, 3, 4); see `Consistency.forward`.
+        affine: (B, 2, 3) from view to batch, or (B, 3, 4); see `ConsistencyLoss.forward`.
 
     Returns:
         Features (B, F, h, w) in the batch's frame, and (B, h, w) bool, True where the view has seen the
@@ -114,8 +114,3 @@ def _interpolate(features: Tensor, grid: Tensor) -> Tensor:
     each = each.expand(len(features), *each.shape[1:])
     matrix = F.grid_sample(each, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return (features.flatten(2) @ matrix.flatten(2)).view_as(features)
-
-
-def full_precision(values: Tensor) -> Tensor:
-    """In float32, or float64 where they already are."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))

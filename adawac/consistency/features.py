@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from adawac.consistency.base import ConsistencyLoss, full_precision, mean_where, overlap
-from adawac.losses import global_sum
+from adawac.consistency.base import ConsistencyLoss, mean_where, overlap
+from adawac.losses import full_precision, global_sum
 from adawac.structures import NetworkOutput
 
 

@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from adawac.consistency.base import ConsistencyLoss, full_precision, mean_where, overlap
+from adawac.consistency.base import ConsistencyLoss, mean_where, overlap
+from adawac.losses import full_precision
 from adawac.structures import NetworkOutput
 
 

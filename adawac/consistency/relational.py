@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adawac.consistency.base import ConsistencyLoss, full_precision
+from adawac.consistency.base import ConsistencyLoss
+from adawac.losses import full_precision
 from adawac.structures import NetworkOutput
 
 

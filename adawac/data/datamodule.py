@@ -153,7 +153,7 @@ class SegmentationData(pl.LightningDataModule):
             verify: read all files anew, also those whose size and modification time have not changed.
         """
         self._scan()
-        problems = self._store.try_to_prepare(list(self._cases.values()), _progress, verify)
+        problems = self._store.prepare(list(self._cases.values()), _progress, verify)
         problems |= duplicates(self._digests(), self._patients, self.split)
         if problems and not self.skip_bad:
             raise DataError.from_problems([problems[case] for case in self._cases if case in problems])

@@ -1,7 +1,7 @@
 """The fingerprint of a data set: what its volumes and labels are like, measured in one pass."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from adawac.data.layouts.base import Case, Collection, Layout
 from adawac.data.modality import Modality
 from adawac.data.naming import side_pairs
 from adawac.data.reading import Digest, read_case
-from adawac.data.store import count_voxels
+from adawac.data.store import Track, count_voxels
 from adawac.data.volumes import Volume
 from adawac.errors import DataError
 from adawac.structures import IGNORE_INDEX
@@ -26,10 +26,6 @@ WINDOW_MARGIN = 100.0
 
 AIR = -200.0
 """HU below which every CT has voxels; intensities that never go there are no Hounsfield units."""
-
-
-Track = Callable[[Iterable[None], int], Iterable[None]]
-"""Wraps an iterable of a given length, to show progress."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,6 @@ class Fingerprint:
         shape: voxels.
         spacing: mm; None where a case's is unknown, and with it the orientation.
         intensities: percentiles of each channel.
-        foreground: percentiles of each channel where a class lies.
         dense: share of the slices that hold any class, 0 to 1.
         dense_thirds: the same for the first (lowest), middle and last third of the volumes.
         window: (lowest, highest) HU that suit the classes; None if intensities are no Hounsfield units.
@@ -115,7 +110,6 @@ class Fingerprint:
     shape: Spread
     spacing: Spread | None
     intensities: tuple[Percentiles, ...]
-    foreground: tuple[Percentiles, ...]
     dense: float
     dense_thirds: tuple[float, float, float]
     window: tuple[int, int] | None
@@ -189,7 +183,6 @@ class Fingerprint:
             shape=Spread.of([case.shape for case in measured]),
             spacing=Spread.of(spacings) if len(spacings) == len(measured) else None,
             intensities=tuple(Percentiles.of(channel) for channel in samples),
-            foreground=tuple(Percentiles.of(channel) for channel in foreground),
             dense=_share(dense),
             dense_thirds=(first, middle, last),
             window=suggest_window([c.intensities for c in classes if c.intensities]) if modality == "ct" else None,

@@ -108,19 +108,9 @@ class Preprocessing:
             case: its id, for errors.
         """
         image = np.ascontiguousarray(self.cut(self.intensities(array.astype(np.float32))))
-        spacing = self.cut_spacing(spacing)
+        spacing = cut_spacing(spacing, self.axis)
         placement = self.grid.place(image, spacing, case)
         return Slices(placement.to_grid(torch.from_numpy(image)).numpy(), placement, spacing)
-
-    def cut_spacing(self, spacing: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
-        """Spacing of (Z, Y, X) in the order (slice, row, column)."""
-        if spacing is None:
-            return None
-        order = [
-            spacing[AXES.index(self.axis)],
-            *(s for a, s in zip(AXES, spacing, strict=True) if a != self.axis),
-        ]
-        return order[0], order[1], order[2]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the checkpoint."""
@@ -140,3 +130,11 @@ class Preprocessing:
                 body=grid["body"],
             ),
         )
+
+
+def cut_spacing(spacing: tuple[float, float, float] | None, axis: Axis) -> tuple[float, float, float] | None:
+    """Spacing of (Z, Y, X) in the order (slice, row, column) of a cut along an axis; None where it is unknown."""
+    if spacing is None:
+        return None
+    row, column = (mm for other, mm in zip(AXES, spacing, strict=True) if other != axis)
+    return spacing[AXES.index(axis)], row, column

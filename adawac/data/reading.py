@@ -79,12 +79,10 @@ def _check_image(array: NDArray[np.float32], in_channels: int | None, modality: 
             f"image has {len(array)} channels but {in_channels} are due; correct the channel names or the file"
         )
     if not np.isfinite(array.sum(dtype=np.float64)):  # one pass; the mask is only made when it is needed
-        wrong = int(array.size - np.isfinite(array).sum())
-        if wrong:
-            raise DataError(
-                f"{wrong} of {array.size} voxels are NaN or infinite but intensities must be finite; "
-                "repair or export the image again"
-            )
+        raise DataError(
+            f"{array.size - np.isfinite(array).sum()} of {array.size} voxels are NaN or infinite but intensities must "
+            "be finite; repair or export the image again"
+        )
     lows, highs = array.min(axis=(1, 2, 3)).tolist(), array.max(axis=(1, 2, 3)).tolist()
     for channel, (low, high) in enumerate(zip(lows, highs, strict=True)):
         of_channel = f" of channel {channel}" if len(array) > 1 else ""

@@ -34,6 +34,7 @@ VERSION = 3
 """Raise it when prepared arrays change their meaning: older folders are then no longer found."""
 
 Track = Callable[[Iterable[None], int], Iterable[None]]
+"""Wraps an iterable of a given length, to show progress."""
 
 LARGEST = float(np.finfo(np.float16).max)
 """Prepared images are kept in half precision."""
@@ -90,7 +91,7 @@ class VolumeStore:
         self.in_channels = in_channels
         self.contents = Contents(self.folder / ".hashes")
 
-    def prepare(self, cases: Sequence[Case], track: Track | None = None, verify: bool = False) -> None:
+    def prepare(self, cases: Sequence[Case], track: Track | None = None, verify: bool = False) -> dict[str, str]:
         """Make what is missing, in a thread a core, while no other process writes into the store.
 
         Args:
@@ -98,17 +99,8 @@ class VolumeStore:
             track: wraps an iterable of a given length, to show progress.
             verify: read every file again, also those whose size and modification time have not changed.
 
-        Raises:
-            DataError: all problems of all cases together; sound cases are kept.
-        """
-        if problems := self.try_to_prepare(cases, track, verify):
-            raise DataError.from_problems(list(problems.values()))
-
-    def try_to_prepare(self, cases: Sequence[Case], track: Track | None = None, verify: bool = False) -> dict[str, str]:
-        """Make what is missing and can be made, see `prepare`.
-
         Returns:
-            The problem of every case that has one, in the order of `cases`.
+            The problem of every case that has one, in the order of `cases`; the others are kept.
         """
         if not self._missing(cases, verify):
             return {}

@@ -119,28 +119,6 @@ class Geometry:
             return None
         return f"lies {distance:.3g} mm off the grid due (spacing {other.spacing} mm)"
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON, exact."""
-        return {
-            "shape": list(self.shape),
-            "spacing": None if self.spacing is None else list(self.spacing),
-            "affine": None if self.affine is None else self.affine.tolist(),
-            "qform": None if self.qform is None else self.qform.tolist(),
-            "codes": list(self.codes),
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Geometry":
-        """Inverse of `to_json`."""
-        z, y, x = data["shape"]
-        return cls(
-            shape=(z, y, x),
-            spacing=None if data["spacing"] is None else tuple(data["spacing"]),
-            affine=None if data["affine"] is None else np.array(data["affine"], dtype=np.float64),
-            qform=None if data["qform"] is None else np.array(data["qform"], dtype=np.float64),
-            codes=(data["codes"][0], data["codes"][1]),
-        )
-
 
 @dataclass(frozen=True, eq=False)
 class Volume:

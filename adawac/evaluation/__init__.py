@@ -1,9 +1,8 @@
 """From predicted volumes to case table and summary."""
 
-from adawac.evaluation.case_table import ANY_CLASS, CaseRow, case_rows, higher_is_better
+from adawac.evaluation.case_table import ANY_CLASS, CaseRow, case_rows
 from adawac.evaluation.groups import (
     SIZE_GROUPS,
-    GroupMean,
     GroupSummary,
     Metadata,
     metadata_header,
@@ -16,9 +15,9 @@ from adawac.evaluation.groups import (
     voxel_volumes,
 )
 from adawac.evaluation.pairing import MEAN_OF_CLASSES
-from adawac.evaluation.statistics import Comparison, Estimate, Ranking, compare, estimate, holm, rank_methods
-from adawac.evaluation.summary import Mean, Share, Summary, summarise, summary_table, to_markdown
-from adawac.evaluation.table_files import COLUMNS, read_csv, read_table, write_csv, write_parquet, write_table
+from adawac.evaluation.statistics import Comparison, Estimate, Ranking, compare, estimate, rank_methods
+from adawac.evaluation.summary import Share, summarise, summary_table, to_markdown
+from adawac.evaluation.table_files import COLUMNS, read_csv, read_table, write_table
 
 __all__ = [
     "ANY_CLASS",
@@ -28,18 +27,13 @@ __all__ = [
     "CaseRow",
     "Comparison",
     "Estimate",
-    "GroupMean",
     "GroupSummary",
-    "Mean",
     "Metadata",
     "Ranking",
     "Share",
-    "Summary",
     "case_rows",
     "compare",
     "estimate",
-    "higher_is_better",
-    "holm",
     "metadata_header",
     "metadata_rows",
     "position_groups",
@@ -54,7 +48,5 @@ __all__ = [
     "summary_table",
     "to_markdown",
     "voxel_volumes",
-    "write_csv",
-    "write_parquet",
     "write_table",
 ]

@@ -153,9 +153,9 @@ def simulate_bootstrap(
     found = []
     for scenario, stream in zip(scenarios, np.random.default_rng(seed).spawn(len(scenarios)), strict=True):
         first, second = scenario.draw(trials, cases, runs, stream)
-        means = [_holds(bootstrap_interval(x, None, LEVEL, 999, i), scenario.mean) for i, x in enumerate(first)]
+        means = [_holds(bootstrap_interval(x, None, 999, i), scenario.mean) for i, x in enumerate(first)]
         pairs = enumerate(zip(first, second, strict=True))
-        differences = [_holds(bootstrap_interval(x, y, LEVEL, 999, i), 0) for i, (x, y) in pairs]
+        differences = [_holds(bootstrap_interval(x, y, 999, i), 0) for i, (x, y) in pairs]
         found.append((scenario, Rate.of(np.array(means)), Rate.of(np.array(differences))))
     return found
 

@@ -40,6 +40,7 @@ from scipy import stats
 Array = NDArray[np.float64]
 
 LEVEL = 0.95
+"""Nominal coverage."""
 
 
 class Interval(NamedTuple):
@@ -60,12 +61,11 @@ class Interval(NamedTuple):
     p: Array
 
 
-def mean_interval(values: Array, level: float = LEVEL) -> Interval:
+def mean_interval(values: Array) -> Interval:
     """Skewness-corrected t interval of a mean, for bounded and skewed values such as Dice.
 
     Args:
         values: (..., n, R) cases x runs of one method, none NaN.
-        level: nominal coverage.
 
     Returns:
         Arrays (...).
@@ -78,16 +78,15 @@ def mean_interval(values: Array, level: float = LEVEL) -> Interval:
     """
     parts = _Parts.of(values)
     skew = _skewness(values.mean(axis=-1)) * (parts.cases / _positive(parts.total)) ** 1.5
-    return _cubic(parts, skew, level)
+    return _cubic(parts, skew)
 
 
-def difference_interval(first: Array, second: Array, level: float = LEVEL) -> Interval:
+def difference_interval(first: Array, second: Array) -> Interval:
     """Interval of the difference of two methods over the same cases, first - second, and its p-value, by t.
 
     Args:
         first: (..., n, R) cases x runs of one method, none NaN.
         second: (..., n, R') the same cases by the other; R' may differ from R.
-        level: nominal coverage.
 
     Returns:
         Arrays (...).
@@ -100,16 +99,14 @@ def difference_interval(first: Array, second: Array, level: float = LEVEL) -> In
         '0.028, 0.010 to 0.046, p = 0.01'
     """
     parts = _Parts.of(first, second)
-    reach = stats.t.ppf((1 + level) / 2, parts.freedom) * np.sqrt(parts.total)
+    reach = stats.t.ppf((1 + LEVEL) / 2, parts.freedom) * np.sqrt(parts.total)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(parts.mean == 0, 0.0, parts.mean / np.sqrt(parts.cases + parts.runs))
     p = np.asarray(2 * stats.t.sf(np.abs(t), parts.freedom))
     return Interval(parts.mean, parts.mean - reach, parts.mean + reach, p)
 
 
-def bootstrap_interval(
-    first: Array, second: Array | None = None, level: float = LEVEL, resamples: int = 9999, seed: int = 0
-) -> Interval:
+def bootstrap_interval(first: Array, second: Array | None = None, resamples: int = 9999, seed: int = 0) -> Interval:
     """Bootstrap interval of a mean, or of a paired difference: BCa over cases, or two-level with several runs.
 
     For comparison with what others report; the other two intervals cover better (see the module).
@@ -117,7 +114,6 @@ def bootstrap_interval(
     Args:
         first: (n, R) cases x runs of one method, none NaN.
         second: (n, R') of the other method; None for the mean of `first`.
-        level: nominal coverage.
         resamples: number of resamples.
         seed: of the resampling.
 
@@ -140,7 +136,7 @@ def bootstrap_interval(
             (cases,),
             np.mean,
             n_resamples=resamples,
-            confidence_level=level,
+            confidence_level=LEVEL,
             method="BCa",
             rng=rng,
             batch=1000,
@@ -153,7 +149,7 @@ def bootstrap_interval(
         runs = values.shape[1]
         weights = rng.multinomial(runs, np.full(runs, 1 / runs), size=resamples) / runs
         means += ((chosen @ values) * weights).sum(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(mean, np.asarray(low), np.asarray(high), nan)
 
 
@@ -199,9 +195,9 @@ def _skewness(means: Array) -> Array:
     return np.asarray((centred**3).mean(axis=-1) / _positive(variance) ** 1.5 / np.sqrt(n))
 
 
-def _cubic(parts: _Parts, skew: Array, level: float) -> Interval:
+def _cubic(parts: _Parts, skew: Array) -> Interval:
     """Hall's interval: x + skew x^2 / 3 + skew^2 x^3 / 27 + skew / 6 of the studentised mean x is nearly t."""
-    reach = stats.t.ppf((1 + level) / 2, parts.freedom)
+    reach = stats.t.ppf((1 + LEVEL) / 2, parts.freedom)
     skew = np.where(np.abs(skew) < 1e-6, 1e-6, skew)  # the limit is the t interval
     low, high = (
         parts.mean - 3 / skew * (np.cbrt(1 + skew * (t - skew / 6)) - 1) * np.sqrt(parts.total) for t in (reach, -reach)

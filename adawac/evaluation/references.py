@@ -18,7 +18,7 @@ from adawac.data.image_files import files_of, list_files, stem
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.layouts.files import parse_labels, read_json
 from adawac.data.layouts.folders import Folders
-from adawac.data.preprocessing import AXES, Axis
+from adawac.data.preprocessing import AXES, Axis, cut_spacing
 from adawac.data.splits import patients_of
 from adawac.data.volumes import Volume
 from adawac.errors import ConfigError, DataError, some_of
@@ -79,7 +79,12 @@ class References:
                 ]
             )
         if classes is None:
-            classes = classes_beside(labels) or Classes.from_labels(_values(layout, cases.values()))
+            classes = classes_beside(labels)
+        if classes is None:
+            names, problems = layout.labels_of(cases.values())
+            if problems:
+                raise DataError.from_problems(list(problems.values()))
+            classes = Classes.from_labels(names)
         return cls(layout, cases, classes, patients_of(list(cases), patient_pattern), axis)
 
     @classmethod
@@ -152,13 +157,9 @@ class References:
         """Slices first: (Z, Y, X) to (S, H, W)."""
         return np.moveaxis(array, AXES.index(self.axis), 0)
 
-    def spacing(self, volume: Volume) -> tuple[float, ...] | None:
+    def spacing(self, volume: Volume) -> tuple[float, float, float] | None:
         """(slice, row, column) in mm; None where it is not known."""
-        spacing = volume.geometry.spacing
-        if spacing is None:
-            return None
-        first = AXES.index(self.axis)
-        return (spacing[first], *(each for axis, each in enumerate(spacing) if axis != first))
+        return cut_spacing(volume.geometry.spacing, self.axis)
 
     @staticmethod
     def _named(case: str, read: Any) -> Volume:
@@ -216,17 +217,3 @@ def _distinct(cases: Iterable[Case]) -> dict[str, Case]:
             raise DataError(f"case {case.id}: {case.label[0]} and {found[case.id].label[0]} share its name; keep one")
         found[case.id] = case
     return found
-
-
-def _values(layout: Layout, cases: Iterable[Case]) -> dict[int, str]:
-    """Names made of the values that label files hold."""
-    values: set[int] = set()
-    problems = []
-    for case in cases:
-        try:
-            values.update(np.unique(layout.read_label(case).array).tolist())
-        except DataError as error:
-            problems.append(f"case {case.id}: {error}")
-    if problems:
-        raise DataError.from_problems(problems)
-    return {value: f"class_{value}" for value in sorted(values - {0})}

@@ -35,14 +35,6 @@ class OverlapCounts:
     predicted: NDArray[np.int64]
     reference: NDArray[np.int64]
 
-    def __add__(self, other: "OverlapCounts") -> "OverlapCounts":
-        """Counts of two groups of slices taken together."""
-        return OverlapCounts(
-            self.true_positive + other.true_positive,
-            self.predicted + other.predicted,
-            self.reference + other.reference,
-        )
-
     def take(self, slices: NDArray[np.bool_]) -> "OverlapCounts":
         """Counts of a group of slices, chosen by an (S,) mask."""
         return OverlapCounts(self.true_positive[slices], self.predicted[slices], self.reference[slices])

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from adawac.evaluation import MEAN_OF_CLASSES
+from adawac.evaluation import MEAN_OF_CLASSES, Ranking
 from adawac.report import figures
 from adawac.report.blocks import Block, Heading, Paragraph, Picture, Table
 from adawac.report.contents import Family, Report, SubsetResult
@@ -60,7 +60,7 @@ def organs(report: Report) -> Iterable[Block]:
         if subset.comparisons:
             yield _comparison_table(subset)
         if subset.ranking is not None:
-            yield from _ranks(report, subset, i)
+            yield _ranks(report, subset.ranking, i)
 
 
 def _organ(class_name: str) -> str:
@@ -81,17 +81,14 @@ def _comparison_table(subset: SubsetResult) -> Table:
     return Table(header, lines, note)
 
 
-def _ranks(report: Report, subset: SubsetResult, i: int) -> Iterable[Block]:
-    ranking = subset.ranking
-    if ranking is None:
-        return
+def _ranks(report: Report, ranking: Ranking, i: int) -> Picture:
     said = ", ".join(f"{name} {rank:.2f}" for name, rank in ranking.ranks.items())
     meaning = (
         f"mean ranks differ if they are more than {ranking.critical_difference:.2f} apart (Nemenyi)"
         if ranking.p < 0.05
         else "so the ranks tell nothing apart"
     )
-    yield Picture(
+    return Picture(
         f"ranks_{i}",
         "svg",
         figures.encode(figures.ranks(ranking, figures.method_styles(report.methods, report.reference))),

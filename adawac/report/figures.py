@@ -74,12 +74,11 @@ def method_styles(methods: Sequence[str], reference: str) -> dict[str, tuple[str
     return {method: STYLES[i % len(STYLES)] for i, method in enumerate(others)} | {reference: REFERENCE_STYLE}
 
 
-def forest(panels: Mapping[str, Sequence[Line]], quantity: str = "Dice") -> Figure:
-    """Differences with their intervals, a panel a method, all panels with the same lines.
+def forest(panels: Mapping[str, Sequence[Line]]) -> Figure:
+    """Differences of Dice with their intervals, a panel a method, all panels with the same lines.
 
     Args:
         panels: title -> lines, from the top.
-        quantity: what the difference is of.
 
     Example:
         >>> figure = forest({"adawac - pair": [Line("liver", 0.02, 0.01, 0.03, "better")]})
@@ -105,7 +104,7 @@ def forest(panels: Mapping[str, Sequence[Line]], quantity: str = "Dice") -> Figu
         axes.locator_params(axis="x", nbins=max(2, 10 // columns))
         _clean(axes)
         axes.tick_params(axis="y", length=0)
-    figure.supxlabel(f"difference of {quantity}, 95 % interval", fontsize=9)
+    figure.supxlabel("difference of Dice, 95 % interval", fontsize=9)
     lines = next(iter(panels.values()))
     for first in grid[:, 0]:
         first.set_yticks(range(count), [plain(line.label) for line in lines])

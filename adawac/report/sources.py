@@ -19,6 +19,7 @@ from adawac.evaluation.references import References
 from adawac.metrics import EmptyPolicy
 from adawac.provenance import short_hash
 from adawac.report.runs import MethodRun
+from adawac.segmenter import load
 from adawac.weighting.slice_weights import SliceWeights
 from adawac.weighting.suspects import FILE, read_suspects
 
@@ -176,11 +177,9 @@ def _of_predictions(
     if references is None:
         raise ConfigError(f"{source.path} holds predictions; give the folder of the reference label maps, --labels")
     files = prediction_files(source.path)
-    if shared:
-        references = references.take(files)
-    else:
+    if not shared:
         problems += name_problems(source.path, files, references)
-        references = references.take(files)
+    references = references.take(files)
     method, predict = source.method or source.path.resolve().name, from_files(files, references)
     rows, found = measure(predict, references, policy, run=str(source.path), method=method, track=track)
     problems += found
@@ -261,8 +260,6 @@ def from_checkpoint(run: Path, references: References, device: str = "cpu") -> P
     loaded: list[Any] = []
 
     def predict(case: str, target: Volume) -> NDArray[np.uint8]:
-        from adawac.segmenter import load
-
         if not loaded:
             loaded.append(load(run, device))
         image = references.image(case)

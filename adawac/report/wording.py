@@ -54,7 +54,7 @@ def interval(low: float, high: float, digits: int = 3, *, sign: bool = False) ->
     return f"{write(low, digits)} to {write(high, digits)}" if math.isfinite(low) and math.isfinite(high) else ""
 
 
-def estimated(value: Estimate | None, digits: int = 3, lowest: float = 0.0, highest: float = 1.0) -> str:
+def estimated(value: Estimate | None, digits: int = 3, highest: float = 1.0) -> str:
     """A mean with its interval, which is cut where no value can lie.
 
     Example:
@@ -63,19 +63,19 @@ def estimated(value: Estimate | None, digits: int = 3, lowest: float = 0.0, high
     """
     if value is None:
         return "-"
-    found = interval(max(value.low, lowest), min(value.high, highest), digits) if math.isfinite(value.low) else ""
+    found = interval(max(value.low, 0.0), min(value.high, highest), digits) if math.isfinite(value.low) else ""
     left_out = f", {len(value.left_out)} left out" if value.left_out else ""
     return number(value.mean, digits) + (f" ({found})" if found else "") + left_out
 
 
-def counted(count: int, what: str, many: str = "") -> str:
+def counted(count: int, what: str) -> str:
     """A number of things.
 
     Example:
-        >>> counted(1, "seed"), counted(12, "patient"), counted(2, "class", "classes")
-        ('1 seed', '12 patients', '2 classes')
+        >>> counted(1, "seed"), counted(12, "patient")
+        ('1 seed', '12 patients')
     """
-    return f"{count} {what if count == 1 else many or what + 's'}"
+    return f"{count} {what if count == 1 else what + 's'}"
 
 
 def spread(values: Sequence[int]) -> str:
@@ -89,10 +89,10 @@ def spread(values: Sequence[int]) -> str:
     return "-" if not known else known[0] if len(known) == 1 else f"{known[0]} to {known[-1]}"
 
 
-def difference(comparison: Comparison, quantity: str = "Dice") -> str:
-    """By how much, with the interval."""
+def difference(comparison: Comparison) -> str:
+    """By how much Dice, with the interval."""
     found = interval(comparison.low, comparison.high, sign=True)
-    return f"{signed(comparison.difference)} {quantity}" + (f", 95 % interval {found}" if found else "")
+    return f"{signed(comparison.difference)} Dice" + (f", 95 % interval {found}" if found else "")
 
 
 def seeds(comparison: Comparison) -> str:

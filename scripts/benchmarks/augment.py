@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from adawac.augment import PaperAugmentation
 from benchmarks import training
-from benchmarks.measure import device_name, interleaved, show, synchronised
+from benchmarks.measure import device_name, interleaved, relative, show, synchronised
 
 SOURCES = (512, 256)
 """Pixels along each side of the slices that the official code reads."""
@@ -38,9 +38,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         steps[f"scipy, from {source}"] = _official(source, options.size)
     seconds = interleaved(steps, options.rounds, clock=options.clock)
     seconds["adawac"] = [spent / options.batch_size for spent in seconds["adawac"]]
-    ratios = {
-        name: [s / ours for s, ours in zip(spent, seconds["adawac"], strict=True)] for name, spent in seconds.items()
-    }
+    ratios = relative(seconds, "adawac")
     threads = torch.get_num_threads()
     show(f"A view, {device_name(options.device)}", seconds, ratios, f"times adawac's on {threads} threads")
     return {"seconds": seconds, "ratios": ratios}

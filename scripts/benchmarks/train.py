@@ -17,7 +17,7 @@ from adawac.data.phantom import generate
 from adawac.task import SegmentationTask
 from adawac.weighting import AdaWAC
 from benchmarks import training
-from benchmarks.measure import CLOCKS, Seconds, device_name, show, synchronised
+from benchmarks.measure import CLOCKS, Seconds, device_name, relative, show, synchronised
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 WARM_UP = 2
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             use_distributed_sampler=False,
         ).fit(task, data)
     seconds = {name: spent[WARM_UP:] for name, spent in watch.seconds.items()}
-    shares = {name: [c / t for c, t in zip(spent, seconds["training"], strict=True)] for name, spent in seconds.items()}
+    shares = relative(seconds, "training")
     show(f"adawac fit, {device_name(options.device)}", seconds, shares, "its time as a share of training's")
     speed = options.batch_size / median(seconds["training"])
     print(f"{speed:.1f} slices a second of the {options.clock} clock")

@@ -190,7 +190,7 @@ class TestPictures:
             assert shown.shape[:2] == (540, 1500)
             assert (np.ptp(shown, axis=-1) > 0.2).sum() > 100  # coloured outlines over grey
 
-    def test_nothing_found(self, tmp_path, images, monkeypatch):
+    def test_nothing_found(self, tmp_path, images):
         path = save(tmp_path / "blind.ckpt")
         checkpoint = torch.load(path)
         for name, value in checkpoint["state_dict"].items():

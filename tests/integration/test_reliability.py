@@ -180,7 +180,7 @@ class TestCheckpointFiles:
             if name.startswith("network."):
                 assert state[name].shape == value.shape
 
-    def test_auto_takes_the_newest_that_is_whole(self, tmp_path, data, unbroken):
+    def test_auto_takes_the_newest_that_is_whole(self, tmp_path, unbroken):
         there = checkpoints(unbroken)
         assert newest_checkpoint(unbroken / "runs", "resumed") == there / "last.ckpt"
         here = tmp_path / "runs/resumed/version_3/checkpoints"
@@ -285,21 +285,3 @@ class TestChanges:
         options = ["--data.drop=[right_kidney]", "--data.mirror_pairs=null", "--model.augmentation.mirror_left_right=0"]
         assert main(["test", "--config", path, "--ckpt_path", str(checkpoint), *options]) == 2
         assert "give the checkpoint of a run with these settings" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_case_that_cannot_be_read_any_more_is_named(tmp_path, data, workers):
-    """The file of prepared labels shrinks under a run; a memory map is told so by the operating system alone."""
-    from torch.utils.data import DataLoader
-
-    from adawac.data.loading import UnitDataset
-    from adawac.data.store import PreparedCase
-    from adawac.data.units import UnitTable
-    from adawac.errors import DataError
-
-    image, label = np.zeros((1, 3, 4, 4), np.float16), np.zeros((2, 4, 4), np.uint8)  # a slice of the label is gone
-    case = PreparedCase("pt_9", image, label, label, None, None, np.ones((3, 2), np.int64), "")
-    units = UnitTable.of_slices(["pt_9"], [case.voxels], (4, 4), ("background", "a"))
-    loader = DataLoader(UnitDataset([case], units), sampler=[[0, 1], [1, 2]], batch_size=None, num_workers=workers)
-    with pytest.raises(DataError, match=r"(?s)case pt_9, slice 2: its prepared arrays cannot be read .*made anew"):
-        list(loader)

@@ -26,10 +26,10 @@ FLIPS = {"25d": {"mirror_up_down": 0.1}, "3d": {"mirror_slices": 0.5}}
 """Left and right stay, and no norm is of an instance: these organs are told apart by density alone."""
 
 
-def config(folder: Path, unit: str, epochs: int = 3) -> Path:
+def config(folder: Path, unit: str) -> Path:
     """A run of AdaWAC in a folder of its own, on data that all share; a checkpoint every seven steps."""
     settings = tiny_settings(folder, folder.parent / "data", val=0.2, test=0.2)
-    settings["trainer"] |= {"max_epochs": epochs, "check_val_every_n_epoch": epochs, "callbacks": [keep_checkpoints(7)]}
+    settings["trainer"] |= {"max_epochs": 3, "check_val_every_n_epoch": 3, "callbacks": [keep_checkpoints(7)]}
     settings["data"] |= {"mirror_pairs": {"left_kidney": "right_kidney"}, "batch_size": 6, **UNITS[unit]}
     settings["model"]["network"]["arguments"]["norm"] = "BATCH"
     settings["model"] |= {

@@ -10,10 +10,8 @@ from adawac.augment import (
     Chance,
     NoAugmentation,
     PaperAugmentation,
-    mirror_pairs,
-    swap_sides,
 )
-from adawac.augment.geometry import Warp, is_mirrored, warp
+from adawac.augment.geometry import Warp, is_mirrored, mirror_pairs, swap_sides, warp
 from adawac.errors import ConfigError
 from adawac.structures import IGNORE_INDEX
 

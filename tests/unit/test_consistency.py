@@ -15,9 +15,9 @@ from adawac.consistency import (
     CombinedConsistency,
     ProbabilityConsistency,
     RelationalConsistency,
-    align,
     feature_std,
 )
+from adawac.consistency.base import align
 from adawac.errors import ConfigError
 from adawac.networks import SegmentationNetwork
 from adawac.structures import NetworkOutput

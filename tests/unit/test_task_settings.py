@@ -32,12 +32,12 @@ class Logged(pl.Callback):
             self.last = loss.clone()
 
 
-def fitted(data, callback=None, weighting=None, **trainer_options) -> SegmentationTask:
+def fitted(data, callback=None, **trainer_options) -> SegmentationTask:
     """A task after two epochs of three batches of eight slices, or as the trainer's options say."""
     callbacks = [callback] if callback else []
     task = SegmentationTask(
         SPEC,
-        weighting or AdaWAC(calibrate=False, step_size=3.0),
+        AdaWAC(calibrate=False, step_size=3.0),
         consistency=Consistency(normalised=False),  # no variance over the batch
         optimizer=lambda weights: torch.optim.SGD(weights, lr=0.1, momentum=0.9),
         dice_ratio=0.0,  # Dice is one number a batch
@@ -87,7 +87,7 @@ def test_channels_last_changes_nothing_but_the_memory(data):
     assert weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_patches_train_with_channels_last_as_well(data, tmp_path):
+def test_patches_train_with_channels_last_as_well(data):
     patches = SegmentationData(
         str(data.root),
         split=data.split_rule,

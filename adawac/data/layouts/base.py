@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -46,7 +46,7 @@ class Collection:
     labels: Mapping[int, str]
     channels: tuple[str, ...]
     modality: Modality
-    ignore_value: int | None = field(default=None)
+    ignore_value: int | None = None
 
 
 class ListingError(DataError):

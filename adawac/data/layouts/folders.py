@@ -1,6 +1,6 @@
 """Two plain folders of image files: images in one, labels of the same names in the other."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,7 @@ class Folders(NiftiLayout):
         if problems and not paired:
             raise DataError.from_problems(problems)
         cases = sorted_cases(paired, root)
-        names, unreadable = (self.label_names, {}) if self.label_names else self._labels_of(cases)
+        names, unreadable = (self.label_names, {}) if self.label_names else self.labels_of(cases)
         problems += unreadable.values()
         channels = self._channels_of(cases)
         collection = Collection(
@@ -97,7 +97,7 @@ class Folders(NiftiLayout):
                 first = first or DataError(f"case {case.id}: {error}")
         raise first or DataError("no case was found; check that the download is complete")
 
-    def _labels_of(self, cases: tuple[Case, ...]) -> tuple[Mapping[int, str], dict[str, str]]:
+    def labels_of(self, cases: Iterable[Case]) -> tuple[Mapping[int, str], dict[str, str]]:
         """Names made of the values that the label files hold, and the problem of each that cannot be read."""
         values: set[int] = set()
         problems: dict[str, str] = {}

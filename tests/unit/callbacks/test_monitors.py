@@ -126,7 +126,7 @@ def test_label_sparse_slices_that_stay_hard_are_named_by_log_odds_or_losses(meth
     task, units = run.task, run.data.units
     scores = (task.weighting.log_odds if method == "adawac" else task.last_losses.ce).numpy()
     expected = {
-        f"{key}": score
+        key: score
         for key, score, dense in zip(units.keys(), scores, units.dense, strict=True)
         if not dense and score > np.median(scores[units.dense])
     }

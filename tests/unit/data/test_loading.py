@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 from tiny_data import write_msd
+from torch.utils.data import DataLoader
 
 from adawac.data.classes import Classes
 from adawac.data.grid import Grid, Placement
 from adawac.data.layouts import detect
 from adawac.data.loading import EpochOrder, ResumableLoader, UnitDataset, VolumeDataset, VolumeItem
 from adawac.data.preprocessing import Preprocessing
-from adawac.data.store import VolumeStore
+from adawac.data.store import PreparedCase, VolumeStore
 from adawac.data.units import UnitTable
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, DataError
 from adawac.structures import Batch
 
 SLICES, BATCH, BATCHES = 18, 4, 5
@@ -100,9 +101,9 @@ class TestEpochOrder:
 def make_loader(request, cases, units):
     """Loaders over the same units; their workers end with the test."""
 
-    def make(seed=1):
+    def make():
         options = {"num_workers": request.param, "persistent_workers": request.param > 0}
-        return ResumableLoader(UnitDataset(cases, units), EpochOrder(len(units), BATCH, seed), **options)
+        return ResumableLoader(UnitDataset(cases, units), EpochOrder(len(units), BATCH, seed=1), **options)
 
     return make
 
@@ -199,6 +200,16 @@ class TestBatch:
         changed.dense.logical_not_()
         again = dataset[[3]]
         assert all(torch.equal(one, other) for one, other in zip(before, again, strict=True))
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_a_case_that_cannot_be_read_any_more_is_named(self, workers):
+        """The file of prepared labels shrinks under a run; a memory map is told so by the operating system alone."""
+        image, label = np.zeros((1, 3, 4, 4), np.float16), np.zeros((2, 4, 4), np.uint8)  # a slice of the label is gone
+        case = PreparedCase("pt_9", image, label, label, None, None, np.ones((3, 2), np.int64), "")
+        units = UnitTable.of_slices(["pt_9"], [case.voxels], (4, 4), ("background", "a"))
+        loader = DataLoader(UnitDataset([case], units), sampler=[[0, 1], [1, 2]], batch_size=None, num_workers=workers)
+        with pytest.raises(DataError, match=r"(?s)case pt_9, slice 2: its prepared arrays cannot be read .*made anew"):
+            list(loader)
 
 
 class TestVolumes:

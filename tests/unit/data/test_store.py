@@ -40,10 +40,16 @@ def store_of(root, folder, size=(8, 8), drop=(), in_channels=1, **settings):
     return store, collection.cases
 
 
+def prepare(store, cases):
+    """Prepare cases, or raise what is wrong with them."""
+    if problems := store.prepare(cases):
+        raise DataError.from_problems(list(problems.values()))
+
+
 def prepared(root, folder, **settings):
     """Prepare every case and open it."""
     store, cases = store_of(root, folder, **settings)
-    store.prepare(cases)
+    prepare(store, cases)
     return {case.id: store.open(case) for case in cases}
 
 
@@ -343,12 +349,12 @@ class TestProblems:
     def test_every_case_is_named_with_rule_value_and_remedy(self, broken, folder, number):
         store, cases = store_of(broken, folder)
         with pytest.raises(DataError, match=rf"case pt_{number}: .*{PROBLEMS[number]}"):
-            store.prepare(cases)
+            prepare(store, cases)
 
     def test_all_are_reported_at_once_and_sound_cases_are_kept(self, broken, folder):
         store, cases = store_of(broken, folder)
         with pytest.raises(DataError, match="8 problems:") as caught:
-            store.prepare(cases)
+            prepare(store, cases)
         lines = str(caught.value).splitlines()[1:]
         assert [line.split(":")[0].strip() for line in lines] == [f"case pt_{number}" for number in PROBLEMS]
         assert sorted(path.name for path in folder.glob("pt_*")) == ["pt_1", "pt_2"]
@@ -363,13 +369,13 @@ class TestProblems:
         with pytest.raises(
             DataError, match=r"2 problems:(.|\n)*case pt_1: .*restore the file(.|\n)*case pt_3: .*\[7\]"
         ):
-            store.prepare(cases)
+            prepare(store, cases)
 
     def test_a_case_without_label(self, root, folder):
         store, cases = store_of(root, folder)
         bare = type(cases[0])(cases[0].id, cases[0].images)
         with pytest.raises(DataError, match="case pt_1: it has no label, but training needs one; remove it"):
-            store.prepare([bare])
+            prepare(store, [bare])
 
     def test_a_fixed_spacing_of_unknown_spacing(self, tmp_path, folder):
         root = write_acdc_volumes(tmp_path / "acdc", cases=1)

@@ -1,6 +1,5 @@
 import gzip
 import itertools
-import json
 
 import nibabel as nib
 import numpy as np
@@ -172,14 +171,6 @@ def test_writing_refuses_another_shape_or_ending(tmp_path, canonical):
         write_label_nifti(tmp_path / "a.nii", canonical[1:], Geometry(canonical.shape))
     with pytest.raises(DataError, match="rename it"):
         write_label_nifti(tmp_path / "a.png", canonical, Geometry(canonical.shape))
-
-
-def test_geometry_survives_json(tmp_path, canonical):
-    for geometry in (read_nifti(save(tmp_path / "a.nii", canonical)).geometry, Geometry((1, 2, 3))):
-        back = Geometry.from_json(json.loads(json.dumps(geometry.to_json())))
-        assert (back.shape, back.spacing, back.codes) == (geometry.shape, geometry.spacing, geometry.codes)
-        np.testing.assert_array_equal(back.affine, geometry.affine)
-        np.testing.assert_array_equal(back.qform, geometry.qform)
 
 
 def test_one_grid_in_two_orientations_does_not_differ(tmp_path, canonical):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation import ANY_CLASS, case_rows, higher_is_better
+from adawac.evaluation import ANY_CLASS, case_rows
+from adawac.evaluation.case_table import higher_is_better
 
 CLASSES = ("background", "liver", "spleen")
 SPACING = (5.0, 1.0, 1.0)

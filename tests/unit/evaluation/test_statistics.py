@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation import MEAN_OF_CLASSES, CaseRow, compare, estimate, holm, rank_methods
-from adawac.evaluation.statistics import critical_difference, paired_test
+from adawac.evaluation import MEAN_OF_CLASSES, CaseRow, compare, estimate, rank_methods
+from adawac.evaluation.statistics import critical_difference, holm, paired_test
 
 ERM = [0.91, 0.87, 0.94, 0.62, 0.81, 0.85, 0.79, 0.90]
 GAINS = [0.020, 0.031, 0.012, 0.043, 0.025, 0.036, 0.017, 0.028]

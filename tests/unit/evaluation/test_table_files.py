@@ -10,7 +10,8 @@ import pyarrow.parquet
 import pytest
 
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation import COLUMNS, CaseRow, read_csv, read_table, write_csv, write_table
+from adawac.evaluation import COLUMNS, CaseRow, read_csv, read_table, write_table
+from adawac.evaluation.table_files import write_csv
 
 OLD_TABLES = Path(__file__).parents[3] / "docs/results"
 

@@ -10,13 +10,11 @@ from weighting_terms import DENSE, METHODS, UNITS, B, N, make, random_terms
 from adawac.errors import ConfigError
 from adawac.structures import Terms
 from adawac.weighting import (
-    ERM,
     PMDRO,
     AdaWAC,
     CVaRDRO,
     GroupDRO,
     LastLosses,
-    Pair,
     ReweightOnly,
     TrimRatio,
     TrimRatioACR,
@@ -115,14 +113,6 @@ def test_calibrated_weights_do_not_depend_on_the_scale_of_either_loss():
         plain.step(terms)
         scaled.step(terms._replace(ce=terms.ce * 1000, consistency=terms.consistency / 1000))
     torch.testing.assert_close(plain.log_odds, scaled.log_odds, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("baseline", [ERM(), Pair()])
-def test_a_weight_of_one_is_plain_training(baseline):
-    terms = random_terms(np.random.default_rng(3))
-    weights = baseline.step(terms)
-    assert torch.equal((weights.ce * terms.ce).mean(), terms.ce.mean())
-    assert weights.consistency is None
 
 
 def test_untouched_samples_keep_their_state(method):
