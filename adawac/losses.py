@@ -189,7 +189,7 @@ class DiceCrossEntropy(SupervisedLoss):
 
 
 def full_precision(values: Tensor) -> Tensor:
-    """Float16 and bfloat16 become float32, to compute losses and weights in."""
+    """In float32, or float64 where they already are."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 

@@ -75,3 +75,8 @@ class PerSampleState(nn.Module):
             if saved is not None and saved.shape != buffer.shape:
                 setattr(self, name, torch.empty_like(saved, device=buffer.device))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def at_least_float32(losses: Tensor) -> Tensor:
+    """Losses in a precision to compute weights in: float16 and bfloat16 become float32."""
+    return losses.to(torch.promote_types(losses.dtype, torch.float32))

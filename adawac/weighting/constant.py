@@ -4,9 +4,8 @@ from typing import ClassVar
 
 import torch
 
-from adawac.losses import full_precision
 from adawac.structures import Terms, Weights
-from adawac.weighting.base import Weighting
+from adawac.weighting.base import Weighting, at_least_float32
 
 
 class ERM(Weighting):
@@ -23,7 +22,7 @@ class ERM(Weighting):
 
     def step(self, terms: Terms) -> Weights:
         """Return a weight of 1 for every sample."""
-        return Weights(torch.ones_like(full_precision(terms.ce)), None)
+        return Weights(torch.ones_like(at_least_float32(terms.ce)), None)
 
 
 class Pair(ERM):
@@ -58,7 +57,7 @@ class ACROnly(Weighting):
             ConfigError: if the terms hold no consistency loss.
         """
         self.required_consistency(terms)
-        half = torch.full_like(full_precision(terms.ce), 0.5)
+        half = torch.full_like(at_least_float32(terms.ce), 0.5)
         return Weights(half, half.clone())
 
 
@@ -88,5 +87,5 @@ class PseudoAdaWAC(Weighting):
             ConfigError: if the terms hold no consistency loss.
         """
         self.required_consistency(terms)
-        dense = terms.dense.to(full_precision(terms.ce).dtype)
+        dense = terms.dense.to(at_least_float32(terms.ce).dtype)
         return Weights(dense, 1 - dense)

@@ -5,9 +5,8 @@ from typing import ClassVar
 import torch
 
 from adawac.errors import ConfigError
-from adawac.losses import full_precision
 from adawac.structures import Terms, Weights
-from adawac.weighting.base import Weighting
+from adawac.weighting.base import Weighting, at_least_float32
 
 
 class CVaRDRO(Weighting):
@@ -46,7 +45,7 @@ class CVaRDRO(Weighting):
     @torch.no_grad()
     def step(self, terms: Terms) -> Weights:
         """Return 1 / alpha for the largest losses, 0 for the others."""
-        ce = full_precision(terms.ce)
+        ce = at_least_float32(terms.ce)
         ce = torch.where(ce.isfinite(), ce, -torch.inf)
         larger = (ce[None] > ce[:, None]).sum(1)
         equal = (ce[None] == ce[:, None]).sum(1)

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
-from adawac.losses import full_precision
 from adawac.structures import Terms, Weights
-from adawac.weighting.base import Weighting
+from adawac.weighting.base import Weighting, at_least_float32
 
 
 class Trimming(Weighting):
@@ -36,7 +35,7 @@ class Trimming(Weighting):
         Raises:
             ConfigError: if a consistency loss is used but the terms hold none.
         """
-        kept = self.kept(terms).to(full_precision(terms.ce).dtype)
+        kept = self.kept(terms).to(at_least_float32(terms.ce).dtype)
         weights = kept * len(kept) / kept.sum().clamp(min=1)
         if not self.uses_consistency:
             return Weights(weights, None)
@@ -114,7 +113,7 @@ class TrimRatio(Trimming):
             raise ConfigError(
                 f"{type(self).__name__}: ratio is not known before allocate(units); call it or give ratio"
             )
-        ce = full_precision(terms.ce)
+        ce = at_least_float32(terms.ce)
         finite = ce.isfinite()
         # NaN compares as False: where no loss is finite, nothing is kept.
         threshold = torch.where(finite, ce, torch.nan).nanquantile(self.ratio)
