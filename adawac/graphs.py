@@ -64,7 +64,9 @@ class GraphedStep:
             except Exception as error:  # of a kernel that waits, a library that cannot be recorded, ...
                 log.warning("model.cuda_graphs: %s; training goes on without", " ".join(str(error).split())[:300])
                 self._failed = True
-                return self._step(*inputs)
+                self._recordings.clear()
+        if recording is None:  # only here: in `except` the error keeps what the recording has allocated
+            return self._step(*inputs)
         recording.take(inputs)
         loss = _Replay.apply(recording, *recording.parameters)  # type: ignore[no-untyped-call]
         return loss, *recording.rest
@@ -82,7 +84,7 @@ class GraphedStep:
             moved = []
             for module, known in zip(self._modules, before, strict=True):
                 now = _remembered(module)
-                replaced = [name for name in now if now[name] is not known.get(name)]
+                replaced = [name for name in now if not _same(now[name], known.get(name))]
                 moved += [f"{type(module).__name__}.{name}" for name in replaced]
                 for name in replaced:
                     setattr(module, name, known.get(name))
@@ -95,6 +97,11 @@ def _remembered(module: nn.Module) -> dict[str, Any]:
     """Buffers of a module, and its tensors and numbers beside them, which a replay neither reads anew nor changes."""
     own = {**vars(module), **module._buffers}
     return {name: value for name, value in own.items() if isinstance(value, Tensor | int | float)}
+
+
+def _same(value: Any, before: Any) -> bool:
+    """Whether a tensor is the one of before, or a number worth as much: a size that is noted anew does no harm."""
+    return value is before or (not isinstance(value, Tensor) and not isinstance(before, Tensor) and value == before)
 
 
 class _Recording:
