@@ -19,15 +19,15 @@ class GraphedStep:
 
     A step of a UNet is made of a thousand short kernels, which the host launches more slowly than a GPU runs them. The
     first inputs of a shape run as they are, the second are recorded, and from then on the step is one launch.
-    Inputs of other shapes get recordings of their own; where parameters are frozen, unfrozen or moved, such as by a
-    callback, all is recorded anew. Where recording fails, a warning says why and the steps go on
-    without it: where the step waits for the device, or an earlier loss is still held with its graph.
+    Inputs of other shapes get recordings of their own; where parameters are frozen, unfrozen or moved, or modules put
+    into another mode, such as by a callback, all is recorded anew. Where recording fails, a warning says why and the
+    steps go on without it: where the step waits for the device, or an earlier loss is still held with its graph.
 
     Args:
         step: tensors on the GPU in, the loss and whatever else is to be known out. It must not wait for the device, and
             what it remembers must lie in buffers that it changes in place: its Python is not run again.
         parameters: by which the loss is differentiated, those that are not frozen.
-        modules: whose buffers the step may change.
+        modules: whose buffers the step may change, and whose modes it follows.
 
     Example:
         >>> weight = Parameter(torch.ones(2))
@@ -42,14 +42,15 @@ class GraphedStep:
         self._parameters = parameters
         self._modules = [part for module in modules for part in module.modules()]
         self._recordings: dict[tuple[Any, ...], _Recording | None] = {}
-        self._recorded_of: list[tuple[bool, int]] = []
+        self._recorded_of: list[tuple[bool, int] | bool] = []
         self._pool: Any = None
         self._failed = False
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor | None, ...]:
         """Loss, with its graph of gradients, and the rest, without; the rest holds until the next call."""
         shapes = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
-        now = [(parameter.requires_grad, parameter.data_ptr()) for parameter in self._parameters]
+        now: list[tuple[bool, int] | bool] = [(part.requires_grad, part.data_ptr()) for part in self._parameters]
+        now += [module.training for module in self._modules]
         if now != self._recorded_of:
             self._recordings.clear()
             self._pool = None  # freed with its recordings

@@ -168,6 +168,16 @@ def test_parameters_that_are_unfrozen_or_moved_are_learnt_from_then_on(made):
     assert len(made) == 3
 
 
+def test_modules_in_another_mode_are_recorded_anew(made):
+    weight, dropout = torch.nn.Parameter(torch.ones(1)), torch.nn.Dropout()
+    step = GraphedStep(lambda x: (dropout(weight * x).sum(),), [weight], [dropout])
+    for training in (True, False):
+        dropout.train(training)
+        for _ in range(3):
+            step(torch.ones(1))
+    assert len(made) == 2
+
+
 class Remembers(torch.nn.Module):
     """Counts its calls beside its buffers."""
 
