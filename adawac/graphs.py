@@ -19,9 +19,10 @@ class GraphedStep:
 
     A step of a UNet is made of a thousand short kernels, which the host launches more slowly than a GPU runs them. The
     first inputs of a shape run as they are, the second are recorded, and from then on the step is one launch.
-    Inputs of other shapes get recordings of their own; where parameters are frozen, unfrozen or moved, or modules put
-    into another mode, such as by a callback, all is recorded anew. Where recording fails, a warning says why and the
-    steps go on without it: where the step waits for the device, or an earlier loss is still held with its graph.
+    Inputs of other shapes get recordings of their own; where parameters are frozen, unfrozen or moved, buffers
+    replaced or modules put into another mode, such as by a callback, all is recorded anew. Where recording fails, a
+    warning says why and the steps go on without it: where the step waits for the device, or an earlier loss is still
+    held with its graph.
 
     Args:
         step: tensors on the GPU in, the loss and whatever else is to be known out. It must not wait for the device, and
@@ -42,22 +43,21 @@ class GraphedStep:
         self._parameters = parameters
         self._modules = [part for module in modules for part in module.modules()]
         self._recordings: dict[tuple[Any, ...], _Recording | None] = {}
-        self._recorded_of: list[tuple[bool, int] | bool] = []
+        self._recorded_of: list[Any] = []
         self._pool: Any = None
         self._failed = False
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor | None, ...]:
         """Loss, with its graph of gradients, and the rest, without; the rest holds until the next call."""
         shapes = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
-        now: list[tuple[bool, int] | bool] = [(part.requires_grad, part.data_ptr()) for part in self._parameters]
-        now += [module.training for module in self._modules]
-        if now != self._recorded_of:
+        if self._in_use() != self._recorded_of:
             self._recordings.clear()
             self._pool = None  # freed with its recordings
-            self._recorded_of = now
         if self._failed or shapes not in self._recordings:
             self._recordings[shapes] = None
-            return self._step(*inputs)
+            outputs = self._step(*inputs)
+            self._recorded_of = self._in_use()  # afterwards: buffers that the step replaces are found in recording it
+            return outputs
         recording = self._recordings[shapes]
         if recording is None:
             try:
@@ -71,6 +71,11 @@ class GraphedStep:
         recording.take(inputs)
         loss = _Replay.apply(recording, *recording.parameters)  # type: ignore[no-untyped-call]
         return loss, *recording.rest
+
+    def _in_use(self) -> list[Any]:
+        """What a recording takes for granted: where parameters and buffers lie, which are trained, modes."""
+        tensors = [*self._parameters, *(b for module in self._modules for b in module.buffers(recurse=False))]
+        return [(t.requires_grad, t.data_ptr()) for t in tensors] + [module.training for module in self._modules]
 
     def _record(self, inputs: Sequence[Tensor]) -> "_Recording":
         """Record without running; the recordings share their memory, as only one at a time is replayed."""

@@ -257,6 +257,17 @@ class Counts(torch.nn.Module):
         return (self.weight * x.sum() * self.count,)
 
 
+def test_a_buffer_that_is_replaced_between_steps_counts_from_then_on(made):
+    module = Counts(replaces=False)
+    step = GraphedStep(module, list(module.parameters()), [module])
+    for _ in range(3):
+        step(torch.ones(1))
+    module.count = torch.zeros(())
+    for _ in range(3):
+        step(torch.ones(1))
+    assert len(made) == 2
+
+
 @on_gpu
 @pytest.mark.parametrize("replaces", [True, False])
 def test_state_that_a_recording_would_lose_is_named_and_steps_go_on(caplog, replaces):
