@@ -19,15 +19,16 @@ class GraphedStep:
 
     A step of a UNet is made of a thousand short kernels, which the host launches more slowly than a GPU runs them. The
     first inputs of a shape run as they are, the second are recorded, and from then on the step is one launch.
-    Inputs of other shapes get recordings of their own; where parameters are frozen, unfrozen or moved, such as by a
-    callback, all is recorded anew. Where recording fails, a warning says why and the steps go on
-    without it: where the step waits for the device, or an earlier loss is still held with its graph.
+    Inputs of other shapes get recordings of their own; where parameters are frozen, unfrozen or moved, buffers
+    replaced or modules put into another mode, such as by a callback, all is recorded anew. Where recording fails, a
+    warning says why and the steps go on without it: where the step waits for the device, or an earlier loss is still
+    held with its graph.
 
     Args:
         step: tensors on the GPU in, the loss and whatever else is to be known out. It must not wait for the device, and
             what it remembers must lie in buffers that it changes in place: its Python is not run again.
         parameters: by which the loss is differentiated, those that are not frozen.
-        modules: whose buffers the step may change.
+        modules: whose buffers the step may change, and whose modes it follows.
 
     Example:
         >>> weight = Parameter(torch.ones(2))
@@ -42,21 +43,21 @@ class GraphedStep:
         self._parameters = parameters
         self._modules = [part for module in modules for part in module.modules()]
         self._recordings: dict[tuple[Any, ...], _Recording | None] = {}
-        self._recorded_of: list[tuple[bool, int]] = []
+        self._recorded_of: list[Any] = []
         self._pool: Any = None
         self._failed = False
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor | None, ...]:
         """Loss, with its graph of gradients, and the rest, without; the rest holds until the next call."""
         shapes = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
-        now = [(parameter.requires_grad, parameter.data_ptr()) for parameter in self._parameters]
-        if now != self._recorded_of:
+        if self._in_use() != self._recorded_of:
             self._recordings.clear()
             self._pool = None  # freed with its recordings
-            self._recorded_of = now
         if self._failed or shapes not in self._recordings:
             self._recordings[shapes] = None
-            return self._step(*inputs)
+            outputs = self._step(*inputs)
+            self._recorded_of = self._in_use()  # afterwards: buffers that the step replaces are found in recording it
+            return outputs
         recording = self._recordings[shapes]
         if recording is None:
             try:
@@ -64,10 +65,17 @@ class GraphedStep:
             except Exception as error:  # of a kernel that waits, a library that cannot be recorded, ...
                 log.warning("model.cuda_graphs: %s; training goes on without", " ".join(str(error).split())[:300])
                 self._failed = True
-                return self._step(*inputs)
+                self._recordings.clear()
+        if recording is None:  # only here: in `except` the error keeps what the recording has allocated
+            return self._step(*inputs)
         recording.take(inputs)
         loss = _Replay.apply(recording, *recording.parameters)  # type: ignore[no-untyped-call]
         return loss, *recording.rest
+
+    def _in_use(self) -> list[Any]:
+        """What a recording takes for granted: where parameters and buffers lie, which are trained, modes."""
+        tensors = [*self._parameters, *(b for module in self._modules for b in module.buffers(recurse=False))]
+        return [(t.requires_grad, t.data_ptr()) for t in tensors] + [module.training for module in self._modules]
 
     def _record(self, inputs: Sequence[Tensor]) -> "_Recording":
         """Record without running; the recordings share their memory, as only one at a time is replayed."""
@@ -82,7 +90,7 @@ class GraphedStep:
             moved = []
             for module, known in zip(self._modules, before, strict=True):
                 now = _remembered(module)
-                replaced = [name for name in now if now[name] is not known.get(name)]
+                replaced = [name for name in now if not _same(now[name], known.get(name))]
                 moved += [f"{type(module).__name__}.{name}" for name in replaced]
                 for name in replaced:
                     setattr(module, name, known.get(name))
@@ -95,6 +103,11 @@ def _remembered(module: nn.Module) -> dict[str, Any]:
     """Buffers of a module, and its tensors and numbers beside them, which a replay neither reads anew nor changes."""
     own = {**vars(module), **module._buffers}
     return {name: value for name, value in own.items() if isinstance(value, Tensor | int | float)}
+
+
+def _same(value: Any, before: Any) -> bool:
+    """Whether a tensor is the one of before, or a number worth as much: a size that is noted anew does no harm."""
+    return value is before or (not isinstance(value, Tensor) and not isinstance(before, Tensor) and value == before)
 
 
 class _Recording:

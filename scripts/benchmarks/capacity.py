@@ -44,13 +44,18 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _fits(size: int, options: argparse.Namespace, seconds: dict[str, list[float]]) -> bool:
-    """Try some steps; keep their seconds where the batch fits."""
+    """Try some steps; keep their seconds where the batch fits, its recording too where steps are recorded."""
     options = copy.copy(options)
     options.batch_size = size
     try:
         task = training.task_of(AdaWAC(), size, options)
         step = training.method_step(task, training.random_batch(options), options)
-        seconds |= interleaved({str(size): synchronised(step, options.device)}, 3, warm_up=1, clock=options.clock)
+        timed = {str(size): synchronised(step, options.device)}
+        spent = interleaved(timed, 3, warm_up=2, clock=options.clock)  # the second step records
+        if options.cuda_graphs and None in task._graphed._recordings.values():
+            print(f"{size}: its step cannot be recorded")
+            return False
+        seconds |= spent
         return True
     except RuntimeError as error:  # out of memory; or a kernel that counts its elements in 32 bits
         print(f"{size}: {str(error).splitlines()[0][:200]}")

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     for name, make in METHODS.items():
         step = training.method_step(training.task_of(make(), SAMPLES, options), batch, options)
         steps[name] = synchronised(step, options.device)
-    seconds = interleaved(steps, options.rounds, clock=options.clock)
+    seconds = interleaved(steps, options.rounds, warm_up=2, clock=options.clock)  # the second step records
     ratios = relative(seconds, "pair")
     show(f"Training step, {device_name(options.device)}", seconds, ratios, "relative to pair")
     return {"seconds": seconds, "ratios": ratios}

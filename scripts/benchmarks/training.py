@@ -81,9 +81,13 @@ def random_batch(options: argparse.Namespace) -> Batch:
 
 
 def autocast(options: argparse.Namespace) -> torch.autocast:
-    """The precision that is asked for."""
+    """The precision that is asked for, without a cache, as the trainer has it.
+
+    Steps are recorded without it, too: a network that was compiled with it would be compiled anew meanwhile.
+    """
     dtype = PRECISIONS[options.precision]
-    return torch.autocast(torch.device(options.device).type, dtype, enabled=dtype != torch.float32)
+    kind = torch.device(options.device).type
+    return torch.autocast(kind, dtype, enabled=dtype != torch.float32, cache_enabled=False)
 
 
 def optimizer_of(network: torch.nn.Module, options: argparse.Namespace) -> torch.optim.Optimizer:

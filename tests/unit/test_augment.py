@@ -112,6 +112,7 @@ def test_a_gpu_shows_the_same_views_without_waiting():
         torch.cuda.set_sync_debug_mode("default")
     torch.testing.assert_close(seen.affine.cpu(), expected.affine)
     torch.testing.assert_close(seen.image.cpu(), expected.image, atol=1e-3, rtol=1e-3)
+    assert (seen.label.cpu() != expected.label).float().mean() < 1e-3  # rounding decides midway between two pixels
 
 
 # ---------------------------------------------------------------------------------------------- intensities

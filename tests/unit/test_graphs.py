@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import weakref
 from functools import partial
 
 import pytest
@@ -107,8 +108,10 @@ def test_gradients_of_several_steps_add_up():
     weight = torch.nn.Parameter(torch.ones(2, device="cuda"))
     step = GraphedStep(lambda x: ((weight * x).sum(),), [weight], [])
     for factor in (1.0, 2.0, 3.0, 4.0):
-        (loss,) = step(torch.full((2,), factor, device="cuda"))
-        (loss / 4).backward()
+        (
+            step(torch.full((2,), factor, device="cuda"))[0] / 4
+        ).backward()  # a loss with a name would be held, see `train`
+    assert None not in step._recordings.values()
     assert weight.grad.tolist() == [2.5, 2.5]
 
 
@@ -165,6 +168,16 @@ def test_parameters_that_are_unfrozen_or_moved_are_learnt_from_then_on(made):
     assert len(made) == 3
 
 
+def test_modules_in_another_mode_are_recorded_anew(made):
+    weight, dropout = torch.nn.Parameter(torch.ones(1)), torch.nn.Dropout()
+    step = GraphedStep(lambda x: (dropout(weight * x).sum(),), [weight], [dropout])
+    for training in (True, False):
+        dropout.train(training)
+        for _ in range(3):
+            step(torch.ones(1))
+    assert len(made) == 2
+
+
 class Remembers(torch.nn.Module):
     """Counts its calls beside its buffers."""
 
@@ -188,6 +201,45 @@ def test_a_number_that_a_step_remembers_is_named_and_steps_go_on(made, count, ca
     assert "model.cuda_graphs: a step replaces Remembers.count where it must change a buffer in place" in caplog.text
 
 
+class NotesSize(torch.nn.Module):
+    """Notes the length of what it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.length = 0
+
+    def forward(self, x):
+        self.length = len(x)
+        return ((self.weight * x).sum(),)
+
+
+def test_a_number_that_is_set_to_what_it_was_hinders_no_recording(made):
+    module = NotesSize()
+    step = GraphedStep(module, list(module.parameters()), [module])
+    for _ in range(2):
+        step(torch.ones(1000))  # Python keeps one object of every small number, and makes large ones anew
+    assert list(step._recordings.values()) == made != []
+
+
+def test_a_step_that_goes_on_unrecorded_has_the_memory_of_the_failed_recording(made):
+    weight, activations = torch.nn.Parameter(torch.ones(())), []
+
+    def step(x):
+        assert all(activation() is None for activation in activations)
+        activation = weight * x
+        activations.append(weakref.ref(activation))
+        if len(activations) == 5:  # recording the second shape, after one run, recording and replay of the first
+            raise RuntimeError("out of memory")
+        return (activation.sum(),)
+
+    graphed = GraphedStep(step, [weight], [])
+    for size in (2, 2, 3, 3):
+        graphed(torch.ones(size))
+    assert len(activations) == 6
+    assert not graphed._recordings
+
+
 class Counts(torch.nn.Module):
     """Counts its calls in a buffer that it replaces, or in one that it changes."""
 
@@ -203,6 +255,17 @@ class Counts(torch.nn.Module):
         else:
             self.count += 1
         return (self.weight * x.sum() * self.count,)
+
+
+def test_a_buffer_that_is_replaced_between_steps_counts_from_then_on(made):
+    module = Counts(replaces=False)
+    step = GraphedStep(module, list(module.parameters()), [module])
+    for _ in range(3):
+        step(torch.ones(1))
+    module.count = torch.zeros(())
+    for _ in range(3):
+        step(torch.ones(1))
+    assert len(made) == 2
 
 
 @on_gpu
@@ -228,8 +291,9 @@ def test_a_step_that_waits_for_the_gpu_goes_on_unrecorded(caplog):
 
 
 @on_gpu
-def test_a_fit_with_recorded_steps_learns_the_same(data, caplog):
-    states = []
+def test_a_fit_with_recorded_steps_learns_the_same(data, caplog, monkeypatch):
+    states, recordings, record = [], [], GraphedStep._record
+    monkeypatch.setattr(GraphedStep, "_record", lambda *given: recordings.append(record(*given)) or recordings[-1])
     for cuda_graphs in (False, True):
         torch.manual_seed(0)
         # Adam's first steps have the size of the learning rate even where a gradient is nothing but rounding.
@@ -239,6 +303,7 @@ def test_a_fit_with_recorded_steps_learns_the_same(data, caplog):
         trainer.fit(task, data)
         states.append(learnt(task))
     assert "model.cuda_graphs" not in caplog.text
+    assert len(recordings) == 1  # all batches have eight slices
     torch.testing.assert_close(states[1], states[0], atol=1e-3, rtol=1e-2, equal_nan=True)
 
 
