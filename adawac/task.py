@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
@@ -64,7 +65,7 @@ class SegmentationTask(pl.LightningModule):
         compile: train the network through `torch.compile`; where that fails, a warning says why and training goes on
             without. Predictions are never compiled.
         cuda_graphs: record a step once and replay it, which spares the host launching its kernels one by one; on one
-            GPU, in any precision but `16-mixed`. Elsewhere a warning says why it is left out.
+            GPU, in `bf16-mixed` or `32-true`. Elsewhere a warning says why it is left out.
         channels_last: keep images and weights with their channels innermost, which tensor cores prefer.
         tf32: whether GPUs may round the factors of float32 products to 10 bits; None leaves it to torch, which does so
             in convolutions and not in matrix products.
@@ -136,7 +137,16 @@ class SegmentationTask(pl.LightningModule):
         return data
 
     def setup(self, stage: str) -> None:
-        """Build what has the data's shape: network, mirrored classes, a row of state for every slice."""
+        """Build what has the data's shape: network, mirrored classes, a row of state for every slice.
+
+        Raises:
+            ConfigError: the precision would keep losses and weights of slices in something else than float32.
+        """
+        if str(self.trainer.precision) in ("bf16-true", "16-true", "64-true"):
+            raise ConfigError(
+                f"trainer.precision is {self.trainer.precision}, but losses, weights and Dice are computed in float32; "
+                "give bf16-mixed, 16-mixed or 32-true"
+            )
         if stage == "validate" and not self.data.split.val:
             raise DataError(f"{self.data.root}: the split names no validation cases; add some, or use `adawac test`")
         facts = self.data.facts
@@ -253,7 +263,7 @@ class SegmentationTask(pl.LightningModule):
         obstacle = None
         if self.device.type != "cuda":
             obstacle = f"training runs on {self.device.type}, not on a CUDA GPU"
-        elif world_size() > 1:
+        elif not isinstance(self.trainer.strategy, SingleDeviceStrategy):
             obstacle = "several processes wait for one another within a step"
         elif getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             obstacle = "16-mixed scales a loss before it is differentiated; bf16-mixed needs no scale"

@@ -307,6 +307,16 @@ def test_a_fit_with_recorded_steps_learns_the_same(data, caplog, monkeypatch):
     torch.testing.assert_close(states[1], states[0], atol=1e-3, rtol=1e-2, equal_nan=True)
 
 
+def test_a_strategy_of_several_processes_records_nothing(data, caplog, monkeypatch):
+    """Even with one of them: the strategy holds on to the network's graph of gradients."""
+    task = SegmentationTask(SPEC, AdaWAC(), seed=1, cuda_graphs=True)
+    monkeypatch.setattr(SegmentationTask, "device", torch.device("cuda"))
+    task.trainer = make_trainer(strategy="ddp", devices=1)
+    with caplog.at_level(logging.WARNING):
+        assert task._record_steps() is None
+    assert "model.cuda_graphs: several processes wait for one another" in caplog.text
+
+
 def test_without_a_gpu_a_fit_goes_on_and_says_why_nothing_is_recorded(data, caplog):
     task = SegmentationTask(SPEC, AdaWAC(), seed=1, cuda_graphs=True)
     with caplog.at_level(logging.WARNING):

@@ -9,6 +9,7 @@ from tiny_task import SEED, SPEC, first_batch, make_data, make_task, make_traine
 
 from adawac.consistency import Consistency
 from adawac.data.datamodule import SegmentationData
+from adawac.errors import ConfigError
 from adawac.networks.compiled import CompiledNetwork
 from adawac.task import SegmentationTask
 from adawac.weighting import AdaWAC
@@ -52,6 +53,12 @@ def test_losses_are_logged_every_so_many_steps_and_at_the_end_of_an_epoch(data):
     watch = Logged()
     fitted(data, watch, log_every_n_steps=2)
     assert watch.steps == [2, 3, 4, 6]
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
+def test_a_precision_that_losses_and_weights_cannot_have_is_refused(data, precision):
+    with pytest.raises(ConfigError, match=f"trainer.precision is {precision}, .* give bf16-mixed, 16-mixed or 32-true"):
+        fitted(data, precision=precision)
 
 
 def test_accumulated_batches_are_one_batch_to_weights_and_network(data):
