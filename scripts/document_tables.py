@@ -11,6 +11,9 @@ A document says where a table stands and what it shows:
     <!-- table: ratios docs/results/benchmark_methods.json#erm,adawac docs/results/benchmark_metrics.json -->
     <!-- /table -->
 
+    <!-- table: folds docs/results/openkbp5_search_small.json -->
+    <!-- /table -->
+
 Files are relative to the repository; names after # choose rows. To show another study, name its file.
 """
 
@@ -24,6 +27,7 @@ from statistics import median, quantiles
 from typing import Any, NamedTuple
 
 from adawac.report.wording import counted, interval, number, signed
+from adawac.study.folds import fold_table
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = re.compile(r"(<!-- table: (?P<kind>\w+) (?P<sources>[^\n]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
@@ -116,6 +120,11 @@ def _compared(found: Sequence[Results] | None) -> list[str]:
     return [f"{signed(mean['difference'])} ({within})", mean["verdict"]]
 
 
+def folds_table(sources: Sequence[Source]) -> str:
+    """A row for each setting of a cross-validation by `adawac study`: Dice, and the difference over the folds."""
+    return "\n\n".join(fold_table(source.results) for source in sources)
+
+
 def ratio_table(sources: Sequence[Source]) -> str:
     """A row for each ratio that `scripts/benchmark.py` measured: median and quartiles over its interleaved rounds."""
     rows: list[list[str]] = []
@@ -143,7 +152,11 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence
     return ["| " + " | ".join(line) + " |" for line in (header, rule, *rows)]
 
 
-KINDS: Mapping[str, Callable[[Sequence[Source]], str]] = {"study": study_table, "ratios": ratio_table}
+KINDS: Mapping[str, Callable[[Sequence[Source]], str]] = {
+    "study": study_table,
+    "folds": folds_table,
+    "ratios": ratio_table,
+}
 """What a table of each kind is made by."""
 
 

@@ -148,13 +148,21 @@ def _run(cells: "Sequence[Cell]", configs: dict[str, str], jobs: int, console: "
 def _report(study: "Study", command: str, reference: str | None, console: "Console") -> None:
     import torch
 
+    from adawac.study.folds import compare_folds, is_cross_validation
     from adawac.study.report import report_study
     from adawac.study.results import gather, results_table
 
     results = gather(study)
     console.print(results_table(study, results))
     console.print(f"{study.folder / 'results.json'}, {study.folder / 'cells.csv'}", markup=False, soft_wrap=True)
-    if results:
+    if is_cross_validation(study):
+        try:
+            table, file = compare_folds(study, reference)
+        except ConfigError as error:
+            console.print(f"no comparison: {error}", markup=False, soft_wrap=True)
+            return
+        console.print(f"{table}\n{file}", markup=False, soft_wrap=True)
+    elif results:
         with console.status("writing the report"):
             device = "cuda" if torch.cuda.is_available() else "cpu"
             try:

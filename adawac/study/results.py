@@ -5,14 +5,14 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean, stdev
 from typing import NamedTuple
 
+import numpy as np
 from rich.table import Table
 from rich.text import Text
 
 from adawac.evaluation import COLUMNS, CaseRow, read_csv, summarise
-from adawac.study.spec import SEED, Cell, Study
+from adawac.study.spec import FOLD, SEED, Cell, Study
 from adawac.whole_files import written_whole
 
 
@@ -59,7 +59,7 @@ class Spread(NamedTuple):
             >>> Spread.of([0.5, 0.75, 1.0])
             Spread(mean=0.75, sd=0.25)
         """
-        return cls(fmean(values), stdev(values) if len(values) > 1 else None)
+        return cls(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
 
     def __str__(self) -> str:
         return f"{self.mean:.3f}" + ("" if self.sd is None else f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{self.sd:.3f}")
@@ -116,8 +116,8 @@ def gather(study: Study) -> list[CellResult]:
 
 
 def results_table(study: Study, results: Sequence[CellResult]) -> Table:
-    """A line for each combination of options, averaged over seeds, for the terminal."""
-    axes = [axis for axis in study.axes if axis != SEED]
+    """A line for each combination of options, averaged over seeds and folds, for the terminal."""
+    axes = [axis for axis in study.axes if axis not in (SEED, FOLD)]
     table = Table(
         title=Text(study.name),
         caption="mean ± standard deviation over runs; images seen and network passes of one run",

@@ -13,7 +13,8 @@
       seed: [0, 1]                        # short for seed0: {seed_everything: 0}, seed1: ...
 
 A key means what `--key value` means for `adawac fit`, and comes after the keys above it: files, common keys, axes in
-their order. Any key can be an axis in the short form: `model.dice_ratio: [0.25, 0.5]`.
+their order. Any key can be an axis in the short form: `model.dice_ratio: [0.25, 0.5]`. The axes `seed` and `fold` are
+averaged over; what is called `method` is compared on each `subset`.
 """
 
 import json
@@ -32,6 +33,9 @@ State = Literal["new", "stopped", "failed", "finished"]
 
 SEED = "seed"
 """The axis over which a method is averaged."""
+
+FOLD = "fold"
+"""The axis of cross-validation, likewise: its options train on other patients, and may test others."""
 
 METHOD, SUBSET = "method", "subset"
 """The axes that name what is compared, and on what it was trained."""
@@ -85,8 +89,8 @@ class Cell:
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """The options without the seed: cells that have these in common are averaged."""
-        return {axis: option for axis, option in self.options.items() if axis != SEED}
+        """The options without seed and fold: cells that have these in common are averaged."""
+        return {axis: option for axis, option in self.options.items() if axis not in (SEED, FOLD)}
 
     @property
     def state(self) -> State:
@@ -143,11 +147,11 @@ class Study:
         return tuple(of_name[name] for name in dict.fromkeys(names))
 
     def labels(self, cell: Cell) -> tuple[str, str]:
-        """Method and training subset of a cell: the option of the axis `method`, and those of all others but the seed.
+        """Method and training subset of a cell: the option of the axis `method`; those of others but seed and fold.
 
-        Without such an axis the first that is neither the seed nor the subset takes its place.
+        Without such an axis the first that is none of these nor the subset takes its place.
         """
-        axes = [axis for axis in self.axes if axis != SEED]
+        axes = [axis for axis in self.axes if axis not in (SEED, FOLD)]
         method = METHOD if METHOD in axes else next((axis for axis in axes if axis != SUBSET), "")
         return cell.options.get(method, ""), ", ".join(cell.options[axis] for axis in axes if axis != method)
 

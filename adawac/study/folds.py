@@ -1,0 +1,110 @@
+"""Cross-validation: a study whose folds test different patients, settings compared over the folds."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from scipy import stats
+
+from adawac.errors import ConfigError
+from adawac.evaluation import read_csv
+from adawac.study.spec import FOLD, Study
+from adawac.whole_files import written_whole
+
+Dice = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Setting -> fold -> patient -> mean Dice of the organs, over seeds."""
+
+
+def is_cross_validation(study: Study) -> bool:
+    """Whether the finished folds test different patients; folds that share their test set are like seeds."""
+    cases: dict[str, set[str]] = {}
+    for cell in study.cells:
+        if FOLD in cell.options and cell.state == "finished" and cell.options[FOLD] not in cases:
+            cases[cell.options[FOLD]] = {row.case for row in read_csv(cell.cases)}
+    return len(cases) > 1 and not set.intersection(*cases.values())
+
+
+def dice_of_folds(study: Study) -> tuple[Dice, list[str]]:
+    """What each patient got in the fold that tests them.
+
+    Returns:
+        The settings of which all cells have finished; names of the others.
+    """
+    names = {cell.name: "-".join(cell.settings.values()) for cell in study.cells}
+    left_out = list(dict.fromkeys(names[cell.name] for cell in study.cells if cell.state != "finished"))
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for cell in study.cells:
+        if names[cell.name] not in left_out:
+            patients = found.setdefault(names[cell.name], {}).setdefault(cell.options[FOLD], {})
+            for row in read_csv(cell.cases):
+                if row.metric == "dice" and row.group == "all" and np.isfinite(row.value):
+                    patients.setdefault(row.patient, []).append(row.value)
+    return {
+        setting: {fold: {patient: fmean(of) for patient, of in patients.items()} for fold, patients in folds.items()}
+        for setting, folds in found.items()
+    }, left_out
+
+
+def fold_table(dice: Dice, reference: str | None = None, left_out: list[str] | None = None) -> str:
+    """Markdown: a line a setting, the best first, and its difference from the reference; means over the folds.
+
+    The interval is Student's over the folds, not over the patients: the patients of a fold share one training of
+    either setting, and how trainings differ is most of what there is to know. Folds share training patients, so that
+    it is a little short all the same, and the best of many is flattered: that is why a test set waits.
+
+    Args:
+        dice: of each setting, all of the same folds.
+        reference: setting to compare with; None: the first.
+        left_out: settings that are not finished.
+
+    Raises:
+        ConfigError: there is no such setting, or none at all.
+
+    Example:
+        >>> print(fold_table({"pair": {"0": {"a": 0.5}, "1": {"b": 0.6}}, "erm": {"0": {"a": 0.6}, "1": {"b": 0.8}}}))
+        | setting | Dice, 2 patients | minus pair | 95 % interval over 2 folds |
+        |---|---:|---:|---|
+        | erm | 0.700 | +0.150 | -0.485 to +0.785 |
+        | pair | 0.550 |  |  |
+    """
+    if not dice or (reference is not None and reference not in dice):
+        known = f"those with all folds are {', '.join(dice)}" if dice else "none has finished all its folds"
+        raise ConfigError(f"no setting {reference or ''} to compare with; {known}")
+    reference = reference or next(iter(dice))
+    folds = dice[reference]
+    patients = sum(len(of) for of in folds.values())
+    means = {name: fmean(fmean(of.values()) for of in each.values()) for name, each in dice.items()}
+    lines = [
+        f"| setting | Dice, {patients} patients | minus {reference} | 95 % interval over {len(folds)} folds |",
+        "|---|---:|---:|---|",
+    ]
+    for name in sorted(dice, key=lambda name: -means[name]):
+        if name == reference:
+            lines.append(f"| {name} | {means[name]:.3f} |  |  |")
+            continue
+        gains = [fmean(dice[name][fold][p] - value for p, value in of.items()) for fold, of in folds.items()]
+        low, high = stats.t.interval(0.95, len(gains) - 1, fmean(gains), stats.sem(gains))
+        lines.append(f"| {name} | {means[name]:.3f} | {fmean(gains):+.3f} | {low:+.3f} to {high:+.3f} |")
+    if left_out:
+        lines += ["", f"Not run to the end: {', '.join(left_out)}."]
+    return "\n".join(lines)
+
+
+def compare_folds(study: Study, reference: str | None = None) -> tuple[str, Path]:
+    """Write `folds.md` and `folds.json` into the study's folder.
+
+    Returns:
+        The table, and its file.
+
+    Raises:
+        ConfigError: see `fold_table`.
+    """
+    dice, left_out = dice_of_folds(study)
+    table = fold_table(dice, reference, left_out)
+    path = study.folder / "folds.md"
+    for file, text in {path.with_suffix(".json"): json.dumps(dice, indent=1), path: table}.items():
+        with written_whole(file) as unfinished:
+            unfinished.write_text(text + "\n", encoding="utf-8")
+    return table, path
