@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 from adawac.data.case_column import read_case_column
 from adawac.data.layouts.base import Case
@@ -261,25 +262,36 @@ class FractionSplit(SplitRule):
 
 
 class FoldSplit(SplitRule):
-    """One fold of a k-fold cross-validation over patients; the test patients are the same in every fold.
+    """One fold of a k-fold cross-validation over patients.
 
     Args:
-        fold: which fold validates, 0 to `folds` - 1.
+        fold: which fold validates or tests, 0 to `folds` - 1.
         folds: how many folds, 2 or more.
-        test: share of the patients held out for testing before the folds are cut, at least one where above 0.
+        test: share of the patients held out for testing before the folds are cut, at least one where above 0; the same
+            in every fold.
         seed: another seed gives other folds.
+        part: what the fold does. "test": over all folds every patient is tested once; nothing validates, so that
+            nothing can choose an epoch by the patients that test.
+
+    Raises:
+        ConfigError: `folds` is below 2, there is no such fold, or both the fold and a share are to test.
     """
 
-    def __init__(self, fold: int = 0, folds: int = 5, test: float = 0.0, seed: int = 0) -> None:
+    def __init__(
+        self, fold: int = 0, folds: int = 5, test: float = 0.0, seed: int = 0, part: Literal["val", "test"] = "val"
+    ) -> None:
         if folds < 2:
             raise ConfigError(f"FoldSplit: folds must be 2 or more, not {folds}; use FractionSplit for a single split")
         if not 0 <= fold < folds:
             raise ConfigError(f"FoldSplit: fold must be 0 to {folds - 1} with {folds} folds, not {fold}; change it")
         _check_fractions(type(self).__name__, test=test)
+        if part == "test" and test:
+            raise ConfigError(f"FoldSplit: part is test, so the fold tests, and so would test {test}; set test to 0")
         self.fold = fold
         self.folds = folds
         self.test = test
         self.seed = seed
+        self.part = part
 
     def assign(self, root: Path, cases: Sequence[Case], patients: Mapping[str, str]) -> Split:
         """Shuffle the patients, hold out the test share and take every `folds`-th of the rest."""
@@ -291,9 +303,9 @@ class FoldSplit(SplitRule):
                 f"FoldSplit: {self.folds} folds need as many patients, but there are {len(rest)} "
                 "(without test); lower folds or test, or add data"
             )
-        val = rest[self.fold :: self.folds]
-        train = set(rest) - set(val)
-        return _split_patients({"train": train, "val": val, "test": shuffled[:n_test]}, cases, patients)
+        fold = rest[self.fold :: self.folds]
+        parts = {"train": set(rest) - set(fold), "val": [], "test": shuffled[:n_test], self.part: fold}
+        return _split_patients(parts, cases, patients)
 
 
 class AutoSplit(SplitRule):

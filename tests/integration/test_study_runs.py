@@ -321,3 +321,24 @@ def processes_of(folder: Path) -> list[int]:
         if folder.name.encode() in command and int(path.parent.name) != os.getpid():
             found.append(path.parent)
     return [int(path.name) for path in found if (path / "cwd").resolve() == folder.parents[2]]
+
+
+def test_a_cross_validation_tests_every_patient_once_and_ends_with_the_comparison(tmp_path):
+    folds = {
+        "name": "tiny",
+        "config": "base.yaml",
+        "common": {"data.split": {"class_path": "FoldSplit", "init_args": {"folds": 2, "test": 0, "part": "test"}}},
+        "grid": {
+            "method": {"erm": {"model.weighting": "ERM"}},
+            "data.split.init_args.fold": [0, 1],
+        },
+    }
+    home = prepare(tmp_path, folds)
+    said = study(home)
+    assert "| setting | Dice, 4 patients | minus erm | 95 % interval over 2 folds |" in said
+    tested = [row.case for fold in (0, 1) for row in read_csv(home / f"runs/tiny/erm-fold{fold}/version_0/cases.csv")]
+    assert len(set(tested)) == 4
+    assert [len(patients) for patients in json.loads((home / "runs/tiny/folds.json").read_text())["erm"].values()] == [
+        2,
+        2,
+    ]

@@ -221,9 +221,17 @@ class TestFoldSplit:
         for split in splits:
             assert sorted(split.train + split.val + split.test) == FRAMES
 
+    def test_every_patient_is_tested_once_and_none_validates(self):
+        splits = [FoldSplit(f, part="test").split(Path(), cases_of(*FRAMES), FRAME_PATIENTS) for f in range(5)]
+        assert sorted(case for split in splits for case in split.test) == FRAMES
+        for split in splits:
+            assert split.val == ()
+            assert sorted(split.train + split.test) == FRAMES
+
     @pytest.mark.parametrize(
         ("wrong", "remedy"),
         [
+            ({"part": "test", "test": 0.2}, "the fold tests, and so would test 0.2; set test to 0"),
             ({"fold": 5}, "fold must be 0 to 4 with 5 folds, not 5; change it"),
             ({"fold": -1}, "fold must be 0 to 4"),
             ({"folds": 1}, "folds must be 2 or more, not 1; use FractionSplit"),
