@@ -26,6 +26,9 @@ CHANNELS = (16, 32, 64, 128, 256, 256)
 BATCH_SIZE = 24
 """The paper's; less where an epoch would have fewer than ten steps."""
 
+FEW_DENSE = 0.33
+"""Share of label-dense slices below which `ForegroundOversampling` draws more of them than plain shuffling."""
+
 STEPS = 2500
 """What the number of epochs aims at, between 20 and 200 of them."""
 
@@ -199,6 +202,7 @@ data:
   size: {_yaml(list(size))}  # {_plane(f)}; in multiples of {MULTIPLE}, {LARGEST} at most
   body: {_yaml(f.modality == "ct")}  # crop to the box around the body first; only for CT, whose air is dark
   batch_size: {batch_size}  # the paper's 24, less where an epoch would have fewer than ten steps
+  sampling: null  # every slice once an epoch; ForegroundOversampling {_foreground(f.dense)}
 model:
   network:
     architecture: monai.networks.nets.UNet
@@ -343,6 +347,13 @@ def _intensities(f: "Fingerprint") -> str:
         f"  modality: ct\n  window: {_yaml(list(f.window))}  "
         "# HU; the 5th to 95th percentile of a typical class, and 100 on both sides"
     )
+
+
+def _foreground(dense: float) -> str:
+    share = f"{100 * dense:.0f} % are label-dense"
+    if dense < FEW_DENSE:
+        return f"shows those with labels more often, which pays where as few as here: {share}"
+    return f"changes little here: {share}"
 
 
 def _plane(f: "Fingerprint") -> str:

@@ -5,6 +5,8 @@ import re
 import sys
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import yaml
 from tiny_data import (
@@ -91,6 +93,17 @@ def test_the_study_compares_methods_of_equal_compute(tmp_path, name):
         "foreground": epochs,
     }
     assert configs["foreground"]["data"]["sampling"]["class_path"].endswith("ForegroundOversampling")
+
+
+@pytest.mark.parametrize(("slices", "said"), [(9, "changes little here: "), (60, "pays where as few as here: ")])
+def test_oversampling_is_suggested_where_few_slices_are_label_dense(tmp_path, slices, said):
+    root = write_msd(tmp_path / "data", cases=4, shape=(9, 32, 32))
+    for path in [*root.glob("imagesTr/*"), *root.glob("labelsTr/*")]:
+        image = nib.load(path)
+        more = np.zeros((32, 32, slices - 9))
+        nib.save(nib.Nifti1Image(np.concatenate([image.get_fdata(), more], 2), image.affine), path)
+    init(root)
+    assert said in Path("made.yaml").read_text()
 
 
 def test_a_study_that_is_there_is_not_overwritten(tmp_path, capsys):
