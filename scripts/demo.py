@@ -32,6 +32,7 @@ TensorBoard        {bin}tensorboard --logdir {demo}/runs
 Your own data      {bin}adawac init PATH/TO/DATA -o mine.yaml    (MSD, nnU-Net, Synapse, ACDC, or two folders of NIfTI)
                    {bin}adawac fit --config mine.yaml
                    {bin}adawac test runs/NAME/version_0
+                   {bin}adawac study mine_study.yaml    (does reweighting help there?)
                    {bin}adawac predict runs/NAME/version_0 -i IMAGES -o LABELS
 """
 
