@@ -85,7 +85,8 @@ class SliceWeights(NamedTuple):
             with path.open(newline="", encoding="utf-8") as file:
                 lines = list(csv.DictReader(file))
             numbers = np.array([[float(line[name]) for name in COLUMNS[2:]] for line in lines]).reshape(-1, 4)
-            cases, units = tuple(line["case"] for line in lines), tuple(line["unit"] for line in lines)
+            cases = tuple(line["case"] for line in lines)
+            units = tuple(line.get("unit", "") for line in lines)  # which older runs did not write
         except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path}: not readable as a table of {', '.join(COLUMNS)} ({error}); delete it, or train the run anew"
