@@ -26,9 +26,6 @@ CHANNELS = (16, 32, 64, 128, 256, 256)
 BATCH_SIZE = 24
 """The paper's; less where an epoch would have fewer than ten steps."""
 
-FEW_DENSE = 0.33
-"""Share of label-dense slices below which `ForegroundOversampling` draws more of them than plain shuffling."""
-
 STEPS = 2500
 """What the number of epochs aims at, between 20 and 200 of them."""
 
@@ -350,8 +347,10 @@ def _intensities(f: "Fingerprint") -> str:
 
 
 def _foreground(dense: float) -> str:
+    from adawac.data.sampling import ForegroundOversampling
+
     share = f"{100 * dense:.0f} % are label-dense"
-    if dense < FEW_DENSE:
+    if dense < ForegroundOversampling().share:  # else plain shuffling draws as many
         return f"shows those with labels more often, which pays where as few as here: {share}"
     return f"changes little here: {share}"
 

@@ -84,7 +84,7 @@ def fold_table(dice: Dice, reference: str | None = None, left_out: list[str] | N
         if name == reference:
             lines.append(f"| {name} | {means[name]:.3f} |  |  |")
             continue
-        gains = [fmean(dice[name][fold][p] - value for p, value in of.items()) for fold, of in folds.items()]
+        gains = [fmean(dice[name][fold][p] - of[p] for p in of.keys() & dice[name][fold]) for fold, of in folds.items()]
         low, high = stats.t.interval(0.95, len(gains) - 1, fmean(gains), stats.sem(gains))
         lines.append(f"| {name} | {means[name]:.3f} | {fmean(gains):+.3f} | {low:+.3f} to {high:+.3f} |")
     if left_out:
