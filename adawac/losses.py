@@ -134,12 +134,12 @@ def dice_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
 
 def _dice_sums(logits: Tensor, label: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
     """Sums over the pixels of each sample, (B, K) each: of p g, of p^2 and of g."""
-    valid = (label != ignore_index).flatten(1)
-    weight = valid.to(torch.float32)
+    probs = full_precision(logits).flatten(2).softmax(1)
+    label = label.flatten(1)[:, None]
+    valid = (label != ignore_index).to(probs.dtype)
     # Ignored pixels are 0 in both, which leaves them out of all three sums.
-    probs = full_precision(logits).flatten(2).softmax(1) * weight[:, None]
-    onehot = torch.zeros_like(probs)
-    onehot.scatter_(1, label.flatten(1).long().where(valid, 0)[:, None], weight[:, None].to(probs.dtype))
+    probs = probs * valid
+    onehot = (label == torch.arange(logits.shape[1], device=logits.device)[:, None]).to(probs.dtype) * valid
     return (probs * onehot).sum(2), probs.square().sum(2), onehot.sum(2)
 
 
@@ -194,13 +194,14 @@ def full_precision(values: Tensor) -> Tensor:
 
 
 def _cross_entropies(logits: Tensor, label: Tensor) -> Tensor:
-    """Of every pixel; 0 where it is ignored."""
-    return F.cross_entropy(full_precision(logits), label.long(), ignore_index=IGNORE_INDEX, reduction="none")
+    """(B, P), of every pixel; 0 where it is ignored."""
+    logits, label = full_precision(logits).flatten(2), label.flatten(1).long()
+    return F.cross_entropy(logits, label, ignore_index=IGNORE_INDEX, reduction="none")
 
 
 def _mean_of_valid(per_pixel: Tensor, label: Tensor) -> Tensor:
     """Mean over the pixels of each sample that are not ignored; those that are hold 0 already."""
-    return per_pixel.flatten(1).sum(1) / (label != IGNORE_INDEX).flatten(1).sum(1).clamp(min=1)
+    return per_pixel.sum(1) / (label != IGNORE_INDEX).flatten(1).sum(1).clamp(min=1)
 
 
 class _GlobalSum(torch.autograd.Function):

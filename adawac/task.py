@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from adawac.augment import Augmentation, RandomAugmentation
 from adawac.checkpoint import RECIPE, Recipe, load_matching
+from adawac.compiled import Compiled
 from adawac.consistency import Consistency, ConsistencyLoss, feature_std
 from adawac.data.datamodule import SegmentationData
 from adawac.data.loading import VolumeItem
@@ -29,16 +30,17 @@ from adawac.inference import predict_volume
 from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
 from adawac.metrics import TOLERANCE, EmptyPolicy, OverlapCounts, check_tolerance, slice_counts
 from adawac.networks import NetworkSpec, SegmentationNetwork
-from adawac.networks.compiled import CompiledNetwork
 from adawac.randomness import Source
 from adawac.resume import DATA, check_resumable
 from adawac.schedules import Constant, Poly, Schedule
-from adawac.structures import Batch, StepOutput, Terms
+from adawac.structures import Batch, NetworkOutput, StepOutput, Terms
 from adawac.weighting import AdaWAC, LastLosses, Weighting
 
 log = logging.getLogger(__name__)
 
 Prediction = NDArray[np.uint8]
+Forward = Callable[[Tensor], NetworkOutput]
+Supervise = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 CHOOSING_POLICY: EmptyPolicy = "skip"
 """Checkpoints are chosen by Dice over the organs that a case holds or is said to hold, as nnU-Net does."""
@@ -62,8 +64,8 @@ class SegmentationTask(pl.LightningModule):
         policy: what empty masks are worth in the metrics of `test`, see `adawac.metrics`.
         tolerances: of the surface Dice in `test`, in mm (in voxels where the spacing is unknown).
         predict_batch_size: slices a forward pass when whole volumes are predicted.
-        compile: train the network through `torch.compile`; where that fails, a warning says why and training goes on
-            without. Predictions are never compiled.
+        compile: put network and losses through `torch.compile` in training; where that fails, a warning says why and
+            training goes on without. Predictions are never compiled.
         cuda_graphs: record a step once and replay it, which spares the host launching its kernels one by one; on one
             GPU, in `bf16-mixed` or `32-true`. Elsewhere a warning says why it is left out.
         channels_last: keep images and weights with their channels innermost, which tensor cores prefer.
@@ -114,13 +116,13 @@ class SegmentationTask(pl.LightningModule):
         self.policy: EmptyPolicy = policy
         self.tolerances = tolerances
         self.predict_batch_size = predict_batch_size
-        self.compile_network = compile
+        self.compile_step = compile
         self.cuda_graphs = cuda_graphs
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.tf32 = tf32
         self.seed = seed
         self.network: SegmentationNetwork
-        self._compiled: CompiledNetwork | None = None
+        self._compiled: tuple[Forward, Supervise] | None = None
         self._graphed: GraphedStep | None = None
         self.recipe: Recipe | None = None
         self.last_losses = LastLosses()
@@ -177,8 +179,8 @@ class SegmentationTask(pl.LightningModule):
         if self.tf32 is not None:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.tf32
         if stage == "fit":
-            if self.compile_network:
-                self._compiled = CompiledNetwork(self.network)
+            if self.compile_step:
+                self._compiled = Compiled(self.network, "the network"), Compiled(self._supervise, "the losses")
             units = self.data.units
             self.weighting.allocate(units)
             self.last_losses.allocate(len(units))
@@ -208,9 +210,9 @@ class SegmentationTask(pl.LightningModule):
         number = self.weighting.views
         source = Source(self.seed, epoch, index, tuple(range(number)))
         views = self.augmentation.draw(image, label, source)
-        output = (self._compiled or self.network)(views.image.contiguous(memory_format=self.memory_format))
-        ce: Tensor = self.supervised(output.logits, views.label).view(number, -1).mean(0)
-        dice = dice_loss(output.logits, views.label, views=number)
+        forward, supervise = self._compiled or (self.network, self._supervise)
+        output = forward(views.image.contiguous(memory_format=self.memory_format))
+        ce, dice = supervise(output.logits, views.label.int())  # a CPU's compiler makes no vectors of bytes
         consistency = None
         if self.weighting.uses_consistency:
             consistency = self.consistency(*output.chunk(number), *views.affine.chunk(number))
@@ -225,6 +227,12 @@ class SegmentationTask(pl.LightningModule):
         loss: Tensor = self.dice_ratio * dice + (1 - self.dice_ratio) * weighted
         self.last_losses.record(terms)
         return StepOutput(loss, dice, ce, consistency, output.features[-1])
+
+    def _supervise(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Supervised loss of every slice, (B,), the mean of its views; and the Dice loss of the batch."""
+        views = self.weighting.views
+        ce: Tensor = self.supervised(logits, label).view(views, -1).mean(0)
+        return ce, dice_loss(logits, label, views=views)
 
     def _logs_this_step(self) -> bool:
         """Every `log_every_n_steps` steps and at the end of an epoch: logging takes time, whether it is kept or not."""

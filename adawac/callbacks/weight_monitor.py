@@ -75,7 +75,8 @@ class WeightMonitor(Callback):
                     self._draw(logger, trainer.global_step, _array(weights), units, ends)
                     if log_odds is not None:
                         logger.experiment.add_histogram("log_odds", _array(log_odds), trainer.global_step)
-        pl_module.log_dict({name: value for name, value in scalars.items() if math.isfinite(value)})
+        # All processes have computed the same; to say so costs nothing and spares a warning a scalar.
+        pl_module.log_dict({name: value for name, value in scalars.items() if math.isfinite(value)}, sync_dist=True)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the table of weights, where the method has one."""

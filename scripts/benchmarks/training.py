@@ -6,11 +6,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from adawac.compiled import Compiled
 from adawac.data.units import UnitTable
 from adawac.graphs import GraphedStep
 from adawac.losses import cross_entropy, dice_loss
 from adawac.networks import NetworkSpec
-from adawac.networks.compiled import CompiledNetwork
 from adawac.structures import Batch
 from adawac.task import SegmentationTask
 from adawac.weighting import Weighting
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch_size", type=int, default=24)
     parser.add_argument("--precision", choices=PRECISIONS, default="32", help="of the forward pass")
     parser.add_argument("--channels_last", action="store_true", help="keep the channels innermost")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the network")
+    parser.add_argument("--compile", action="store_true", help="torch.compile network and losses")
     parser.add_argument("--cuda_graphs", action="store_true", help="record a step and replay it; a ceiling of that too")
     parser.add_argument("--fused", action="store_true", help="AdamW in fused kernels")
 
@@ -52,7 +52,7 @@ def task_of(weighting: Weighting, samples: int, options: argparse.Namespace) -> 
     task = SegmentationTask(NETWORKS[options.network], weighting, channels_last=options.channels_last)
     task.network = NETWORKS[options.network].build(1, CLASSES).to(memory_format=task.memory_format)
     if options.compile:
-        task._compiled = CompiledNetwork(task.network)
+        task._compiled = Compiled(task.network, "the network"), Compiled(task._supervise, "the losses")
     task.last_losses.allocate(samples)
     task._logs_this_step = lambda: False  # type: ignore[method-assign]  # that needs a trainer: see `train`
     task.to(options.device)
@@ -124,15 +124,20 @@ def ceiling_step(options: argparse.Namespace, recorded: bool = False) -> Callabl
     """
     memory_format = torch.channels_last if options.channels_last else torch.contiguous_format
     network = NETWORKS[options.network].build(1, CLASSES).to(options.device, memory_format=memory_format)
-    forward = CompiledNetwork(network) if options.compile else network
     optimizer = optimizer_of(network, options)
     batch = random_batch(options)
     image = torch.cat([batch.image] * 2).contiguous(memory_format=memory_format)
-    label = torch.cat([batch.label] * 2).long()
+    label = torch.cat([batch.label] * 2).int()
+
+    def losses(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(logits, label).mean() + dice_loss(logits, label)
+
+    forward, supervise = network, losses
+    if options.compile:
+        forward, supervise = Compiled(network, "the network"), Compiled(losses, "the losses")
 
     def loss_of(image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor]:
-        logits = forward(image).logits
-        return (cross_entropy(logits, label).mean() + dice_loss(logits, label),)
+        return (supervise(forward(image).logits, label),)
 
     compute = GraphedStep(loss_of, list(network.parameters()), [network]) if recorded else loss_of
 

@@ -1,5 +1,6 @@
 """Settings that make a training faster or steadier leave what it learns as it is."""
 
+from functools import partial
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -7,10 +8,10 @@ import pytest
 import torch
 from tiny_task import SEED, SPEC, first_batch, make_data, make_task, make_trainer
 
+from adawac.compiled import Compiled
 from adawac.consistency import Consistency
 from adawac.data.datamodule import SegmentationData
 from adawac.errors import ConfigError
-from adawac.networks.compiled import CompiledNetwork
 from adawac.task import SegmentationTask
 from adawac.weighting import AdaWAC
 
@@ -114,7 +115,7 @@ def test_patches_train_with_channels_last_as_well(data):
 
 
 def test_a_compiled_run_has_the_same_parameters_by_name(data, monkeypatch):
-    monkeypatch.setattr("adawac.task.CompiledNetwork", lambda network: CompiledNetwork(network, backend="eager"))
+    monkeypatch.setattr("adawac.task.Compiled", partial(Compiled, backend="eager"))
     plain, compiled = make_task(data), make_task(data, compile=True)
     assert compiled.state_dict().keys() == plain.state_dict().keys()
     batch = first_batch(data)
