@@ -69,7 +69,18 @@ def missing_package(error: ModuleNotFoundError) -> ConfigError:
 
 
 class ConfigRecord(SaveConfigCallback):
-    """Writes `config.yaml` into the run's folder, and tells the trackers the settings and that folder."""
+    """Writes `config.yaml` into the run's folder, and tells the trackers the settings and that folder.
+
+    Not before training starts: where a checkpoint is refused, or nothing is left to train, no step was made with these
+    settings, and the record of those that were stays.
+    """
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Nothing yet, unlike Lightning."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write and tell."""
+        super().setup(trainer, pl_module, "fit")
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Tell the trackers; the file is written by Lightning."""

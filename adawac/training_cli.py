@@ -13,7 +13,7 @@ from typing import Any, Literal
 from jsonargparse import Namespace
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -22,6 +22,7 @@ from adawac.callbacks import (
     DueValidation,
     FiniteGuard,
     PredictionPictures,
+    RunProgress,
     RunRecord,
     StopOnSignal,
     SuspectSlices,
@@ -151,7 +152,7 @@ def default_callbacks(non_finite: Literal["stop", "skip"] = "stop") -> list[Call
             enable_version_counter=False,
         ),
         ModelCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
-        RichProgressBar(),
+        RunProgress(),
         CaseTableWriter(),
         WeightMonitor(),
         SuspectSlices(),
@@ -174,6 +175,10 @@ def main(argv: Sequence[str]) -> int:
             raise ConfigError(f"{', '.join(sorted(given))} means something to `adawac fit` alone; leave it out")
         # No checkpoint will be written, so it does not matter where the run wrote its own.
         warnings.filterwarnings("ignore", message="The dirpath has changed")
+        # The run's own split leaves out what the run left out.
+        warnings.filterwarnings("ignore", message=".*into no part: left out")
+    # Above what is wrong with an option, in place of the names of all of them.
+    usage = f"adawac {argv[0]} {'--config YAML' if argv[0] == 'fit' else 'RUN'} [--KEY VALUE ...]"
     with connection_closed(), interruptible(), _full_disk():
         TrainingCLI(
             SegmentationTask,
@@ -189,7 +194,7 @@ def main(argv: Sequence[str]) -> int:
                 "log_every_n_steps": 10,
                 "enable_model_summary": False,
             },
-            parser_kwargs={"prog": "adawac"},
+            parser_kwargs={"prog": "adawac", "usage": usage, argv[0]: {"usage": usage}},
         )
     return 0
 

@@ -4,6 +4,7 @@ from adawac.callbacks.case_table import CaseTableWriter
 from adawac.callbacks.finite import FiniteGuard
 from adawac.callbacks.interruption import DueValidation, StopOnSignal
 from adawac.callbacks.pictures import PredictionPictures
+from adawac.callbacks.progress import RunProgress
 from adawac.callbacks.run_record import RunRecord
 from adawac.callbacks.suspects import SuspectSlices
 from adawac.callbacks.weight_monitor import WeightMonitor
@@ -13,6 +14,7 @@ __all__ = [
     "DueValidation",
     "FiniteGuard",
     "PredictionPictures",
+    "RunProgress",
     "RunRecord",
     "StopOnSignal",
     "SuspectSlices",

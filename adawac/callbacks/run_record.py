@@ -28,6 +28,7 @@ class RunRecord(Callback):
 
     def __init__(self) -> None:
         self.images_seen = 0  # training units drawn, repetitions counted, by all processes
+        self._began = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write both files."""
@@ -59,6 +60,10 @@ class RunRecord(Callback):
             record["earlier"] = [*before.get("earlier", []), {key: before.get(key) for key in OF_A_PART}]
         _write(run / "run.json", record)
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Called only where something is left to train."""
+        self._began = True
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
@@ -86,6 +91,12 @@ class RunRecord(Callback):
             "network_passes": self.images_seen * pl_module.weighting.views,  # type: ignore[union-attr, operator]
         }
         _write(path, record)
+        if not self._began:
+            log.info(
+                "nothing was left to train: %d epochs are done, trainer.max_epochs is %s; raise it to go on",
+                trainer.current_epoch,
+                trainer.max_epochs,
+            )
         if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
             log.info("best %s: %.3f", best.monitor, best.best_model_score)
         if trainer.datamodule.split.test:  # type: ignore[attr-defined]

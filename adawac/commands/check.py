@@ -32,14 +32,15 @@ def main(argv: Sequence[str]) -> int:
 
     sys.path.append(str(Path.cwd()))  # layouts and split rules of the user's own, as in `fit`
     parser = ArgumentParser(prog="adawac check", description=__doc__)
-    parser.add_argument("data", type=Path, metavar="DATA", help="folder of the data set")
+    # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
+    parser.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
     parser.add_argument("--patient_pattern", type=str, help="as in fit")
     parser.add_argument("--modality", type=Modality, help="as in fit; default: what the layout says")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="file to draw; default: check_NAME.png")
     parser.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
     parser.add_subclass_arguments(SplitRule, "split", required=False, help="class; default: as in fit")
     args = parser.parse_args(list(argv))
-    root: Path = args.data.expanduser().resolve()
+    root: Path = args.root.expanduser().resolve()
     parts = parser.instantiate(args)
     checkup = check_data(root, parts.layout, parts.split, args.patient_pattern, args.modality, track=_progress)
 
@@ -49,7 +50,9 @@ def main(argv: Sequence[str]) -> int:
         print(printable(problem))
     if problems:
         found = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        advice = "; `adawac fit --skip-bad` goes on without cases that have one" if checkup.bad else ""
+        advice = (
+            "; with --skip-bad, `adawac init` and `adawac fit` go on without cases that have one" if checkup.bad else ""
+        )
         rest = f", but {len(checkup.whole)} of the whole data set will remain" if checkup.bad and checkup.whole else ""
         print(f"{found}{advice}{rest}")
         return 2

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, DataError, printable
 
 if TYPE_CHECKING:
     from adawac.data.fingerprint import Fingerprint, Spread
@@ -49,16 +49,18 @@ def main(argv: Sequence[str]) -> int:
 
     sys.path.append(str(Path.cwd()))  # layouts of the user's own, as in `fit`
     parser = ArgumentParser(prog="adawac init", description=__doc__)
-    parser.add_argument("data", type=Path, metavar="DATA", help="folder of the data set")
+    # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
+    parser.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="YAML", help="file to write; default: NAME.yaml; the study beside it"
     )
     parser.add_argument("--name", type=str, help="name of the experiment; default: the folder's")
     parser.add_argument("--patient_pattern", type=str, help="as in fit; default: guessed from the case ids")
     parser.add_argument("--force", action="store_true", help="overwrite the files")
+    parser.add_argument("--skip-bad", action="store_true", help="go on without cases that have a problem, as fit will")
     parser.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
     args = parser.parse_args(list(argv))
-    root: Path = args.data.expanduser().resolve()
+    root: Path = args.root.expanduser().resolve()
     name: str = args.name or "".join(c if c.isalnum() or c in "-_." else "_" for c in root.name)
     output: Path = args.output or Path(f"{name}.yaml")
     study = output.with_name(f"{output.stem}_study.yaml")
@@ -67,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
             raise ConfigError(f"{path} exists already; add --force to overwrite the file, or give another name with -o")
     layout = parser.instantiate(args).layout
     settings = args.layout.as_dict() if args.layout else None
-    text = configure(root, name, args.patient_pattern, layout, settings)
+    text = configure(root, name, args.patient_pattern, layout, settings, skip_bad=args.skip_bad)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text, encoding="utf-8")
     study.write_text(render_study(name, output.name, text), encoding="utf-8")
@@ -82,6 +84,8 @@ def configure(
     patient_pattern: str | None = None,
     layout: "Layout | None" = None,
     layout_settings: dict[str, Any] | None = None,
+    *,
+    skip_bad: bool = False,
 ) -> str:
     """Measure a data set, show what was found and return the configuration for it.
 
@@ -91,6 +95,7 @@ def configure(
         patient_pattern: see `SegmentationData`; None guesses.
         layout: how the data lie on disk; None finds out.
         layout_settings: what the configuration says of `layout`; None for its class alone.
+        skip_bad: name the cases that have a problem and go on without them.
 
     Returns:
         Text of a YAML file.
@@ -98,20 +103,33 @@ def configure(
     Raises:
         DataError: all problems of the data together.
     """
-    from adawac.data.fingerprint import Fingerprint
-    from adawac.data.layouts import detect
+    from adawac.data.fingerprint import Fingerprint, measure
+    from adawac.data.layouts import ListingError, detect
     from adawac.data.naming import suggest_patient_pattern
     from adawac.data.splits import AutoSplit, patients_of
 
     layout = layout or detect(root)
-    collection = layout.scan(root)
-    cases = [case for case in collection.cases if case.label]
-    fingerprint = Fingerprint.of(layout, collection, cases, track=_progress)
+    bad: list[str] = []
+    try:
+        collection = layout.scan(root)
+    except ListingError as error:
+        if not skip_bad:
+            raise
+        collection, bad = error.sound, list(error.problems)
+    labelled = [case for case in collection.cases if case.label]
+    measured, unsound = measure(layout, collection, labelled, _progress)
+    if unsound and not skip_bad:
+        raise DataError.from_problems(sorted(unsound.values()))
+    bad += unsound.values()
+    for problem in bad:
+        print(f"left out: {printable(problem)}")
+    cases = [case for case in labelled if case.id in measured]
+    fingerprint = Fingerprint.of_measured(collection, list(measured.values()))
     show(fingerprint, f"{collection.name} ({type(layout).__name__})")
     ids = [case.id for case in cases]
     pattern = patient_pattern or suggest_patient_pattern(ids)
     split = AutoSplit().split(root, cases, patients_of(ids, pattern))
-    return render(root, name, layout_settings or type(layout).__name__, pattern, split, fingerprint)
+    return render(root, name, layout_settings or type(layout).__name__, pattern, split, fingerprint, len(bad))
 
 
 def training_size(plane: Sequence[float]) -> tuple[int, int]:
@@ -158,6 +176,7 @@ def render(
     patient_pattern: str | None,
     split: "Split",
     fingerprint: "Fingerprint",
+    num_bad: int = 0,
 ) -> str:
     """Write the configuration; each comment says where its value comes from.
 
@@ -168,6 +187,7 @@ def render(
         patient_pattern: see `SegmentationData`.
         split: the parts that `AutoSplit` makes of the data.
         fingerprint: of the data set.
+        num_bad: cases that are left out.
 
     Returns:
         Text of a YAML file.
@@ -189,13 +209,13 @@ trainer:
   precision: bf16-mixed  # CPU and CUDA; losses and weights stay in float32. Without: 32-true
 data:
   root: {_yaml(str(root))}
-  layout: {_yaml(layout)}
+  layout: {_yaml(layout)}{_skipping(num_bad)}
   split: AutoSplit  # splits.json, else the folder's own parts, else drawn: {_parts(split)}
   patient_pattern: {_yaml(patient_pattern)}  # {_patients(patient_pattern, split.train[0])}
   drop: []  # names to turn into background, out of: {_plain(classes)}
   mirror_pairs: {_yaml(dict(f.side_pairs) if mirrors else None)}  # {_pairs(f)}
 {_intensities(f)}
-  axis: axial
+  axis: axial{_axis(f)}
   size: {_yaml(list(size))}  # {_plane(f)}; in multiples of {MULTIPLE}, {LARGEST} at most
   body: {_yaml(f.modality == "ct")}  # crop to the box around the body first; only for CT, whose air is dark
   batch_size: {batch_size}  # the paper's 24, less where an epoch would have fewer than ten steps
@@ -284,7 +304,8 @@ def show(fingerprint: "Fingerprint", title: str) -> None:
     pairs = ", ".join(f"{one} and {other}" for one, other in f.side_pairs.items())
     facts.add_row("left, right", escape(pairs) or "no class names with sides")
     console.print(facts, highlight=False)
-    classes = Table("class", "cases", "slices", "voxels", "intensity (5 % to 95 %)")
+    over = ", all channels" if len(f.channels) > 1 else ""
+    classes = Table("class", "cases", "slices", "voxels", f"intensity (5 % to 95 %{over})")
     for c in f.classes:
         between = "" if c.intensities is None else f"{c.intensities[0]:.4g} to {c.intensities[1]:.4g}"
         style = None if c.voxels else "red"
@@ -315,6 +336,11 @@ def _range(spread: "Spread") -> str:
     """Median of the three axes, and the range in brackets."""
     median, low, high = (" x ".join(f"{v:.4g}" for v in row) for row in (spread.median, spread.low, spread.high))
     return median if low == high else f"{median} ({low} to {high})"
+
+
+def _skipping(num_bad: int) -> str:
+    said = f"leaves out cases that have a problem: {num_bad} now, see `adawac check`"
+    return f"\n  skip_bad: true  # {said}" if num_bad else ""
 
 
 def _parts(split: "Split") -> str:
@@ -353,6 +379,19 @@ def _foreground(dense: float) -> str:
     if dense < ForegroundOversampling().share:  # else plain shuffling draws as many
         return f"shows those with labels more often, which pays where as few as here: {share}"
     return f"changes little here: {share}"
+
+
+def _axis(f: "Fingerprint") -> str:
+    """Said where voxels are longest in another direction, as in sagittal MR."""
+    from adawac.data.preprocessing import AXES
+
+    steps = (0.0,) if f.spacing is None else f.spacing.median
+    longest = max(range(len(steps)), key=steps.__getitem__)
+    if steps[longest] < 1.5 * steps[0]:
+        return ""
+    height, width = (f"{side:.4g}" for axis, side in enumerate(f.shape.median) if axis != longest)
+    scanned = f"the slices are {AXES[longest]}, {height} x {width} pixels, {steps[longest]:.3g} mm apart"
+    return f"  # but {scanned}: `axis: {AXES[longest]}` cuts them as they are; give `size` to match"
 
 
 def _plane(f: "Fingerprint") -> str:

@@ -157,9 +157,9 @@ class SegmentationData(pl.LightningDataModule):
         problems |= duplicates(self._digests(), self._patients, self.split)
         if problems and not self.skip_bad:
             raise DataError.from_problems([problems[case] for case in self._cases if case in problems])
-        for problem in problems.values():
-            log.warning("left out: %s", problem)
         self.skipped |= problems
+        for problem in self.skipped.values():  # those of the listing, too
+            log.warning("left out: %s", problem)
 
     def describe_store(self) -> str:
         """How many volumes are prepared, and where; available after `prepare_data`."""

@@ -116,30 +116,6 @@ class Fingerprint:
     side_pairs: Mapping[str, str]
 
     @classmethod
-    def of(
-        cls,
-        layout: Layout,
-        collection: Collection,
-        cases: Sequence[Case],
-        track: Track | None = None,
-    ) -> "Fingerprint":
-        """Read every case once and measure it.
-
-        Args:
-            layout: how the data set lies on disk.
-            collection: what the layout found.
-            cases: those to measure, each with a label.
-            track: wraps an iterable of a given length, to show progress.
-
-        Raises:
-            DataError: all problems of all cases together; or there is no case, or no labelled voxel.
-        """
-        measured, problems = measure(layout, collection, cases, track)
-        if problems:
-            raise DataError.from_problems(sorted(problems.values()))
-        return cls.of_measured(collection, list(measured.values()))
-
-    @classmethod
     def of_measured(cls, collection: Collection, measured: Sequence["Measured"]) -> "Fingerprint":
         """Fingerprint of cases that have been measured.
 

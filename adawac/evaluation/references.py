@@ -108,7 +108,11 @@ class References:
             raise ConfigError(
                 f"{run}: no readable config.yaml and split.json ({error}); give a whole run folder"
             ) from error
-        cases = {case.id: case for case in layout.scan(root).cases if case.label}
+        try:
+            collection = layout.scan(root)
+        except layouts.ListingError as error:  # which a training that skips bad cases went on without
+            collection = error.sound
+        cases = {case.id: case for case in collection.cases if case.label}
         if not test:
             raise DataError(f"{run}: its split names no test cases; give --labels and --images")
         if missing := [case for case in test if case not in cases]:

@@ -21,6 +21,9 @@ from adawac.evaluation.pairing import SharedCases
 
 Verdict = Literal["better", "worse", "not told apart"]
 
+FEWEST_TOLD_APART = 6
+"""Patients with whom signed ranks can reach 0.05: with five, all of one sign, p is 2 / 2^5."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -52,7 +55,7 @@ class Comparison:
     The rule of the verdict: the two are told apart if Holm's corrected p is below 0.05. Each p that goes into the
     correction is the larger of two: of the t test that the interval belongs to, so that the interval cannot contain 0,
     and of Wilcoxon's signed ranks, so that a few extreme cases do not decide. It is 1 where the two point in opposite
-    directions. (Signed ranks cannot reach 0.05 with fewer than 6 patients: fewer are never told apart.)
+    directions. (Signed ranks cannot reach 0.05 with fewer patients than `FEWEST_TOLD_APART`.)
 
     Attributes:
         method: name.

@@ -1,5 +1,6 @@
 """A network as ONNX: runs wherever ONNX runtime does."""
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def write_onnx(trained: TrainedNetwork, path: Path) -> None:
         import onnxscript  # noqa: F401  (torch's exporter needs it)
     except ImportError as error:
         raise ConfigError(f"--format onnx needs {error.name}; pip install 'adawac[onnx]'") from error
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here needs
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's exporter about its own parts
         try:

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 
 from adawac.errors import DataError
@@ -54,6 +55,7 @@ def make_report(
     left_out: tuple[str, ...] = ()
     if shared:
         runs, left_out = on_shared_cases(runs)
+        evaluated = [replace(each, run=run) for each, run in zip(evaluated, runs, strict=True)]  # pictures, too
     chosen = choose_reference([run.method for run in runs], reference)
     subsets = subset_results(runs, chosen, metadata)
     drawn, why_not = worst_pictures(evaluated, references, pictures, why_no_references)

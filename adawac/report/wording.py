@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from adawac.evaluation import Comparison, Estimate
+from adawac.evaluation import FEWEST_TOLD_APART, Comparison, Estimate
 from adawac.report.contents import MethodResult, SubsetResult
 
 MINUS = "\N{MINUS SIGN}"
@@ -179,7 +179,9 @@ def _basis(compared: Sequence[Comparison]) -> str:
     """On how much the answer rests."""
     patients = sorted({found.n for found in compared})
     runs = sorted({count for found in compared for count in found.runs})
-    return f"Measured on {_range(patients, 'patient')}, with {_range(runs, 'run')} of each method."
+    basis = f"Measured on {_range(patients, 'patient')}, with {_range(runs, 'run')} of each method"
+    few = any(found.n < FEWEST_TOLD_APART and found.verdict == "not told apart" for found in compared)
+    return f"{basis}; fewer than {FEWEST_TOLD_APART} patients tell no methods apart." if few else f"{basis}."
 
 
 def _range(counts: Sequence[int], what: str) -> str:

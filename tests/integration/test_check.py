@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import warnings
 from pathlib import Path
 
 import nibabel as nib
@@ -90,7 +91,10 @@ def test_every_problem_of_every_case_in_one_go(broken, capsys):
     for case, remedy in due.items():
         (line,) = [line for line in lines if line.startswith(f"case {case}: ")]
         assert re.search(remedy, line), line
-    assert f"{len(due)} problems; `adawac fit --skip-bad` goes on without cases that have one" in lines[-1]
+    assert (
+        f"{len(due)} problems; with --skip-bad, `adawac init` and `adawac fit` go on without cases that have one"
+        in lines[-1]
+    )
     assert (root.parent / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -110,12 +114,12 @@ def test_fit_says_the_same_on_first_use(broken, tmp_path, capsys):
             assert re.search(rf"case {case}: .*(?:{remedy})", said), case
 
 
-def test_skip_bad_goes_on_without_them_and_records_which(broken, tmp_path):
+def test_skip_bad_goes_on_without_them_and_records_which(broken, tmp_path, caplog):
     root, due = broken
     path = config(tmp_path / "run", root, max_epochs=1)
     plain = yaml.safe_load(path.read_text())
     plain["data"]["split"] = {"class_path": "FileSplit", "init_args": {"path": "mine.json"}}
-    split = {"train": [f"pt_{i}" for i in range(1, 16)] + ["pt_17"], "val": ["pt_18"]}
+    split = {"train": [f"pt_{i}" for i in range(1, 16)] + ["pt_17"], "test": ["pt_18"]}
     (root / "mine.json").write_text(json.dumps(split))
     path.write_text(yaml.safe_dump(plain))
     fit(path, "--skip-bad")
@@ -123,7 +127,14 @@ def test_skip_bad_goes_on_without_them_and_records_which(broken, tmp_path):
     record = json.loads((run / "run.json").read_text())
     assert len(record["skipped"]) == len(due)
     assert "copy it again" in record["skipped"]["pt_2"]
-    assert json.loads((run / "split.json").read_text()) == {"train": ["pt_17"], "val": ["pt_18"], "test": []}
+    assert json.loads((run / "split.json").read_text()) == {"train": ["pt_17"], "val": [], "test": ["pt_18"]}
+    for problem in record["skipped"].values():
+        assert f"left out: {problem}" in caplog.messages
+    with warnings.catch_warnings(record=True) as heard:
+        assert main(["test", str(run)]) == 0
+    assert not [warning for warning in heard if "into no part" in str(warning.message)]  # it is the run's own split
+    assert main(["evaluate", str(run), "-o", str(tmp_path / "report")]) == 0
+    assert len(list((tmp_path / "report/figures").glob("case_*"))) == 1  # files that are missing hinder no picture
 
 
 class TestWhole:
@@ -183,7 +194,8 @@ class TestWhole:
         assert lines[-1] == "1 problem"  # of no case, so that there is none to leave out
         (root / "labelsTr/pt_2.nii.gz").write_bytes(b"")
         lines = check(capsys, root, code=2)
-        assert lines[-1].startswith("2 problems; `adawac fit --skip-bad` goes on without cases that have one, but 1 of")
+        assert lines[-1].startswith("2 problems; with --skip-bad, ")
+        assert "go on without cases that have one, but 1 of the whole data set will remain" in lines[-1]
         assert any("class spleen: none of 3 training cases holds it" in line for line in lines), lines
         assert any("drop it with data.drop, or move a case that holds it into train" in line for line in lines)
 

@@ -267,6 +267,7 @@ class TestRefusal:
         said = refusal(capsys, "--config", config, "--data.root", "nowhere", option)
         assert named in said
         assert "nowhere" not in said
+        assert said.count("--") < 10  # nor is it drowned in the names of all options
 
     @pytest.mark.parametrize("key", ["data.size", "model.network", "model.network.arguments"])
     def test_key_of_a_file_with_nothing_behind_it(self, key, tmp_path, capsys):

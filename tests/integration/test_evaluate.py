@@ -194,6 +194,17 @@ def test_shared_cases_leave_the_others_out_and_name_them(place):
     assert "pt\\_1: not in" in (place / "out/report.md").read_text()
 
 
+def test_no_picture_is_drawn_of_a_case_that_is_left_out(place):
+    (place / "nnUNet/pt_1.nii.gz").unlink()
+    rng = np.random.default_rng(0)
+    label = read_nifti(place / "labelsTs/pt_1.nii.gz").array[0]
+    save(place / "total/pt_1.nii", worse(rng, label, 0.9).astype(np.float32))  # the worst of all
+    assert evaluate(place, "--images", str(place / "imagesTs"), "--shared-cases", "--pictures", "2") == 0
+    drawn = [path.name for path in (place / "out/figures").glob("case_*")]
+    assert len(drawn) == 2
+    assert not any("pt_1" in name for name in drawn)
+
+
 def test_a_mask_an_organ_is_as_good_as_a_label_map(place):
     """As TotalSegmentator writes: a folder a case, in it a file an organ, most of which nobody asked for."""
     for case in CASES:

@@ -1,5 +1,6 @@
 """`adawac init` on each layout; what it writes is trained on as it stands."""
 
+import json
 import os
 import re
 import sys
@@ -175,6 +176,46 @@ def test_bad_cases_are_listed_and_nothing_is_written(tmp_path, capsys):
     assert "case pt_1" in said
     assert "case pt_3" in said
     assert not Path("made.yaml").exists()
+
+
+@pytest.mark.parametrize("verb", ["check", "init"])
+def test_the_advice_for_folders_of_other_names_can_be_followed(verb, tmp_path, capsys):
+    root = write_folders(tmp_path / "data")
+    (root / "images").rename(root / "scans")
+    (root / "labels").rename(root / "masks")
+    assert main([verb, str(root)]) == 2
+    [advice] = re.findall(r"DATA (--layout .*)`", capsys.readouterr().err)
+    assert main([verb, str(root), *advice.split()]) == 0
+    with pytest.raises(SystemExit):  # of fit: it shall not be taken for the folder of the data
+        main([verb, str(root), "--data.layout.labels", "masks"])
+    assert "--data.layout.labels" in capsys.readouterr().err
+
+
+def test_bad_cases_are_left_out_where_asked_and_by_the_training_too(tmp_path, capsys):
+    root = write_msd(tmp_path / "data", cases=6)
+    (root / "labelsTr/pt_1.nii.gz").write_bytes(b"")
+    (root / "imagesTr/pt_3.nii.gz").unlink()
+    data = init(root, "--skip-bad")["data"]
+    said = capsys.readouterr().out
+    assert "left out: case pt_1: " in said
+    assert "left out: case pt_3: " in said
+    assert data["skip_bad"] is True
+    fit()
+    record = json.loads(Path("runs/data/version_0/run.json").read_text())
+    assert len(record["skipped"]) == 2
+    assert "skip_bad" not in init(write_msd(tmp_path / "sound"), "--force")["data"]
+
+
+def test_where_slices_were_scanned_in_another_direction_the_axis_says_so(tmp_path):
+    root = write_folders(tmp_path / "sagittal", shape=(24, 24, 6))
+    for path in root.glob("*/*.nii.gz"):
+        image = nib.load(path)
+        nib.save(nib.Nifti1Image(np.asarray(image.dataobj), np.diag([-5.0, -1.0, 1.0, 1.0])), path)
+    init(root)
+    [line] = [line for line in Path("made.yaml").read_text().splitlines() if "axis:" in line]
+    assert line.startswith("  axis: axial  # but the slices are sagittal, 24 x 24 pixels, 5 mm apart: `axis: sagittal`")
+    init(write_folders(tmp_path / "axial"), "--force")
+    assert "  axis: axial\n" in Path("made.yaml").read_text()
 
 
 @pytest.mark.skipif("ADAWAC_DATA" not in os.environ, reason="ADAWAC_DATA is unset: the real data sets are not here")

@@ -1,6 +1,7 @@
 """A run that was stopped and resumed ends bit for bit like one that never stopped."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,6 +105,25 @@ def test_a_longer_run_extends_a_finished_one(tmp_path, data, unbroken):
     steps = final_state(unbroken)["global_step"]
     assert state["global_step"] == steps * (EPOCHS + 1) // EPOCHS
     assert state["optimizer_states"][0]["param_groups"][0]["lr"] == 0.0  # the schedule has reached its new end
+
+
+@pytest.mark.parametrize(
+    ("option", "code"),
+    [("--data.drop=[left_kidney]", 2), ("--data.batch_size=2", 0)],
+    ids=["refused", "nothing left to train"],
+)
+def test_settings_that_nothing_was_trained_with_are_not_recorded(tmp_path, data, unbroken, caplog, option, code):
+    from adawac.cli import main
+
+    folder = tmp_path / "run"
+    shutil.copytree(unbroken, folder)
+    path = config(folder, data)
+    before = (checkpoints(folder).parent / "config.yaml").read_text()
+    with caplog.at_level("INFO"):
+        mirror = "--data.mirror_pairs=null", "--model.augmentation.mirror_left_right=0"
+        assert main(["fit", "--config", str(path), "--resume", "auto", *(mirror if code else ()), option]) == code
+    assert (checkpoints(folder).parent / "config.yaml").read_text() == before
+    assert ("nothing was left to train: 3 epochs are done" in caplog.text) == (code == 0)
 
 
 def test_resume_is_exact_where_losses_draw_the_batches(tmp_path, data):

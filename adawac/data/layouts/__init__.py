@@ -50,9 +50,9 @@ def detect(root: Path) -> Layout:
     raise DataError(
         f"{root}: the folder has none of the known layouts: dataset.json with `training` (MSD, nnU-Net v1) "
         "or `channel_names` (NNUNet), train_npz/ or test_vol_h5/ (Synapse), ACDC_training_slices/ or "
-        "ACDC_training_volumes/ (ACDC), images/ and labels/ with NIfTI files (Folders)"
-        f"{hint}; correct the path, or name the layout and its folders, such as "
-        "--data.layout Folders --data.layout.images scans --data.layout.labels masks"
+        "ACDC_training_volumes/ (ACDC), images/ and labels/ (Folders)"
+        f"{hint}; correct the path, or name the layout and its folders, such as `adawac init DATA --layout Folders "
+        "--layout.images scans --layout.labels masks`"
     )
 
 

@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny_data import write_msd
 
 from adawac.callbacks.pictures import PredictionPictures
+from adawac.callbacks.progress import RunProgress
 from adawac.callbacks.suspects import SuspectSlices
 from adawac.callbacks.weight_monitor import WeightMonitor
 from adawac.data.datamodule import SegmentationData
@@ -208,3 +209,8 @@ def test_training_without_a_logger_works(tmp_path, monkeypatch):
 def test_no_validation_between_pictures_is_refused():
     with pytest.raises(ConfigError, match=r"must be at least 1 .* set cases to 0"):
         PredictionPictures(every_n_validations=0)
+
+
+def test_the_bar_shows_no_version_number(tmp_path):
+    trainer = pl.Trainer(logger=TensorBoardLogger(tmp_path, "mine", "version_0"), accelerator="cpu")
+    assert RunProgress().get_metrics(trainer, pl.LightningModule()) == {}

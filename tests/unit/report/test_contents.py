@@ -61,6 +61,17 @@ def test_verdict_difference_and_sentence():
     assert sentence.endswith("Measured on 8 patients, with 1 run of each method.")
 
 
+def test_few_patients_are_named_as_what_tells_nothing():
+    """Five are all better, and the interval does not hold 0: what is missing is a sixth."""
+    five = {method: rows_of(dice[:5], CASES[:5]) for method, dice in (("pair", WORSE), ("adawac", BETTER))}
+    runs = [MethodRun(method, "full", method, rows) for method, rows in five.items()]
+    [result] = subset_results(runs, "pair")
+    assert result.comparisons["adawac"][0].low > 0
+    sentence = summary_sentence([result], "pair")
+    assert sentence.startswith("adawac is not told apart from pair")
+    assert sentence.endswith("on 5 patients, with 1 run of each method; fewer than 6 patients tell no methods apart.")
+
+
 def test_a_verdict_for_each_training_subset():
     runs = [
         run("pair", WORSE),
