@@ -1,5 +1,6 @@
 """The `adawac` command: finds the verb and hands over, importing nothing heavy before it must."""
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -23,6 +24,9 @@ TOOLS = {
     "phantom": "generate synthetic abdominal CT to try things on",
 }
 """Each verb is the module of its name in `adawac.commands`."""
+
+IN_THE_WAY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT}
+"""What keeps a file from being written, and is no fault of the program."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,6 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             exit_code = import_module(f"adawac.commands.{verb}").main(argv[1:])
     except AdaWACError as error:
         print(f"adawac {verb}: {printable(str(error))}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in IN_THE_WAY:
+            raise
+        where = printable(str(error.filename or "what was to be written"))
+        print(f"adawac {verb}: {where}: {error.strerror}; let it be written, or name another place", file=sys.stderr)
         return 2
     except Interrupted as stop:
         print(f"adawac {verb}: {stop}", file=sys.stderr)

@@ -194,7 +194,7 @@ def main(argv: Sequence[str]) -> int:
                 "log_every_n_steps": 10,
                 "enable_model_summary": False,
             },
-            parser_kwargs={"prog": "adawac", "usage": usage, argv[0]: {"usage": usage}},
+            parser_kwargs={"prog": "adawac", argv[0]: {"usage": usage}},
         )
     return 0
 

@@ -72,8 +72,11 @@ def _show(checkup: "Checkup", name: str, picture: Path) -> None:
         figure = data_overview(
             list(checkup.measured), [case.voxels for case in found], [case.spacing for case in found], checkup.classes
         )
-        figure.savefig(picture)
-        print(f"picture: {picture}")
+        try:
+            figure.savefig(picture)
+            print(f"picture: {picture}")
+        except OSError as error:  # such as in the folder of the data: what is wrong with them shall be said
+            print(f"no picture: {picture} cannot be written ({error.strerror}); name another place with --picture")
 
 
 def _progress(cases: Iterable[None], total: int) -> Iterable[None]:

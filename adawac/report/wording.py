@@ -131,9 +131,9 @@ def summary_sentence(subsets: Sequence[SubsetResult], reference: str) -> str:
 def _alone(method: MethodResult, subset: str) -> str:
     found = method.dice[0]
     on = f" on {on_subset(subset)}" if subset else ""
-    return (
-        f"{method.name}{on}: mean Dice {estimated(found)} over {counted(found.n, 'patient')}, nothing to compare with"
-    )
+    seeds = f" in {found.runs} runs, taken for its seeds (METHOD=PATH tells them apart)" if found.runs > 1 else ""
+    over = f"over {counted(found.n, 'patient')}{seeds}"
+    return f"{method.name}{on}: mean Dice {estimated(found)} {over}, nothing to compare with"
 
 
 def _sentence(method: str, subsets: Sequence[SubsetResult], reference: str) -> str:

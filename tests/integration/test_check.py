@@ -150,6 +150,14 @@ class TestWhole:
         assert any("label-dense" in line for line in lines)
         assert any("spacing" in line for line in lines)
 
+    def test_problems_are_said_where_no_picture_can_be_written(self, root, tmp_path, capsys):
+        (tmp_path / "taken").touch()
+        (root / "labelsTr/pt_2.nii.gz").write_bytes(b"")
+        assert main(["check", str(root), "--picture", str(tmp_path / "taken/picture.png")]) == 2
+        said = capsys.readouterr().out
+        assert "name another place with --picture" in said
+        assert "case pt_2: " in said
+
     def test_one_image_under_two_names(self, root, capsys):
         """Also when the file is another: not compressed, other axes."""
         array = nib.load(root / "imagesTr/pt_2.nii.gz")

@@ -211,6 +211,26 @@ class TestWhatARunLeaves:
         assert "the split names no validation cases; add some, or use `adawac test`" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("init", "{home}/msd", "-o", "taken/made.yaml"),
+        ("fit", "--config", "{run}/config.yaml", "--runs", "taken"),
+        ("predict", "{run}", "-i", "{home}/msd/imagesTr", "-o", "taken/labels"),
+        ("export", "{run}", "--format", "torchscript", "-o", "taken/model.ts"),
+        ("evaluate", "{run}", "--predict", "-o", "taken/report"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_place_that_cannot_be_written_is_named(work, elsewhere, capsys, arguments):
+    """A file where a folder is due; of a folder that is read only the same is said."""
+    (elsewhere / "taken").touch()
+    assert main([argument.format(home=work.home, run=work.run) for argument in arguments]) == 2
+    said = capsys.readouterr().err
+    assert "taken" in said
+    assert "let it be written, or name another place" in said
+
+
 class TestGoingOn:
     @pytest.fixture
     def mine(self, work, tmp_path) -> Workplace:

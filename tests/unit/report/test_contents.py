@@ -95,7 +95,9 @@ def test_counts_of_misses_false_alarms_and_slices_are_over_runs():
     assert str(method.false_slices) == "32 of 160 (20.0%)"
     assert method.false_voxels == 6.0
     assert result.comparisons == {}
-    assert "nothing to compare with" in summary_sentence([result], "pair")
+    assert "in 2 runs, taken for its seeds (METHOD=PATH tells them apart), nothing to compare with" in summary_sentence(
+        [result], "pair"
+    )
 
 
 def test_empty_ends_of_the_volume_decide_nothing():
