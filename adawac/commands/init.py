@@ -108,7 +108,7 @@ def configure(
     from adawac.data.naming import suggest_patient_pattern
     from adawac.data.splits import AutoSplit, patients_of
 
-    layout = layout or detect(root)
+    layout = detect(root, layout)
     bad: list[str] = []
     try:
         collection = layout.scan(root)

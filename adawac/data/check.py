@@ -56,7 +56,7 @@ def check_data(
     Raises:
         DataError: the folder as a whole makes no sense: no known layout, or a description that cannot be read.
     """
-    layout = layout or detect(root)
+    layout = detect(root, layout)
     bad: list[str] = []
     whole: list[str] = []
     try:

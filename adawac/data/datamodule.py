@@ -237,7 +237,7 @@ class SegmentationData(pl.LightningDataModule):
 
     def _scan(self) -> None:
         """Find the cases, decide the split and everything that can be known without reading a voxel."""
-        layout = self.layout or detect(self.root)
+        layout = detect(self.root, self.layout)
         collection = self._list(layout)
         ignore_value = collection.ignore_value if self.ignore_label is None else self.ignore_label
         classes = Classes.from_labels(collection.labels, ignore_value, self.drop, self.merge)

@@ -103,7 +103,7 @@ class References:
             data = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["data"]
             test = json.loads((run / "split.json").read_text(encoding="utf-8"))["test"]
             root, pattern = Path(data["root"]), data.get("patient_pattern")
-            layout = _named_layout(data.get("layout")) or layouts.detect(root)
+            layout = layouts.detect(root, _named_layout(data.get("layout")))
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
             raise ConfigError(
                 f"{run}: no readable config.yaml and split.json ({error}); give a whole run folder"

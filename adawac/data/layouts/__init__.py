@@ -27,20 +27,23 @@ LAYOUTS: tuple[Layout, ...] = (MSD(), NNUNet(), Synapse(), ACDC(), Folders())
 """Tried in this order by `detect`."""
 
 
-def detect(root: Path) -> Layout:
+def detect(root: Path, named: Layout | None = None) -> Layout:
     """Find the layout of a folder.
 
     Args:
         root: folder of a data set.
+        named: what its layout is said to be; None finds out.
 
     Returns:
-        The first of `LAYOUTS` that matches, with its default settings.
+        The layout that was named; else the first of `LAYOUTS` that matches, with its default settings.
 
     Raises:
         DataError: if the folder is missing or empty, or if no layout matches.
     """
     if not root.is_dir():
         raise DataError(f"{root}: the data folder does not exist; correct the path")
+    if named:
+        return named
     if not any(root.iterdir()):
         raise DataError(f"{root}: the data folder is empty; put a data set there (see data_README.md)")
     if layout := _match(root):

@@ -74,8 +74,9 @@ def test_no_layout(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"known layouts: dataset\.json .*name the layout"):
         detect(tmp_path / "unknown")
-    with pytest.raises(DataError, match="does not exist; correct the path"):
-        detect(tmp_path / "nothing")
+    for named in (None, NNUNet(), Folders()):  # a disk that is not there is no broken layout
+        with pytest.raises(DataError, match="the data folder does not exist; correct the path"):
+            detect(tmp_path / "nothing", named)
     with pytest.raises(DataError, match="empty; put a data set there"):
         detect(tmp_path / "empty")
 
