@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,13 @@ def main(argv: Sequence[str]) -> int:
     parts = [*then.get("earlier", []), {}]  # of a run that went on, perhaps elsewhere
     for line in dict.fromkeys(line for part in parts for line in differences({**then, **part}, now)):
         print(f"differs: {line}")
+    commands = [shlex.join(["adawac", *part["command"][1:]]) for part in ({**then, **part} for part in parts)]
     states = [read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"] for folder in (run, again)]
     other = other_weights(*states)
     print(f"{again}: " + ("the same weights, bit for bit" if not other else f"other weights: {', '.join(other)}"))
+    if other and len(commands) > 1:  # such as with more epochs, to which the schedule was stretched
+        print(f"the run went on {len(commands) - 1} times, perhaps with other settings; it was trained by")
+        print("\n".join(f"  {command}" for command in commands))
     return 1 if other else 0
 
 

@@ -68,6 +68,8 @@ def test_a_run_that_went_on_keeps_the_record_of_each_part(tmp_path, capsys):
     said = capsys.readouterr().out
     assert f"differs: versions.torch: 1.0 then, {version('torch')} now" in said
     assert said.count("differs: ") == 1
+    assert "the run went on 2 times, perhaps with other settings; it was trained by" in said
+    assert len(said.partition("trained by\n")[2].splitlines()) == 3  # a command each
 
 
 def test_what_was_not_there_is_said_in_a_word():
