@@ -123,12 +123,13 @@ def configure(
     bad += unsound.values()
     for problem in bad:
         print(f"left out: {printable(problem)}")
-    cases = [case for case in labelled if case.id in measured]
     fingerprint = Fingerprint.of_measured(collection, list(measured.values()))
     show(fingerprint, f"{collection.name} ({type(layout).__name__})")
-    ids = [case.id for case in cases]
+    ids = [case.id for case in labelled]
     pattern = patient_pattern or suggest_patient_pattern(ids)
-    split = AutoSplit().split(root, cases, patients_of(ids, pattern))
+    patients = patients_of(ids, pattern)
+    split = AutoSplit().split(root, labelled, patients).only(set(measured))  # as in `fit`
+    split.check(patients)
     return render(root, name, layout_settings or type(layout).__name__, pattern, split, fingerprint, len(bad))
 
 
@@ -387,7 +388,7 @@ def _axis(f: "Fingerprint") -> str:
 
     steps = (0.0,) if f.spacing is None else f.spacing.median
     longest = max(range(len(steps)), key=steps.__getitem__)
-    if steps[longest] < 1.5 * steps[0]:
+    if steps[longest] <= 1.5 * steps[0]:
         return ""
     height, width = (f"{side:.4g}" for axis, side in enumerate(f.shape.median) if axis != longest)
     scanned = f"the slices are {AXES[longest]}, {height} x {width} pixels, {steps[longest]:.3g} mm apart"

@@ -195,6 +195,8 @@ def test_bad_cases_are_left_out_where_asked_and_by_the_training_too(tmp_path, ca
     root = write_msd(tmp_path / "data", cases=6)
     (root / "labelsTr/pt_1.nii.gz").write_bytes(b"")
     (root / "imagesTr/pt_3.nii.gz").unlink()
+    split = {"train": ["pt_1", "pt_2", "pt_4"], "val": ["pt_5"], "test": ["pt_6"]}
+    (root / "splits.json").write_text(json.dumps(split))
     data = init(root, "--skip-bad")["data"]
     said = capsys.readouterr().out
     assert "left out: case pt_1: " in said
@@ -214,8 +216,9 @@ def test_where_slices_were_scanned_in_another_direction_the_axis_says_so(tmp_pat
     init(root)
     [line] = [line for line in Path("made.yaml").read_text().splitlines() if "axis:" in line]
     assert line.startswith("  axis: axial  # but the slices are sagittal, 24 x 24 pixels, 5 mm apart: `axis: sagittal`")
-    init(write_folders(tmp_path / "axial"), "--force")
-    assert "  axis: axial\n" in Path("made.yaml").read_text()
+    for write in (write_folders, write_synapse):  # axial; and of unknown spacing
+        init(write(tmp_path / write.__name__), "--force")
+        assert "  axis: axial\n" in Path("made.yaml").read_text()
 
 
 @pytest.mark.skipif("ADAWAC_DATA" not in os.environ, reason="ADAWAC_DATA is unset: the real data sets are not here")
