@@ -89,6 +89,9 @@ class Comparison:
 class Ranking:
     """Methods by their mean rank over patients.
 
+    Runs are averaged, and their spread plays no part: all is said of these trained models. Where seeds differ as in
+    `docs/results`, p is below 0.05 for 11 to 93 % of seven equal methods with three runs each, 12 patients.
+
     Attributes:
         ranks: method -> mean rank, 1 is best, best first.
         critical_difference: mean ranks that are further apart differ (Nemenyi, level 0.05 over all pairs).
