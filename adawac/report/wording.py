@@ -134,7 +134,8 @@ def _alone(method: MethodResult, subset: str) -> str:
     found = method.dice[0]
     on = f" on {on_subset(subset)}" if subset else ""
     return (
-        f"{method.name}{on}: mean Dice {estimated(found)} over {counted(found.n, 'patient')}, nothing to compare with"
+        f"{method.name}{on}: mean Dice {estimated(found)} over {counted(found.n, 'patient')} and "
+        f"{counted(found.runs, 'run')}, nothing to compare with"
     )
 
 

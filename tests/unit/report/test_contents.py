@@ -88,7 +88,7 @@ def test_counts_of_misses_false_alarms_and_slices_are_over_runs():
     assert str(method.false_slices) == "32 of 160 (20.0%)"
     assert method.false_voxels == 6.0
     assert result.comparisons == {}
-    assert "nothing to compare with" in summary_sentence([result], "pair")
+    assert "over 8 patients and 2 runs, nothing to compare with" in summary_sentence([result], "pair")
 
 
 def test_empty_ends_of_the_volume_decide_nothing():
@@ -134,6 +134,25 @@ def test_runs_that_do_not_fit_together_are_refused_all_at_once():
     assert "run short: lacks case ct_7, which another has; evaluate all on the same cases" in message
     assert "--shared-cases" in message
     assert "policies are penalise, skip; test all with the same" in message
+
+
+def test_a_copy_of_a_checkpoint_is_no_second_seed():
+    first, copy, other = (
+        MethodRun(method, "full", name, [row._replace(checkpoint_hash="abc") for row in rows_of(WORSE)])
+        for method, name in (("pair", "a"), ("pair", "b"), ("adawac", "c"))
+    )
+    with pytest.raises(
+        DataError, match=r"runs a, b of pair: the same checkpoint is one run, not 2 seeds; give it once"
+    ):
+        check_runs([first, copy])
+    check_runs([first, other])  # two methods may name one network
+
+
+def test_means_of_other_organs_are_not_compared():
+    less = MethodRun("adawac", "full", "less", rows_of(BETTER, organs=("liver",)))
+    with pytest.raises(DataError, match=r"run less: has no rows of spleen, which another has, .*the same classes"):
+        check_runs([run("pair", WORSE), less])
+    check_runs([run("pair", WORSE, "sparse"), less])  # side by side in a report, but not compared
 
 
 def test_shared_cases_are_kept_and_the_others_named():
