@@ -89,6 +89,9 @@ class Comparison:
 class Ranking:
     """Methods by their mean rank over patients.
 
+    Runs are averaged, and their spread plays no part: all is said of these trained models. Where seeds differ as in
+    `docs/results`, p is below 0.05 for 11 to 93 % of seven equal methods with three runs each, 12 patients.
+
     Attributes:
         ranks: method -> mean rank, 1 is best, best first.
         critical_difference: mean ranks that are further apart differ (Nemenyi, level 0.05 over all pairs).
@@ -264,7 +267,11 @@ def paired_test(first: Array, second: Array) -> PairedTest:
 
 
 def _signed_ranks(differences: Array, sizes: Array) -> Array:
-    """Wilcoxon's p (...) of differences (..., n): exact up to 50, normal where sizes are tied or 0."""
+    """Wilcoxon's p (...) of differences (..., n): exact up to 50, normal where sizes are tied or 0.
+
+    The normal one is held at the least that the exact one can be where that is above 0.05: of five equal differences it
+    would be 0.037 in place of 0.063, and five patients were told apart.
+    """
     order = np.sort(sizes, axis=-1)
     even = (order[..., :1] == 0).any(axis=-1) | (np.diff(order, axis=-1) == 0).any(axis=-1)
     p = np.ones(even.shape)
@@ -273,7 +280,18 @@ def _signed_ranks(differences: Array, sizes: Array) -> Array:
         p[exact] = stats.wilcoxon(differences[exact], axis=-1, method=method).pvalue
     if (tied := even & (order[..., -1] > 0)).any():
         p[tied] = stats.wilcoxon(differences[tied], axis=-1, correction=True, method="approx").pvalue
-    return p
+    least = least_p(sizes.shape[-1])
+    return np.maximum(p, least) if least >= 1 - LEVEL else p
+
+
+def least_p(n: int) -> float:
+    """The least p that signed ranks of n patients can reach, when all differences have one sign.
+
+    Example:
+        >>> least_p(5), least_p(6)
+        (0.0625, 0.03125)
+    """
+    return 2.0 ** (1 - n)
 
 
 _DIGITS = 12

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from adawac.evaluation import Comparison, Estimate
+from adawac.evaluation.intervals import LEVEL
+from adawac.evaluation.statistics import least_p
 from adawac.report.contents import MethodResult, SubsetResult
 
 MINUS = "\N{MINUS SIGN}"
@@ -132,7 +134,8 @@ def _alone(method: MethodResult, subset: str) -> str:
     found = method.dice[0]
     on = f" on {on_subset(subset)}" if subset else ""
     return (
-        f"{method.name}{on}: mean Dice {estimated(found)} over {counted(found.n, 'patient')}, nothing to compare with"
+        f"{method.name}{on}: mean Dice {estimated(found)} over {counted(found.n, 'patient')} and "
+        f"{counted(found.runs, 'run')}, nothing to compare with"
     )
 
 
@@ -179,7 +182,11 @@ def _basis(compared: Sequence[Comparison]) -> str:
     """On how much the answer rests."""
     patients = sorted({found.n for found in compared})
     runs = sorted({count for found in compared for count in found.runs})
-    return f"Measured on {_range(patients, 'patient')}, with {_range(runs, 'run')} of each method."
+    measured = f"Measured on {_range(patients, 'patient')}, with {_range(runs, 'run')} of each method"
+    limits = [": this is said of these trained models, other seeds may fall elsewhere" if runs[0] == 1 else "", "."]
+    if patients[0] and least_p(patients[0]) >= 1 - LEVEL:
+        limits.append(" So few patients cannot tell methods apart, whatever these do.")
+    return measured + "".join(limits)
 
 
 def _range(counts: Sequence[int], what: str) -> str:
@@ -188,6 +195,14 @@ def _range(counts: Sequence[int], what: str) -> str:
 
 
 def verdict_counts(subsets: Sequence[SubsetResult]) -> Mapping[str, int]:
-    """How many comparisons of means there are, and how many were told apart."""
-    found = [comparisons[0].verdict for subset in subsets for comparisons in subset.comparisons.values()]
-    return {"all": len(found), "told apart": sum(verdict != "not told apart" for verdict in found)}
+    """How many comparisons there are, in how many the means were told apart, and in how many any organ."""
+    found = [
+        [each.verdict != "not told apart" for each in comparisons]
+        for subset in subsets
+        for comparisons in subset.comparisons.values()
+    ]
+    return {
+        "all": len(found),
+        "told apart": sum(mean for mean, *_ in found),
+        "any organ": sum(any(organs) for _, *organs in found),
+    }
