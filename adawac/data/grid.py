@@ -1,8 +1,9 @@
 """The training grid: a box of the native plane, resampled to a fixed size, and the way back.
 
 Every case gets a `Placement`, an axis-aligned box in native pixels. Resizing a whole plane, cropping to the body and
-resampling to a fixed spacing with crop and pad are all the same operation with another box, and interpolation along an
-axis is one small matrix, so that the way there and the way back are two matrix products.
+resampling to a fixed spacing with crop and pad are all the same operation with another box. Interpolation along an axis
+is one small matrix, so that the way there is two matrix products; and so is the way back where native pixels are the
+coarser ones, while between finer ones it reads directly.
 """
 
 import math
@@ -72,7 +73,7 @@ class Placement:
     def to_native(self, scores: Tensor) -> Tensor:
         """Resample scores (n, K, h, w) to (n, K, H, W), linear and antialiased; native pixels outside the box get 0."""
         top, bottom, left, right = self.box
-        if bottom - top >= self.size[0] and right - left >= self.size[1]:  # finer pixels: nothing can be aliased
+        if bottom - top >= self.size[0] and right - left >= self.size[1]:  # nothing can be aliased
             return self._read_between(scores)
         rows = _back(self.plane[0], top, bottom, self.size[0])
         columns = _back(self.plane[1], left, right, self.size[1])
