@@ -35,7 +35,8 @@ class Compiled(Generic[P, R]):
     def __init__(self, function: Callable[P, R], name: str, **options: Any) -> None:
         self._function = function
         self._name = name
-        self._compiled: Callable[P, R] | None = torch.compile(function, **options)
+        # Batches of an epoch differ by one sample: two sizes are compiled in half the time of one that may change.
+        self._compiled: Callable[P, R] | None = torch.compile(function, dynamic=False, **options)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function; what it does wrong itself, it does uncompiled as well, and raises."""

@@ -136,9 +136,19 @@ def ratio_table(sources: Sequence[Source]) -> str:
                 continue
             low, _, high = quantiles(values, n=4)  # as the benchmark prints them
             what = name if "/" in name else f"{name} / {one}"
-            on = results["device"] + (", recorded steps" if results.get("cuda_graphs") else "")
-            rows.append([what, f"{median(values):.2f}", f"{low:.2f} to {high:.2f}", on])
+            rows.append([what, f"{median(values):.2f}", f"{low:.2f} to {high:.2f}", _measured_on(results)])
     return "\n".join(_table(["time of", "ratio", "quartiles", "on"], rows, words=(0, 3)))
+
+
+def _measured_on(results: dict[str, Any]) -> str:
+    """Device, and what was set for it."""
+    precision = results.get("precision", "32")
+    settings = {
+        precision: precision != "32",
+        "compiled": results.get("compile"),
+        "recorded": results.get("cuda_graphs"),
+    }
+    return ", ".join([results["device"], *(name for name, is_set in settings.items() if is_set)])
 
 
 def _chosen(name: str, names: Sequence[str]) -> bool:

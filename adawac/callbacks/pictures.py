@@ -63,7 +63,7 @@ class PredictionPictures(Callback):
         position = fullest_slice(target)
         for logger in loggers:
             figure = overlay(
-                batch.placement.to_native(batch.image[0, position]).numpy(),
+                batch.placement.to_native(batch.image[:1, position, None])[0, 0].numpy(),
                 target[position],
                 outputs[position],
                 facts.classes.names,

@@ -15,22 +15,13 @@ from adawac.evaluation.groups import (
     voxel_volumes,
 )
 from adawac.evaluation.pairing import MEAN_OF_CLASSES
-from adawac.evaluation.statistics import (
-    FEWEST_TOLD_APART,
-    Comparison,
-    Estimate,
-    Ranking,
-    compare,
-    estimate,
-    rank_methods,
-)
+from adawac.evaluation.statistics import Comparison, Estimate, Ranking, compare, estimate, rank_methods
 from adawac.evaluation.summary import Share, summarise, summary_table, to_markdown
 from adawac.evaluation.table_files import COLUMNS, read_csv, read_table, write_table
 
 __all__ = [
     "ANY_CLASS",
     "COLUMNS",
-    "FEWEST_TOLD_APART",
     "MEAN_OF_CLASSES",
     "SIZE_GROUPS",
     "CaseRow",

@@ -44,7 +44,8 @@ class SharedCases(NamedTuple):
         """Gather the rows of one metric in one group.
 
         Raises:
-            DataError: if methods or runs have different cases or policies, a value comes twice, or there is none.
+            DataError: if methods or runs have different cases or policies, a value comes twice or is infinite, or there
+                is none.
         """
         patients = _cases(rows_by_method)
         chosen = {
@@ -66,6 +67,11 @@ class SharedCases(NamedTuple):
                     raise DataError(
                         f"{method}, run {row.run!r}, case {row.case}: {group}/{metric}/{row.class_name} comes twice; "
                         "give each run a name of its own, and each case one set of rows"
+                    )
+                if np.isinf(row.value):
+                    raise DataError(
+                        f"{method}, run {row.run!r}, case {row.case}: {group}/{metric}/{row.class_name} is infinite, "
+                        "of which there is no mean; write the diagonal of the volume for a miss, or NaN to leave it out"
                     )
                 array[place], seen[place] = row.value, True
             arrays.append(array)

@@ -21,9 +21,6 @@ from adawac.evaluation.pairing import SharedCases
 
 Verdict = Literal["better", "worse", "not told apart"]
 
-FEWEST_TOLD_APART = 6
-"""Patients with whom signed ranks can reach 0.05: with five, all of one sign, p is 2 / 2^5."""
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -55,7 +52,7 @@ class Comparison:
     The rule of the verdict: the two are told apart if Holm's corrected p is below 0.05. Each p that goes into the
     correction is the larger of two: of the t test that the interval belongs to, so that the interval cannot contain 0,
     and of Wilcoxon's signed ranks, so that a few extreme cases do not decide. It is 1 where the two point in opposite
-    directions. (Signed ranks cannot reach 0.05 with fewer patients than `FEWEST_TOLD_APART`.)
+    directions. (Signed ranks cannot reach 0.05 with fewer than 6 patients: fewer are never told apart.)
 
     Attributes:
         method: name.
@@ -91,6 +88,9 @@ class Comparison:
 @dataclass(frozen=True)
 class Ranking:
     """Methods by their mean rank over patients.
+
+    Runs are averaged, and their spread plays no part: all is said of these trained models. Where seeds differ as in
+    `docs/results`, p is below 0.05 for 11 to 93 % of seven equal methods with three runs each, 12 patients.
 
     Attributes:
         ranks: method -> mean rank, 1 is best, best first.
@@ -267,7 +267,11 @@ def paired_test(first: Array, second: Array) -> PairedTest:
 
 
 def _signed_ranks(differences: Array, sizes: Array) -> Array:
-    """Wilcoxon's p (...) of differences (..., n): exact up to 50, normal where sizes are tied or 0."""
+    """Wilcoxon's p (...) of differences (..., n): exact up to 50, normal where sizes are tied or 0.
+
+    The normal one is held at the least that the exact one can be where that is above 0.05: of five equal differences it
+    would be 0.037 in place of 0.063, and five patients were told apart.
+    """
     order = np.sort(sizes, axis=-1)
     even = (order[..., :1] == 0).any(axis=-1) | (np.diff(order, axis=-1) == 0).any(axis=-1)
     p = np.ones(even.shape)
@@ -276,7 +280,18 @@ def _signed_ranks(differences: Array, sizes: Array) -> Array:
         p[exact] = stats.wilcoxon(differences[exact], axis=-1, method=method).pvalue
     if (tied := even & (order[..., -1] > 0)).any():
         p[tied] = stats.wilcoxon(differences[tied], axis=-1, correction=True, method="approx").pvalue
-    return p
+    least = least_p(sizes.shape[-1])
+    return np.maximum(p, least) if least >= 1 - LEVEL else p
+
+
+def least_p(n: int) -> float:
+    """The least p that signed ranks of n patients can reach, when all differences have one sign.
+
+    Example:
+        >>> least_p(5), least_p(6)
+        (0.0625, 0.03125)
+    """
+    return 2.0 ** (1 - n)
 
 
 _DIGITS = 12

@@ -71,7 +71,10 @@ def _comparison_table(subset: SubsetResult) -> Table:
     header = ("difference of Dice", *subset.comparisons)
     rows = zip(*subset.comparisons.values(), strict=False)
     lines = tuple(
-        (_organ(row[0].class_name), *(f"{signed(c.difference)}, {p_value(c.p_holm)}: {c.verdict}" for c in row))
+        (
+            _organ(row[0].class_name),
+            *(f"{signed(c.difference)}, {p_value(c.p_holm)}: {c.verdict}" if c.n else "n = 0" for c in row),
+        )
         for row in rows
     )
     note = (
@@ -94,7 +97,8 @@ def _ranks(report: Report, ranking: Ranking, i: int) -> Picture:
         figures.encode(figures.ranks(ranking, figures.method_styles(report.methods, report.reference))),
         f"Mean ranks: {said}",
         f"Mean Dice ranked on each of {counted(ranking.n, 'patient')}: {said}. Friedman's test that all are equal: "
-        f"{p_value(ranking.p)}; {meaning}.",
+        f"{p_value(ranking.p)}; {meaning}. This is said of these trained models: how far other seeds would fall plays "
+        "no part, so that equal methods are often told apart here. What is said of methods stands in the table above.",
     )
 
 
@@ -104,8 +108,9 @@ def _ranks(report: Report, ranking: Ranking, i: int) -> Picture:
 def groups(report: Report) -> Iterable[Block]:
     """Label-dense and label-sparse slices, positions along the volume, organ sizes, metadata."""
     yield Paragraph(
-        "Differences here are 95 % intervals without correction for the number of groups: they say where to look, not "
-        "what is proven."
+        "Differences here are 95 % intervals over patients and runs, without correction for the number of groups: they "
+        "say where to look, not what is proven. Some gap between the best and the worst group is there by chance, the "
+        "larger the fewer their patients."
     )
     for i, subset in enumerate(report.subsets):
         yield from subheading(report, subset)

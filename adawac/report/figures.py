@@ -254,7 +254,7 @@ def ranks(ranking: Ranking, styles: Mapping[str, tuple[str, str]]) -> Figure:
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     axes.set_xticks(range(1, len(names) + 1))
-    axes.set_xlabel("mean rank over patients, 1 is best; a bar joins methods that are not told apart", fontsize=9)
+    axes.set_xlabel("mean rank over patients, 1 is best; a bar joins ranks that are not told apart", fontsize=9)
     axes.set_yticks([])
     axes.spines[["left", "right", "bottom"]].set_visible(False)
     axes.tick_params(labelsize=9)

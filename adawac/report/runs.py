@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from adawac.errors import DataError, some_of
-from adawac.evaluation import CaseRow
+from adawac.evaluation import ANY_CLASS, CaseRow
 from adawac.weighting.slice_weights import SliceWeights
 
 
@@ -39,6 +39,11 @@ class MethodRun:
         """Ids of its test cases."""
         return {row.case for row in self.rows}
 
+    @property
+    def organs(self) -> set[str]:
+        """Classes that were measured."""
+        return {row.class_name for row in self.rows} - {ANY_CLASS}
+
 
 def on_shared_cases(runs: Sequence[MethodRun]) -> tuple[list[MethodRun], tuple[str, ...]]:
     """The runs on the cases that all of them have, and the names of the others, each with the run that lacks it.
@@ -69,7 +74,8 @@ def check_runs(runs: Sequence[MethodRun]) -> None:
     """Refuse runs that cannot stand side by side, with all that differs in one error.
 
     Raises:
-        DataError: a run without rows, two runs of one name, other test cases, or other empty-mask policies.
+        DataError: a run without rows, two runs of one name or of one checkpoint, other test cases, other organs, or
+            other empty-mask policies.
     """
     problems = [f"run {run.name}: its case table is empty; test it again" for run in runs if not run.rows]
     names = [run.name for run in runs]
@@ -85,6 +91,23 @@ def check_runs(runs: Sequence[MethodRun]) -> None:
                 f"run {run.name}: lacks case {some_of(missing)}, which another has; evaluate all on the same cases, "
                 "or give --shared-cases to leave out the others"
             )
+    organs: dict[str, set[str]] = {}  # of each subset, within which methods are compared
+    checkpoints: dict[tuple[str, str, str], list[str]] = {}
+    for run in runs:
+        organs.setdefault(run.subset, set()).update(run.organs)
+        if run.rows and (checkpoint := run.rows[0].checkpoint_hash):
+            checkpoints.setdefault((run.method, run.subset, checkpoint), []).append(run.name)
+    problems += [
+        f"run {run.name}: has no rows of {some_of(missing)}, which another has, so that means are of other organs; "
+        "measure all with the same classes, or keep them apart by METHOD@SUBSET=PATH"
+        for run in runs
+        if run.rows and (missing := sorted(organs[run.subset] - run.organs))
+    ]
+    problems += [
+        f"runs {', '.join(copies)} of {method}: the same checkpoint is one run, not {len(copies)} seeds; give it once"
+        for (method, _, _), copies in checkpoints.items()
+        if len(set(copies)) > 1
+    ]
     policies = {row.policy for run in runs for row in run.rows}
     if len(policies) > 1:
         problems.append(

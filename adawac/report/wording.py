@@ -3,7 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from adawac.evaluation import FEWEST_TOLD_APART, Comparison, Estimate
+from adawac.evaluation import Comparison, Estimate
+from adawac.evaluation.intervals import LEVEL
+from adawac.evaluation.statistics import least_p
 from adawac.report.contents import MethodResult, SubsetResult
 
 MINUS = "\N{MINUS SIGN}"
@@ -131,9 +133,11 @@ def summary_sentence(subsets: Sequence[SubsetResult], reference: str) -> str:
 def _alone(method: MethodResult, subset: str) -> str:
     found = method.dice[0]
     on = f" on {on_subset(subset)}" if subset else ""
-    seeds = f" in {found.runs} runs, taken for its seeds (METHOD=PATH tells them apart)" if found.runs > 1 else ""
-    over = f"over {counted(found.n, 'patient')}{seeds}"
-    return f"{method.name}{on}: mean Dice {estimated(found)} {over}, nothing to compare with"
+    apart = " (runs of one method are its seeds; METHOD=PATH tells them apart)" if found.runs > 1 else ""
+    return (
+        f"{method.name}{on}: mean Dice {estimated(found)} over {counted(found.n, 'patient')} and "
+        f"{counted(found.runs, 'run')}, nothing to compare with{apart}"
+    )
 
 
 def _sentence(method: str, subsets: Sequence[SubsetResult], reference: str) -> str:
@@ -179,9 +183,11 @@ def _basis(compared: Sequence[Comparison]) -> str:
     """On how much the answer rests."""
     patients = sorted({found.n for found in compared})
     runs = sorted({count for found in compared for count in found.runs})
-    basis = f"Measured on {_range(patients, 'patient')}, with {_range(runs, 'run')} of each method"
-    few = any(found.n < FEWEST_TOLD_APART and found.verdict == "not told apart" for found in compared)
-    return f"{basis}; fewer than {FEWEST_TOLD_APART} patients tell no methods apart." if few else f"{basis}."
+    measured = f"Measured on {_range(patients, 'patient')}, with {_range(runs, 'run')} of each method"
+    limits = [": this is said of these trained models, other seeds may fall elsewhere" if runs[0] == 1 else "", "."]
+    if patients[0] and least_p(patients[0]) >= 1 - LEVEL:
+        limits.append(" So few patients cannot tell methods apart, whatever these do.")
+    return measured + "".join(limits)
 
 
 def _range(counts: Sequence[int], what: str) -> str:
@@ -190,6 +196,14 @@ def _range(counts: Sequence[int], what: str) -> str:
 
 
 def verdict_counts(subsets: Sequence[SubsetResult]) -> Mapping[str, int]:
-    """How many comparisons of means there are, and how many were told apart."""
-    found = [comparisons[0].verdict for subset in subsets for comparisons in subset.comparisons.values()]
-    return {"all": len(found), "told apart": sum(verdict != "not told apart" for verdict in found)}
+    """How many comparisons there are, in how many the means were told apart, and in how many any organ."""
+    found = [
+        [each.verdict != "not told apart" for each in comparisons]
+        for subset in subsets
+        for comparisons in subset.comparisons.values()
+    ]
+    return {
+        "all": len(found),
+        "told apart": sum(mean for mean, *_ in found),
+        "any organ": sum(any(organs) for _, *organs in found),
+    }

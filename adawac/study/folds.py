@@ -103,6 +103,11 @@ def compare_folds(study: Study, reference: str | None = None) -> tuple[str, Path
     """
     dice, left_out = dice_of_folds(study)
     table = fold_table(dice, reference, left_out)
+    if others := len(dice) - 1:
+        table += (
+            f"\n\nIntervals are not corrected for the number of settings: if all were equal, about {0.05 * others:.1f} "
+            f"of {others} would exclude 0 by chance, and more than that as folds share training patients."
+        )
     path = study.folder / "folds.md"
     for file, text in {path.with_suffix(".json"): json.dumps(dice, indent=1), path: table}.items():
         with written_whole(file) as unfinished:

@@ -13,10 +13,10 @@ import torch
 from benchmarks import training
 from benchmarks.measure import device_name, interleaved, relative, show, synchronised
 
-VARIANTS = {"float32": ("32", False), "bfloat16": ("bf16", False), "bfloat16, compiled": ("bf16", True)}
+VARIANTS = {"float32": ("32", False), "bfloat16": ("bf16", False), "bfloat16 compiled": ("bf16", True)}
 """Name -> precision, and whether the network is compiled."""
 
-PRODUCTS = {"product, float32": torch.float32, "product, bfloat16": torch.bfloat16}
+PRODUCTS = {"float32 product": torch.float32, "bfloat16 product": torch.bfloat16}
 """Name -> type of what is multiplied."""
 
 PRODUCT_SIZE = 2048

@@ -45,6 +45,20 @@ def test_logits_features_and_gradients_are_the_same(network, image, backend):
     assert compiled._compiled is not None
 
 
+def test_each_size_of_batch_is_compiled_for_itself(network):
+    compiled_graphs = []
+
+    def backend(graph, inputs):
+        compiled_graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    compiled = Compiled(network, "the network", backend=backend)
+    for size in (4, 3, 2, 4, 3, 2):
+        compiled(torch.rand(size, 1, 16, 16))
+    assert len(compiled_graphs) == 3
+
+
 def test_a_compiler_that_fails_is_named_and_training_goes_on(network, image, caplog):
     def broken(graph, inputs):
         raise RuntimeError("no such target")

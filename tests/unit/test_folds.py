@@ -51,6 +51,9 @@ def test_a_setting_is_compared_with_the_reference_fold_by_fold(tmp_path, study):
         "|---|---:|---:|---|",
         f"| adawac | 0.750 | +0.200 | {low:+.3f} to {high:+.3f} |",
         "| pair | 0.550 |  |  |",
+        "",
+        "Intervals are not corrected for the number of settings: if all were equal, about 0.1 of 1 would exclude 0 by "
+        "chance, and more than that as folds share training patients.",
     ]
     assert path.read_text() == table + "\n"
     assert json.loads(path.with_suffix(".json").read_text())["pair"]["fold1"] == pytest.approx({"c": 0.45, "d": 0.65})

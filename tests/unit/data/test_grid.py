@@ -46,6 +46,30 @@ def test_a_disc_comes_back(box):
     assert dice > 0.95
 
 
+@pytest.mark.parametrize("box", [(0.0, 60.0, 0.0, 50.0), (6.3, 50.0, 12.5, 47.25), (-20.0, 80.0, -10.5, 70.0)])
+def test_the_way_back_is_linear_interpolation(box):
+    place = Placement((60, 50), (24, 16), box)
+    scores = torch.rand(2, 3, 24, 16)
+    top, bottom, left, right = box
+    rows = (np.arange(60) + 0.5 - top) / (bottom - top) * 24 - 0.5
+    columns = (np.arange(50) + 0.5 - left) / (right - left) * 16 - 0.5
+    points = np.meshgrid(rows, columns, indexing="ij")
+    expected = [
+        [ndimage.map_coordinates(plane.double(), points, order=1, mode="nearest") for plane in s] for s in scores
+    ]
+    within = ((rows >= -0.5) & (rows <= 23.5))[:, None] & ((columns >= -0.5) & (columns <= 15.5))
+    torch.testing.assert_close(
+        place.to_native(scores), torch.from_numpy(expected * within).float(), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_way_back_to_coarser_pixels_is_antialiased():
+    scores = torch.rand(1, 2, 64, 48)
+    place = Placement((16, 12), (64, 48), (0.0, 16.0, 0.0, 12.0))
+    expected = torch.nn.functional.interpolate(scores, (16, 12), mode="bilinear", antialias=True)
+    torch.testing.assert_close(place.to_native(scores), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_outside_of_the_box_is_background():
     place = Placement((40, 40), (16, 16), (8.0, 24.0, 8.0, 24.0))
     scores = torch.zeros(1, 3, 16, 16)
@@ -94,7 +118,7 @@ def test_an_empty_image_has_the_whole_plane_as_its_body():
 def test_placement_preserves_smooth_images():
     image = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(1, 64, 64)), (0, 6, 6)).astype(np.float32)
     place = Placement((64, 64), (48, 48), (0.0, 64.0, 0.0, 64.0))
-    back = place.to_native(place.to_grid(torch.from_numpy(image)))
+    back = place.to_native(place.to_grid(torch.from_numpy(image))[None])
     assert torch.corrcoef(torch.stack([back.flatten(), torch.from_numpy(image).flatten()]))[0, 1] > 0.99
 
 

@@ -26,13 +26,13 @@ def check(cases, runs, trials):
     """Nominal 95 % covers 93 to 97 %, equal methods are told apart in at most 5 %, within the simulation's error.
 
     Over several runs that do not differ, intervals of differences are a little long, as `intervals` says: to 98.5 %.
-    Two runs of each of many cases leave so little to judge runs by that up to 6 % of equal methods are told
-    apart. One run cannot know how much runs differ: there, they must not.
+    Two runs of each of many cases leave so little to judge runs by that intervals of a mean cover as little as 90 %
+    and up to 6 % of equal methods are told apart. One run cannot know how much runs differ: there, they must not.
     """
     for found in simulate_coverage(cases, runs, trials, RUNS_ALIKE if runs == 1 else NOTHING_MISSED):
         slack = 3 * np.sqrt(0.05 * 0.95 / trials)
         name = f"{found.scenario.name}, {cases} cases, {runs} runs: {found[1:]}"
-        assert 0.93 - slack <= found.mean.value <= 0.97 + slack, name
+        assert (0.90 if runs == 2 else 0.93) - slack <= found.mean.value <= 0.97 + slack, name
         assert 0.93 - slack <= found.difference.value <= (0.97 if runs == 1 else 0.985) + slack, name
         assert found.told_apart.value <= (0.06 if runs == 2 else 0.05) + slack, name
 

@@ -97,6 +97,11 @@ class TestCompare:
         assert five.p_rank == pytest.approx(2 / 2**5)
         assert (five.verdict, six.verdict) == ("not told apart", "better")
 
+    def test_nor_are_five_with_equal_differences(self):
+        # the normal approximation, which ties take, says 0.037; of 2^5 signs two are so extreme
+        five = against(rows([value + 0.1 for value in ERM[:5]]), rows(ERM[:5]))["liver"]
+        assert (five.p_rank, five.verdict) == (2 / 2**5, "not told apart")
+
     @pytest.mark.parametrize("n", [0, 1, 2])
     def test_few_cases_make_no_verdict_and_no_noise(self, n):
         values = [0.9, 0.8][:n] + [math.nan] * (3 - n)
@@ -140,6 +145,12 @@ class TestCompare:
             compare({"erm": rows(ERM), "new": rows(ERM)}, "pair")
         with pytest.raises(ConfigError, match=r"'volume_error': neither more nor less .*choose one with a direction"):
             compare({"erm": rows(ERM), "new": rows(ERM)}, "erm", "volume_error")
+        with pytest.raises(
+            DataError, match=r"new, run '0', case ct1: all/hd95_mm/liver is infinite, .*; write the diagonal"
+        ):
+            compare(
+                {"erm": rows([1, 2], metric="hd95_mm"), "new": rows([1, math.inf], metric="hd95_mm")}, "erm", "hd95_mm"
+            )
         with pytest.raises(DataError, match=r"new, run '0' lacks ct7, .*evaluate all methods on the same cases"):
             compare({"erm": rows(ERM), "new": rows(ERM[:7])}, "erm")
 

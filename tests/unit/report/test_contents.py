@@ -7,7 +7,8 @@ import pytest
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation import ANY_CLASS, CaseRow, Metadata
 from adawac.report.contents import Report, choose_reference, subset_results
-from adawac.report.details import OF, suspects
+from adawac.report.details import OF, organs, suspects
+from adawac.report.document import document
 from adawac.report.runs import MethodRun, check_runs, on_shared_cases
 from adawac.report.wording import summary_sentence
 
@@ -58,18 +59,10 @@ def test_verdict_difference_and_sentence():
     assert found.difference == pytest.approx(0.057)
     sentence = summary_sentence([result], "pair")
     assert sentence.startswith("adawac is better than pair on training subset full (+0.057 Dice, 95 % interval +0.0")
-    assert sentence.endswith("Measured on 8 patients, with 1 run of each method.")
-
-
-def test_few_patients_are_named_as_what_tells_nothing():
-    """Five are all better, and the interval does not hold 0: what is missing is a sixth."""
-    five = {method: rows_of(dice[:5], CASES[:5]) for method, dice in (("pair", WORSE), ("adawac", BETTER))}
-    runs = [MethodRun(method, "full", method, rows) for method, rows in five.items()]
-    [result] = subset_results(runs, "pair")
-    assert result.comparisons["adawac"][0].low > 0
-    sentence = summary_sentence([result], "pair")
-    assert sentence.startswith("adawac is not told apart from pair")
-    assert sentence.endswith("on 5 patients, with 1 run of each method; fewer than 6 patients tell no methods apart.")
+    assert sentence.endswith(
+        "Measured on 8 patients, with 1 run of each method: this is said of these trained models, other seeds may fall "
+        "elsewhere."
+    )
 
 
 def test_a_verdict_for_each_training_subset():
@@ -95,9 +88,8 @@ def test_counts_of_misses_false_alarms_and_slices_are_over_runs():
     assert str(method.false_slices) == "32 of 160 (20.0%)"
     assert method.false_voxels == 6.0
     assert result.comparisons == {}
-    assert "in 2 runs, taken for its seeds (METHOD=PATH tells them apart), nothing to compare with" in summary_sentence(
-        [result], "pair"
-    )
+    sentence = summary_sentence([result], "pair")
+    assert "over 8 patients and 2 runs, nothing to compare with (runs of one method are its seeds; METHOD" in sentence
 
 
 def test_empty_ends_of_the_volume_decide_nothing():
@@ -145,12 +137,106 @@ def test_runs_that_do_not_fit_together_are_refused_all_at_once():
     assert "policies are penalise, skip; test all with the same" in message
 
 
+def test_a_copy_of_a_checkpoint_is_no_second_seed():
+    first, copy, other = (
+        MethodRun(method, "full", name, [row._replace(checkpoint_hash="abc") for row in rows_of(WORSE)])
+        for method, name in (("pair", "a"), ("pair", "b"), ("adawac", "c"))
+    )
+    with pytest.raises(
+        DataError, match=r"runs a, b of pair: the same checkpoint is one run, not 2 seeds; give it once"
+    ):
+        check_runs([first, copy])
+    check_runs([first, other])  # two methods may name one network
+
+
+def test_means_of_other_organs_are_not_compared():
+    less = MethodRun("adawac", "full", "less", rows_of(BETTER, organs=("liver",)))
+    with pytest.raises(DataError, match=r"run less: has no rows of spleen, which another has, .*the same classes"):
+        check_runs([run("pair", WORSE), less])
+    check_runs([run("pair", WORSE, "sparse"), less])  # side by side in a report, but not compared
+
+
 def test_shared_cases_are_kept_and_the_others_named():
     short = MethodRun("adawac", "full", "short", rows_of(WORSE[:7], CASES[:7]))
     kept, left_out = on_shared_cases([run("pair", WORSE), short])
     assert left_out == ("case ct_7: not in short",)
     check_runs(kept)
     assert all(each.cases == set(CASES[:7]) for each in kept)
+
+
+def report_of(*runs, policy="penalise"):
+    return Report(title="t", reference="pair", runs=runs, subsets=subset_results(runs, "pair"), policy=policy)
+
+
+def text_of(report, title):
+    """All words of a chapter."""
+    [section] = [section for section in document(report).sections if section.title == title]
+    return " ".join(
+        [block.text for block in section.blocks if hasattr(block, "text")]
+        + [cell for block in section.blocks for line in getattr(block, "lines", ()) for cell in line]
+    )
+
+
+TRUST = "Can these numbers be trusted?"
+
+
+def few(method, dice, patients):
+    return MethodRun(method, "full", method, rows_of(dice[:patients], CASES[:patients]))
+
+
+def test_what_so_few_patients_can_never_tell_is_said():
+    five = report_of(few("pair", WORSE, 5), few("adawac", BETTER, 5))
+    assert summary_sentence(five.subsets, "pair").endswith(
+        "So few patients cannot tell methods apart, whatever these do."
+    )
+    assert "cannot tell methods apart with fewer than 6 patients" in text_of(five, TRUST)
+    assert "by chance" not in text_of(five, TRUST)  # not even 0.1 of 1
+    # of 6 patients the least p is 0.031, twice that with two organs
+    six = report_of(few("pair", WORSE, 6), few("adawac", BETTER, 6))
+    assert [each.verdict for each in six.subsets[0].comparisons["adawac"]] == ["better", *["not told apart"] * 2]
+    assert "So few cannot tell methods apart on a single one of 2 organs" in text_of(six, TRUST)
+    assert "single one of" not in text_of(report_of(run("pair", WORSE), run("adawac", BETTER)), TRUST)
+
+
+def test_how_many_verdicts_chance_would_give_is_said_of_means_and_of_organs():
+    said = text_of(report_of(run("pair", WORSE), run("adawac", BETTER), run("erm", WORSE)), TRUST)
+    assert "2 comparisons of means at 5 % each, not corrected for their number" in said
+    assert "up to about 0.1 would be told apart by chance, and more where seeds differ; here it is 1." in said
+    assert "up to as many again would tell an organ apart by chance; here it is 1." in said
+
+
+def test_ranks_are_said_of_trained_models():
+    report = report_of(run("pair", WORSE), run("adawac", BETTER), run("erm", [v - 0.1 for v in WORSE]))
+    [picture] = [block for block in organs(report) if getattr(block, "name", "") == "ranks_0"]
+    assert "This is said of these trained models" in picture.caption
+
+
+def test_false_alarms_that_a_comparison_leaves_out_are_counted_and_said():
+    # the first case has no spleen: pair leaves it empty, adawac finds one
+    def skip(method, dice, of_absent):
+        rows = [row._replace(policy="skip") for row in rows_of(dice, organs=("spleen",))]
+        absent = (CASES[0], "spleen", "dice")
+        return MethodRun(
+            method,
+            "full",
+            method,
+            [r._replace(value=of_absent) if (r.case, r.class_name, r.metric) == absent else r for r in rows],
+        )
+
+    report = report_of(skip("pair", WORSE, math.nan), skip("adawac", BETTER, 0.0), policy="skip")
+    assert "7 patients (1 case left out)" in text_of(report, "Verdicts")
+    assert "false alarms decide nothing in it: see organs falsely found" in text_of(report, TRUST)
+
+
+def test_an_organ_that_no_case_has_gets_no_verdict():
+    def without(method, dice):
+        return [
+            r._replace(value=math.nan) if (r.class_name, r.metric) == ("spleen", "dice") else r for r in rows_of(dice)
+        ]
+
+    report = report_of(*(MethodRun(m, "full", m, without(m, d)) for m, d in (("pair", WORSE), ("adawac", BETTER))))
+    [table] = [block for block in organs(report) if getattr(block, "header", ("",))[0] == "difference of Dice"]
+    assert table.lines[-1] == ("spleen", "n = 0")
 
 
 def test_training_slices_that_most_runs_name_come_first():
