@@ -73,8 +73,10 @@ SCENARIOS = (
     Scenario("usual organ, 2 % missed", 2.2, 0.7, missed=0.02),
     Scenario("usual organ, runs differ by 0.03", 2.2, 0.7, run=0.3),
 )
-"""The spreads of log-odds between cases are those of organs of the head and neck and of the heart, 0.2 to 1; runs differ
-by 0.03 after short trainings of few slices (docs/results, OpenKBP)."""
+"""The spreads of log-odds between cases are those of organs of the head and neck and of the heart, 0.2 to 1.
+
+Runs differ by 0.03 after short trainings of few slices (docs/results, OpenKBP).
+"""
 
 
 class Rate(NamedTuple):
