@@ -30,6 +30,7 @@ from adawac.callbacks import (
 )
 from adawac.callbacks.interruption import interruptible
 from adawac.checkpoint import find_checkpoint
+from adawac.class_names import NamingParser
 from adawac.data.datamodule import SegmentationData
 from adawac.distributed import connection_closed
 from adawac.errors import AdaWACError, ConfigError, TrainingError
@@ -194,6 +195,7 @@ def main(argv: Sequence[str]) -> int:
                 "log_every_n_steps": 10,
                 "enable_model_summary": False,
             },
+            parser_class=NamingParser,
             parser_kwargs={"prog": "adawac", argv[0]: {"usage": usage}},
         )
     return 0
