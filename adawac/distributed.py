@@ -1,5 +1,6 @@
 """What several processes must agree on: the terms of the global batch, the results of all volumes, and their end."""
 
+import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -35,6 +36,7 @@ def connection_closed() -> Iterator[None]:
     finally:
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
+            gc.collect()  # a DistributedDataParallel, which lives in cycles, would keep it open
 
 
 def gather_terms(terms: Terms) -> tuple[Terms, slice]:

@@ -9,6 +9,7 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adawac.distributed import connection_closed
 from adawac.errors import ConfigError
 from adawac.losses import (
     CrossEntropy,
@@ -202,11 +203,11 @@ def loss_and_gradient(share: slice) -> tuple[Tensor, Tensor]:
     return loss.detach(), torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
 
 
+@connection_closed()
 def part_of_the_batch(rank: int, folder: str) -> None:
     """What each of two processes does."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     torch.save(loss_and_gradient(slice(0, 2) if rank == 0 else slice(2, 5)), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
 
 
 @pytest.mark.skipif(not dist.is_available(), reason="this torch has no torch.distributed")
