@@ -134,13 +134,14 @@ def dice_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
 
 def _dice_sums(logits: Tensor, label: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
     """Sums over the pixels of each sample, (B, K) each: of p g, of p^2 and of g."""
-    probs = full_precision(logits).flatten(2).softmax(1)
+    logits = full_precision(logits).flatten(2)
+    # A compiler shares the logarithms with the cross-entropy; uncompiled they would be one more pass.
+    probs = logits.log_softmax(1).exp() if torch.compiler.is_compiling() else logits.softmax(1)
     label = label.flatten(1)[:, None]
-    valid = (label != ignore_index).to(probs.dtype)
-    # Ignored pixels are 0 in both, which leaves them out of all three sums.
-    probs = probs * valid
-    onehot = (label == torch.arange(logits.shape[1], device=logits.device)[:, None]).to(probs.dtype) * valid
-    return (probs * onehot).sum(2), probs.square().sum(2), onehot.sum(2)
+    valid = label != ignore_index
+    classes = torch.arange(logits.shape[1], dtype=label.dtype, device=label.device)[:, None]
+    onehot = ((label == classes) & valid).to(probs.dtype)
+    return (probs * onehot).sum(2), (probs.square() * valid).sum(2), onehot.sum(2)
 
 
 class SupervisedLoss(nn.Module):

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from adawac.compiled import Compiled
+from adawac.losses import cross_entropy, dice_loss
 from adawac.networks import NetworkSpec
 
 SPEC = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2], "norm": "INSTANCE"})
@@ -76,6 +77,7 @@ UNCOMPILABLE = """
 import logging, torch
 from adawac.networks import NetworkSpec
 from adawac.compiled import Compiled
+from adawac.losses import cross_entropy, dice_loss
 logging.basicConfig(level=logging.WARNING)
 spec = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2], "norm": "INSTANCE"})
 print(Compiled(spec.build(1, 3), "the network")(torch.zeros(2, 1, 16, 16)).logits.shape)
@@ -138,3 +140,49 @@ def test_an_instance_norm_of_bfloat16_is_rounded_once(image):
     norm = nn.InstanceNorm2d(1)
     found = Compiled(norm, "the norm", backend="eager")(values)
     torch.testing.assert_close(found, norm(values.double()).bfloat16())  # torch's own is off by 3 bits
+
+
+TRANSPOSED = {
+    "plain": nn.ConvTranspose2d(4, 3, kernel_size=3, stride=2, padding=1, output_padding=1),
+    "without a bias": nn.ConvTranspose2d(4, 3, kernel_size=2, stride=2, bias=False),
+    "in groups, dilated": nn.ConvTranspose2d(4, 6, kernel_size=3, groups=2, dilation=2),
+    "of volumes": nn.ConvTranspose3d(4, 3, kernel_size=2, stride=2),
+}
+
+
+@pytest.mark.parametrize("kind", TRANSPOSED)
+def test_biases_of_transposed_convolutions_are_added_apart(kind):
+    torch.compiler.reset()
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.extend(node for node in graph.graph.nodes if "conv_transpose" in str(node.target))
+        return graph.forward
+
+    layer = TRANSPOSED[kind]
+    values = torch.randn(2, 4, *[6] * (3 if "volumes" in kind else 2))
+    found, wanted = values.clone().requires_grad_(), values.clone().requires_grad_()
+    one, two = Compiled(layer, "the layer", backend=backend)(found), layer(wanted)
+    torch.testing.assert_close(one, two)
+    inputs = [found, *layer.parameters()], [wanted, *layer.parameters()]
+    for grad, other in zip(
+        torch.autograd.grad(one.square().sum(), inputs[0]),
+        torch.autograd.grad(two.square().sum(), inputs[1]),
+        strict=True,
+    ):
+        torch.testing.assert_close(grad, other, rtol=1e-4, atol=1e-4)
+    (convolution,) = graphs
+    assert convolution.args[2] is None
+
+
+def test_losses_are_the_same_where_they_share_their_logarithms():
+    logits = torch.randn(2, 3, 8, 8, requires_grad=True)
+    label = torch.randint(0, 3, (2, 8, 8), dtype=torch.int32)
+    label[0, :2] = 255
+
+    def losses(logits, label):
+        return cross_entropy(logits, label).sum() + dice_loss(logits, label)
+
+    one, two = Compiled(losses, "the losses", backend="aot_eager")(logits, label), losses(logits, label)
+    torch.testing.assert_close(one, two)
+    torch.testing.assert_close(torch.autograd.grad(one, logits), torch.autograd.grad(two, logits))
