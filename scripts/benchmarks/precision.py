@@ -1,4 +1,4 @@
-"""The ceiling's step in float32, in bfloat16, and in bfloat16 compiled, beside a bare matrix product in either.
+"""The ceiling's step in float32 and in bfloat16, compiled and not, beside a bare matrix product in either.
 
 The product has nothing to wait for but the processor's multipliers: what bfloat16 gains there is the most that a
 network can gain from it.
@@ -13,7 +13,12 @@ import torch
 from benchmarks import training
 from benchmarks.measure import device_name, interleaved, relative, show, synchronised
 
-VARIANTS = {"float32": ("32", False), "bfloat16": ("bf16", False), "bfloat16 compiled": ("bf16", True)}
+VARIANTS = {
+    "float32": ("32", False),
+    "float32 compiled": ("32", True),
+    "bfloat16": ("bf16", False),
+    "bfloat16 compiled": ("bf16", True),
+}
 """Name -> precision, and whether the network is compiled."""
 
 PRODUCTS = {"float32 product": torch.float32, "bfloat16 product": torch.bfloat16}
