@@ -12,7 +12,7 @@ from pathlib import Path
 BENCHMARKS = {
     "train": "adawac fit, data and augmentation included, against the ceiling",
     "step": "a training step by pair and by AdaWAC against the ceiling; updates of the weights",
-    "precision": "the ceiling in float32 against bfloat16, eager and compiled",
+    "precision": "the ceiling in float32 and in bfloat16, compiled and not",
     "bounds": "what bounds a training step: how much of it the device works, and at what",
     "capacity": "the largest batch that fits into a GPU's memory",
     "methods": "a training step of every weighting method, relative to pair's",
