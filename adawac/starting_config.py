@@ -103,7 +103,7 @@ trainer:
 data:
   root: {_yaml(str(root))}
   layout: {_yaml(layout)}{_skipping(num_bad)}
-  split: AutoSplit  # splits.json, else the folder's own parts, else drawn: {_parts(split)}
+  split: AutoSplit  # splits.json, else the folder's own parts (val drawn if they lack it), else drawn: {_parts(split)}
   patient_pattern: {_yaml(patient_pattern)}  # {_patients(patient_pattern, split.train[0])}
   drop: []  # names to turn into background, out of: {_plain(classes)}
   mirror_pairs: {_yaml(dict(f.side_pairs) if mirrors else None)}  # {_pairs(f)}

@@ -57,7 +57,7 @@ class SegmentationData(pl.LightningDataModule):
     Args:
         root: folder of the data set.
         layout: how it lies on disk; None finds out.
-        split: which cases train, validate and test. None takes the data's own split, or draws one.
+        split: which cases train, validate and test. None takes the data's own, and draws what is missing: `AutoSplit`.
         patient_pattern: regular expression whose first group is the patient in a case's id, or a CSV file with the
             columns case and patient; None: every case is a patient of its own.
         subset: which training slices are kept. None keeps all.

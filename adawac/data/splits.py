@@ -5,7 +5,7 @@ import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -311,19 +311,25 @@ class FoldSplit(SplitRule):
 class AutoSplit(SplitRule):
     """What the data set itself says, else fractions: the default.
 
-    In this order: `splits.json` in the folder of the data set; the layout's own parts, if it names one for
-    every case and not only train; `FractionSplit()`.
+    In this order: `splits.json` in the folder of the data set, to the letter; the layout's own parts, if it names one
+    for every case and not only train, such as the test cases of nnU-Net's `imagesTs`; `FractionSplit()`. Where the
+    layout names no validation cases, `FractionSplit(test=0)` draws them from its training cases, so that something
+    chooses the checkpoint; `LayoutSplit` draws none.
     """
 
     def assign(self, root: Path, cases: Sequence[Case], patients: Mapping[str, str]) -> Split:
         """Choose the rule and let it deal out the cases."""
         marks = {case.split for case in cases}
-        rule: SplitRule = FractionSplit()
         if (root / "splits.json").exists():
-            rule = FileSplit()
-        elif None not in marks and marks != {"train"}:
-            rule = LayoutSplit()
-        return rule.assign(root, cases, patients)
+            return FileSplit().assign(root, cases, patients)
+        if None in marks or marks == {"train"}:
+            return FractionSplit().assign(root, cases, patients)
+        given = LayoutSplit().assign(root, cases, patients)
+        train = [case for case in cases if case.split == "train"]
+        if given.val or len({patients[case.id] for case in train}) < 2:  # of one patient none can be spared
+            return given
+        drawn = FractionSplit(test=0).assign(root, train, patients)
+        return replace(given, train=drawn.train, val=drawn.val)
 
 
 def _split(parts: Mapping[str, Collection[str]], cases: Sequence[Case]) -> Split:

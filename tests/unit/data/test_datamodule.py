@@ -258,7 +258,8 @@ class TestSplits:
             module(patient_pattern=pattern)
 
     def test_without_validation_cases_there_is_nothing_to_validate(self, tmp_path, store):
-        data = set_up(SegmentationData(str(write_synapse(tmp_path / "data", cases=2)), size=(8, 8), store=store))
+        root = write_synapse(tmp_path / "data", cases=2)
+        data = set_up(SegmentationData(str(root), split=LayoutSplit(), size=(8, 8), store=store))
         assert data.split.val == ()
         assert data.val_dataloader() == []
 

@@ -37,9 +37,9 @@ LAYOUTS = [
     (write_msd, {"cases": 4}, {}, 1, 3, (2, 1, 1), True),
     (write_msd, {"cases": 4, "channels": 2}, {}, 2, 3, (2, 1, 1), True),
     (write_nnunet, {"cases": 4}, {}, 1, 3, (2, 1, 1), True),
-    (write_nnunet, {"cases": 2, "channels": 3, "test_cases": 1}, {}, 3, 3, (2, 0, 1), True),
+    (write_nnunet, {"cases": 3, "channels": 3, "test_cases": 1}, {}, 3, 3, (2, 1, 1), True),
     (write_folders, {"cases": 4, "channels": 2}, {}, 2, 3, (2, 1, 1), True),
-    (write_synapse, {"cases": 3, "test_cases": 2}, {}, 1, 9, (3, 0, 2), False),
+    (write_synapse, {"cases": 3, "test_cases": 2}, {}, 1, 9, (2, 1, 2), False),
     (write_acdc_slices, {"cases": 6}, {"patient_pattern": r"(patient\d+)_"}, 1, 4, (2, 2, 2), False),
     (write_acdc_volumes, {"cases": 6}, {"patient_pattern": r"(patient\d+)_"}, 1, 4, (2, 2, 2), False),
 ]

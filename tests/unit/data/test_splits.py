@@ -257,6 +257,18 @@ class TestAutoSplit:
     def test_then_the_marks_of_the_layout(self, tmp_path):
         cases = cases_of("a", split="train") + cases_of("b", split="test")
         assert AutoSplit().split(tmp_path, cases, one_each(cases)) == Split(("a",), (), ("b",))
+        cases = cases_of("a", "b", split="train") + cases_of("c", split="val")
+        assert AutoSplit().split(tmp_path, cases, one_each(cases)) == Split(("a", "b"), ("c",), ())
+
+    def test_where_the_layout_names_train_and_test_whole_patients_of_train_validate(self, tmp_path):
+        test = FRAMES[:8]
+        cases = [Case(name, (Path(name),), split="test" if name in test else "train") for name in FRAMES]
+        split = AutoSplit().split(tmp_path, cases, FRAME_PATIENTS)
+        assert split.test == tuple(test)
+        assert sorted(split.train + split.val) == FRAMES[8:]
+        assert AutoSplit().split(tmp_path, cases[::-1], FRAME_PATIENTS).val == split.val[::-1]
+        # Frozen: a new version must not move patients between parts.
+        assert patients_in(split)[1] == {"patient008", "patient015"}
 
     @pytest.mark.parametrize("mark", [None, "train"])
     def test_then_fractions(self, tmp_path, mark):
