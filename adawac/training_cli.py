@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import Namespace
+from jsonargparse.typing import PositiveInt
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
@@ -44,7 +45,7 @@ log = logging.getLogger(__name__)
 SWITCHED_OFF_BY = {"enable_progress_bar": ProgressBar, "enable_checkpointing": ModelCheckpoint}
 """Options of the trainer that, set to false, forbid callbacks which every run gets otherwise."""
 
-FIT_ALONE = {"--resume", "--non_finite"}
+FIT_ALONE = {"--resume", "--non_finite", "--times"}
 """Options that do nothing where nothing is trained."""
 
 
@@ -78,6 +79,13 @@ class TrainingCLI(LightningCLI):
             default="stop",
             help="what a loss or gradient that is not finite does: stop the training, or leave the batch out",
         )
+        parser.add_argument(
+            "--times",
+            type=PositiveInt,
+            default=1,
+            help="so many times the trainer's epochs (or steps), validated as often in all; such as 2 for training on "
+            "one view, which costs half of training on two",
+        )
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
 
@@ -87,6 +95,7 @@ class TrainingCLI(LightningCLI):
         _refuse_empty_keys(self._parser(self.config["subcommand"]), config)
         if self.config["subcommand"] == "fit" and config["resume"] is not None:
             config["ckpt_path"] = _checkpoint_to_resume(config)
+        _lengthen(config)
         for option in ("runs", "data.root", "data.store", "model.init_from"):
             if (path := config.get(option)) is not None:
                 config[option] = str(Path(path).expanduser().absolute())
@@ -262,6 +271,14 @@ def _refuse_empty_keys(parser: LightningArgumentParser, config: Namespace) -> No
         empty.append(str(error).partition('"')[2].partition('"')[0])
     if empty:
         raise ConfigError(f"{empty[0]} has nothing behind it; give it a value, or leave the key out")
+
+
+def _lengthen(config: Namespace) -> None:
+    """Multiply how long is trained; the run's own record then says it in epochs."""
+    for option in ("max_epochs", "max_steps", "check_val_every_n_epoch"):
+        if (config["trainer"][option] or 0) > 0:  # -1: without end
+            config["trainer"][option] *= config["times"]
+    config["times"] = 1
 
 
 def _checkpoint_to_resume(config: Namespace) -> str | None:

@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     text = configure(root, name, args.patient_pattern, layout, settings, skip_bad=args.skip_bad)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text, encoding="utf-8")
-    study.write_text(render_study(name, output.name, text), encoding="utf-8")
+    study.write_text(render_study(name, output.name), encoding="utf-8")
     print(f"Wrote {output} and {study}. Next, a training; and whether reweighting helps on these data:")
     print(f"  adawac fit --config {shlex.quote(str(output))}\n  adawac study {shlex.quote(str(study))}")
     return 0

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-OTHERS = ("name", "runs", "seed_everything", "trainer", "model", "resume", "non_finite", "ckpt_path", "weights_only")
+OTHERS = (
+    "name", "runs", "seed_everything", "trainer", "model", "resume", "non_finite", "times", "ckpt_path", "weights_only",
+)  # fmt: skip
 """Keys of a configuration that say nothing of the data."""
 
 
