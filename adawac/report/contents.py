@@ -107,7 +107,9 @@ class SubsetResult:
         comparisons: method -> against the reference, mean of classes first; empty without the reference.
         false_slices: method -> false-positive slices per volume against the reference.
         ranking: of three or more methods, over two or more patients; else None.
-        families: groups of slices and of cases.
+        families: groups of slices and of cases; those of slices only where all runs cut the volumes alike.
+        cuts: how the volumes are cut into slices -> methods; empty where all runs cut them alike.
+        units: what was trained on, "slice" or "patch" -> methods; empty where it is the same for all.
     """
 
     name: str
@@ -116,6 +118,8 @@ class SubsetResult:
     false_slices: Mapping[str, Comparison]
     ranking: Ranking | None
     families: tuple[Family, ...]
+    cuts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    units: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -212,6 +216,8 @@ def _subset_result(
 ) -> SubsetResult:
     rows = {method: _renamed(runs) for method, runs in methods.items()}
     compared = rows if reference in rows else {}
+    together = [run for each in methods.values() for run in each]
+    cuts = _cuts(together)
     enough = len(rows) > 2 and len({row.patient or row.case for each in rows.values() for row in each}) > 1
     return SubsetResult(
         name=name,
@@ -219,11 +225,44 @@ def _subset_result(
         comparisons=_by_method(compared, reference, "dice", "all"),
         false_slices={
             method: found[0]
-            for method, found in _by_method(compared, reference, "false_positive_slices", "sparse", ANY_CLASS).items()
+            for method, found in _by_method(
+                {} if cuts else compared, reference, "false_positive_slices", "sparse", ANY_CLASS
+            ).items()
         },
         ranking=rank_methods(rows) if enough else None,
-        families=tuple(_families(rows, reference, metadata)),
+        families=tuple(_families(rows, reference, metadata, by_position=not cuts)),
+        cuts=cuts,
+        units=_unlike((run.unit, run.method) for run in together if run.unit),
     )
+
+
+def _cuts(runs: Sequence[MethodRun]) -> Mapping[str, tuple[str, ...]]:
+    """How each run's case table cuts the volumes into slices -> methods; empty where all are cut alike."""
+    counts = [
+        {
+            (row.case, row.group): row.value
+            for row in run.rows
+            if row.metric == "slices" and row.group in ("all", "dense")
+        }
+        for run in runs
+    ]
+    known = {key: {each[key] for each in counts if key in each} for one in counts for key in one}
+    if not (unlike := {case for (case, _), values in known.items() if len(values) > 1}):
+        return {}
+    case = min(unlike)
+    return _unlike(
+        (f"{run.axis or 'unknown'} (case {case}: {all_:.0f} slices, {dense:.0f} label-dense)", run.method)
+        for run, found in zip(runs, counts, strict=True)
+        if (all_ := found.get((case, "all"))) is not None and (dense := found.get((case, "dense"))) is not None
+    )
+
+
+def _unlike(pairs: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, ...]]:
+    """Kind -> the methods that are of it, of pairs of both; empty where there is only one kind."""
+    methods: dict[str, dict[str, None]] = {}
+    for kind, method in pairs:
+        methods.setdefault(kind, {})[method] = None
+    return {kind: tuple(found) for kind, found in methods.items()} if len(methods) > 1 else {}
 
 
 def _renamed(runs: Sequence[MethodRun]) -> list[CaseRow]:
@@ -288,11 +327,13 @@ def _by_method(
 # --- groups -----------------------------------------------------------------------------------------------------------
 
 
-def _families(rows: Mapping[str, Sequence[CaseRow]], reference: str, metadata: Sequence[Metadata]) -> Iterable[Family]:
+def _families(
+    rows: Mapping[str, Sequence[CaseRow]], reference: str, metadata: Sequence[Metadata], by_position: bool
+) -> Iterable[Family]:
     """Every family of groups of which the rows tell anything."""
     positions = position_groups()
     labelled = {method: _where_labelled(each, positions) for method, each in rows.items()}
-    if all(_has(each, "dice", positions[0]) for each in labelled.values()):
+    if by_position and all(_has(each, "dice", positions[0]) for each in labelled.values()):
         note = (
             "The volume in fifths, first slice to last; Dice of the organs that the reference has there, so that empty "
             "slices decide nothing."

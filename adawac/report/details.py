@@ -16,6 +16,7 @@ from adawac.report.wording import (
     number,
     on_subset,
     p_value,
+    shared_out,
     signed,
 )
 
@@ -114,6 +115,12 @@ def groups(report: Report) -> Iterable[Block]:
     )
     for i, subset in enumerate(report.subsets):
         yield from subheading(report, subset)
+        if subset.cuts:
+            yield Paragraph(
+                f"Not all volumes are cut into the same slices. {shared_out(subset.cuts)}. What is measured by slice "
+                "or along the volume is of other slices in each, and not compared; whole volumes are. To compare it, "
+                "test all with the same data.axis, or measure all anew with --predict and one --axis."
+            )
         yield _dense_and_sparse(report, subset)
         if any(differences for family in subset.families for differences in family.differences.values()):
             yield _groups_figure(report, subset, i)
@@ -242,6 +249,9 @@ def weights(report: Report) -> Iterable[Block]:
             "AUROC: how well the weights detect label-dense slices, which nobody told AdaWAC of; 0.5 says nothing, "
             "1 is perfect. From the lowest run to the highest."
         )
+        if subset.units or subset.cuts:
+            of = "; ".join(shared_out(kinds) for kinds in (subset.units, subset.cuts) if kinds)
+            note += f" Methods here do not weigh the same things, so that the rows are no comparison ({of})."
         yield Table(header, tuple(lines), note)
 
 

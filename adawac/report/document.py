@@ -19,6 +19,7 @@ from adawac.report.wording import (
     on_subset,
     p_value,
     seeds,
+    shared_out,
     spread,
     summary_sentence,
     verdict_counts,
@@ -77,11 +78,14 @@ def _methods(report: Report) -> Iterable[Block]:
     for subset in report.subsets:
         yield from subheading(report, subset)
         yield Table(header, tuple(_method_line(method, units) for method in subset.methods))
+    unlike = "".join(
+        f" What an image is differs here: {shared_out(subset.units)}." for subset in report.subsets if subset.units
+    )
     yield Paragraph(
         "In brackets: 95 % intervals, over patients and, where a method has several, over runs; of a single run they "
         f"do not know how other seeds would fall. {report.policy_note} Misses and false alarms are counted over "
         "organs, cases and runs. Images seen and network passes are those of one run in training: AdaWAC looks at each "
-        "image twice."
+        f"image twice.{unlike}"
     )
 
 

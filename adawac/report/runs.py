@@ -22,6 +22,8 @@ class MethodRun:
         weights: of the training slices at the end, where the method has such.
         suspects: label-sparse slices that stayed hard, as CASE:SLICE, the hardest first; None where not recorded.
         made: how it came to be, in words: where it lies, versions, device.
+        axis: direction along which its case table cuts the volumes into slices; "" where not recorded.
+        unit: what it was trained on, such as "slice" or "patch"; "" where not recorded.
     """
 
     method: str
@@ -33,6 +35,8 @@ class MethodRun:
     weights: SliceWeights | None = None
     suspects: tuple[str, ...] | None = None
     made: Mapping[str, str] = field(default_factory=dict)
+    axis: str = ""
+    unit: str = ""
 
     @property
     def cases(self) -> set[str]:

@@ -183,7 +183,7 @@ def _of_predictions(
     method, predict = source.method or source.path.resolve().name, from_files(files, references)
     rows, found = measure(predict, references, policy, run=str(source.path), method=method, track=track)
     problems += found
-    run = MethodRun(method, source.subset, str(source.path), rows, made=_made(source.path, rows))
+    run = MethodRun(method, source.subset, str(source.path), rows, made=_made(source.path, rows), axis=references.axis)
     return Evaluated(run, predict)
 
 
@@ -202,7 +202,7 @@ def _of_run(
     predict = None if references is None else from_checkpoint(path, references, device)
     table = path / "cases.csv"
     if table.is_file() and not again:
-        rows = read_table(table)
+        rows, axis = read_table(table), str(_setting(path, "data", "axis") or "")
     elif references is None or predict is None:
         raise ConfigError(
             f"{source.path} has no case table; run `adawac test {source.path}`, or give --labels, --images"
@@ -220,6 +220,7 @@ def _of_run(
             track=track,
         )
         problems += found
+        axis = references.axis
     weights, suspects = path / "weights.csv", path / FILE
     run = MethodRun(
         method=source.method or (rows[0].method if rows else path.parent.name),
@@ -231,6 +232,8 @@ def _of_run(
         weights=SliceWeights.read(weights) if weights.is_file() else None,
         suspects=read_suspects(suspects) if suspects.is_file() else None,
         made=_made(source.path, rows, record),
+        axis=axis,
+        unit=str(record.get("unit", "")),
     )
     return Evaluated(run, predict)
 
@@ -265,7 +268,7 @@ def from_checkpoint(run: Path, references: References, device: str = "cpu") -> P
         image = references.image(case)
         if difference := target.geometry.difference(image.geometry):
             raise DataError(f"label {difference}, as the image has it; re-export the label on the image's grid")
-        labels = loaded[0].predict(image, case, flip_left_right=bool(_setting(run, "flip_left_right")))
+        labels = loaded[0].predict(image, case, flip_left_right=bool(_setting(run, "model", "flip_left_right")))
         return encoded(labels, references, f"of {run.parent.name}")
 
     return predict
@@ -282,15 +285,15 @@ def recipe_of(run: Path) -> Recipe:
 
 def _weighting(run: Path) -> str:
     """Class name of a run's weighting."""
-    weighting = _setting(run, "weighting")
+    weighting = _setting(run, "model", "weighting")
     name = weighting.get("class_path", "") if isinstance(weighting, dict) else weighting
     return str(name or "AdaWAC").rpartition(".")[2]
 
 
-def _setting(run: Path, key: str) -> Any:
-    """What a run's configuration says of its model."""
+def _setting(run: Path, part: Literal["model", "data"], key: str) -> Any:
+    """What a run's configuration says of its model or data."""
     try:
-        return yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["model"].get(key)
+        return yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))[part].get(key)
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return None
 

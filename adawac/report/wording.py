@@ -195,6 +195,16 @@ def _range(counts: Sequence[int], what: str) -> str:
     return counted(low, what) if low == high else f"{low} to {counted(high, what)}"
 
 
+def shared_out(kinds: Mapping[str, Sequence[str]]) -> str:
+    """Who is of which kind.
+
+    Example:
+        >>> shared_out({"slice": ("erm", "pair"), "patch": ("adawac",)})
+        'slice: erm, pair; patch: adawac'
+    """
+    return "; ".join(f"{kind}: {', '.join(methods)}" for kind, methods in kinds.items())
+
+
 def verdict_counts(subsets: Sequence[SubsetResult]) -> Mapping[str, int]:
     """How many comparisons there are, in how many the means were told apart, and in how many any organ."""
     found = [

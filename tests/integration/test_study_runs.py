@@ -145,6 +145,7 @@ class TestFinished:
         assert [(run["name"], run["method"], run["images_seen"]) for run in results["runs"]] == [
             (name, name.partition("-")[0], 24 if name.startswith("erm") else 12) for name in CELLS
         ]
+        assert {(run["axis"], run["unit"]) for run in results["runs"]} == {("axial", "slice")}
         [subset] = results["subsets"]
         assert results["reference"] == "erm"
         assert subset["comparisons"]["adawac"][0]["runs"] == [2, 2]

@@ -177,6 +177,36 @@ def text_of(report, title):
     )
 
 
+def cut(method, dice, axis, slices):
+    """A run whose case table cuts every volume into so many slices, half of them label-dense."""
+    whole = [row._replace(class_name=ANY_CLASS, metric="slices", value=slices) for row in rows_of(dice)[:1]]
+    halves = [row._replace(group="dense", value=slices / 2) for row in whole]
+    return MethodRun(method, "full", method, [*rows_of(dice), *whole, *halves], axis=axis)
+
+
+def test_slices_cut_along_other_axes_are_not_compared_and_that_is_said():
+    pair, alike = cut("pair", WORSE, "axial", 20), cut("adawac", BETTER, "", 20)
+    same = report_of(pair, alike)
+    assert same.subsets[0].false_slices
+    assert "are cut" not in text_of(same, WHERE)
+    other = report_of(pair, alike, cut("coronal", BETTER, "coronal", 64))
+    [found] = other.subsets
+    assert found.comparisons["coronal"][0].n == 8  # of whole volumes
+    assert not found.false_slices
+    assert [family.title for family in found.families] == ["Organ size"]
+    said = text_of(other, WHERE)
+    assert "axial (case ct_0: 20 slices, 10 label-dense): pair" in said
+    assert "coronal (case ct_0: 64 slices, 32 label-dense): coronal" in said
+    assert "test all with the same data.axis" in said
+
+
+def test_images_seen_of_slices_and_of_patches_are_told_apart():
+    runs = run("pair", WORSE, unit="slice"), run("adawac", BETTER, unit="patch")
+    said = text_of(report_of(*runs), "Methods side by side")
+    assert "What an image is differs here: slice: pair; patch: adawac." in said
+
+
+WHERE = "Where it helps, and where not"
 TRUST = "Can these numbers be trusted?"
 
 
