@@ -334,6 +334,13 @@ class SegmentationData(pl.LightningDataModule):
             self.unit.noun[1],
             ", ".join(f"{name} {count}" for name, count in describe(table, rows)),
         )
+        if self.batch_size > len(rows):
+            log.warning(
+                "data.batch_size is %d, but there are %d training %s: an epoch is a single step; lower it to a tenth",
+                self.batch_size,
+                len(rows),
+                self.unit.noun[len(rows) != 1],
+            )
         if absent := absent_classes(table, rows):
             log.warning("no training %s holds %s; left out of the means", self.unit.noun[0], ", ".join(absent))
 

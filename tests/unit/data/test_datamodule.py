@@ -269,6 +269,16 @@ class TestSplits:
             data.test_dataloader()
 
 
+def test_a_batch_that_holds_every_training_slice_is_said_with_the_remedy(module, caplog):
+    module(batch_size=12)  # as many as there are
+    assert "single step" not in caplog.text
+    module(batch_size=13)
+    [record] = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert record.getMessage() == (
+        "data.batch_size is 13, but there are 12 training slices: an epoch is a single step; lower it to a tenth"
+    )
+
+
 class TestSubsets:
     def test_a_subset_thins_training_only(self, module):
         data = module(subset=Trim())
@@ -288,7 +298,7 @@ class TestSubsets:
         root = write_msd(tmp_path, cases=4, num_classes=4, shape=(8, 16, 16))
         for path in (root / "labelsTr").iterdir():  # the liver lies in the upper half alone
             edit(path, lambda label: np.where((label == 3) & (np.arange(8) < 5), 0, label))
-        set_up(SegmentationData(str(root), subset=HalfSparse(), size=(8, 8), store=store))
+        set_up(SegmentationData(str(root), subset=HalfSparse(), size=(8, 8), batch_size=5, store=store))
         (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
         assert record.getMessage() == "no training slice holds liver; left out of the means"
 
