@@ -24,14 +24,18 @@ OF_A_PART = ("command", "versions", "code", "device")
 
 
 class RunRecord(Callback):
-    """Writes `split.json` and `run.json` into the run's folder when training starts, and what it took when it ends."""
+    """Writes `split.json` and `run.json` into the run's folder when training starts, and what it took when it ends.
+
+    Not where a checkpoint is refused or nothing is left to train: that is no part of the run.
+    """
 
     def __init__(self) -> None:
         self.images_seen = 0  # training units drawn, repetitions counted, by all processes
         self._began = False
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write both files."""
+        self._began = True
         log_dir = trainer.log_dir  # broadcast: every process has to ask
         if not trainer.is_global_zero or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -60,10 +64,6 @@ class RunRecord(Callback):
             record["earlier"] = [*before.get("earlier", []), {key: before.get(key) for key in OF_A_PART}]
         _write(run / "run.json", record)
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Called only where something is left to train."""
-        self._began = True
-
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
@@ -84,14 +84,15 @@ class RunRecord(Callback):
         best, log_dir = trainer.checkpoint_callback, trainer.log_dir
         if not trainer.is_global_zero or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        path = Path(log_dir) / "run.json"
-        record = json.loads(path.read_text()) | {
-            "steps": trainer.global_step,
-            "images_seen": self.images_seen,
-            "network_passes": self.images_seen * pl_module.weighting.views,  # type: ignore[union-attr, operator]
-        }
-        _write(path, record)
-        if not self._began:
+        if self._began:
+            path = Path(log_dir) / "run.json"
+            record = json.loads(path.read_text()) | {
+                "steps": trainer.global_step,
+                "images_seen": self.images_seen,
+                "network_passes": self.images_seen * pl_module.weighting.views,  # type: ignore[union-attr, operator]
+            }
+            _write(path, record)
+        else:
             log.info(
                 "nothing was left to train: %d epochs are done, trainer.max_epochs is %s; raise it to go on",
                 trainer.current_epoch,

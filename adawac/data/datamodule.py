@@ -336,7 +336,7 @@ class SegmentationData(pl.LightningDataModule):
         )
         if self.batch_size > len(rows):
             log.warning(
-                "data.batch_size is %d, but there are %d training %s: an epoch is a single step; lower it to a tenth",
+                "data.batch_size is %d, but training has %d %s: an epoch is a single step; lower it to a tenth",
                 self.batch_size,
                 len(rows),
                 self.unit.noun[len(rows) != 1],

@@ -241,15 +241,20 @@ def _of_run(
 def _made(path: Path, rows: Sequence[CaseRow], record: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Where a run lies, and what is recorded of its making."""
     first = rows[0] if rows else None
-    versions = (record or {}).get("versions", {})
+    parts = [] if record is None else [*record.get("earlier", []), record]  # of a run that went on, perhaps elsewhere
     facts = {
         "checkpoint": first.checkpoint_hash if first else "",
         "config": first.config_hash if first else "",
-        "device": (record or {}).get("device", ""),
-        "torch": versions.get("torch", ""),
+        "device": _in_turn(part.get("device") for part in parts),
+        "torch": _in_turn((part.get("versions") or {}).get("torch") for part in parts),
         "from": str(path),
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _in_turn(values: Iterable[str | None]) -> str:
+    """All that differ, in their order."""
+    return ", then ".join(dict.fromkeys(value for value in values if value))
 
 
 def from_checkpoint(run: Path, references: References, device: str = "cpu") -> Predict:

@@ -10,6 +10,7 @@ from tiny_data import write_msd
 
 from adawac.cli import main
 from adawac.commands.rerun import differences
+from adawac.report.sources import Source, evaluate_sources
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,10 @@ def test_a_run_that_went_on_keeps_the_record_of_each_part(tmp_path, capsys):
     now = json.loads(record.read_text())
     assert [part["versions"]["torch"] for part in now["earlier"]] == ["1.0", version("torch")]
     assert set(now["earlier"][0]) == {"command", "versions", "code", "device"}
+    assert main(["test", str(record.parent)]) == 0
+    [evaluated] = evaluate_sources([Source(record.parent)], None, "penalise")
+    assert evaluated.run.made["torch"] == f"1.0, then {version('torch')}"
+    assert evaluated.run.made["device"] == "cpu"
     assert main(["rerun", str(record.parent)]) == 1  # whose schedule is that of three epochs from the beginning
     said = capsys.readouterr().out
     assert f"differs: versions.torch: 1.0 then, {version('torch')} now" in said

@@ -118,11 +118,12 @@ def test_settings_that_nothing_was_trained_with_are_not_recorded(tmp_path, data,
     folder = tmp_path / "run"
     shutil.copytree(unbroken, folder)
     path = config(folder, data)
-    before = (checkpoints(folder).parent / "config.yaml").read_text()
+    records = [checkpoints(folder).parent / name for name in ("config.yaml", "run.json")]
+    before = [record.read_text() for record in records]
     with caplog.at_level("INFO"):
         mirror = "--data.mirror_pairs=null", "--model.augmentation.mirror_left_right=0"
         assert main(["fit", "--config", str(path), "--resume", "auto", *(mirror if code else ()), option]) == code
-    assert (checkpoints(folder).parent / "config.yaml").read_text() == before
+    assert [record.read_text() for record in records] == before
     assert ("nothing was left to train: 3 epochs are done" in caplog.text) == (code == 0)
 
 

@@ -275,7 +275,7 @@ def test_a_batch_that_holds_every_training_slice_is_said_with_the_remedy(module,
     module(batch_size=13)
     [record] = [record for record in caplog.records if record.levelname == "WARNING"]
     assert record.getMessage() == (
-        "data.batch_size is 13, but there are 12 training slices: an epoch is a single step; lower it to a tenth"
+        "data.batch_size is 13, but training has 12 slices: an epoch is a single step; lower it to a tenth"
     )
 
 
