@@ -45,7 +45,8 @@ class GraphedStep:
         self._recordings: dict[tuple[Any, ...], _Recording | None] = {}
         self._recorded_of: list[Any] = []
         self._pool: Any = None
-        self._failed = False
+        self.failed = False
+        """Whether recording has failed, so that steps go on without."""
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor | None, ...]:
         """Loss, with its graph of gradients, and the rest, without; the rest holds until the next call."""
@@ -53,7 +54,7 @@ class GraphedStep:
         if self._in_use() != self._recorded_of:
             self._recordings.clear()
             self._pool = None  # freed with its recordings
-        if self._failed or shapes not in self._recordings:
+        if self.failed or shapes not in self._recordings:
             self._recordings[shapes] = None
             outputs = self._step(*inputs)
             self._recorded_of = self._in_use()  # afterwards: buffers that the step replaces are found in recording it
@@ -64,7 +65,7 @@ class GraphedStep:
                 recording = self._recordings[shapes] = self._record(inputs)
             except Exception as error:  # of a kernel that waits, a library that cannot be recorded, ...
                 log.warning("model.cuda_graphs: %s; training goes on without", " ".join(str(error).split())[:300])
-                self._failed = True
+                self.failed = True
                 self._recordings.clear()
         if recording is None:  # only here: in `except` the error keeps what the recording has allocated
             return self._step(*inputs)

@@ -123,7 +123,8 @@ class SegmentationTask(pl.LightningModule):
         self.seed = seed
         self.network: SegmentationNetwork
         self._compiled: tuple[Forward, Supervise] | None = None
-        self._graphed: GraphedStep | None = None
+        self.graphed: GraphedStep | None = None
+        """Records and replays steps; None where they run one by one."""
         self.recipe: Recipe | None = None
         self.last_losses = LastLosses()
         self.case_rows: list[CaseRow] = []
@@ -192,11 +193,11 @@ class SegmentationTask(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Two views, one forward pass, terms, weights, loss."""
-        if self._graphed is None:
+        if self.graphed is None:
             step = self._compute(*batch, self.current_epoch)
         else:
             epoch = torch.full((), self.current_epoch, device=self.device)  # as a number it would be recorded with
-            step = StepOutput(*self._graphed(*batch, epoch))  # type: ignore[arg-type]
+            step = StepOutput(*self.graphed(*batch, epoch))  # type: ignore[arg-type]
         if self._logs_this_step():
             self.log("train/loss", step.loss.detach(), prog_bar=True)
             self.log_dict({"train/dice": step.dice.detach(), "train/ce": step.ce.detach().mean()})
@@ -252,7 +253,7 @@ class SegmentationTask(pl.LightningModule):
                 "stop it earlier), or the schedule Constant"
             )
         if self.cuda_graphs:
-            self._graphed = self._record_steps()
+            self.graphed = self._record_steps()
         for config in self.trainer.lr_scheduler_configs:
             scheduler = config.scheduler
             if isinstance(scheduler, LambdaLR):
@@ -264,7 +265,7 @@ class SegmentationTask(pl.LightningModule):
 
     def on_train_end(self) -> None:
         """Give back the memory of recorded steps."""
-        self._graphed = None
+        self.graphed = None
 
     def _record_steps(self) -> GraphedStep | None:
         """What records and replays steps, where that can be."""

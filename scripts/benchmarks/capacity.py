@@ -52,7 +52,7 @@ def _fits(size: int, options: argparse.Namespace, seconds: dict[str, list[float]
         step = training.method_step(task, training.random_batch(options), options)
         timed = {str(size): synchronised(step, options.device)}
         spent = interleaved(timed, 3, warm_up=2, clock=options.clock)  # the second step records
-        if options.cuda_graphs and None in task._graphed._recordings.values():
+        if task.graphed is not None and task.graphed.failed:
             print(f"{size}: its step cannot be recorded")
             return False
         seconds |= spent

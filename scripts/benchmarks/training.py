@@ -57,7 +57,7 @@ def task_of(weighting: Weighting, samples: int, options: argparse.Namespace) -> 
     task._logs_this_step = lambda: False  # type: ignore[method-assign]  # that needs a trainer: see `train`
     task.to(options.device)
     if options.cuda_graphs:
-        task._graphed = GraphedStep(task._compute, list(task.network.parameters()), [task])
+        task.graphed = GraphedStep(task._compute, list(task.network.parameters()), [task])
     return task
 
 

@@ -237,6 +237,7 @@ def test_a_step_that_goes_on_unrecorded_has_the_memory_of_the_failed_recording(m
     for size in (2, 2, 3, 3):
         graphed(torch.ones(size))
     assert len(activations) == 6
+    assert graphed.failed
     assert not graphed._recordings
 
 
@@ -322,5 +323,5 @@ def test_without_a_gpu_a_fit_goes_on_and_says_why_nothing_is_recorded(data, capl
     with caplog.at_level(logging.WARNING):
         make_trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0).fit(task, data)
     assert "model.cuda_graphs: training runs on cpu" in caplog.text
-    assert task._graphed is None
+    assert task.graphed is None
     assert task.weighting.samples_seen > 0
