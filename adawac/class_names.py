@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import NoReturn
 
-from lightning.pytorch.cli import LightningArgumentParser
+from jsonargparse import ArgumentParser
 
 
-class NamingParser(LightningArgumentParser):
+class NamingParser(ArgumentParser):
     """A parser that names the classes an option takes, where what it is given is none of them.
 
     jsonargparse says of `--model.weighting AdaWac` that no such path is accessible.

@@ -240,7 +240,7 @@ def data_overview(
     step = max(1, len(cases) // 60)  # names stay readable
     slices.set_yticks(rows[::step], list(cases)[::step])
     slices.invert_yaxis()
-    slices.legend(fontsize=8)
+    figure.legend(fontsize=8, ncols=2, loc="outside lower left")  # within the axes it would cover bars
     held = np.concatenate([counts[:, 1:] > 0 for counts in voxels]).mean(axis=0)
     places = np.arange(len(classes) - 1)
     frequency.barh(places, 100 * held, color="0.35")

@@ -49,6 +49,10 @@ FIT_ALONE = {"--resume", "--non_finite", "--times"}
 """Options that do nothing where nothing is trained."""
 
 
+class TrainingParser(NamingParser, LightningArgumentParser):
+    """Lightning's parser, which names the classes that an option takes."""
+
+
 class TrainingCLI(LightningCLI):
     """Task and data module on the command line; one seed for both; a run folder named as the experiment."""
 
@@ -204,7 +208,7 @@ def main(argv: Sequence[str]) -> int:
                 "log_every_n_steps": 10,
                 "enable_model_summary": False,
             },
-            parser_class=NamingParser,
+            parser_class=TrainingParser,
             parser_kwargs={"prog": "adawac", argv[0]: {"usage": usage}},
         )
     return 0

@@ -23,15 +23,14 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         DataError: the folder as a whole makes no sense.
     """
-    from jsonargparse import ArgumentParser  # so that layout and split take their settings as in `fit`
-
+    from adawac.class_names import NamingParser  # so that layout and split take their settings as in `fit`
     from adawac.data.check import check_data
     from adawac.data.layouts import Layout
     from adawac.data.modality import Modality
     from adawac.data.splits import SplitRule
 
     sys.path.append(str(Path.cwd()))  # layouts and split rules of the user's own, as in `fit`
-    parser = ArgumentParser(prog="adawac check", description=__doc__)
+    parser = NamingParser(prog="adawac check", description=__doc__)
     # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
     parser.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
     parser.add_argument("--patient_pattern", type=str, help="as in fit")

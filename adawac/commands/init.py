@@ -27,12 +27,11 @@ def main(argv: Sequence[str]) -> int:
         ConfigError: a file to write is there already.
         DataError: all problems of the data together.
     """
-    from jsonargparse import ArgumentParser  # so that a layout takes its settings as in `fit`
-
+    from adawac.class_names import NamingParser  # so that a layout takes its settings as in `fit`
     from adawac.data.layouts import Layout
 
     sys.path.append(str(Path.cwd()))  # layouts of the user's own, as in `fit`
-    parser = ArgumentParser(prog="adawac init", description=__doc__)
+    parser = NamingParser(prog="adawac init", description=__doc__)
     # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
     parser.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
     parser.add_argument(

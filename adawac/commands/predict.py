@@ -146,7 +146,8 @@ def predict_files(
         except DataError as error:
             message = str(error)
             problems[case] = message if message.startswith("case ") else f"case {case}: {message}"
-    print(f"{len(cases) - len(problems)} label files in {output}")
+    finished = len(cases) - len(problems)
+    print(f"{finished} label file{'' if finished == 1 else 's'} in {output}")
     if problems:
         raise DataError.from_problems(list(problems.values()))
     return [folder.file(case) for case in cases]

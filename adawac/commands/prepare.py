@@ -24,13 +24,14 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         DataError: all problems of all cases together; sound cases are kept.
     """
-    from jsonargparse import SUPPRESS, ArgumentParser
+    from jsonargparse import SUPPRESS
 
+    from adawac.class_names import NamingParser
     from adawac.data.datamodule import SegmentationData
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     sys.path.append(str(Path.cwd()))  # layouts and split rules of the user's own, as in `fit`
-    parser = ArgumentParser(prog="adawac prepare", description=__doc__)
+    parser = NamingParser(prog="adawac prepare", description=__doc__)
     parser.add_argument("--config", action="config", help="of `adawac fit`; several compose")
     parser.add_argument("--verify", action="store_true", help="read all files anew, also those that look unchanged")
     for key in OTHERS:

@@ -150,6 +150,15 @@ class TestWhole:
         assert any("label-dense" in line for line in lines)
         assert any("spacing" in line for line in lines)
 
+    @pytest.mark.parametrize(
+        ("verb", "option", "guess"),
+        [("check", "layout", "MSD"), ("check", "split", "AutoSplit"), ("init", "layout", "MSD")],
+    )
+    def test_a_class_that_is_not_there_is_answered_with_those_that_are(self, root, capsys, verb, option, guess):
+        with pytest.raises(SystemExit):
+            main([verb, str(root), f"--{option}", f"{guess}s"])
+        assert f"'{guess}s' is no class that is known here; did you mean {guess}?" in capsys.readouterr().err
+
     def test_problems_are_said_where_no_picture_can_be_written(self, root, tmp_path, capsys):
         (tmp_path / "taken").touch()
         (root / "labelsTr/pt_2.nii.gz").write_bytes(b"")

@@ -142,7 +142,7 @@ class TestGrid:
 
 
 class TestFiles:
-    def test_a_file_and_a_folder(self, run, case, tmp_path):
+    def test_a_file_and_a_folder(self, run, case, tmp_path, capsys):
         save_nifti(tmp_path / "in/pt_1.nii.gz", case[0][0])
         save_nifti(tmp_path / "in/pt_2.nii", case[0][0])
         (tmp_path / "in/._pt_1.nii.gz").write_bytes(b"left by macOS")
@@ -151,6 +151,9 @@ class TestFiles:
         assert names(tmp_path / "one") == ["pt_2.nii.gz"]
         assert predict(run, tmp_path / "in", tmp_path / "all/labels") == 0
         assert names(tmp_path / "all/labels") == ["pt_1.nii.gz", "pt_2.nii.gz"]
+        said = capsys.readouterr().out
+        assert f"1 label file in {tmp_path / 'one'}\n" in said
+        assert f"2 label files in {tmp_path / 'all/labels'}\n" in said
         one, both = tmp_path / "one/pt_2.nii.gz", tmp_path / "all/labels/pt_2.nii.gz"
         assert one.read_bytes() == both.read_bytes()
 

@@ -4,7 +4,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
-from adawac.figures import CLASS_COLOURS, MOST_NAMED_CLASSES, overlay, weights_by_position
+from adawac.figures import CLASS_COLOURS, MOST_NAMED_CLASSES, data_overview, overlay, weights_by_position
 
 
 def _units(cases=5, depth=6, num_classes=3):
@@ -109,3 +109,14 @@ def test_a_picture_without_any_contrast_or_label_is_still_drawn():
     width, height = figure.get_size_inches()
     assert height > width  # 60 mm by 40 mm
     assert _pixels(figure).size
+
+
+@pytest.mark.parametrize("cases", [2, 15, 300])
+def test_the_legend_of_the_overview_covers_nothing(cases):
+    names = [f"phantom_{i:03d}" for i in range(cases)]
+    figure = data_overview(names, [np.array([[9, 0], [7, 2]])] * cases, [(3.0, 1.0, 1.0)] * cases, ("none", "liver"))
+    _pixels(figure)
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["label-dense", "label-sparse"]
+    assert all(axes.get_legend() is None for axes in figure.axes)
+    assert not any(legend.get_window_extent().overlaps(axes.get_tightbbox()) for axes in figure.axes)
