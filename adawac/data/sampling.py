@@ -133,11 +133,8 @@ class HardnessWeighted(Sampling):
 def _without_replacement(log_weights: NDArray[np.floating], size: int, rng: np.random.Generator) -> Rows:
     """Different rows, drawn one after the other with probabilities proportional to the weights of those left.
 
-    The largest of log-weights plus Gumbel noise are such a draw (Kool, van Hoof, Welling, ICML 2019). Rows of infinite
-    weight come first, in random order.
+    The largest of log-weights plus Gumbel noise are such a draw (Kool, van Hoof, Welling, ICML 2019). Among rows of
+    infinite weight, which come first or last, the noise alone decides.
     """
-    first = rng.permutation(np.flatnonzero(np.isposinf(log_weights)))[:size]
-    keys = log_weights + rng.gumbel(size=len(log_weights))
-    keys[first] = np.inf
-    kept = np.argpartition(keys, -size)[-size:]
-    return kept[np.argsort(-keys[kept], kind="stable")]
+    noise = rng.gumbel(size=len(log_weights))
+    return np.lexsort((noise, log_weights + noise))[::-1][:size]

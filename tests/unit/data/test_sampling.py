@@ -68,6 +68,14 @@ def test_unseen_units_come_first(units, losses):
     assert {3, 50} >= set(HardnessWeighted().draw(units, losses, 2, np.random.default_rng(0)).tolist())
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_units_that_no_loss_tells_apart_come_equally_often(value, units):
+    losses, rng = np.full(N, value, dtype=np.float32), np.random.default_rng(0)
+    rows = np.concatenate([HardnessWeighted().draw(units, losses, 6, rng) for _ in range(1000)])
+    counts = np.bincount(rows, minlength=N)
+    assert counts == pytest.approx(np.full(N, 100), abs=45)
+
+
 @pytest.mark.parametrize("sharpness", [0.0, 100.0])
 def test_units_whose_loss_was_not_finite_come_last(units, losses, sharpness):
     losses[[3, 50]] = np.inf
