@@ -1,17 +1,58 @@
-"""What a user's CSV file says of each case: their patient, their site, their scanner."""
+"""What a user's CSV file says of each case or patient: their site, their scanner, whom a case shows."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from adawac.errors import ConfigError, DataError, some_of
+
+Lines = Sequence[Mapping[str, str]]
+
+
+def read_lines(path: Path) -> tuple[tuple[str, ...], Lines]:
+    """Header and lines of a CSV file; blanks around names and values are none of them, missing fields are empty.
+
+    Args:
+        path: file in UTF-8, with or without the mark that Excel begins it with.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [[field.strip() for field in row] for row in csv.reader(file, skipinitialspace=True) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); give the path of a CSV file") from error
+    header, *lines = rows or [[]]
+    return tuple(header), [dict(zip_longest(header, line[: len(header)], fillvalue="")) for line in lines]
+
+
+def column_of(path: Path, lines: Lines, key: str, column: str) -> dict[str, str]:
+    """What a column says of each case (or patient) that it says anything of.
+
+    Args:
+        path: where the lines are from, for errors.
+        lines: of `read_lines`.
+        key: name of the column that says whom a line is about.
+        column: which one is wanted.
+
+    Raises:
+        DataError: if it gives a case two values.
+    """
+    values: dict[str, str] = {}
+    for line in lines:
+        name, value = line[key], line[column]
+        if name and value and values.setdefault(name, value) != value:
+            raise DataError(f"{path}: {key} {name} has two values of {column}; keep one line for it")
+    return values
 
 
 def read_case_column(path: Path, column: str, cases: Sequence[str]) -> dict[str, str]:
     """Read a column for every case.
 
     Args:
-        path: CSV file in UTF-8 with a header, a column `case` and the one that is wanted; it may hold more cases.
+        path: CSV file with a header, a column `case` and the one that is wanted; it may hold more cases.
         column: which one.
         cases: ids of the cases that need a value.
 
@@ -22,17 +63,10 @@ def read_case_column(path: Path, column: str, cases: Sequence[str]) -> dict[str,
         ConfigError: the file cannot be read.
         DataError: it lacks a column or a case, or gives a case two values.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); give the path of a CSV file") from error
-    if not rows or not {"case", column} <= rows[0].keys():
+    header, lines = read_lines(path)
+    if not {"case", column} <= set(header):
         raise DataError(f"{path}: needs a header line 'case,{column}' and a line for every case; add them")
-    table: dict[str, str] = {}
-    for row in rows:
-        if table.setdefault(row["case"], row[column]) != row[column]:
-            raise DataError(f"{path}: case {row['case']} has two values of {column}; keep one line for it")
-    if missing := [case for case in cases if not table.get(case)]:
+    table = column_of(path, lines, "case", column)
+    if missing := [case for case in cases if case not in table]:
         raise DataError(f"{path}: no {column} for case {some_of(missing)}; add a line 'case,{column}' for each")
     return {case: table[case] for case in cases}

@@ -4,7 +4,6 @@ Position groups need the volumes and are measured with the case; groups of cases
 the group's name. A group that nobody falls into keeps its name and its place, with n = 0.
 """
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from adawac.data.case_column import column_of, read_lines
 from adawac.errors import ConfigError, DataError, some_of
 from adawac.evaluation.case_table import ANY_CLASS, VOXEL_VOLUME, CaseRow, higher_is_better, overlap_values
 from adawac.evaluation.summary import Mean, summarise
@@ -192,7 +192,8 @@ def read_metadata(path: Path, column: str) -> Metadata:
         column: which column names the groups.
 
     Raises:
-        DataError: if the file is not readable, lacks the columns, or has two values for a case.
+        ConfigError: if the file is not readable.
+        DataError: if it lacks the columns, or has two values for a case.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -202,37 +203,22 @@ def read_metadata(path: Path, column: str) -> Metadata:
         ...     read_metadata(path, "site").groups
         ('site: Aachen', 'site: Bonn')
     """
-    header, lines = _read_lines(path)
+    header, lines = read_lines(path)
     key = next((name for name in METADATA_KEYS if name in header), None)
     if key is None or column not in header:
         raise DataError(
             f"{path}: needs a column case or patient, and {column!r}, found {', '.join(header) or 'no header'}; add it"
         )
-    values: dict[str, str] = {}
-    for line in lines:
-        name, value = ((line[field] or "").strip() for field in (key, column))
-        if name and value and values.setdefault(name, value) != value:
-            raise DataError(f"{path}: {key} {name} has two values of {column}; keep one line for it")
-    return Metadata(column, key, values)
+    return Metadata(column, key, column_of(path, lines, key, column))
 
 
 def metadata_header(path: Path) -> tuple[str, ...]:
     """Names of the columns of a metadata table.
 
     Raises:
-        DataError: if the file is not readable.
+        ConfigError: if the file is not readable.
     """
-    return _read_lines(path)[0]
-
-
-def _read_lines(path: Path) -> tuple[tuple[str, ...], list[dict[str, str | None]]]:
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            lines = list(reader)
-            return tuple(reader.fieldnames or ()), lines
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({error}); give the path of a CSV file") from error
+    return read_lines(path)[0]
 
 
 def metadata_rows(rows: Iterable[CaseRow], metadata: Metadata) -> list[CaseRow]:

@@ -56,6 +56,10 @@ class TestPatientsOf:
         table = write(tmp_path / "patients.csv", "patient,case,sex\np1,a,f\np1,b,f\np2,c,m\n")
         assert patients_of(["c", "a", "b"], str(table)) == {"c": "p2", "a": "p1", "b": "p1"}
 
+    def test_blanks_around_the_fields_of_a_csv_do_not_count(self, tmp_path):
+        table = write(tmp_path / "patients.csv", "case , patient\n\na , p1\nb,p1 \nb,\n")
+        assert patients_of(["a", "b"], str(table)) == {"a": "p1", "b": "p1"}
+
     @pytest.mark.parametrize(
         ("text", "remedy"),
         [

@@ -255,7 +255,7 @@ class TestMetadata:
             metadata_rows(table(), site)
 
     def test_a_missing_table_is_named(self, tmp_path):
-        with pytest.raises(DataError, match=r"none\.csv: cannot be read .*give the path of a CSV file"):
+        with pytest.raises(ConfigError, match=r"none\.csv: cannot be read .*give the path of a CSV file"):
             read_metadata(tmp_path / "none.csv", "site")
 
     def test_cases_without_metadata_are_named(self):
