@@ -185,7 +185,11 @@ def _classes(args: argparse.Namespace, sources: "Sequence[Source]") -> "Classes 
 
     if args.classes is not None:
         path = Path(args.classes)
-        return read_classes(path) if path.suffix == ".json" else named_classes(args.classes.split(","))
+        return (
+            read_classes(path)
+            if path.suffix == ".json"
+            else named_classes([name.strip() for name in args.classes.split(",")])
+        )
     if (found := classes_beside(args.labels)) is not None:
         return found
     for source in sources:

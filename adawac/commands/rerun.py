@@ -10,6 +10,9 @@ from typing import Any
 from adawac.errors import ConfigError
 from adawac.settings import flatten
 
+SET_HERE = {"--runs", "--name", "--resume", "--ckpt_path"}
+"""Options of `adawac fit` that would lead the comparison to another run."""
+
 
 def main(argv: Sequence[str]) -> int:
     """Parse the arguments, train and compare.
@@ -21,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
         Exit status: 0 the same weights bit for bit, 1 others.
 
     Raises:
-        ConfigError: RUN is no run folder, or was not trained to its end.
+        ConfigError: RUN is no run folder, or was not trained to its end; or an option would lead to another run.
     """
     parser = argparse.ArgumentParser(
         prog="adawac rerun",
@@ -31,6 +34,8 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/NAME/version_0")
     args, more = parser.parse_known_args(argv)
+    if given := sorted({option.partition("=")[0] for option in more} & SET_HERE):
+        raise ConfigError(f"{', '.join(given)}: a rerun sets this itself; leave it out")
     run: Path = args.run.resolve()
     for name in ("config.yaml", "split.json", "run.json", "checkpoints/last.ckpt"):
         if not (run / name).is_file():

@@ -104,9 +104,10 @@ class References:
             test = json.loads((run / "split.json").read_text(encoding="utf-8"))["test"]
             root, pattern = Path(data["root"]), data.get("patient_pattern")
             layout = layouts.detect(root, _named_layout(data.get("layout")))
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, yaml.YAMLError) as error:
             raise ConfigError(
-                f"{run}: no readable config.yaml and split.json ({error}); give a whole run folder"
+                f"{run}: no readable config.yaml and split.json ({error}); give a whole run folder, or --labels and "
+                "--images"
             ) from error
         try:
             collection = layout.scan(root)

@@ -232,7 +232,7 @@ def test_masks_that_fit_no_class_or_each_other_are_refused(place, capsys):
 
 def test_names_of_classes_can_be_given(place):
     (place / "nnUNet/dataset.json").unlink()
-    assert evaluate(place, "--classes", "a,b", "--pictures", "0") == 0
+    assert evaluate(place, "--classes", "a, b", "--pictures", "0") == 0
     results = json.loads((place / "out/results.json").read_text())
     assert [each["class_name"] for each in results["subsets"][0]["methods"][0]["dice"]] == ["<mean>", "a", "b"]
 

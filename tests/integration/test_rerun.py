@@ -87,6 +87,11 @@ def test_older_records_counted_their_units_as_training_slices():
     assert differences({"training_slices": 7}, {"training_units": 8}) == ["training_units: 7 then, 8 now"]
 
 
+def test_a_rerun_is_not_led_to_another_run(capsys):
+    assert main(["rerun", "runs/mine/version_0", "--name=other", "--runs", "elsewhere"]) == 2
+    assert "--name, --runs: a rerun sets this itself; leave it out" in capsys.readouterr().err
+
+
 def test_a_run_that_has_not_ended(run, tmp_path, capsys):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)

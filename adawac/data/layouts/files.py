@@ -20,7 +20,7 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
         ['pt_4', 'pt_4b', 'pt_13']
     """
     parts = re.split(r"(\d+)", text)
-    return tuple((0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts if part)
+    return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part)
 
 
 def sorted_cases(cases: Iterable[Case], root: Path) -> tuple[Case, ...]:
@@ -106,9 +106,11 @@ def parse_labels(labels: Mapping[str, Any], source: Path) -> tuple[dict[int, str
             )
         value, name = (entry, key) if not isinstance(entry, str) else (key, entry)
         try:
-            number = int(value)
-        except (TypeError, ValueError):
-            raise DataError(f"{source}: label {key!r}: {entry!r} has no whole number; write {{name: value}}") from None
+            number, whole = int(value), float(value).is_integer()
+        except (TypeError, ValueError, OverflowError):
+            whole = False
+        if not whole:
+            raise DataError(f"{source}: label {key!r}: {entry!r} has no whole number; write {{name: value}}")
         if number in named:
             raise DataError(f"{source}: label value {number} is both {named[number]!r} and {name!r}; keep one")
         named[number] = name

@@ -38,14 +38,13 @@ class MSD(NiftiLayout):
             raise DataError(f'{source}: `labels` must name the classes, such as {{"0": "background"}}; add them')
         names, ignore_value = parse_labels(labels, source)
         channels = _channels(dataset, source)
-        train = [_case(root, entry, len(channels), source) for entry in _entries(dataset, "training", source)]
         test = [
             _case(root, entry, len(channels), source, "test")
             for entry in _entries(dataset, "test", source)
             if isinstance(entry, dict) and "label" in entry
         ]
-        if test:
-            train = [Case(case.id, case.images, case.label, "train") for case in train]
+        part = "train" if test else None
+        train = [_case(root, entry, len(channels), source, part) for entry in _entries(dataset, "training", source)]
         cases = sorted_cases([*train, *test], root)
         collection = Collection(
             name=str(dataset.get("name", root.name)),
@@ -61,7 +60,7 @@ class MSD(NiftiLayout):
 
 def _channels(dataset: dict[str, Any], source: Path) -> tuple[str, ...]:
     modality = dataset.get("modality", {"0": "CT"})
-    if not isinstance(modality, dict) or not all(str(key).isdigit() for key in modality) or not modality:
+    if not isinstance(modality, dict) or not all(str(key).isdecimal() for key in modality) or not modality:
         raise DataError(f'{source}: `modality` must name the channels, such as {{"0": "CT"}}, but is {modality!r}')
     return tuple(str(modality[key]) for key in sorted(modality, key=int))
 

@@ -17,6 +17,7 @@ from tiny_data import (
 
 from adawac.data.classes import Classes
 from adawac.data.layouts import ACDC, MSD, Folders, NNUNet, Synapse, detect
+from adawac.data.layouts.files import natural_key
 from adawac.data.reading import read_case
 from adawac.errors import DataError
 
@@ -66,6 +67,7 @@ def test_channels(tmp_path, write, layout):
 def test_cases_come_in_natural_order(tmp_path):
     ids = [case.id for case in MSD().scan(write_msd(tmp_path, cases=11)).cases]
     assert ids == [f"pt_{i}" for i in range(1, 12)]
+    assert sorted(["t2²", "t10", "t2"], key=natural_key) == ["t2", "t2²", "t10"]  # ² is a digit, but no number
 
 
 def test_no_layout(tmp_path):
@@ -144,6 +146,8 @@ def test_msd_lists_missing_files(tmp_path):
     [
         ({"labels": {}}, "`labels` must name the classes"),
         ({"labels": {"a": "liver"}}, "write {name: value}"),
+        ({"labels": {"liver": 1.5}}, "'liver': 1.5 has no whole number"),
+        ({"labels": {"liver": float("inf")}}, "'liver': inf has no whole number"),
         ({"labels": {"0": "background", "00": "air"}}, "keep one"),
         ({"training": []}, "check that the download is complete"),
         ({"training": {}}, "must be a list of cases.*correct the file"),
