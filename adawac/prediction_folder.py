@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adawac.errors import ConfigError, some_of
-from adawac.settings import flatten
+from adawac.settings import changed
 from adawac.whole_files import written_whole
 
 MANIFEST = "predictions.json"
@@ -91,14 +91,9 @@ class PredictionFolder:
             return f"there are labels but no {MANIFEST} that says which model made them"
         try:
             then = json.loads(path.read_text(encoding="utf-8"))
-            before = flatten({key: then[key] for key in made_by})
+            before = {key: then[key] for key in made_by}
         except (OSError, ValueError, KeyError, TypeError) as error:
             return f"{MANIFEST}, which says what made the labels there, cannot be read ({error!r})"
-        now = flatten(json.loads(json.dumps(made_by)))
-        differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        return (
-            "the labels there were made with "
-            + "; ".join(f"{name} {before.get(name)}, not {now.get(name)}" for name in differing)
-            if differing
-            else None
-        )
+        found = changed(before, json.loads(json.dumps(made_by)))
+        differing = "; ".join(f"{name} {was}, not {now}" for name, (was, now) in found.items())
+        return f"the labels there were made with {differing}" if found else None

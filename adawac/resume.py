@@ -7,7 +7,7 @@ from typing import Any
 from adawac.checkpoint import RECIPE, Recipe
 from adawac.data.unit_kinds import SINGLE_SLICE
 from adawac.errors import ConfigError
-from adawac.settings import flatten
+from adawac.settings import changed
 
 DATA = "adawac_data"
 """Key in a checkpoint of what it was trained on, in JSON."""
@@ -46,12 +46,9 @@ def _in_recipe(then: dict[str, Any], now: dict[str, Any], training: bool) -> lis
     """Differences of what the network is and does; of how images reach it only where it is trained on."""
     keys = ["in_channels", "classes", "network", "unit", *(["preprocessing", "mirror_table"] if training else [])]
     then = {"unit": SINGLE_SLICE.to_json(), **then}  # checkpoints of before were all of single slices
-    flat_then, flat_now = (flatten({key: recipe[key] for key in keys}) for recipe in (then, now))
-    return [
-        f"{key}: {flat_then.get(key, 'not set')} then, {flat_now.get(key, 'not set')} now"
-        for key in {**flat_then, **flat_now}
-        if flat_then.get(key) != flat_now.get(key)
-    ]
+    found = changed(*({key: recipe[key] for key in keys} for recipe in (then, now)))
+    said = {key: ["not set" if value is None else value for value in pair] for key, pair in found.items()}
+    return [f"{key}: {was} then, {is_now} now" for key, (was, is_now) in said.items()]
 
 
 def _in_data(then: Mapping[str, Any], now: Mapping[str, Any], units: str) -> list[str]:

@@ -23,14 +23,18 @@ DUE = "adawac_validation_due"
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Within, SIGINT and SIGTERM raise `Interrupted` in the main thread, until training takes them over."""
+def interruptible(saved: str = "nothing had to be saved") -> Iterator[None]:
+    """Within, SIGINT and SIGTERM raise `Interrupted` in the main thread, until training takes them over.
+
+    Args:
+        saved: what it says has been saved, and how to go on.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        raise Interrupted(signum, "nothing had to be saved")
+        raise Interrupted(signum, saved)
 
     before = {signum: signal.signal(signum, stop) for signum in SIGNALS}
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adawac.errors import ConfigError
-from adawac.settings import flatten
+from adawac.settings import changed
 
 SET_HERE = {"--runs", "--name", "--resume", "--ckpt_path"}
 """Options of `adawac fit` that would lead the comparison to another run."""
@@ -91,12 +91,8 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
     keys = ("versions", "code", "device", "data", "skipped", "training_units", "steps")
     then = {"training_units": then.get("training_slices"), **then}  # its name in older runs
-    was, is_now = (flatten({key: record.get(key) for key in keys}) for record in (then, now))
-    return [
-        f"{key}: {said(was.get(key))} then, {said(is_now.get(key))} now"
-        for key in {**was, **is_now}
-        if was.get(key) != is_now.get(key)
-    ]
+    found = changed(*({key: record.get(key) for key in keys} for record in (then, now)))
+    return [f"{key}: {said(was)} then, {said(is_now)} now" for key, (was, is_now) in found.items()]
 
 
 def other_weights(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

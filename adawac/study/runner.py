@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from statistics import fmean
 from threading import Event
@@ -17,8 +17,8 @@ from typing import IO
 
 import yaml
 
-from adawac.errors import ConfigError, Interrupted
-from adawac.settings import flatten
+from adawac.errors import ConfigError
+from adawac.settings import changed
 from adawac.study.spec import Cell
 
 try:
@@ -71,10 +71,9 @@ def _check_unchanged(cell: Cell, config: str) -> None:
     """What has been trained under other settings is neither mixed in nor overwritten."""
     if not cell.config.is_file() or not (cell.cases.is_file() or cell.checkpoint.is_file()):
         return
-    was, now = (flatten(yaml.safe_load(text)) for text in (cell.config.read_text(encoding="utf-8"), config))
-    keys = [key for key in {**was, **now} if key not in PLACES]
-    if changed := [key for key in keys if was.get(key, "default") != now.get(key, "default")]:
-        lines = [f"\n  {key}: {was.get(key, 'default')} then, {now.get(key, 'default')} now" for key in changed]
+    before = yaml.safe_load(cell.config.read_text(encoding="utf-8"))
+    found = changed(before, yaml.safe_load(config), "default")
+    if lines := [f"\n  {key}: {was} then, {now} now" for key, (was, now) in found.items() if key not in PLACES]:
         raise ConfigError(
             f"cell {cell.name} was begun with other settings than the study now gives it:{''.join(lines)}\n"
             f"give the study another name, or delete {cell.folder} to run the cell anew"
@@ -93,9 +92,11 @@ def run_cells(cells: Sequence[Cell], configs: Mapping[str, str], jobs: int, ende
     Raises:
         Interrupted: SIGINT or SIGTERM came; every process of a cell has ended.
     """
+    from adawac.callbacks.interruption import interruptible
+
     stop = Event()
     environment = {"OMP_NUM_THREADS": str(max(1, _cpus() // jobs)), **os.environ}
-    with _interruptible(), ThreadPoolExecutor(jobs) as pool:
+    with interruptible("finished cells are kept, type the same again to go on"), ThreadPoolExecutor(jobs) as pool:
         cell_of: dict[Future[None], Cell] = {
             pool.submit(run_cell, cell, configs[cell.name], environment, stop): cell for cell in cells
         }
@@ -191,21 +192,6 @@ def _lock(log: IO[bytes], stop: Event) -> bool:
         except OSError:  # a file system without locks
             break
     return not stop.is_set()
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Within, SIGINT and SIGTERM raise `Interrupted`."""
-
-    def interrupt(signum: int, frame: object) -> None:
-        raise Interrupted(signum, "finished cells are kept, type the same again to go on")
-
-    before = {signum: signal.signal(signum, interrupt) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
 
 
 def _cpus() -> int:
