@@ -86,7 +86,6 @@ class WeightMonitor(Callback):
             return
         log_odds = getattr(task.weighting, "log_odds", None)
         scores = None if log_odds is None else _array(log_odds)
-        Path(log_dir).mkdir(parents=True, exist_ok=True)
         SliceWeights.of_units(task.data.units, _array(weights), scores).write(Path(log_dir) / "weights.csv")
 
     def _draw(

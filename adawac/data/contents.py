@@ -58,13 +58,10 @@ class Contents:
         entry, found = self._entry(path), short_hash([path])
         if found != known:
             self._found[entry] = found
-            with suppress(OSError):  # a store that cannot be written is said to be so when there is more to write
-                self._write(entry, found)
+            # A store that cannot be written is said to be so when there is more to write.
+            with suppress(OSError), written_whole(entry) as unfinished:
+                unfinished.write_text(found)
         return found
-
-    def _write(self, entry: Path, found: str) -> None:
-        with written_whole(entry) as unfinished:
-            unfinished.write_text(found)
 
     def _entry(self, path: Path) -> Path:
         status = path.stat()

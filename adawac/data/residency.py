@@ -35,7 +35,7 @@ class ResidentUnits(UnitDataset):
     def __init__(self, cases: Sequence[PreparedCase], units: UnitTable, device: torch.device) -> None:
         super().__init__(cases, units)
         boxes, gather = _boxes(units)
-        kind, plane = units.kind, _plane(cases)
+        kind, plane = units.kind, cases[0].label.shape[1:]
         shape = (len(boxes), cases[0].image.shape[0], *kind.input_size(plane))
         self.images = torch.empty(shape, dtype=torch.float16, device=device)
         self.labels = torch.empty(len(units), *kind.input_size(plane), dtype=torch.uint8, device=device)
@@ -85,7 +85,7 @@ def bytes_of(cases: Sequence[PreparedCase], units: UnitTable) -> int:
     """Of all units, image and label."""
     boxes, _ = _boxes(units)
     image, label = cases[0].image, cases[0].label
-    values = math.prod(units.kind.input_size(_plane(cases)))
+    values = math.prod(units.kind.input_size(label.shape[1:]))
     return values * (len(boxes) * len(image) * image.itemsize + len(units) * label.itemsize)
 
 
@@ -96,11 +96,6 @@ def _boxes(units: UnitTable) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     flat = np.concatenate([case, parts], axis=2).reshape(-1, 4)
     boxes, inverse = np.unique(flat, axis=0, return_inverse=True)
     return boxes, inverse.reshape(parts.shape[:2]).astype(np.int64)
-
-
-def _plane(cases: Sequence[PreparedCase]) -> tuple[int, int]:
-    _, height, width = cases[0].label.shape
-    return height, width
 
 
 def _free(device: torch.device) -> int:

@@ -258,7 +258,7 @@ class PatchUnit(UnitKind):
         """Of every patch, those native voxels whose centres lie in it."""
         _, height, width = self.patch
         counts = []
-        for first, top, left in self.starts(_shape(case)).tolist():
+        for first, top, left in self.starts(case.label.shape).tolist():
             rows = case.placement.native_span(0, top, top + height)
             columns = case.placement.native_span(1, left, left + width)
             patch = case.native_label[first : first + self.patch[0], rows, columns]
@@ -332,8 +332,3 @@ def _spread(extent: int, length: int) -> NDArray[np.int32]:
     """First positions of the fewest stretches of a length that cover an extent, evenly spread."""
     starts: NDArray[np.float64] = np.linspace(0, max(0, extent - length), -(-extent // length)).round()
     return starts.astype(np.int32)
-
-
-def _shape(case: "PreparedCase") -> tuple[int, int, int]:
-    depth, height, width = case.label.shape
-    return depth, height, width

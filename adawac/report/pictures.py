@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from adawac.errors import AdaWACError
 from adawac.evaluation import ANY_CLASS
+from adawac.evaluation.predictions import Predict
 from adawac.evaluation.references import References
 from adawac.figures import side_by_side
 from adawac.report.blocks import Picture
@@ -57,28 +58,25 @@ def worst_pictures(
     subsets = dict.fromkeys(each.run.subset for each in evaluated)
     for number, subset in enumerate(subsets):
         here = [each for each in evaluated if each.run.subset == subset]
-        shown: dict[str, Evaluated] = {}
+        shown: dict[str, Predict] = {}
         for each in here:
-            if each.predict is not None:
-                shown.setdefault(each.run.method, each)
+            if each.predict is not None and len(shown) < MOST_METHODS:
+                shown.setdefault(each.run.method, each.predict)
         for case, dice in worst_cases([each.run for each in here], count).items():
             if case not in references.cases or not shown:
                 continue
             try:
-                chosen = dict(list(shown.items())[:MOST_METHODS])
-                pictures.append(_picture(case, dice, subset, chosen, references, f"{number}_{len(pictures)}"))
+                pictures.append(_picture(case, dice, subset, shown, references, f"{number}_{len(pictures)}"))
             except AdaWACError as error:
                 return pictures, f"Pictures are missing: {error}."
     return pictures, "" if pictures else "No pictures: no run can predict the worst cases anew."
 
 
 def _picture(
-    case: str, dice: float, subset: str, shown: Mapping[str, Evaluated], references: References, name: str
+    case: str, dice: float, subset: str, shown: Mapping[str, Predict], references: References, name: str
 ) -> Picture:
     target = references.target(case)
-    preds = {
-        method: references.cut(each.predict(case, target)) for method, each in shown.items() if each.predict is not None
-    }
+    preds = {method: references.cut(predict(case, target)) for method, predict in shown.items()}
     reference = references.cut(target.array[0])
     image = references.cut(references.image(case).array[0])
     position = telling_slice(reference, list(preds.values()))
