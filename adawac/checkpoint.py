@@ -12,7 +12,7 @@ import adawac
 from adawac.data.classes import Classes
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.unit_kinds import SINGLE_SLICE, UnitKind, unit_kind
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, first_line
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.networks.published import Pretrainable
 from adawac.settings import flatten
@@ -162,8 +162,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for one fact: the file is no safe checkpoint
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ConfigError(f"{path}: not readable as a checkpoint of tensors and plain values ({reason})") from error
+        raise ConfigError(
+            f"{path}: not readable as a checkpoint of tensors and plain values ({first_line(error)})"
+        ) from error
     if not isinstance(checkpoint, dict) or RECIPE not in checkpoint:
         raise ConfigError(f"{path}: holds no {RECIPE!r}; give a checkpoint written by `adawac fit`")
     return checkpoint

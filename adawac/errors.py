@@ -76,6 +76,26 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
+def one_line(error: BaseException) -> str:
+    r"""What another library's error says, on one line; its kind where it says nothing.
+
+    Example:
+        >>> one_line(ValueError("no such\n  file")), one_line(EOFError())
+        ('no such file', 'EOFError')
+    """
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    r"""The same of an error that goes on to explain itself.
+
+    Example:
+        >>> first_line(RuntimeError("not plain tensors\nTo load it all the same, ..."))
+        'not plain tensors'
+    """
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def some_of(names: Sequence[str]) -> str:
     """The first five names of a list, and how many more there are: for messages.
 

@@ -146,12 +146,8 @@ def side_by_side(
         axes.imshow(image[rows, columns], cmap="gray", aspect=spacing[0] / spacing[1], origin=origin)
         axes.set_title(plain(title), fontsize=12, color="white")
         axes.set_axis_off()
-        for index, name in enumerate(classes[1:], start=1):
-            colour = CLASS_COLOURS[(index - 1) % len(CLASS_COLOURS)]
-            in_target = _outline(axes, target[rows, columns] == index, colour, "-")
-            in_preds = _outline(axes, each[rows, columns] == index, colour, "--")
-            if in_target or in_preds:
-                drawn[name] = Line2D([], [], color=colour, label=plain(name))
+        drawn |= _outlines(axes, target[rows, columns], classes, "-")
+        drawn |= _outlines(axes, each[rows, columns], classes, "--")
     handles += [drawn[name] for name in classes[1:] if name in drawn]
     figure.legend(handles=handles, loc="outside right upper", fontsize=10, frameon=False, labelcolor="white")
     return figure
@@ -195,10 +191,7 @@ def three_views(
         axes.imshow(plane, cmap="gray", vmin=low, vmax=high, aspect=rows / columns, origin=origin)
         axes.set_title(f"{name}, slice {position} of {len(area)}", fontsize=10, color="white")
         axes.set_axis_off()
-        for index, organ in enumerate(classes[1:], start=1):
-            colour = CLASS_COLOURS[(index - 1) % len(CLASS_COLOURS)]
-            if _outline(axes, preds.take(position, axis) == index, colour, "-"):
-                drawn[organ] = Line2D([], [], color=colour, label=plain(organ))
+        drawn |= _outlines(axes, np.moveaxis(preds, axis, 0)[position], classes, "-")
     if drawn:
         handles = [drawn[organ] for organ in classes[1:] if organ in drawn]
         figure.legend(handles=handles, loc="outside right upper", fontsize=9, frameon=False, labelcolor="white")
@@ -302,11 +295,17 @@ def _view(image: NDArray[np.floating], labelled: NDArray[np.bool_]) -> tuple[sli
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, style: LineStyleType) -> bool:
-    """Draw the edge of a mask; False if it is empty."""
-    if not mask.any():
-        return False
-    padded = np.pad(mask, 1).astype(np.float32)  # closes outlines that touch the border
-    rows, columns = (np.arange(-1, n + 1) for n in mask.shape)
-    axes.contour(columns, rows, padded, levels=[0.5], colors=colour, linestyles=style, linewidths=1.4)
-    return True
+def _outlines(
+    axes: Axes, labels: NDArray[np.integer], classes: Sequence[str], style: LineStyleType
+) -> dict[str, Line2D]:
+    """Draw the edges of every class that is there; what stands for each in a legend."""
+    drawn: dict[str, Line2D] = {}
+    rows, columns = (np.arange(-1, n + 1) for n in labels.shape)
+    for index, name in enumerate(classes[1:], start=1):
+        mask = labels == index
+        if mask.any():
+            colour = CLASS_COLOURS[(index - 1) % len(CLASS_COLOURS)]
+            padded = np.pad(mask, 1).astype(np.float32)  # closes outlines that touch the border
+            axes.contour(columns, rows, padded, levels=[0.5], colors=colour, linestyles=style, linewidths=1.4)
+            drawn[name] = Line2D([], [], color=colour, label=plain(name))
+    return drawn

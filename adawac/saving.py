@@ -9,7 +9,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from adawac.checkpoint import read_checkpoint
-from adawac.errors import ConfigError, TrainingError
+from adawac.errors import ConfigError, TrainingError, one_line
 from adawac.whole_files import written_whole
 
 
@@ -37,7 +37,7 @@ class WholeCheckpoints(TorchCheckpointIO):
                     if (broken := archive.testzip()) is not None:
                         raise OSError(f"{broken} does not read back as it was written")
         except (OSError, RuntimeError, zipfile.BadZipFile) as error:  # torch wraps what the disk says
-            reason = " ".join(str(error.__cause__ or error.__context__ or error).split())
+            reason = one_line(error.__cause__ or error.__context__ or error)
             raise TrainingError(
                 f"{path}: the checkpoint cannot be written ({reason}); the one before it is whole: free space "
                 "and go on with --resume auto"

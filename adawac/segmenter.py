@@ -12,7 +12,7 @@ from torch import nn
 from adawac.checkpoint import RECIPE, Recipe, find_checkpoint, network_weights, read_checkpoint
 from adawac.components import keep_largest
 from adawac.data.volumes import Volume
-from adawac.errors import ConfigError, DataError
+from adawac.errors import ConfigError, DataError, first_line
 from adawac.inference import classes_of, native_probabilities
 from adawac.networks import Ensemble, SegmentationNetwork
 
@@ -165,8 +165,9 @@ def load(run: str | Path | Sequence[str | Path], device: str = "cpu", trust: boo
     try:
         network.to(device)
     except (RuntimeError, AssertionError) as error:  # no such device, or a torch that was built without it
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device {device!r} cannot be used here ({reason}); give another, such as cpu") from error
+        raise ConfigError(
+            f"device {device!r} cannot be used here ({first_line(error)}); give another, such as cpu"
+        ) from error
     return Segmenter(recipes[0], network.eval())
 
 

@@ -18,7 +18,7 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from adawac.data.limits import check_voxels
-from adawac.errors import DataError
+from adawac.errors import DataError, one_line
 from adawac.whole_files import written_whole
 
 CANONICAL = ("S", "P", "L")
@@ -315,10 +315,10 @@ def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
     except FileNotFoundError as error:
         raise DataError(f"{path}: the file does not exist; correct the path or restore the file") from error
     except (HeaderDataError, WrapStructError, nib.filebasedimages.ImageFileError) as error:
-        raise DataError(f"{path}: this is not a NIfTI file ({_line(error)}); convert it to .nii.gz") from error
+        raise DataError(f"{path}: this is not a NIfTI file ({one_line(error)}); convert it to .nii.gz") from error
     except (OSError, EOFError, ValueError, zlib.error, OverflowError) as error:
         raise DataError(
-            f"{path}: the file is unreadable, cut short or corrupt ({_line(error)}); copy it again"
+            f"{path}: the file is unreadable, cut short or corrupt ({one_line(error)}); copy it again"
         ) from error
     return image.header, array
 
@@ -355,11 +355,6 @@ def _in_mm(affine: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
     scaled = np.array(affine, dtype=np.float64)
     scaled[:3] *= scale
     return scaled
-
-
-def _line(error: Exception) -> str:
-    """Another library's message on one line."""
-    return " ".join(str(error).split())
 
 
 def _mm(length: float) -> float:

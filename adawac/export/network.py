@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from adawac.checkpoint import Recipe
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, one_line
 from adawac.segmenter import read_model
 
 TOLERANCE = 1e-3
@@ -53,7 +53,7 @@ class TrainedNetwork:
                 error = float((exported(image) - expected).abs().max() / expected.abs().max())
                 problem = f"its logits differ by {error:.1e} of the largest where {TOLERANCE} is allowed"
             except Exception as failure:  # whatever a runtime may raise
-                error, problem = float("inf"), _line(failure)
+                error, problem = float("inf"), one_line(failure)[:300]
             if not error <= TOLERANCE:  # nor NaN
                 raise ConfigError(
                     f"network {self.recipe.network.architecture} does not survive as {kind}: with {batch_size} slices "
@@ -78,7 +78,3 @@ def load_network(run: Path, trust: bool = False) -> TrainedNetwork:
     )
     bare.load_state_dict(adapter.network.state_dict())
     return TrainedNetwork(bare.eval(), adapter.in_channels, recipe)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

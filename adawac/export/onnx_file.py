@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, first_line
 from adawac.export.network import TrainedNetwork
 
 RECIPE_KEY = "adawac_recipe"
@@ -48,7 +48,7 @@ def write_onnx(trained: TrainedNetwork, path: Path) -> None:
         except Exception as error:  # whatever the exporter may raise
             raise ConfigError(
                 f"network {trained.recipe.network.architecture} cannot be exported to ONNX: "
-                f"{str(error).strip().splitlines()[0]}; choose --format torchscript"
+                f"{first_line(error)}; choose --format torchscript"
             ) from error
     assert program is not None  # by dynamo=True
     program.model.metadata_props[RECIPE_KEY] = trained.recipe.to_json()

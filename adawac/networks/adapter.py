@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, one_line
 from adawac.structures import NetworkOutput
 
 # Where MONAI's networks keep the deepest layer of their encoder: the last module whose whole name matches.
@@ -135,7 +135,7 @@ class SegmentationNetwork(nn.Module):
         except ConfigError:
             raise
         except Exception as error:  # whatever a foreign module may raise
-            return " ".join(str(error).split()) or type(error).__name__, ()
+            return one_line(error), ()
         if logits.shape != (1, self.num_classes, *size):
             expected = (self.num_classes, *size)
             return f"logits have shape {tuple(logits.shape[1:])} where {expected} is needed", ()

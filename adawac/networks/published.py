@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, first_line
 
 
 @runtime_checkable
@@ -37,7 +37,9 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{path}: not a NumPy archive of plain arrays ({_line(error)}); download it again") from error
+        raise ConfigError(
+            f"{path}: not a NumPy archive of plain arrays ({first_line(error)}); download it again"
+        ) from error
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -49,7 +51,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for one fact: the file holds no plain tensors
-        raise ConfigError(f"{path}: not a state dict of plain tensors ({_line(error)}); download it again") from error
+        raise ConfigError(
+            f"{path}: not a state dict of plain tensors ({first_line(error)}); download it again"
+        ) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ConfigError(f"{path}: holds no state dict (names and tensors); save `model.state_dict()`")
     return dict(state)
@@ -110,8 +114,3 @@ def first_kernel(kernel: Tensor, in_channels: int) -> Tensor:
     if kernel.shape[1] == in_channels:
         return kernel
     return kernel.sum(1, keepdim=True).expand(-1, in_channels, -1, -1) / in_channels
-
-
-def _line(error: Exception) -> str:
-    """Another library's message, its first line."""
-    return str(error).partition("\n")[0] or type(error).__name__

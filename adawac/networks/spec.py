@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, one_line
 from adawac.networks.adapter import SegmentationNetwork
 
 TRUSTED = ("adawac.", "monai.networks.")
@@ -140,8 +140,7 @@ monai.networks are made unasked; if you trust who wrote it, say so: `--trust`, o
             return constructor(**from_data, **self.arguments)
         except Exception as error:  # whatever a foreign constructor may raise
             raise ConfigError(
-                f"network {self.architecture} refused its arguments {self.arguments}: "
-                f"{' '.join(str(error).split()) or type(error).__name__}; correct them"
+                f"network {self.architecture} refused its arguments {self.arguments}: {one_line(error)}; correct them"
             ) from error
 
 
