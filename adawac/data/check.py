@@ -10,9 +10,8 @@ from adawac.data.classes import Classes
 from adawac.data.fingerprint import Fingerprint, Measured, measure
 from adawac.data.layouts import Collection, Layout, ListingError, detect
 from adawac.data.modality import Modality
-from adawac.data.reading import Digest
+from adawac.data.reading import Digest, Track
 from adawac.data.splits import PARTS, AutoSplit, Split, SplitRule, patients_of
-from adawac.data.store import Track
 from adawac.errors import AdaWACError, DataError
 
 

@@ -1,8 +1,6 @@
 """The fingerprint of a data set: what its volumes and labels are like, measured in one pass."""
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +10,8 @@ from adawac.data.classes import Classes
 from adawac.data.layouts.base import Case, Collection, Layout
 from adawac.data.modality import Modality
 from adawac.data.naming import side_pairs
-from adawac.data.reading import Digest, read_case
-from adawac.data.store import Track, count_voxels
+from adawac.data.reading import Digest, Track, for_every_case, read_case
+from adawac.data.store import count_voxels
 from adawac.data.volumes import Volume
 from adawac.errors import DataError
 from adawac.structures import IGNORE_INDEX
@@ -232,26 +230,15 @@ def measure(
     """
     classes = Classes.from_labels(collection.labels, collection.ignore_value)
     measured: dict[str, Measured] = {}
-    problems: dict[str, str] = {}
 
     def one(case: Case) -> None:
-        try:
-            image, label = read_case(layout, case, classes, len(collection.channels), modality)
-            if label is None:
-                raise DataError(f"case {case.id}: it has no label, but training needs one; leave the case out")
-            measured[case.id] = _measure(image, label, len(classes))
-        except DataError as error:
-            problems[case.id] = str(error)
+        image, label = read_case(layout, case, classes, len(collection.channels), modality)
+        if label is None:
+            raise DataError(f"case {case.id}: it has no label, but training needs one; leave the case out")
+        measured[case.id] = _measure(image, label, len(classes))
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        done = pool.map(one, cases)
-        for _ in track(done, len(cases)) if track else done:
-            pass
-    in_order = [case.id for case in cases]
-    return (
-        {id_: measured[id_] for id_ in in_order if id_ in measured},
-        {id_: problems[id_] for id_ in in_order if id_ in problems},
-    )
+    problems = for_every_case(one, cases, track)
+    return {case.id: measured[case.id] for case in cases if case.id in measured}, problems
 
 
 def _measure(image: Volume, label: Volume, num_classes: int) -> Measured:

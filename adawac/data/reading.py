@@ -1,5 +1,8 @@
-"""Read one case with every check that bad data must meet before training starts."""
+"""Read cases with every check that bad data must meet before training starts."""
 
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -11,6 +14,9 @@ from adawac.data.layouts.base import Case, Layout
 from adawac.data.modality import Modality
 from adawac.data.volumes import Volume
 from adawac.errors import DataError
+
+Track = Callable[[Iterable[None], int], Iterable[None]]
+"""Wraps an iterable of a given length, to show progress."""
 
 POSSIBLE_HU = (-10_000.0, 50_000.0)
 """No scanner writes Hounsfield units beyond: padding goes down to -8192, metal on the extended scale up to 30710."""
@@ -71,6 +77,36 @@ def read_case(
         return image, Volume(classes.encode(label.array), image.geometry)
     except DataError as error:
         raise DataError(f"case {case.id}: {error}") from error
+
+
+def for_every_case(do: Callable[[Case], None], cases: Sequence[Case], track: Track | None = None) -> dict[str, str]:
+    """Do something with every case, in a thread a core; what is stopped begins no further case.
+
+    Args:
+        do: raises a `DataError` where the case has a problem.
+        cases: those to do it with.
+        track: shows progress.
+
+    Returns:
+        The problem of every case that has one, in the order of `cases`.
+    """
+    problems: dict[str, str] = {}
+
+    def attempt(case: Case) -> None:
+        try:
+            do(case)
+        except DataError as error:
+            problems[case.id] = str(error)
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        done = pool.map(attempt, cases)
+        try:
+            for _ in track(done, len(cases)) if track and cases else done:
+                pass
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return {case.id: problems[case.id] for case in cases if case.id in problems}
 
 
 def _check_image(array: NDArray[np.float32], in_channels: int | None, modality: Modality | None) -> None:

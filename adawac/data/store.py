@@ -9,8 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,15 +25,12 @@ from adawac.data.grid import Placement
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.locking import writing
 from adawac.data.preprocessing import Preprocessing
-from adawac.data.reading import Digest, read_case
+from adawac.data.reading import Digest, Track, for_every_case, read_case
 from adawac.errors import DataError
 from adawac.provenance import short_hash
 
 VERSION = 3
 """Raise it when prepared arrays change their meaning: older folders are then no longer found."""
-
-Track = Callable[[Iterable[None], int], Iterable[None]]
-"""Wraps an iterable of a given length, to show progress."""
 
 LARGEST = float(np.finfo(np.float16).max)
 """Prepared images are kept in half precision."""
@@ -115,26 +111,14 @@ class VolumeStore:
         return [case for case in cases if verify or not self.holds(case)]
 
     def _make_all(self, cases: Sequence[Case], track: Track | None, verify: bool) -> dict[str, str]:
-        problems: dict[str, str] = {}
         for left in self.folder.glob("*/.*-*"):  # by a process that was killed: we are the only one that writes
             shutil.rmtree(left, ignore_errors=True)
 
         def make(case: Case) -> None:
-            try:
-                if not self._path(case, verify).is_dir():
-                    self._make(case)
-            except DataError as error:
-                problems[case.id] = str(error)
+            if not self._path(case, verify).is_dir():
+                self._make(case)
 
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            done: Iterable[None] = pool.map(make, cases)
-            try:
-                for _ in track(done, len(cases)) if track and cases else done:
-                    pass
-            except BaseException:  # stopped: do not begin the others
-                pool.shutdown(cancel_futures=True)
-                raise
-        return {case.id: problems[case.id] for case in cases if case.id in problems}
+        return for_every_case(make, cases, track)
 
     def holds(self, case: Case) -> bool:
         """Whether a case has been prepared from its files as they are, as far as can be told without reading them."""

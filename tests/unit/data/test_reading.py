@@ -1,11 +1,14 @@
+import os
+import time
+
 import nibabel as nib
 import numpy as np
 import pytest
 from tiny_data import make_case, save_nifti, write_msd, write_synapse
 
 from adawac.data.classes import Classes
-from adawac.data.layouts import detect
-from adawac.data.reading import read_case
+from adawac.data.layouts import Case, detect
+from adawac.data.reading import for_every_case, read_case
 from adawac.errors import DataError
 from adawac.structures import IGNORE_INDEX
 
@@ -131,3 +134,19 @@ def test_number_of_channels(root):
     assert read(root)[0].array.shape == (3, 6, 16, 16)
     with pytest.raises(DataError, match="case pt_1: image has 3 channels but 1 are due; correct"):
         read(root, in_channels=1)
+
+
+def test_what_is_stopped_begins_no_further_case():
+    begun = []
+
+    def work(case):
+        begun.append(case)
+        time.sleep(0.05)
+
+    def stopped(done, total):
+        yield next(iter(done))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        for_every_case(work, [Case(str(i), ()) for i in range(40 * os.cpu_count())], stopped)
+    assert len(begun) < 10 * os.cpu_count()
