@@ -1,7 +1,7 @@
 """The table of training units: which box of which volume a sample is, and what labels it holds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,15 +105,8 @@ class UnitTable:
 
     def take(self, rows: NDArray[np.int64]) -> "UnitTable":
         """The table of some rows, in the order given; `cases` stays as it is."""
-        return UnitTable(
-            self.cases,
-            self.case[rows],
-            self.start[rows],
-            self.size[rows],
-            self.depth,
-            self.voxels[rows],
-            self.classes,
-            self.kind,
+        return replace(
+            self, case=self.case[rows], start=self.start[rows], size=self.size[rows], voxels=self.voxels[rows]
         )
 
     @property

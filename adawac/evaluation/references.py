@@ -1,7 +1,8 @@
 """The test cases that predictions are held against: their references, and their images where they are at hand."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -139,7 +140,8 @@ class References:
         """
         if not self.cases[case].images:
             raise DataError(f"case {case}: no image at hand; give the folder of the images, --images")
-        return self._named(case, lambda: self.layout.read_image(self.cases[case]))
+        with _named(case):
+            return self.layout.read_image(self.cases[case])
 
     def target(self, case: str) -> Volume:
         """(1, Z, Y, X) class indices, 255 where ignored.
@@ -147,12 +149,9 @@ class References:
         Raises:
             DataError: naming the case, if its label is not readable or holds values that no class stands for.
         """
-
-        def read() -> Volume:
+        with _named(case):
             label = self.layout.read_label(self.cases[case])
             return Volume(self.classes.encode(label.array), label.geometry)
-
-        return self._named(case, read)
 
     def data_hash(self, case: str) -> str:
         """Of the case's files, images first, then labels."""
@@ -166,13 +165,14 @@ class References:
         """(slice, row, column) in mm; None where it is not known."""
         return cut_spacing(volume.geometry.spacing, self.axis)
 
-    @staticmethod
-    def _named(case: str, read: Any) -> Volume:
-        try:
-            volume: Volume = read()
-        except DataError as error:
-            raise DataError(f"case {case}: {error}") from None
-        return volume
+
+@contextmanager
+def _named(case: str) -> Iterator[None]:
+    """Within, what is wrong with data is said to be so of a case."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"case {case}: {error}") from None
 
 
 def classes_beside(folder: Path) -> Classes | None:

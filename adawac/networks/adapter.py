@@ -167,10 +167,10 @@ def _submodule(network: nn.Module, name: str) -> nn.Module:
     return modules[name]
 
 
-def _shortened(names: Sequence[str], limit: int = 20) -> str:
-    """The outermost names first, at most `limit` of them."""
+def _shortened(names: Sequence[str]) -> str:
+    """The outermost names first, at most twenty of them."""
     ranked = sorted(names, key=lambda name: name.count("."))
-    return ", ".join(ranked[:limit]) + (", ..." if len(ranked) > limit else "")
+    return ", ".join(ranked[:20]) + (", ..." if len(ranked) > 20 else "")
 
 
 def _sizes_near(size: tuple[int, ...]) -> Iterable[tuple[int, ...]]:

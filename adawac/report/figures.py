@@ -215,11 +215,11 @@ def weights_along(panels: Mapping[str, SliceWeights]) -> Figure:
     return figure
 
 
-def _binned(x: Floats, y: Floats, bins: int = 10) -> tuple[Floats, Floats]:
+def _binned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """Means in tenths of the volume that hold anything."""
-    member = np.minimum((x * bins).astype(int), bins - 1)
-    held = [k for k in range(bins) if (member == k).any()]
-    return (np.array(held) + 0.5) / bins, np.array([y[member == k].mean() for k in held])
+    tenth = np.minimum((10 * x).astype(int), 9)
+    held = np.unique(tenth)
+    return (held + 0.5) / 10, np.array([y[tenth == k].mean() for k in held])
 
 
 def ranks(ranking: Ranking, styles: Mapping[str, tuple[str, str]]) -> Figure:

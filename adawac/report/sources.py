@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -265,15 +266,13 @@ def from_checkpoint(run: Path, references: References, device: str = "cpu") -> P
         references: the test cases, with images.
         device: where to predict.
     """
-    loaded: list[Any] = []
+    segmenter = cache(lambda: load(run, device))
 
     def predict(case: str, target: Volume) -> NDArray[np.uint8]:
-        if not loaded:
-            loaded.append(load(run, device))
         image = references.image(case)
         if difference := target.geometry.difference(image.geometry):
             raise DataError(f"label {difference}, as the image has it; re-export the label on the image's grid")
-        labels = loaded[0].predict(image, case, flip_left_right=bool(_setting(run, "model", "flip_left_right")))
+        labels = segmenter().predict(image, case, flip_left_right=bool(_setting(run, "model", "flip_left_right")))
         return encoded(labels, references, f"of {run.parent.name}")
 
     return predict
