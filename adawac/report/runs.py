@@ -78,10 +78,15 @@ def check_runs(runs: Sequence[MethodRun]) -> None:
     """Refuse runs that cannot stand side by side, with all that differs in one error.
 
     Raises:
-        DataError: a run without rows, two runs of one name or of one checkpoint, other test cases, other organs, or
-            other empty-mask policies.
+        DataError: a run without rows or without Dice, two runs of one name or of one checkpoint, other test cases,
+            other organs, or other empty-mask policies.
     """
     problems = [f"run {run.name}: its case table is empty; test it again" for run in runs if not run.rows]
+    problems += [
+        f"run {run.name}: its case table has no Dice over all slices, the least of a report; write it with `case_rows`"
+        for run in runs
+        if run.rows and not any((row.metric, row.group) == ("dice", "all") for row in run.rows)
+    ]
     names = [run.name for run in runs]
     problems += [
         f"run {name}: comes {names.count(name)} times; give each run once, or rename its folder"

@@ -1,6 +1,7 @@
 """Where a report's runs come from: run folders, folders of predictions by any tool, case tables."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -153,12 +154,13 @@ def _of_table(source: Source) -> list[Evaluated]:
                 f"{given}, {source.path}: the table holds several {kind} ({some_of(names)}), and one name "
                 "would make them seeds of one; give its path alone"
             )
+    places = Counter(run for _, _, run in rows)  # two methods may call their seeds alike
     return [
         Evaluated(
             MethodRun(
                 source.method or method or source.path.stem,
                 source.subset or subset,
-                run or f"{source.path.stem} {method}",
+                run if run and places[run] == 1 else " ".join(filter(None, (run or source.path.stem, method, subset))),
                 found,
                 made=_made(source.path, found),
             )
@@ -304,7 +306,7 @@ def _setting(run: Path, part: Literal["model", "data"], key: str) -> Any:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return content
+    return content if isinstance(content, dict) else {}

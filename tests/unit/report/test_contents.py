@@ -5,11 +5,12 @@ import math
 import pytest
 
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation import ANY_CLASS, CaseRow, Metadata
+from adawac.evaluation import ANY_CLASS, CaseRow, Metadata, write_table
 from adawac.report.contents import Report, choose_reference, subset_results
 from adawac.report.details import OF, organs, suspects
 from adawac.report.document import document
 from adawac.report.runs import MethodRun, check_runs, on_shared_cases
+from adawac.report.sources import Source, evaluate_sources
 from adawac.report.wording import summary_sentence
 
 CASES = [f"ct_{i}" for i in range(8)]
@@ -135,6 +136,28 @@ def test_runs_that_do_not_fit_together_are_refused_all_at_once():
     assert "run short: lacks case ct_7, which another has; evaluate all on the same cases" in message
     assert "--shared-cases" in message
     assert "policies are penalise, skip; test all with the same" in message
+
+
+def test_a_run_without_dice_is_refused():
+    bare = MethodRun("adawac", "full", "bare", [row for row in rows_of(BETTER) if row.metric != "dice"])
+    with pytest.raises(DataError, match=r"run bare: its case table has no Dice .*write it with `case_rows`"):
+        check_runs([bare])
+
+
+def test_methods_of_a_table_may_call_their_seeds_alike(tmp_path):
+    table = {"pair": WORSE, "adawac": BETTER}
+    rows = [
+        row._replace(method=name, run=seed) for name, dice in table.items() for seed in "01" for row in rows_of(dice)
+    ]
+    write_table(tmp_path / "cases.csv", rows)
+    runs = [each.run for each in evaluate_sources([Source.parse(str(tmp_path / "cases.csv"))], None, "penalise")]
+    assert [(each.method, each.name) for each in runs] == [
+        ("pair", "0 pair"),
+        ("pair", "1 pair"),
+        ("adawac", "0 adawac"),
+        ("adawac", "1 adawac"),
+    ]
+    check_runs(runs)
 
 
 def test_a_copy_of_a_checkpoint_is_no_second_seed():
