@@ -53,7 +53,7 @@ class Classes:
             merge: for each new class the names of its members; it stands at its first member's place.
 
         Raises:
-            DataError: if two label values have one name.
+            DataError: if two label values have one name, or there is none but the background.
             ConfigError: if a name is unknown or used twice, if the background is dropped or merged, or if no
                 foreground class is left.
         """
@@ -177,6 +177,11 @@ def _check(
     if ignore_value == 0:
         raise ConfigError(
             "ignore_label: 0 is the background and cannot be ignored; give the value of unlabelled voxels"
+        )
+    if len(names) < 2:
+        raise DataError(
+            "labels: there is no class but the background; check that the label files are the right ones, or name the "
+            "label values"
         )
     members = [name for group in merge.values() for name in group]
     for setting, used in (("drop", list(drop)), ("merge", members)):

@@ -86,6 +86,12 @@ def test_two_values_of_one_name():
         Classes.from_labels({1: "cord", 2: "cord"})
 
 
+@pytest.mark.parametrize("labels", [{}, {0: "background"}])
+def test_labels_without_a_class_are_refused(labels):
+    with pytest.raises(DataError, match=r"no class but the background; check that the label files are the right ones"):
+        Classes.from_labels(labels)
+
+
 def test_mirror_table_swaps_pairs():
     classes = Classes.from_labels(LABELS, drop=["spleen"])
     assert classes.mirror_table({}) == (0, 1, 2, 3)
