@@ -1,4 +1,4 @@
-"""Faults that strike a real run at a chosen moment, as callbacks that its configuration names."""
+"""Faults that strike a real run: callbacks that its configuration names, and code in its files."""
 
 import os
 import signal
@@ -43,3 +43,13 @@ class FailAt(Callback):
     def on_train_batch_start(self, trainer, *args):
         if trainer.global_step == self.step and trainer.global_rank == self.rank:
             raise RuntimeError("struck")
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")

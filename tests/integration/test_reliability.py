@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from faults import Bomb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_resume import assert_same_run, checkpoints, config, final_state, fit
 from tiny_data import make_case, save_nifti, write_msd
@@ -205,14 +206,6 @@ class TestCheckpointFiles:
         path = config(tmp_path / "run", data)
         both = ["--resume", "auto", "--ckpt_path", str(checkpoints(unbroken) / "last.ckpt")]
         assert "both say where to go on; give one of them" in fails(capsys, "--config", str(path), *both)
-
-
-class Bomb:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
 
 
 @pytest.mark.parametrize("verb", ["fit", "test"])

@@ -3,6 +3,7 @@ import json
 
 import pytest
 import torch
+from faults import Bomb
 
 from adawac.checkpoint import Recipe, find_checkpoint, load_matching, network_weights, read_checkpoint
 from adawac.data.classes import Classes
@@ -145,16 +146,6 @@ class TestFind:
     def test_neither(self, tmp_path, name):
         with pytest.raises(ConfigError, match=r"neither a checkpoint nor a run folder with checkpoints/best.ckpt"):
             find_checkpoint(tmp_path / name)
-
-
-class Bomb:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
 
 
 class TestRead:
