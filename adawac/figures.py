@@ -231,13 +231,13 @@ def data_overview(
     slices.barh(rows, dense, color=BLUE, label="label-dense")
     slices.barh(rows, sparse, left=dense, color=VERMILION, hatch="///", edgecolor="white", label="label-sparse")
     step = max(1, len(cases) // 60)  # names stay readable
-    slices.set_yticks(rows[::step], list(cases)[::step])
+    slices.set_yticks(rows[::step], [plain(case) for case in cases[::step]])
     slices.invert_yaxis()
     figure.legend(fontsize=8, ncols=2, loc="outside lower left")  # within the axes it would cover bars
     held = np.concatenate([counts[:, 1:] > 0 for counts in voxels]).mean(axis=0)
     places = np.arange(len(classes) - 1)
     frequency.barh(places, 100 * held, color="0.35")
-    frequency.set_yticks(places, list(classes)[1:])
+    frequency.set_yticks(places, [plain(name) for name in classes[1:]])
     frequency.invert_yaxis()
     frequency.set_xlabel("% of all slices", fontsize=8)
     known = np.array([row for row in spacings if row is not None]).reshape(-1, 3)

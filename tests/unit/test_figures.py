@@ -120,3 +120,10 @@ def test_the_legend_of_the_overview_covers_nothing(cases):
     assert [text.get_text() for text in legend.get_texts()] == ["label-dense", "label-sparse"]
     assert all(axes.get_legend() is None for axes in figure.axes)
     assert not any(legend.get_window_extent().overlaps(axes.get_tightbbox()) for axes in figure.axes)
+
+
+def test_the_overview_shows_names_as_they_are():
+    figure = data_overview(["a$b_$"], [np.array([[9, 0], [7, 2]])], [(3.0, 1.0, 1.0)], ("none", "liver$_$"))
+    _pixels(figure)  # matplotlib would fail on a formula that is none
+    shown = [label.get_text() for axes in figure.axes[:2] for label in axes.get_yticklabels()]
+    assert shown == [r"a\$b_\$", r"liver\$_\$"]
