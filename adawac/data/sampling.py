@@ -134,7 +134,8 @@ def _without_replacement(log_weights: NDArray[np.floating], size: int, rng: np.r
     """Different rows, drawn one after the other with probabilities proportional to the weights of those left.
 
     The largest of log-weights plus Gumbel noise are such a draw (Kool, van Hoof, Welling, ICML 2019). Among rows of
-    infinite weight, which come first or last, the noise alone decides.
+    infinite weight, which come first or last, the noise alone decides; so infinity is a number that noise still moves.
     """
-    noise = rng.gumbel(size=len(log_weights))
-    return np.lexsort((noise, log_weights + noise))[::-1][:size]
+    keys = np.clip(log_weights, -1e9, 1e9) + rng.gumbel(size=len(log_weights))
+    largest = np.argpartition(keys, -size)[-size:]
+    return largest[np.argsort(-keys[largest])]
