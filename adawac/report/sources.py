@@ -44,7 +44,7 @@ class Source:
 
     @classmethod
     def parse(cls, text: str) -> "Source":
-        """PATH, METHOD=PATH or METHOD@SUBSET=PATH.
+        """PATH, METHOD=PATH or METHOD@SUBSET=PATH; the path of a report is that of its case table.
 
         Raises:
             ConfigError: if there is nothing at the path.
@@ -59,7 +59,9 @@ class Source:
         if not Path(path).exists():
             raise ConfigError(f"{text}: there is nothing at {path}; give METHOD=PATH or PATH of what is there")
         method, _, subset = name.partition("@")
-        return cls(Path(path), method, subset)
+        place, table = Path(path), Path(path) / "cases.csv"
+        is_report = table.is_file() and (place / "results.json").is_file()
+        return cls(table if is_report else place, method, subset)
 
     @property
     def kind(self) -> Literal["table", "run", "predictions"]:

@@ -260,9 +260,10 @@ def test_predictions_need_references(place, capsys):
     assert "give the folder of the reference label maps, --labels" in capsys.readouterr().err
 
 
-def test_a_case_table_can_be_evaluated_again(place):
+@pytest.mark.parametrize("named", ["cases.csv", "out"])
+def test_a_case_table_can_be_evaluated_again_also_as_the_report_that_it_is_of(place, named):
     assert evaluate(place, "--pictures", "0") == 0
     shutil.copy(place / "out/cases.csv", place / "cases.csv")
-    assert main(["evaluate", str(place / "cases.csv"), "-o", str(place / "again"), "--pictures", "0"]) == 0
+    assert main(["evaluate", str(place / named), "-o", str(place / "again"), "--pictures", "0"]) == 0
     first, again = (json.loads((place / f"{out}/results.json").read_text()) for out in ("out", "again"))
     assert again["subsets"] == first["subsets"]
