@@ -198,6 +198,27 @@ class TestWhatARunLeaves:
         assert read_checkpoint(run / "checkpoints/best.ckpt")["epoch"] == 0
         assert read_checkpoint(run / "checkpoints/last.ckpt")["epoch"] == 5
 
+    @pytest.mark.parametrize(
+        ("options", "remedy"),
+        [
+            (("--trainer.overfit_batches", "1"), "train on a few cases name them in a file"),
+            (("--trainer.val_check_interval", "500"), "must be less than or equal to the number of the training batch"),
+            (("--trainer.limit_val_batches", "0.1"), "increase the `limit_val_batches` argument"),
+            (("--trainer.strategy", "fsdp", "--trainer.accelerator", "cpu"), "requires a GPU accelerator"),
+            (
+                ("--trainer.callbacks", "StochasticWeightAveraging", "--trainer.callbacks.swa_lrs", "0.1"),
+                "take EMAWeightAveraging, as in configs/overlays/ema.yaml",
+            ),
+            (("--trainer.callbacks", "LearningRateFinder"), "try some with --model.optimizer.init_args.lr"),
+            (("--trainer.callbacks", "BatchSizeFinder"), "give data.batch_size"),
+        ],
+        ids=lambda value: value[1] if isinstance(value, tuple) else "",
+    )
+    def test_what_the_trainer_cannot_do_is_said_without_a_traceback(self, work, elsewhere, capsys, options, remedy):
+        arguments = ["fit", "--config", str(work.run / "config.yaml"), "--runs", str(elsewhere), *options]
+        assert main(arguments) == 2
+        assert remedy in capsys.readouterr().err
+
     def test_without_validation_cases_the_last_epoch_is_tested(self, work, elsewhere, capsys):
         settings = copy.deepcopy(SETTINGS)
         (work.home / "lists/no_val.json").write_text(json.dumps(SPLIT | {"val": []}))
