@@ -22,6 +22,7 @@ class MethodRun:
         weights: of the training slices at the end, where the method has such.
         suspects: label-sparse slices that stayed hard, as CASE:SLICE, the hardest first; None where not recorded.
         made: how it came to be, in words: where it lies, versions, device.
+        trained_on: test cases whose names stand in its training split.
     """
 
     method: str
@@ -33,6 +34,7 @@ class MethodRun:
     weights: SliceWeights | None = None
     suspects: tuple[str, ...] | None = None
     made: Mapping[str, str] = field(default_factory=dict)
+    trained_on: tuple[str, ...] = ()
 
     @property
     def cases(self) -> set[str]:

@@ -198,6 +198,14 @@ class TestWhatARunLeaves:
         assert read_checkpoint(run / "checkpoints/best.ckpt")["epoch"] == 0
         assert read_checkpoint(run / "checkpoints/last.ckpt")["epoch"] == 5
 
+    def test_overlays_add_up(self, work, capsys):
+        overlays = [f"--config={OVERLAYS / name}.yaml" for name in ("early_stopping", "ema")]
+        with pytest.raises(SystemExit):
+            main(["fit", f"--config={work.run / 'config.yaml'}", *overlays, "--print_config"])
+        callbacks = yaml.safe_load(capsys.readouterr().out)["trainer"]["callbacks"]
+        classes = [each["class_path"].rpartition(".")[2] for each in callbacks]
+        assert classes == ["EarlyStopping", "EMAWeightAveraging"]
+
     @pytest.mark.parametrize(
         ("options", "remedy"),
         [
@@ -278,6 +286,18 @@ class TestGoingOn:
             assert main(["test", str(mine.run), *options]) == 0
             hashes = {(row.checkpoint_hash, row.config_hash, row.data_hash) for row in read_csv(mine.run / "cases.csv")}
             assert hashes == {tuple(map(sha256sum, ([checkpoint], [mine.run / "config.yaml"], data)))}
+
+    def test_cases_that_a_run_was_trained_on_are_told_where_they_are_measured(self, work, elsewhere, capsys):
+        folders = [
+            f"--{kind}={work.home / 'msd' / folder}"
+            for kind, folder in (("labels", "labelsTr"), ("images", "imagesTr"))
+        ]
+        assert main(["evaluate", str(work.run), "--predict", *folders, "-o", "all"]) == 0
+        told = "3 of the 5 cases have the names of cases that tiny was trained on (pt_1, pt_2, pt_3): where they are"
+        assert told in capsys.readouterr().out
+        assert told in json.loads(Path("all/results.json").read_text())["summary"]
+        assert main(["evaluate", str(work.run), "--predict", "-o", "test"]) == 0
+        assert "was trained on" not in capsys.readouterr().out
 
     def test_the_best_checkpoint_is_tested_unless_another_is_named(self, mine, elsewhere):
         """Networks that see nothing but background, and nothing but the last class."""
