@@ -117,8 +117,7 @@ class TrainingCLI(LightningCLI):
         self._recorded[f"{self._recorded['subcommand']}.ckpt_path"] = None
         config = self.config[self.config["subcommand"]]
         self._run_logger = run_logger(config, _version(config))
-        if self._run_logger is not None:
-            place_trackers(config, Path(self._run_logger.log_dir))
+        place_trackers(config, Path(self._run_logger.log_dir))
         try:
             super().instantiate_classes()
         except ValueError as error:
@@ -134,6 +133,8 @@ class TrainingCLI(LightningCLI):
         self.trainer_defaults["callbacks"] = [
             c for c in default_callbacks(config["non_finite"]) if not isinstance(c, unwanted)
         ]
+        if config["trainer"]["default_root_dir"] is None:  # where a run without a logger lies
+            kwargs["default_root_dir"] = self._run_logger.log_dir
         kwargs["logger"] = all_loggers(self._run_logger, config["trainer"]["logger"])
         try:
             trainer: Any = super().instantiate_trainer(**kwargs)
