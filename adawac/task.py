@@ -140,7 +140,7 @@ class SegmentationTask(pl.LightningModule):
         return data
 
     def setup(self, stage: str) -> None:
-        """Build what has the data's shape: network, mirrored classes, a row of state for every slice.
+        """Check what was asked for, build what has the data's shape, and take up the start that `init_from` names.
 
         Raises:
             ConfigError: the precision would keep losses and weights of slices in something else than float32.
@@ -152,6 +152,22 @@ class SegmentationTask(pl.LightningModule):
             )
         if stage == "validate" and not self.data.split.val:
             raise DataError(f"{self.data.root}: the split names no validation cases; add some, or use `adawac test`")
+        self._build(stage)
+        if self.tf32 is not None:
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.tf32
+        if stage == "fit":
+            if self.compile_step:
+                self._compiled = Compiled(self.network, "the network"), Compiled(self._supervise, "the losses")
+            if self.init_from is not None:
+                for line in load_matching(self.network, Path(self.init_from)):
+                    log.warning("init_from: %s", line)
+
+    def configure_model(self) -> None:
+        """Build all parameters and buffers: callbacks that average weights ask for it before `setup`, to copy them."""
+        self._build(self.trainer.state.fn)
+
+    def _build(self, stage: str | None) -> None:
+        """Build what has the data's shape: network and mirrored classes once, a row of state for every slice afresh."""
         facts = self.data.facts
         if self.recipe is None:
             self.recipe = Recipe(
@@ -177,17 +193,10 @@ class SegmentationTask(pl.LightningModule):
         if facts.unit.spatial_dims == 3 and self.memory_format is torch.channels_last:
             self.memory_format = torch.channels_last_3d
         self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs forgot it
-        if self.tf32 is not None:
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.tf32
         if stage == "fit":
-            if self.compile_step:
-                self._compiled = Compiled(self.network, "the network"), Compiled(self._supervise, "the losses")
             units = self.data.units
             self.weighting.allocate(units)
             self.last_losses.allocate(len(units))
-            if self.init_from is not None:
-                for line in load_matching(self.network, Path(self.init_from)):
-                    log.warning("init_from: %s", line)
 
     # --- training -----------------------------------------------------------------------------------------------
 

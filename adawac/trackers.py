@@ -13,18 +13,13 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from adawac.errors import ConfigError
 
 
-def run_logger(config: Namespace, version: str | None) -> TensorBoardLogger | None:
+def run_logger(config: Namespace, version: str | None) -> TensorBoardLogger:
     """The logger that stands for the run's folder `runs/NAME/version_K`, whatever else tracks the run.
 
     Args:
         config: of the verb.
         version: folder to go on in; None for a new one.
-
-    Returns:
-        The logger; None where the configuration says `trainer.logger: false`.
     """
-    if config["trainer"]["logger"] is False:
-        return None
     return TensorBoardLogger(config["runs"], config["name"], version, default_hp_metric=False)
 
 
@@ -47,14 +42,14 @@ def place_trackers(config: Namespace, run: Path) -> None:
                 arguments[key] = f"{run.parent.name}/{run.name}"
 
 
-def all_loggers(first: TensorBoardLogger | None, trackers: Any) -> list[Logger] | bool:
+def all_loggers(first: TensorBoardLogger, trackers: Any) -> list[Logger] | bool:
     """What the trainer logs to: the run's own logger comes first, because its folder is the run's.
 
     Args:
-        first: the run's own; None for no logging at all.
-        trackers: made from the configuration: a logger, several, a boolean or None.
+        first: the run's own.
+        trackers: made from the configuration: a logger, several, None, or a boolean: false for no logging at all.
     """
-    if first is None:
+    if trackers is False:
         return False
     several = trackers if isinstance(trackers, list) else [trackers]
     return [first, *(each for each in several if isinstance(each, Logger))]

@@ -14,7 +14,14 @@ from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    Callback,
+    LearningRateFinder,
+    ModelCheckpoint,
+    ProgressBar,
+    StochasticWeightAveraging,
+)
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -44,6 +51,14 @@ log = logging.getLogger(__name__)
 
 SWITCHED_OFF_BY = {"enable_progress_bar": ProgressBar, "enable_checkpointing": ModelCheckpoint}
 """Options of the trainer that, set to false, forbid callbacks which every run gets otherwise."""
+
+UNFIT = {
+    StochasticWeightAveraging: "checkpoints hold nothing of its average; take EMAWeightAveraging, as in "
+    "configs/overlays/ema.yaml",
+    LearningRateFinder: "the learning rate is the optimiser's; try some with --model.optimizer.init_args.lr",
+    BatchSizeFinder: "weights depend on the batch size, which shall not depend on the machine; give data.batch_size",
+}
+"""Callbacks of Lightning's that would do something else than they promise, and what to do instead."""
 
 FIT_ALONE = {"--resume", "--non_finite", "--times"}
 """Options that do nothing where nothing is trained."""
@@ -115,8 +130,7 @@ class TrainingCLI(LightningCLI):
         self._recorded[f"{self._recorded['subcommand']}.ckpt_path"] = None
         config = self.config[self.config["subcommand"]]
         self._run_logger = run_logger(config, _version(config))
-        if self._run_logger is not None:
-            place_trackers(config, Path(self._run_logger.log_dir))
+        place_trackers(config, Path(self._run_logger.log_dir))
         try:
             super().instantiate_classes()
         except ValueError as error:
@@ -132,11 +146,24 @@ class TrainingCLI(LightningCLI):
         self.trainer_defaults["callbacks"] = [
             c for c in default_callbacks(config["non_finite"]) if not isinstance(c, unwanted)
         ]
+        if config["trainer"]["default_root_dir"] is None:  # where a run without a logger lies
+            kwargs["default_root_dir"] = self._run_logger.log_dir
         kwargs["logger"] = all_loggers(self._run_logger, config["trainer"]["logger"])
         try:
-            trainer = super().instantiate_trainer(**kwargs)
-        except MisconfigurationException as error:
+            trainer: Any = super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            if (ours := _said_by_a_part(error)) is not None:
+                raise ours from error
             raise ConfigError(f"trainer: {error}") from error
+        for callback in trainer.callbacks:
+            for kind, instead in UNFIT.items():
+                if isinstance(callback, kind):
+                    raise ConfigError(f"trainer.callbacks: {type(callback).__name__} is of no use here: {instead}")
+        if trainer.overfit_batches:
+            raise ConfigError(
+                f"trainer.overfit_batches is {trainer.overfit_batches}, but the batches of an epoch are drawn anew; to "
+                "train on a few cases name them in a file, --data.split FileSplit --data.split.path FEW.json"
+            )
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # unless the configuration names another
             trainer.strategy.checkpoint_io = WholeCheckpoints()
         if trainer.precision == "bf16-mixed" and trainer.strategy.root_device.type == "cpu" and emulates_bfloat16():
@@ -193,7 +220,7 @@ def main(argv: Sequence[str]) -> int:
         warnings.filterwarnings("ignore", message=".*into no part: left out")
     # Above what is wrong with an option, in place of the names of all of them.
     usage = f"adawac {argv[0]} {'--config YAML' if argv[0] == 'fit' else 'RUN'} [--KEY VALUE ...]"
-    with connection_closed(), interruptible(), _full_disk():
+    with connection_closed(), interruptible(), _full_disk(), _lightning_refuses():
         TrainingCLI(
             SegmentationTask,
             SegmentationData,
@@ -228,6 +255,21 @@ def _full_disk() -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _lightning_refuses() -> Iterator[None]:
+    """Pass on what Lightning says of the trainer's settings once it sees the data, without its traceback."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None:  # said by a callback; imports name the module
+            raise missing_package(error) from error
+        raise
+    except (MisconfigurationException, ValueError) as error:
+        if isinstance(error, MisconfigurationException) or "`val_check_interval`" in str(error):
+            raise ConfigError(f"trainer: {str(error).strip()}") from error
+        raise
+
+
 def _speak_of_the_run_alone() -> None:
     """Show our own messages; leave out what the libraries below say to their developers, or of other products."""
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # set when Lightning is imported
@@ -241,6 +283,7 @@ def _speak_of_the_run_alone() -> None:
         "Total length of `list` across ranks is zero",  # a split without validation cases
         ".*does not have many workers",  # batches come from memory maps: measured, workers do not pay
         ".*Checkpoint directory .* exists and is not empty",  # that is what going on with a run means
+        ".*overrides the configure_model",  # nothing is sharded there
     ):
         warnings.filterwarnings("ignore", message=message)
 

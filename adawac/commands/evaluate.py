@@ -86,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
     if args.parquet:
         write_table(args.output / "cases.parquet", rows)
     page = write_report(report, args.output)
-    console.print(summary_sentence(report.subsets, report.reference), markup=False, soft_wrap=True)
+    console.print(summary_sentence(report.subsets, report.reference, report.runs), markup=False, soft_wrap=True)
     console.print(f"report: {page}", markup=False, soft_wrap=True)
     return 0
 

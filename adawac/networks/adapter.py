@@ -17,10 +17,14 @@ MONAI_FEATURE_LAYERS = {
     "UNet": r"model(\.1\.submodule)+",
     "AttentionUnet": r"model(\.1\.submodule)+",
     "BasicUNet": r"down_4",
+    "BasicUNetPlusPlus": r"conv_4_0",
     "DynUNet": r"bottleneck",
     "SegResNet": r"down_layers\.\d+",
     "SwinUNETR": r"encoder10",
     "FlexibleUNet": r"encoder",
+    "UNETR": r"encoder4",  # its deepest are tokens, without a place in the plane
+    "VNet": r"down_tr256",
+    "MedNeXt": r"bottleneck",
 }
 
 
@@ -84,6 +88,8 @@ class SegmentationNetwork(nn.Module):
         finally:
             self._features = {}  # or the adapter would keep the graph of the last batch alive
         name = type(self.network).__name__
+        if isinstance(logits, list | tuple) and len(logits) == 1:  # BasicUNetPlusPlus without deep supervision
+            logits = logits[0]
         if not isinstance(logits, Tensor):
             raise ConfigError(
                 f"network {name} returns a {type(logits).__name__}, but one tensor of logits is needed; "

@@ -29,8 +29,9 @@ class NetworkSpec:
             patches must have it.
         arguments: the other arguments of its constructor.
         feature_layer: dotted name of the layer whose output is the features: the deepest of the encoder; or a list.
-            None: known for MONAI's UNet, BasicUNet, DynUNet, AttentionUnet, SegResNet, SwinUNETR and
-            FlexibleUNet, and for classes that have it as an attribute `feature_layer`, such as TransUNet.
+            None: known for MONAI's UNet, BasicUNet, BasicUNetPlusPlus, DynUNet, AttentionUnet, SegResNet, SwinUNETR,
+            FlexibleUNet, UNETR, VNet and MedNeXt, and for classes that have it as an attribute `feature_layer`, such as
+            TransUNet.
 
     Raises:
         ConfigError: the class cannot be imported, or its constructor does not take these arguments.
@@ -94,7 +95,10 @@ monai.networks are made unasked; if you trust who wrote it, say so: `--trust`, o
             if name not in allowed and not takes_any:
                 near = difflib.get_close_matches(name, allowed, n=1)
                 hint = f"did you mean {near[0]}? " if near else ""
-                raise ConfigError(f"{given} {name} does not exist; {hint}It takes {', '.join(allowed) or 'none'}")
+                raise ConfigError(
+                    f"{given} {name} does not exist; {hint}It takes {', '.join(allowed) or 'none'}. Arguments that a "
+                    "YAML gives another network stay until others are given: --model.network.arguments '{}' clears them"
+                )
         missing = [
             name
             for name in allowed

@@ -41,7 +41,7 @@ def document(report: Report) -> Document:
     ]
     return Document(
         report.title,
-        summary_sentence(report.subsets, report.reference),
+        summary_sentence(report.subsets, report.reference, report.runs),
         tuple(section for section in sections if section.blocks),
     )
 

@@ -24,6 +24,7 @@ class MethodRun:
         made: how it came to be, in words: where it lies, versions, device.
         axis: direction along which its case table cuts the volumes into slices; "" where not recorded.
         unit: what it was trained on, such as "slice" or "patch"; "" where not recorded.
+        trained_on: test cases whose names stand in its training split.
     """
 
     method: str
@@ -37,6 +38,7 @@ class MethodRun:
     made: Mapping[str, str] = field(default_factory=dict)
     axis: str = ""
     unit: str = ""
+    trained_on: tuple[str, ...] = ()
 
     @property
     def cases(self) -> set[str]:

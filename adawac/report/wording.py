@@ -3,10 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from adawac.errors import some_of
 from adawac.evaluation import Comparison, Estimate
 from adawac.evaluation.intervals import LEVEL
 from adawac.evaluation.statistics import least_p
 from adawac.report.contents import MethodResult, SubsetResult
+from adawac.report.runs import MethodRun
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -116,8 +118,21 @@ def focus(methods: Sequence[str], reference: str) -> list[str]:
     return [method for method in others if method.casefold() == "adawac"] or others
 
 
-def summary_sentence(subsets: Sequence[SubsetResult], reference: str) -> str:
-    """The answer: better, worse or not told apart, by how much, on what."""
+def summary_sentence(subsets: Sequence[SubsetResult], reference: str, runs: Sequence[MethodRun] = ()) -> str:
+    """The answer: better, worse or not told apart, by how much, on what; and whose numbers are too good for that."""
+    return " ".join([_answer(subsets, reference), *filter(None, map(_trained_on, runs))])
+
+
+def _trained_on(run: MethodRun) -> str:
+    if not (seen := [case for case in run.trained_on if case in run.cases]):
+        return ""
+    return (
+        f"{len(seen)} of the {len(run.cases)} cases have the names of cases that {run.name} was trained on "
+        f"({some_of(seen)}): where they are the same, its numbers are too good."
+    )
+
+
+def _answer(subsets: Sequence[SubsetResult], reference: str) -> str:
     methods = list(dict.fromkeys(method.name for subset in subsets for method in subset.methods))
     if len(methods) == 1:
         return "; ".join(_alone(subset.methods[0], subset.name) for subset in subsets) + "."

@@ -51,7 +51,7 @@ def results(report: Report) -> dict[str, Any]:
     """All numbers of a report as plain values; what is undefined is null."""
     return {
         "title": report.title,
-        "summary": summary_sentence(report.subsets, report.reference),
+        "summary": summary_sentence(report.subsets, report.reference, report.runs),
         "reference": report.reference,
         "policy": report.policy,
         "runs": [_run(run) for run in report.runs],

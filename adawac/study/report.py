@@ -45,4 +45,6 @@ def report_study(
         command=command,
         unfinished={cell.name: cell.state for cell in study.cells if cell.state != "finished"},
     )
-    return summary_sentence(report.subsets, report.reference), write_report(report, study.folder / "report")
+    return summary_sentence(report.subsets, report.reference, report.runs), write_report(
+        report, study.folder / "report"
+    )

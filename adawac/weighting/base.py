@@ -30,7 +30,7 @@ class Weighting(nn.Module, ABC):
     uses_consistency: ClassVar[bool] = True
 
     def allocate(self, units: UnitTable) -> None:
-        """Make the state for a training set; called once, before a checkpoint is loaded.
+        """Make the state for a training set, afresh at every call; called before a checkpoint is loaded.
 
         Args:
             units: the n training samples; row i is the sample with index i.

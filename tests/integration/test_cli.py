@@ -198,6 +198,35 @@ class TestWhatARunLeaves:
         assert read_checkpoint(run / "checkpoints/best.ckpt")["epoch"] == 0
         assert read_checkpoint(run / "checkpoints/last.ckpt")["epoch"] == 5
 
+    def test_overlays_add_up(self, work, capsys):
+        overlays = [f"--config={OVERLAYS / name}.yaml" for name in ("early_stopping", "ema")]
+        with pytest.raises(SystemExit):
+            main(["fit", f"--config={work.run / 'config.yaml'}", *overlays, "--print_config"])
+        callbacks = yaml.safe_load(capsys.readouterr().out)["trainer"]["callbacks"]
+        classes = [each["class_path"].rpartition(".")[2] for each in callbacks]
+        assert classes == ["EarlyStopping", "EMAWeightAveraging"]
+
+    @pytest.mark.parametrize(
+        ("options", "remedy"),
+        [
+            (("--trainer.overfit_batches", "1"), "train on a few cases name them in a file"),
+            (("--trainer.val_check_interval", "500"), "must be less than or equal to the number of the training batch"),
+            (("--trainer.limit_val_batches", "0.1"), "increase the `limit_val_batches` argument"),
+            (("--trainer.strategy", "fsdp", "--trainer.accelerator", "cpu"), "requires a GPU accelerator"),
+            (
+                ("--trainer.callbacks", "StochasticWeightAveraging", "--trainer.callbacks.swa_lrs", "0.1"),
+                "take EMAWeightAveraging, as in configs/overlays/ema.yaml",
+            ),
+            (("--trainer.callbacks", "LearningRateFinder"), "try some with --model.optimizer.init_args.lr"),
+            (("--trainer.callbacks", "BatchSizeFinder"), "give data.batch_size"),
+        ],
+        ids=lambda value: value[1] if isinstance(value, tuple) else "",
+    )
+    def test_what_the_trainer_cannot_do_is_said_without_a_traceback(self, work, elsewhere, capsys, options, remedy):
+        arguments = ["fit", "--config", str(work.run / "config.yaml"), "--runs", str(elsewhere), *options]
+        assert main(arguments) == 2
+        assert remedy in capsys.readouterr().err
+
     def test_without_validation_cases_the_last_epoch_is_tested(self, work, elsewhere, capsys):
         settings = copy.deepcopy(SETTINGS)
         (work.home / "lists/no_val.json").write_text(json.dumps(SPLIT | {"val": []}))
@@ -257,6 +286,18 @@ class TestGoingOn:
             assert main(["test", str(mine.run), *options]) == 0
             hashes = {(row.checkpoint_hash, row.config_hash, row.data_hash) for row in read_csv(mine.run / "cases.csv")}
             assert hashes == {tuple(map(sha256sum, ([checkpoint], [mine.run / "config.yaml"], data)))}
+
+    def test_cases_that_a_run_was_trained_on_are_told_where_they_are_measured(self, work, elsewhere, capsys):
+        folders = [
+            f"--{kind}={work.home / 'msd' / folder}"
+            for kind, folder in (("labels", "labelsTr"), ("images", "imagesTr"))
+        ]
+        assert main(["evaluate", str(work.run), "--predict", *folders, "-o", "all"]) == 0
+        told = "3 of the 5 cases have the names of cases that tiny was trained on (pt_1, pt_2, pt_3): where they are"
+        assert told in capsys.readouterr().out
+        assert told in json.loads(Path("all/results.json").read_text())["summary"]
+        assert main(["evaluate", str(work.run), "--predict", "-o", "test"]) == 0
+        assert "was trained on" not in capsys.readouterr().out
 
     def test_the_best_checkpoint_is_tested_unless_another_is_named(self, mine, elsewhere):
         """Networks that see nothing but background, and nothing but the last class."""

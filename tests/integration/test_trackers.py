@@ -104,10 +104,15 @@ def test_a_logger_from_the_command_line(config, tmp_path):
     is_whole(run)
 
 
-def test_no_logger_at_all(config, tmp_path):
-    assert main(["fit", "--config", str(config), "--trainer.logger", "false"]) == 0
-    assert not (tmp_path / "runs").exists()
-    assert not list(tmp_path.rglob("events.out.tfevents.*"))
+def test_without_a_logger_the_run_still_lies_in_its_folder(config, tmp_path):
+    """And nothing where one works."""
+    run = fit(config, "--trainer.logger", "false")
+    assert not list(run.glob("events.out.tfevents.*"))
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    assert main(["test", str(run)]) == 0
+    assert {"config.yaml", "split.json", "run.json", "checkpoints", "cases.csv"} <= {
+        path.name for path in run.iterdir()
+    }
 
 
 @pytest.mark.parametrize("package", ["mlflow", "wandb"])

@@ -6,6 +6,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 import pytest
 import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from tiny_task import SEED, SPEC, first_batch, make_data, make_task, make_trainer
 
 from adawac.compiled import Compiled
@@ -84,6 +85,28 @@ def test_clipping_bounds_the_step_and_leaves_the_weights_rule_alone(data):
     assert moved[0] > 1e-4
     assert moved[1] < 1e-6
     torch.testing.assert_close(clipped.weighting.log_odds, free.weighting.log_odds)
+
+
+class Trace(pl.Callback):
+    """The network after every step."""
+
+    def __init__(self):
+        self.networks = []
+
+    def on_train_batch_end(self, trainer, task, *args):
+        self.networks.append({name: value.clone() for name, value in task.network.state_dict().items()})
+
+
+def test_a_moving_average_is_of_the_network_and_leaves_weights_alone(data):
+    trace = Trace()
+    plain = fitted(data, trace)
+    averaged = fitted(data, EMAWeightAveraging(decay=0.5, use_buffers=False), limit_val_batches=1)
+    due, *later = trace.networks
+    for network in later:
+        due = {name: (value + network[name]) / 2 for name, value in due.items()}
+    torch.testing.assert_close(averaged.network.state_dict(), due)
+    assert any((value - plain.network.state_dict()[name]).abs().max() > 1e-4 for name, value in due.items())
+    torch.testing.assert_close(averaged.weighting.log_odds, plain.weighting.log_odds)
 
 
 def test_channels_last_changes_nothing_but_the_memory(data):

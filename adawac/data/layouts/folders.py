@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from adawac.data.image_files import files_of, list_images, stem
+from adawac.data.dicom import is_dicom
+from adawac.data.image_files import IMAGES, files_of, list_images, stem
 from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.data.layouts.files import sorted_cases
 from adawac.data.layouts.nifti import NiftiLayout
@@ -44,7 +45,12 @@ class Folders(NiftiLayout):
     def matches(self, root: Path) -> bool:
         """Whether both folders are there and hold images."""
         folders = (root / self.images, root / self.labels)
-        return all(folder.is_dir() and bool(list_images(folder)) for folder in folders)
+        return all(folder.is_dir() for folder in folders) and all(map(self._list, folders))
+
+    def _list(self, folder: Path) -> list[Path]:
+        """Images of a folder; of that of the labels also DICOM files, to say what to do with them."""
+        dicom = [path for path in folder.iterdir() if is_dicom(path)] if folder.name == Path(self.labels).name else []
+        return sorted({*list_images(folder), *dicom})
 
     def scan(self, root: Path) -> Collection:
         """List the cases, see `Layout.scan`; reads label files only where `label_names` is None."""
@@ -54,7 +60,7 @@ class Folders(NiftiLayout):
             if not folder.is_dir():
                 raise DataError(f"{folder}: the folder does not exist; correct `images` or `labels` of the layout")
             named: dict[str, Path] = {}
-            for path in list_images(folder):  # a.nii and a.nii.gz: which of them is meant?
+            for path in self._list(folder):  # a.nii and a.nii.gz: which of them is meant?
                 if (other := named.setdefault(stem(path), path)) != path:
                     twins[stem(path)] = f"case {stem(path)}: {other} and {path} are of one name; remove one of them"
             files.append(named)
@@ -65,10 +71,20 @@ class Folders(NiftiLayout):
             for case_id, path in mine.items()
             if case_id not in theirs
         ]
+        unread = {name: path for name, path in labels.items() if not path.name.endswith(IMAGES)}
+        problems += [
+            f"case {name}: {path} is DICOM, which labels are not read from; convert it to NIfTI as data_README.md shows"
+            for name, path in unread.items()
+        ]
+        without = {name: path for name, path in images.items() if not files_of(path)}
+        problems += [
+            f"case {name}: {path} holds DICOM files but no slice; copy the series there"
+            for name, path in without.items()
+        ]
         paired = [
             Case(name, files_of(path), files_of(labels[name]))
             for name, path in images.items()
-            if name in labels.keys() - twins
+            if name in labels.keys() - twins - unread.keys() - without.keys()
         ]
         if problems and not paired:
             raise DataError.from_problems(problems)

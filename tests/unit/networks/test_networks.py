@@ -35,6 +35,10 @@ NETWORKS: dict[str, tuple[dict[str, Any], int, int]] = {
     "SegResNet": ({"init_filters": 8, "blocks_down": [1, 1, 1], "blocks_up": [1, 1]}, 32, 4),
     "SwinUNETR": ({"feature_size": 12, "depths": [1, 1, 1, 1]}, 192, 32),
     "FlexibleUNet": ({"backbone": "resnet10", "decoder_channels": [32, 16, 8, 8, 4]}, 512, 32),
+    "BasicUNetPlusPlus": ({"features": [4, 4, 8, 8, 16, 4]}, 16, 16),
+    "UNETR": ({"img_size": [96, 64], "feature_size": 8, "hidden_size": 24, "mlp_dim": 16, "num_heads": 2}, 64, 8),
+    "VNet": ({}, 256, 16),
+    "MedNeXt": ({"init_filters": 4, "blocks_down": [1] * 4, "blocks_bottleneck": 1, "blocks_up": [1] * 4}, 64, 16),
 }
 
 
@@ -93,7 +97,7 @@ class TestMonai:
     @pytest.mark.parametrize("name", NETWORKS)
     def test_features_lie_on_the_way_from_image_to_logits(self, name: str) -> None:
         network = NetworkSpec(MONAI + name, NETWORKS[name][0]).build(in_channels=1, num_classes=2)
-        image = torch.randn(2, 1, 64, 64, requires_grad=True)
+        image = torch.randn(2, 1, 96, 64, requires_grad=True)
         logits, (features,) = network(image)
         (by_features,) = torch.autograd.grad(logits.square().sum(), features, retain_graph=True)
         (by_image,) = torch.autograd.grad(features.square().sum(), image)
@@ -163,6 +167,12 @@ class TestRefusals:
     def test_unknown_argument(self) -> None:
         with pytest.raises(ConfigError, match="argument stride does not exist; did you mean strides"):
             NetworkSpec(MONAI + "UNet", {"channels": [4, 8], "stride": [2]})
+
+    def test_arguments_that_were_meant_for_another_network(self) -> None:
+        with pytest.raises(
+            ConfigError, match=r"argument channels does not exist.*--model.network.arguments '{}' clears"
+        ):
+            NetworkSpec(MONAI + "VNet", UNET)
 
     def test_missing_argument(self) -> None:
         with pytest.raises(ConfigError, match="set channels, strides among its arguments"):
