@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from adawac.errors import ConfigError, one_line
+from adawac.networks.small_volumes import exact_small_volumes
 from adawac.structures import NetworkOutput
 
 # Where MONAI's networks keep the deepest layer of their encoder: the last module whose whole name matches.
@@ -83,7 +84,8 @@ class SegmentationNetwork(nn.Module):
             ConfigError: the network returned something else than one tensor, or never ran its feature layer.
         """
         try:
-            logits = self.network(image)
+            with exact_small_volumes(image):
+                logits = self.network(image)
             features = self._features
         finally:
             self._features = {}  # or the adapter would keep the graph of the last batch alive
