@@ -4,6 +4,7 @@ Everything lies in the folder `demo`. What is finished is kept: run it again and
 delete the folder to start afresh.
 """
 
+import argparse
 import logging
 import os
 import shutil
@@ -39,6 +40,7 @@ Your own data      {bin}adawac init PATH/TO/DATA -o mine.yaml    (MSD, nnU-Net, 
 
 def main() -> None:
     """Generate, train, test, compare."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     console = Console()
     if not (DATA / "dataset.json").exists():
         shutil.rmtree(DATA, ignore_errors=True)
