@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from adawac.errors import one_line
+
 log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
@@ -54,7 +56,7 @@ class Compiled(Generic[P, R]):
 
     def _reason(self, error: BaseException) -> str:
         """One line on why compiling failed, with a remedy where it is the missing C++ compiler."""
-        text = " ".join(str(error).split())
+        text = one_line(error)
         if "InvalidCxxCompiler" in type(error).__name__ or "InvalidCxxCompiler" in text:
             return (
                 f"{self._name}: there is no C++ compiler, which torch.compile needs on a CPU (install g++, or name one "

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import Parameter
 
+from adawac.errors import one_line
+
 log = logging.getLogger(__name__)
 
 Step = Callable[..., tuple[Tensor | None, ...]]
@@ -64,7 +66,7 @@ class GraphedStep:
             try:
                 recording = self._recordings[shapes] = self._record(inputs)
             except Exception as error:  # of a kernel that waits, a library that cannot be recorded, ...
-                log.warning("model.cuda_graphs: %s; training goes on without", " ".join(str(error).split())[:300])
+                log.warning("model.cuda_graphs: %s; training goes on without", one_line(error)[:300])
                 self.failed = True
                 self._recordings.clear()
         if recording is None:  # only here: in `except` the error keeps what the recording has allocated
