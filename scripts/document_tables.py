@@ -170,12 +170,17 @@ OVER: Mapping[str, Callable[[Sequence[float]], float]] = {
 """What makes one number of several."""
 
 
+SCALES = {"points": (100, ".1f"), "GB": (1e-9, ".2f")}
+"""Units of a form's own: factor, format."""
+
+
 def written(values: Sequence[Any], form: str) -> str:
     """A value as a document shows it.
 
     Args:
         values: one; or several, of which the form makes one by its first word, or shows the lowest and the highest.
-        form: `points` (a difference of Dice, times 100), a format of Python's such as .3f or .0%, or nothing for words.
+        form: `points` (a difference of Dice, times 100), `GB` (of bytes), a format of Python's such as .3f or .0%, or
+            nothing for words.
 
     Example:
         >>> written([0.0491], "points"), written([0.967, 0.975], "mean .2f"), written([0.92, 0.97], "range .0%")
@@ -195,7 +200,8 @@ def written(values: Sequence[Any], form: str) -> str:
 
 
 def _formatted(value: float, how: str) -> str:
-    text = f"{100 * value:.1f}" if how == "points" else f"{value:{how}}"
+    scale = SCALES.get(how)
+    text = f"{value:{how}}" if scale is None else f"{value * scale[0]:{scale[1]}}"
     return text.replace("%", " %").replace("-", MINUS) if "e" not in text else text
 
 
