@@ -42,7 +42,7 @@ class AdaWAC(PerSampleState, Weighting):
         max_log_odds: bound on \|z_i\|, a numerical guard; None for none.
         prior: weight that every sample starts with, between 0 and 1; the paper's is 1/2.
         warm_up: epochs before the weights begin to move, while the running means settle.
-        decay: the step shrinks as (1 + epochs)^-decay, from 0; 1/2 is what the guarantee asks for.
+        decay: the step shrinks as (1 + epochs)^-decay, from 0; 1/2 is what the guarantee for convex losses asks for.
         num_samples: rows of the state when used outside of `adawac fit`, which calls `allocate` itself.
 
     Raises:
