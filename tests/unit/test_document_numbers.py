@@ -198,6 +198,21 @@ def test_shown_numbers_are_those_of_the_files():
     assert shown(results, "stress_small_erased_pair_erasedofnamed") == f"{100 * named['erased of named']:.0f} %"
 
 
+@pytest.mark.parametrize(
+    ("study", "subset", "highest"),
+    [
+        ("openkbp5", "sparse_mix", "erm_twice"),
+        ("openkbp5_rivals", "sparse_mix", "foreground"),
+        ("openkbp5_tuned", "sparse_mix", "erm_foreground_twice"),
+        ("openkbp5_tuned", "full", "erm_foreground_twice"),
+    ],
+)
+def test_what_the_documents_call_the_highest_dice_is_it(study, subset, highest):
+    results = json.loads((ROOT / f"docs/results/{study}/results.json").read_text())
+    (methods,) = [each["methods"] for each in results["subsets"] if each["name"] == subset]
+    assert max(methods, key=lambda method: method["dice"][0]["mean"])["name"] == highest
+
+
 def test_a_typed_number_is_written_over_and_an_unknown_one_refused(tables, tmp_path, monkeypatch):
     (tmp_path / "r.json").write_text(json.dumps({"runs": [{"name": "a b", "x": [0.25, 0.75]}], "word": "worse"}))
     monkeypatch.setattr(tables, "ROOT", tmp_path)
