@@ -57,8 +57,8 @@ class Gradients(Callback):
         ce, dice = (norm(found[name]) for name in losses)
         self.noted.append(
             {"step": step + 1}
-            | {name: float(loss) for name, loss in losses.items()}
-            | {"loss ratio": float(losses["cross-entropy"] / losses["dice"]), "gradient ratio": ce / dice}
+            | {name: float(loss.detach()) for name, loss in losses.items()}
+            | {"loss ratio": float((losses["cross-entropy"] / losses["dice"]).detach()), "gradient ratio": ce / dice}
         )
 
 

@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 from matplotlib.image import imread
 
 from adawac import AdaWAC
+from adawac.weighting.suspects import FOUND
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), ROOT / "docs/results/README.md"]
@@ -234,6 +235,7 @@ def test_numbers_that_follow_from_settings():
     weights = (ROOT / "docs/weights.md").read_text()
     after = [1 / (1 + math.exp(-AdaWAC().step_size * visits)) for visits in (1, 5, 10)]
     assert "a weight of {:.2f} after one epoch, {:.2f} after five and {:.2f} after ten".format(*after) in weights
+    assert f"while no class reaches a Dice of {FOUND}" in prose((ROOT / "docs/howto.md").read_text())
     sites = np.random.default_rng(0).normal(0, 0.035, (100_000, 3, 4)).mean(2)
     assert f"lie {np.ptp(sites, axis=1).mean():.2f} apart on average" in prose((ROOT / "docs/howto.md").read_text())
 
