@@ -9,8 +9,8 @@ import torch
 def emulates_bfloat16() -> bool:
     """Whether bfloat16 costs this CPU more than float32: an x86 without AMX and without AVX512-BF16.
 
-    Measured there, a training step in `bf16-mixed` takes about six times as long as in `32-true`; with AVX512-BF16
-    as long on a Xeon and 0.65 times on an EPYC, with AMX 0.4 times.
+    There a training step in `bf16-mixed` takes far longer than in `32-true`. With AVX512-BF16 or AMX it is mostly the
+    faster one: `scripts/benchmark.py precision` measures it.
 
     Example:
         >>> isinstance(emulates_bfloat16(), bool)
@@ -28,8 +28,8 @@ def keep_freed_memory() -> None:
     """Let this process keep the memory that it frees, for the next step.
 
     A training step on a CPU asks for gigabytes in large pieces, which glibc fetches from the system and gives back each
-    time; the system fills every page with zeros first. Kept instead, a step of MONAI's UNet at 224 x 224 takes 0.62
-    times as long. Where there is no glibc nothing happens. GPUs keep theirs anyway.
+    time; the system fills every page with zeros first. Kept, it is
+    there for the next step. Where there is no glibc nothing happens. GPUs keep theirs anyway.
 
     Example:
         >>> keep_freed_memory()

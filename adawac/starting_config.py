@@ -131,7 +131,7 @@ model:
     init_args: {{lr: 0.002, weight_decay: 0.0001}}
   schedule: Poly  # down to 0 over the run
   dice_ratio: 0.5  # the paper's
-  compile: false  # true: on a CPU a step takes two thirds of its time, once one to two minutes have gone into compiling
+  compile: false  # true: faster steps on a CPU, once minutes have gone into compiling
 """
 
 

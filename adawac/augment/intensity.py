@@ -36,7 +36,7 @@ def blur(image: Tensor, sigma: Tensor, radius: int) -> Tensor:
     kernel = kernel / (2 * kernel.sum(1, keepdim=True) - kernel[:, :1])
     shape, image = image.shape, image.flatten(1, -3)  # the slices of a patch as channels
     taps = [_column(tap, image) for tap in kernel.unbind(1)]
-    # Two taps at a time on shifted copies: five times faster than a convolution with a group per sample, and
+    # Two taps at a time on shifted copies: faster than a convolution with a group per sample, and
     # no library picks its algorithm, hence its rounding, by the size of the batch.
     for axis in (2, 3):
         size = image.shape[axis]

@@ -80,7 +80,7 @@ class Placement:
         return rows.to(scores) @ scores @ columns.to(scores).T
 
     def _read_between(self, scores: Tensor) -> Tensor:
-        """Linear interpolation at the centres of native pixels, four times as fast as by matrices on a CPU."""
+        """Linear interpolation at the centres of native pixels; on a CPU faster than by matrices."""
         top, bottom, left, right = self.box
         y = 2 * (torch.arange(self.plane[0], dtype=torch.float64) + 0.5 - top) / (bottom - top) - 1
         x = 2 * (torch.arange(self.plane[1], dtype=torch.float64) + 0.5 - left) / (right - left) - 1

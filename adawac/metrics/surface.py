@@ -185,6 +185,6 @@ def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
 def _nearest(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(others) == 0:
         return np.full(len(points), np.inf)
-    # Points of a lattice need no balancing: the plain tree is built several times faster and queried as fast.
+    # Points of a lattice need no balancing: the plain tree is built faster and queried as fast.
     tree = KDTree(others, balanced_tree=False, compact_nodes=False)
     return np.asarray(tree.query(points)[0], dtype=np.float64)

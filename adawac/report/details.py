@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from adawac.errors import some_of
 from adawac.evaluation import MEAN_OF_CLASSES, Ranking
 from adawac.report import figures
 from adawac.report.blocks import Block, Heading, Paragraph, Picture, Table
@@ -19,6 +20,7 @@ from adawac.report.wording import (
     shared_out,
     signed,
 )
+from adawac.weighting.suspects import FOUND
 
 MOST_SUSPECTS = 10
 """Rows of their table; a run's suspects.csv has all."""
@@ -264,21 +266,28 @@ def _over_runs(values: Sequence[float]) -> str:
 
 
 def suspects(report: Report) -> Iterable[Block]:
-    """The label-sparse slices that stayed hard, those first that most runs name."""
+    """The label-sparse slices that stayed hard, those first that most runs name; none of runs that find no organ."""
     for subset in report.subsets:
         runs = [run for run in report.runs if run.subset == subset.name and run.suspects is not None]
+        blind = [run.name for run in runs if run.best_dice < FOUND]
+        runs = [run for run in runs if run.name not in blind]
         places = defaultdict(list)
         for run in runs:
             for place, name in enumerate(run.suspects or ()):
                 places[name].append(place)
+        if places or blind:
+            yield from subheading(report, subset)
+        if blind:
+            yield Paragraph(
+                f"{some_of(blind)}: no organ reaches a Dice of {FOUND} on the test cases. To such "
+                "a network every slice is hard, whatever its label, so that it names none here."
+            )
         if not places:
             continue
-        yield from subheading(report, subset)
         first = sorted(places, key=lambda name: (-len(places[name]), sum(places[name])))[:MOST_SUSPECTS]
         note = (
             f"{counted(len(places), 'slice')} in all. No label lies in them, and still they are harder to the network "
-            "than half of those that have one: a label may be missing, or an organ begins there. After a training too "
-            "short to find the organs they say nothing."
+            "than half of those that have one: a label may be missing, or an organ begins there."
         )
         yield Table(
             ("volume:slice", "named by"),

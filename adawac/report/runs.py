@@ -1,7 +1,10 @@
 """What goes into a report: runs of methods, each with its case table and what is known of its making."""
 
+import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 from adawac.errors import DataError, some_of
 from adawac.evaluation import ANY_CLASS, CaseRow
@@ -49,6 +52,22 @@ class MethodRun:
     def organs(self) -> set[str]:
         """Classes that were measured."""
         return {row.class_name for row in self.rows} - {ANY_CLASS}
+
+    @property
+    def best_dice(self) -> float:
+        """Dice of the class that is found best, the mean over the cases that hold it; NaN where that is not known.
+
+        Example:
+            >>> row = CaseRow("0", "erm", "a", "a", "liver", "all", "dice", 0.9, "penalise")
+            >>> MethodRun("erm", "", "0", [row, row._replace(metric="reference_voxels", value=8.0)]).best_dice
+            0.9
+        """
+        whole = {(row.class_name, row.case, row.metric): row.value for row in self.rows if row.group == "all"}
+        dice = defaultdict(list)
+        for name, case, metric in whole:
+            if metric == "dice" and whole.get((name, case, "reference_voxels"), 0) > 0:
+                dice[name].append(whole[name, case, metric])
+        return max((fmean(values) for values in dice.values()), default=math.nan)
 
 
 def on_shared_cases(runs: Sequence[MethodRun]) -> tuple[list[MethodRun], tuple[str, ...]]:

@@ -20,14 +20,15 @@ class AdaWAC(PerSampleState, Weighting):
         [beta_i, 1 - beta_i]  <-  normalise([beta_i exp(eta ce_i), (1 - beta_i) exp(eta ac_i)])
 
     The state is the log-odds z_i = log(beta_i / (1 - beta_i)), in which the same update reads
-    z_i += eta (ce_i - ac_i): exact, without overflow, and no weight can get stuck at 0 or 1.
+    z_i += eta (ce_i - ac_i): without overflow, and no weight can get stuck at 0 or 1.
 
     With `calibrate`, the consistency losses are brought to `consistency_ratio` times the running mean of the
     cross-entropies, in the comparison as in the weighted sum, and the step is taken in units of that mean, so that
     `step_size` has no unit and carries over between networks and optimisers. A constant moves the place where slices
     part to `threshold`: those whose cross-entropy lies above this share of the mean go to the cross-entropy, those
-    below to the consistency loss. No gradient sees it, and the minimax problem stays one: each consistency loss is
-    lambda ac_i + constant. Without calibration this is the paper's rule to the letter.
+    below to the consistency loss. No gradient sees it. While the means stand still the minimax problem stays one:
+    each consistency loss is lambda ac_i + constant. Without calibration and with `max_log_odds=None` this is the
+    paper's rule to the letter.
 
     Args:
         step_size: eta > 0. The paper uses 2 (TransUNet) and 8 (UNet) without calibration.
@@ -42,7 +43,7 @@ class AdaWAC(PerSampleState, Weighting):
         max_log_odds: bound on \|z_i\|, a numerical guard; None for none.
         prior: weight that every sample starts with, between 0 and 1; the paper's is 1/2.
         warm_up: epochs before the weights begin to move, while the running means settle.
-        decay: the step shrinks as (1 + epochs)^-decay, from 0; 1/2 is what the guarantee asks for.
+        decay: the step shrinks as (1 + epochs)^-decay, from 0; 1/2 is what the guarantee for convex losses asks for.
         num_samples: rows of the state when used outside of `adawac fit`, which calls `allocate` itself.
 
     Raises:

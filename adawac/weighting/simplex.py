@@ -25,16 +25,18 @@ class ReweightOnly(PerSampleState, Weighting):
     Args:
         step_size: eta > 0. The default suits a hundred epochs.
         max_weight: no weight is larger, at least 1. What is cut off is not given to others.
-        official_scaling: weights as in the official code, which normalises them within the batch, to a sum of 1, and
-            divides by B once more in the mean: about B times too small for the Dice term beside them, and without
-            `max_weight`. The state is the same.
+        official_scaling: the rule of the official code. Every weight starts at 1/2; those of a batch are multiplied by
+            exp(eta ce_i), divided by their sum, and so they are stored and returned, without `max_weight`. They sum to
+            1 over a batch, of which the loss is the mean of w_i ce_i: about B times smaller than in plain training,
+            beside a Dice term that stays. Computed in log-weights: where the official code's weights overflow, or
+            sink to 0 and stay there, these do not.
         num_samples: rows of the state when used outside of `adawac fit`, which calls `allocate` itself.
 
     Raises:
         ConfigError: if `step_size` is not above 0 or `max_weight` below 1.
 
     References:
-        Dong, Xie, Ward, ICML 2023, the ablation "reweight-only", whose official code differs as said above.
+        Dong, Xie, Ward, ICML 2023, the ablation "reweight-only"; its official code differs as `official_scaling` says.
 
     Example:
         >>> weighting = ReweightOnly(step_size=1.0, num_samples=3)
@@ -71,28 +73,33 @@ class ReweightOnly(PerSampleState, Weighting):
         self.max_weight = max_weight
         self.official_scaling = official_scaling
         self.retention = 1.0
-        self.register_buffer("log_weights", torch.zeros(num_samples))
+        self.register_buffer("log_weights", self._start(num_samples))
 
     @property
     def weights(self) -> Tensor:
-        """(n,) weight of every training sample; 1 before the first step. `official_scaling` does not change it."""
-        return self._relative(self.log_weights)
+        """(n,) weight of every training sample; 1 before the first step, by `official_scaling` 1/2."""
+        return self.log_weights.exp() if self.official_scaling else self._relative(self.log_weights)
 
     def allocate(self, units: UnitTable) -> None:
-        """Start all n = len(units) samples at a weight of 1."""
-        self.log_weights = self.log_weights.new_zeros(len(units))
+        """Start all n = len(units) samples alike."""
+        self.log_weights = self._start(len(units)).to(self.log_weights)
+
+    def _start(self, n: int) -> Tensor:
+        return torch.full((n,), math.log(0.5) if self.official_scaling else 0.0)
 
     @torch.no_grad()
     def step(self, terms: Terms) -> Weights:
         """Add to the log-weights of the batch's samples and return their weights.
 
-        A sample with a non-finite loss keeps its state.
+        A non-finite loss adds nothing.
         """
         ce = terms.ce.to(self.log_weights.dtype)
         before = self.log_weights[terms.index]
         after = torch.where(ce.isfinite(), self.retention * before + self.step_size * ce, before)
+        if self.official_scaling:
+            after = after.log_softmax(0)
         self.log_weights[terms.index] = after
-        return Weights(after.softmax(0) if self.official_scaling else self._relative(after), None)
+        return Weights(after.exp() if self.official_scaling else self._relative(after), None)
 
     def _relative(self, log_weights: Tensor) -> Tensor:
         """Weights relative to the mean over all n samples, capped."""
@@ -110,7 +117,8 @@ class PMDRO(ReweightOnly):
         step_size: eta > 0; see `ReweightOnly` for what large steps do.
         temperature: tau, at least 0, with eta tau < 1; 0 is `ReweightOnly`.
         max_weight: no weight is larger, at least 1.
-        official_scaling: normalise within the batch as the official code does, see `ReweightOnly`.
+        official_scaling: the rule of the official code, see `ReweightOnly`: a batch's weights w_i become
+            w_i^(1 - eta tau) exp(eta ce_i), divided by their sum.
         num_samples: rows of the state when used outside of `adawac fit`.
 
     Raises:

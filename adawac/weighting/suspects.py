@@ -15,6 +15,9 @@ FILE = "suspects.csv"
 
 COLUMNS = ("case", "unit", "score")
 
+FOUND = 0.3
+"""Dice of the best class below which a run names none: where no organ is found yet, hard says nothing of labels."""
+
 
 def suspects(scores: NDArray[np.floating], dense: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Label-sparse samples that are as hard as label-dense ones: a label may be missing, or an organ begins there.

@@ -62,7 +62,8 @@ def test_two_steps(name, options, tmp_path):
     assert checkpoint["global_step"] == 2
     state = {key: value for key, value in checkpoint["state_dict"].items() if key.startswith("weighting.")}
     if name in ("reweight-only", "pm-dro"):
-        assert 4 <= state["weighting.log_weights"].count_nonzero() <= 8  # two batches of four slices
+        log_weights = state["weighting.log_weights"]
+        assert 4 <= (log_weights != log_weights.mode().values).sum() <= 8  # two batches of four slices
     elif name.startswith("group-dro"):
         assert state["weighting.log_q"].exp().sum() == pytest.approx(1)
         assert state["weighting._extra_state"][0] in ("label-dense", "position 0.00 to 0.50")

@@ -1,10 +1,13 @@
 import csv
 import math
+from functools import partial
 from pathlib import Path
 
 import lightning.pytorch as pl
+import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_data import write_msd
@@ -32,8 +35,9 @@ WEIGHT_KEYS = {"weights/dense_mean", "weights/sparse_mean", "weights/auroc"}
 class Run:
     """What a fit of a tiny network left behind."""
 
-    def __init__(self, folder, weighting, epochs=1, subset=None, sampling=None, val=0.4, **trainer):
-        write_msd(folder / "data", cases=5, shape=(8, 16, 16))
+    def __init__(self, folder, weighting, epochs=1, subset=None, sampling=None, val=0.4, lr=0.001, **trainer):
+        if not (folder / "data").exists():
+            write_msd(folder / "data", cases=5, shape=(8, 16, 16))
         self.data = SegmentationData(
             str(folder / "data"),
             split=FractionSplit(val=val, test=0.0),
@@ -44,7 +48,7 @@ class Run:
             store=str(folder / "store"),
         )
         network = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2]})
-        self.task = SegmentationTask(network, weighting)
+        self.task = SegmentationTask(network, weighting, optimizer=partial(torch.optim.AdamW, lr=lr))
         options = {
             "callbacks": [WeightMonitor(cases=2), PredictionPictures(cases=1), SuspectSlices()],
             "logger": [TensorBoardLogger(folder, "tb", version=0), CSVLogger(folder, "csv", version=0)],
@@ -121,30 +125,81 @@ def test_the_weights_at_the_end_lie_in_the_run_s_folder(adawac):
     assert table.auroc == pytest.approx(adawac.scalar("weights/auroc")[-1][1], abs=1e-6)
 
 
-@pytest.mark.parametrize("method", ["adawac", "erm"])
-def test_label_sparse_slices_that_stay_hard_are_named_by_log_odds_or_losses(method, request):
-    run = request.getfixturevalue(method)
+def suspects_of(run):
+    """Name -> score, in the order of the file."""
+    with (Path(run.trainer.log_dir) / "suspects.csv").open(newline="") as file:
+        return {f"{row['case']}:{row['unit']}": float(row["score"]) for row in csv.DictReader(file)}
+
+
+def trained(folder, weighting, erased=("pt_1:3", "pt_2:3", "pt_3:3"), **options):
+    """A run that finds its organs, on data in which the labels of these slices were erased."""
+    root = write_msd(folder / "data", cases=5, shape=(8, 16, 16))
+    for name in erased:
+        case, _, z = name.partition(":")
+        path = root / f"labelsTr/{case}.nii.gz"
+        stored = nib.load(path)
+        label = np.asarray(stored.dataobj).copy()
+        label[:, :, int(z)] = 0
+        nib.save(nib.Nifti1Image(label, stored.affine), path)
+    return Run(folder, weighting, **({"epochs": 12, "lr": 0.02, "callbacks": [SuspectSlices()]} | options))
+
+
+@pytest.mark.parametrize("method", [AdaWAC, ERM])
+def test_label_sparse_slices_that_stay_hard_are_named_by_log_odds_or_losses(method, tmp_path):
+    run = trained(tmp_path, method())
+    assert run.trainer.callback_metrics["val/dice"] > 0.5
     task, units = run.task, run.data.units
-    scores = (task.weighting.log_odds if method == "adawac" else task.last_losses.ce).numpy()
+    scores = (task.weighting.log_odds if method is AdaWAC else task.last_losses.ce).numpy()
     expected = {
         key: score
         for key, score, dense in zip(units.keys(), scores, units.dense, strict=True)
         if not dense and score > np.median(scores[units.dense])
     }
-    with (Path(run.trainer.log_dir) / "suspects.csv").open(newline="") as file:
-        found = {f"{row['case']}:{row['unit']}": float(row["score"]) for row in csv.DictReader(file)}
+    found = suspects_of(run)
     assert found == pytest.approx(expected, rel=1e-4)
     assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert set(found) & {f"{case}:3" for case in run.data.split.train}
+
+
+@pytest.mark.parametrize("val", [0.4, 0.0], ids=["validated", "no validation cases"])
+@pytest.mark.parametrize("method", [AdaWAC, ERM])
+def test_a_network_that_finds_no_organ_names_none(method, val, tmp_path, caplog):
+    with caplog.at_level("INFO", logger="adawac"):
+        run = Run(tmp_path, method(), val=val, lr=1e-6, callbacks=[SuspectSlices()])
+    assert run.trainer.callback_metrics.get("val/dice", 0) < 0.3
+    assert suspects_of(run) == {}
+    [said] = [record.getMessage() for record in caplog.records if "suspects.csv" in record.getMessage()]
+    part = "validation" if val else "training"
+    assert said.startswith(f"suspects.csv names no slice: the best class has a {part} Dice of 0.")
+    assert "is a label missing" not in said
+
+
+def test_without_validation_cases_the_training_s_dice_says_whether_organs_are_found(tmp_path):
+    run = trained(tmp_path, ERM(), val=0.0)
+    assert "val/dice" not in run.trainer.callback_metrics
+    assert suspects_of(run)
+
+
+def test_what_an_earlier_training_named_stays_where_nothing_is_trained(tmp_path):
+    run = trained(tmp_path, ERM())
+    path = Path(run.trainer.log_dir) / "suspects.csv"
+    before = path.read_bytes()
+    run.trainer.save_checkpoint(tmp_path / "last.ckpt")
+    again = pl.Trainer(
+        max_epochs=12,
+        accelerator="cpu",
+        callbacks=[SuspectSlices()],
+        logger=TensorBoardLogger(tmp_path, "tb", version=0),
+        use_distributed_sampler=False,
+    )
+    again.fit(run.task, run.data, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert again.global_step == run.trainer.global_step
+    assert path.read_bytes() == before
 
 
 def test_old_losses_of_slices_that_are_rarely_drawn_name_none(tmp_path):
     for weighting, named in ((ERM(), False), (AdaWAC(), True)):
-        run = Run(
-            tmp_path / type(weighting).__name__,
-            weighting,
-            sampling=ForegroundOversampling(),
-            callbacks=[SuspectSlices()],
-        )
+        run = trained(tmp_path / type(weighting).__name__, weighting, sampling=ForegroundOversampling())
         assert (Path(run.trainer.log_dir) / "suspects.csv").is_file() == named
 
 

@@ -299,3 +299,23 @@ def test_training_slices_that_most_runs_name_come_first():
     [table] = suspects(report)
     assert table.lines == (("p:2", f"2{OF}3 runs"), ("p:1", f"1{OF}3 runs"), ("p:3", f"1{OF}3 runs"))
     assert table.note.startswith("3 slices in all")
+
+
+def test_a_run_that_finds_no_organ_names_no_training_slice():
+    runs = [run("pair", WORSE, name="sees", suspects=("p:1",)), run("pair", [0.0] * 8, name="blind", suspects=("p:2",))]
+    report = Report(title="t", reference="pair", runs=runs, subsets=subset_results(runs, "pair"), policy="penalise")
+    said, table = suspects(report)
+    assert said.text.startswith("blind: no organ reaches a Dice of 0.3 on the test cases.")
+    assert table.lines == (("p:1", f"1{OF}1 run"),)
+    blind = Report(title="t", reference="pair", runs=runs[1:], subsets=subset_results(runs[1:], "pair"), policy="skip")
+    assert [type(block).__name__ for block in suspects(blind)] == ["Paragraph"]
+
+
+def test_an_organ_is_not_found_by_leaving_it_out_where_it_is_absent():
+    absent = ("spleen", CASES[0], "dice", "all")
+    rows = [
+        row._replace(value=1.0) if (row.class_name, row.case, row.metric, row.group) == absent else row
+        for row in rows_of([0.0] * 8)
+    ]
+    assert rows != rows_of([0.0] * 8)
+    assert MethodRun("pair", "", "0", rows).best_dice == 0
