@@ -334,7 +334,7 @@ class SegmentationTask(pl.LightningModule):
         self._validated = {}
         dice = _organ_means(counts.total().dice(CHOOSING_POLICY) for counts in validated)
         dense = _organ_means(counts.take(counts.dense).total().dice(CHOOSING_POLICY) for counts in validated)
-        sparse = [counts.predicted[~counts.dense, 1:].any(axis=1) for counts in validated]
+        sparse = [counts.predicted[counts.sparse, 1:].any(axis=1) for counts in validated]
         scalars = {f"val/dice/{name}": value for name, value in zip(names, dice.tolist(), strict=True)}
         scalars["val/dice_dense"] = dense.nanmean().item()
         # Without foreground there is no Dice: what counts on label-sparse slices is how many are left clean.
@@ -353,7 +353,7 @@ class SegmentationTask(pl.LightningModule):
             item.patient,
             preds,
             item.target,
-            item.spacing,
+            item.steps,
             names,
             self.policy,
             method=method,

@@ -8,7 +8,8 @@ import torch
 from tiny_data import make_case
 
 from adawac.data.grid import Grid
-from adawac.data.preprocessing import AXES, Preprocessing, cut_spacing
+from adawac.data.preprocessing import AXES, Preprocessing, cut_steps
+from adawac.data.steps import spacing_of
 from adawac.data.volumes import Geometry, Volume
 from adawac.errors import ConfigError
 from adawac.structures import IGNORE_INDEX
@@ -76,8 +77,8 @@ class TestCut:
         ("axis", "spacing"), [("axial", (3.0, 0.9, 0.8)), ("coronal", (0.9, 3.0, 0.8)), ("sagittal", (0.8, 3.0, 0.9))]
     )
     def test_spacing_follows_the_axes(self, axis, spacing):
-        assert cut_spacing(SPACING, axis) == spacing
-        assert cut_spacing(None, axis) is None
+        assert spacing_of(cut_steps(np.diag(SPACING), axis)) == spacing
+        assert cut_steps(None, axis) is None
 
     def test_left_and_right_lie_in_axial_and_coronal_slices(self):
         assert [Preprocessing("ct", axis=axis).left_right_in_plane for axis in AXES] == [True, True, False]
