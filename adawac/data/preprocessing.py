@@ -151,7 +151,7 @@ def _check_rectangles(steps: NDArray[np.float64], case: str) -> None:
     """Rows and columns of the native slices are at right angles, as those of a training grid in mm must be."""
     if (cosine := largest_cosine(steps[:, 1:])) > SHEAR_TOLERANCE:
         raise DataError(
-            f"case {case}: rows and columns of its slices meet at {math.degrees(math.acos(cosine)):.4g} degrees, not at "
-            "right angles, so they cannot be brought to a fixed spacing; resample it, cut it along another data.axis "
-            "(a series with a tilted gantry is right in its axial slices), or set data.spacing to null"
+            f"case {case}: rows and columns of its slices meet at {math.degrees(math.acos(cosine)):.4g} degrees, but a "
+            "fixed spacing asks for right angles; resample it, cut it along another data.axis (a series with a tilted "
+            "gantry is right in its axial slices), or set data.spacing to null"
         )

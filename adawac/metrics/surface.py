@@ -155,25 +155,25 @@ def surface_distances(
         >>> surface_distances(pred, target, steps).hd() == (1 + 2.5**2) ** 0.5
         True
     """
-    pred, target = np.asarray(pred, dtype=bool), np.asarray(target, dtype=bool)
-    if pred.shape != target.shape:
-        raise DataError(
-            f"preds have shape {pred.shape} but target has {target.shape}; predict on the grid of the label"
-        )
+    ours, theirs = np.asarray(pred, dtype=bool), np.asarray(target, dtype=bool)
     unknown = None if ignored is None else np.asarray(ignored, dtype=bool)
+    if ours.shape != theirs.shape:
+        raise DataError(
+            f"preds have shape {ours.shape} but target has {theirs.shape}; predict on the grid of the label"
+        )
     if unknown is not None:
-        if unknown.shape != pred.shape:
-            raise DataError(f"ignored has shape {unknown.shape} but the masks have {pred.shape}; mark every voxel")
-        pred, target = pred & ~unknown, target & ~unknown
-    steps = np.eye(pred.ndim) if spacing is None else voxel_steps(spacing, pred.ndim)
-    pred_surface, target_surface = (surface_voxels(mask, unknown) @ steps.T for mask in (pred, target))
-    corners = np.array(list(itertools.product((-1, 1), repeat=pred.ndim))) * pred.shape
+        if unknown.shape != theirs.shape:
+            raise DataError(f"ignored has shape {unknown.shape} but target has {theirs.shape}; mark every voxel")
+        ours, theirs = ours & ~unknown, theirs & ~unknown
+    steps = np.eye(ours.ndim) if spacing is None else voxel_steps(spacing, ours.ndim)
+    pred_surface, target_surface = (surface_voxels(mask, unknown) @ steps.T for mask in (ours, theirs))
+    corners = np.array(list(itertools.product((-1, 1), repeat=ours.ndim))) * ours.shape
     return SurfaceDistances(
         pred_to_target=_nearest(pred_surface, target_surface),
         target_to_pred=_nearest(target_surface, pred_surface),
         diagonal=float(np.linalg.norm(corners @ steps.T, axis=1).max()),
         unit="voxel" if spacing is None else "mm",
-        empty=(not pred.any(), not target.any()),
+        empty=(not ours.any(), not theirs.any()),
     )
 
 
