@@ -162,8 +162,9 @@ class AdaWAC(PerSampleState, Weighting):
         return self.step_size * (1 + epochs) ** -self.decay * (epochs >= self.warm_up)
 
     def _running_means(self, ce: Tensor, consistency: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
-        """Bias-corrected running means of both losses, never 0."""
-        share = finite.to(ce.dtype).mean() * (1 - self.mean_decay)
+        """Bias-corrected running means of both losses, over the samples that have a supervised one; never 0."""
+        supervised = (~ce.isnan()).sum().clamp(min=1)
+        share = finite.sum().to(ce.dtype) / supervised * (1 - self.mean_decay)
         count = finite.sum().clamp(min=1)
         self.mean_ce.lerp_(torch.where(finite, ce, 0).sum() / count, share)
         self.mean_consistency.lerp_(torch.where(finite, consistency, 0).sum() / count, share)

@@ -7,7 +7,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
 import torch
 from medpy.metric import binary
 from monai.metrics import compute_hausdorff_distance, compute_surface_dice
