@@ -49,6 +49,8 @@ def grids():
         "missed_tilted": tilt @ straight,
         "absent": straight,
         "false_alarm": straight,
+        "hidden": tilt @ straight,
+        "unlabelled": straight,
     }
 
 
@@ -62,6 +64,12 @@ def volumes(name, number):
     if name.startswith("ignored"):
         label[:, :, 4] = IGNORE
         label[6:10, 3:12, 6:] = IGNORE
+    if name == "unlabelled":
+        label[:] = IGNORE
+    if name == "hidden":
+        label[label == 2] = 0
+        label[8:13, 8:13, 5:9] = IGNORE
+        label[9:12, 9:12, 6:8] = preds[10, 10, 6] = 2
     if name.startswith("missed"):
         preds[preds == 2] = 0
     if name in ("absent", "false_alarm"):
@@ -138,18 +146,22 @@ def both_hold(preds, label, k):
     return ((preds == k) & (label != IGNORE)).any() and (label == k).any()
 
 
+COMPARED = {"missed": 1, "missed_tilted": 1, "absent": 1, "false_alarm": 1, "hidden": 1, "unlabelled": 0}
+"""Organs with a surface in both volumes, where they are not two."""
+
+
 @pytest.mark.parametrize("name", list(grids()))
 def test_every_grid_measures_as_the_definitions_say(table, cases, name):
     preds, label, affine = cases[name]
     assert table[name, "<any>", "voxel_mm3"] == pytest.approx(abs(np.linalg.det(affine[:3, :3])), rel=1e-6)
     compared = 0
     for k, organ in enumerate(ORGANS, start=1):
-        if both_hold(preds, label, k):
+        if both_hold(preds, label, k) and (name, organ) != ("hidden", "spleen"):
             assert table[name, organ, "dice"] == pytest.approx(overlap(preds, label, k), abs=1e-9)
             for metric, value in brute_force(preds, label, affine, k).items():
                 assert table[name, organ, metric] == pytest.approx(value, rel=1e-6), (organ, metric)
             compared += 1
-    assert compared == (1 if name in ("missed", "missed_tilted", "absent", "false_alarm") else 2)
+    assert compared == COMPARED.get(name, 2)
 
 
 @pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
@@ -203,3 +215,15 @@ def test_slices_are_dense_or_sparse_or_wholly_ignored(table, cases, name):
     assert ignored == (0 if name == "straight" else 1)
     found = [table[name, "<any>", metric] for metric in ("slices", "dense slices", "sparse slices", "ignored slices")]
     assert found == [SHAPE[2], dense, SHAPE[2] - dense - ignored, ignored]
+
+
+def test_where_nothing_is_known_nothing_is_measured(table, cases):
+    distances = ("hd95_mm", "hd95_max_mm", "hd_mm", "assd_mm", "nsd_2mm")
+    preds, label, _ = cases["hidden"]
+    assert table["hidden", "spleen", "dice"] == pytest.approx(overlap(preds, label, 2), abs=1e-9)
+    assert np.isnan([table["hidden", "spleen", metric] for metric in distances]).all()
+    for organ in ORGANS:
+        for metric in (*distances, "dice", "iou", "recall", "precision", "volume_error", "missed", "false_alarm"):
+            assert np.isnan(table["unlabelled", organ, metric]), metric
+    assert table["unlabelled", "<any>", "ignored slices"] == table["unlabelled", "<any>", "slices"] == SHAPE[2]
+    assert table["unlabelled", "<any>", "dense slices"] == table["unlabelled", "<any>", "sparse slices"] == 0
