@@ -226,10 +226,13 @@ def data_overview(
     figure = Figure(figsize=(13, min(height, 40.0)), dpi=100, layout="constrained")
     slices, frequency, spacing = figure.subplots(1, 3)
     rows = np.arange(len(cases))
-    dense = np.array([int((counts[:, 1:].sum(axis=1) > 0).sum()) for counts in voxels])
-    sparse = np.array([len(counts) for counts in voxels]) - dense
+    dense = np.array([np.count_nonzero(counts[:, 1:].any(axis=1)) for counts in voxels])
+    labelled = np.array([np.count_nonzero(counts.any(axis=1)) for counts in voxels])
+    sparse, ignored = labelled - dense, np.array([len(counts) for counts in voxels]) - labelled
     slices.barh(rows, dense, color=BLUE, label="label-dense")
     slices.barh(rows, sparse, left=dense, color=VERMILION, hatch="///", edgecolor="white", label="label-sparse")
+    if ignored.any():
+        slices.barh(rows, ignored, left=labelled, color="0.8", label="wholly ignored")
     step = max(1, len(cases) // 60)  # names stay readable
     slices.set_yticks(rows[::step], [plain(case) for case in cases[::step]])
     slices.invert_yaxis()
@@ -252,11 +255,11 @@ def data_overview(
 
 
 def _scatter(axes: Axes, units: UnitTable, weights: NDArray[np.floating], top: float) -> None:
-    position, dense = units.position, units.dense
+    position, dense, sparse = units.position, units.dense, units.sparse
     axes.scatter(position[dense], weights[dense], s=14, marker="o", color=BLUE, label="label-dense")
     axes.scatter(
-        position[~dense],
-        weights[~dense],
+        position[sparse],
+        weights[sparse],
         s=18,
         marker="^",
         facecolors="none",

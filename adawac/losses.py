@@ -79,7 +79,8 @@ def dice_loss(
         logits: (B, K, H, W) or (B, K, D, H, W).
         label: (B, H, W) or (B, D, H, W) integer classes.
         batch: sum over the pixels of the whole batch, of all processes where `torch.distributed` runs (every
-            one of them must then call this); False: over each sample on its own, then the mean over samples.
+            one of them must then call this); False: over each sample on its own, then the mean over those samples
+            that have a pixel to learn from.
         smooth: makes an absent class that is not predicted cost nothing.
         ignore_index: label of the pixels that are left out.
         views: batches of B / views samples that follow one another, each with sums of its own; the loss is their
@@ -103,7 +104,10 @@ def dice_loss(
     size = predicted + labelled
     if batch:
         overlap, size = global_sum(torch.stack([overlap, size]).view(2, views, -1, overlap.shape[1]).sum(2))
-    return (1 - (2 * overlap + smooth) / (size + smooth)).mean()
+    mean = (1 - (2 * overlap + smooth) / (size + smooth)).mean(-1)  # over classes; 0 where all is ignored
+    if batch:
+        return mean.mean()
+    return mean.sum() / labelled.any(1).sum().clamp(min=1)
 
 
 def dice_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:

@@ -91,8 +91,10 @@ def render_config(
     batch_size, epochs = training_length(round(f.num_slices * len(split.train) / f.num_cases))
     mirrors = bool(f.side_pairs) and f.spacing is not None
     classes = ", ".join(c.name for c in f.classes)
+    share = f"{100 * f.dense:.0f} % of"
+    dense = f"{f.ignored} of them wholly ignored, {share} the others" if f.ignored else f"{share} them"
     return f"""\
-# {_plain(root.name)}: {f.num_cases} cases, {f.num_slices} slices, {100 * f.dense:.0f} % of them label-dense.
+# {_plain(root.name)}: {f.num_cases} cases, {f.num_slices} slices, {dense} label-dense.
 # Written by `adawac init`; each value can be changed here, or for one run on the command line.
 name: {_yaml(name)}
 seed_everything: 1234

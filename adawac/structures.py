@@ -65,7 +65,8 @@ class Terms(NamedTuple):
 
     Attributes:
         index: (B,) int64 row of each sample in the table of training units.
-        ce: (B,) supervised loss, averaged over the pixels of a sample and over its views.
+        ce: (B,) supervised loss, averaged over the pixels of a sample that have a label, and over its views that have
+            such pixels. NaN where there is none: nothing is known of the sample; infinite where it is not finite.
         consistency: (B,) consistency loss between the two views, lambda_ac included; None with one view.
         dense: (B,) bool, True for label-dense samples.
     """
@@ -77,10 +78,12 @@ class Terms(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """What each sample contributes: loss = mean_i [ce_i * terms.ce_i + consistency_i * terms.consistency_i].
+    """What each sample contributes: loss = mean_i [ce_i * terms.ce_i] + mean_i [consistency_i * terms.consistency_i].
+
+    Either mean is over the samples that have such a loss.
 
     Attributes:
-        ce: (B,) weight of the supervised loss.
+        ce: (B,) weight of the supervised loss; of no effect where there is none.
         consistency: (B,) weight of the consistency loss; None where the method uses none.
     """
 
@@ -94,7 +97,7 @@ class StepOutput(NamedTuple):
     Attributes:
         loss: () to be minimised.
         dice: () Dice loss of the batch.
-        ce: (B,) supervised losses.
+        ce: (B,) supervised losses, as in `Terms`.
         consistency: (B,) consistency losses; None with one view.
         features: (views * B, F, h, w) of the last feature layer.
     """

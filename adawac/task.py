@@ -33,14 +33,14 @@ from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.randomness import Source
 from adawac.resume import DATA, check_resumable
 from adawac.schedules import Constant, Poly, Schedule
-from adawac.structures import Batch, NetworkOutput, StepOutput, Terms
+from adawac.structures import IGNORE_INDEX, Batch, NetworkOutput, StepOutput, Terms
 from adawac.weighting import AdaWAC, LastLosses, Weighting
 
 log = logging.getLogger(__name__)
 
 Prediction = NDArray[np.uint8]
 Forward = Callable[[Tensor], NetworkOutput]
-Supervise = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Supervise = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 CHOOSING_POLICY: EmptyPolicy = "skip"
 """Checkpoints are chosen by Dice over the organs that a case holds or is said to hold, as nnU-Net does."""
@@ -209,7 +209,7 @@ class SegmentationTask(pl.LightningModule):
             step = StepOutput(*self.graphed(*batch, epoch))  # type: ignore[arg-type]
         if self._logs_this_step():
             self.log("train/loss", step.loss.detach(), prog_bar=True)
-            self.log_dict({"train/dice": step.dice.detach(), "train/ce": step.ce.detach().mean()})
+            self.log_dict({"train/dice": step.dice.detach(), "train/ce": step.ce.nanmean()})
             self.log("train/feature_std", feature_std(step.features.chunk(self.weighting.views)[0]))
             if step.consistency is not None:
                 self.log("train/consistency", step.consistency.detach().mean())
@@ -222,27 +222,33 @@ class SegmentationTask(pl.LightningModule):
         views = self.augmentation.draw(image, label, source)
         forward, supervise = self._compiled or (self.network, self._supervise)
         output = forward(views.image.contiguous(memory_format=self.memory_format))
-        ce, dice = supervise(output.logits, views.label.int())  # a CPU's compiler makes no vectors of bytes
+        ce, labelled, dice = supervise(output.logits, views.label.int())  # a CPU's compiler makes no vectors of bytes
         consistency = None
         if self.weighting.uses_consistency:
             consistency = self.consistency(*output.chunk(number), *views.affine.chunk(number))
 
-        terms, mine = gather_terms(_detached(Terms(index, ce, consistency, dense)))
+        terms, mine = gather_terms(_detached(Terms(index, ce, consistency, dense), labelled))
         weights = take_weights(self.weighting.step(terms), mine)
-        weighted = weights.ce * ce
+        # Either loss's mean is over the samples of the batch that have it: those without a label thin nothing out.
+        supervised = (~terms.ce.isnan()).sum().clamp(min=1)
+        weighted = torch.where(labelled, weights.ce, 0) * ce * (len(terms.index) / supervised)
         if consistency is not None and weights.consistency is not None:
             weighted = weighted + weights.consistency * consistency
         # The mean over the batch of all processes, of whose gradients DistributedDataParallel forms the mean.
         weighted = weighted.sum() * world_size() / len(terms.index)
         loss: Tensor = self.dice_ratio * dice + (1 - self.dice_ratio) * weighted
         self.last_losses.record(terms)
-        return StepOutput(loss, dice, ce, consistency, output.features[-1])
+        return StepOutput(loss, dice, terms.ce[mine], consistency, output.features[-1])
 
-    def _supervise(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Supervised loss of every slice, (B,), the mean of its views; and the Dice loss of the batch."""
+    def _supervise(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Supervised loss of every slice, (B,), the mean of its views; whether it has any; the Dice loss of the batch.
+
+        A view in which nothing is labelled is none of those: its loss is no 0 to be averaged.
+        """
         views = self.weighting.views
-        ce: Tensor = self.supervised(logits, label).view(views, -1).mean(0)
-        return ce, dice_loss(logits, label, views=views)
+        seen = (label != IGNORE_INDEX).flatten(1).any(1).view(views, -1)
+        ce = torch.where(seen, self.supervised(logits, label).view(views, -1), 0).sum(0) / seen.sum(0).clamp(min=1)
+        return ce, seen.any(0), dice_loss(logits, label, views=views)
 
     def _logs_this_step(self) -> bool:
         """Every `log_every_n_steps` steps and at the end of an epoch: logging takes time, whether it is kept or not."""
@@ -334,7 +340,7 @@ class SegmentationTask(pl.LightningModule):
         self._validated = {}
         dice = _organ_means(counts.total().dice(CHOOSING_POLICY) for counts in validated)
         dense = _organ_means(counts.take(counts.dense).total().dice(CHOOSING_POLICY) for counts in validated)
-        sparse = [counts.predicted[~counts.dense, 1:].any(axis=1) for counts in validated]
+        sparse = [counts.predicted[counts.sparse, 1:].any(axis=1) for counts in validated]
         scalars = {f"val/dice/{name}": value for name, value in zip(names, dice.tolist(), strict=True)}
         scalars["val/dice_dense"] = dense.nanmean().item()
         # Without foreground there is no Dice: what counts on label-sparse slices is how many are left clean.
@@ -353,7 +359,7 @@ class SegmentationTask(pl.LightningModule):
             item.patient,
             preds,
             item.target,
-            item.spacing,
+            item.steps,
             names,
             self.policy,
             method=method,
@@ -387,7 +393,9 @@ def _organ_means(cases: Iterable[NDArray[np.float64]]) -> Tensor:
     return torch.from_numpy(np.stack(list(cases))[:, 1:]).nanmean(0).float()
 
 
-def _detached(terms: Terms) -> Terms:
-    """The terms without their graph, in float32: what a weighting may see."""
+def _detached(terms: Terms, labelled: Tensor) -> Terms:
+    """The terms without their graph, in float32: what a weighting may see; supervised only where there are labels."""
     consistency = None if terms.consistency is None else terms.consistency.detach().float()
-    return Terms(terms.index, terms.ce.detach().float(), consistency, terms.dense)
+    ce = terms.ce.detach().float()
+    ce = torch.where(labelled, torch.where(ce.isnan(), torch.inf, ce), torch.nan)
+    return Terms(terms.index, ce, consistency, terms.dense)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from adawac.augment.samples import where_samples
 from adawac.errors import ConfigError
+from adawac.structures import IGNORE_INDEX
 
 
 class Warp(NamedTuple):
@@ -110,7 +111,7 @@ def warp(image: Tensor, label: Tensor, by: Warp) -> tuple[Tensor, Tensor]:
     because the rounding of normalised coordinates would leave 1e-5 of the neighbour in each pixel. What lies
     outside of the plane is background in the label, and in the image the lowest intensity of the same sample
     and channel: air in a windowed CT and the dark surround of a normalised MR, where a fixed 0 would be the
-    tissue of mean intensity. The slices of a patch are all mapped alike.
+    tissue of mean intensity. A sample that is wholly ignored stays so. The slices of a patch are all mapped alike.
 
     Args:
         image: (B, C, H, W) float32, or (B, C, D, H, W).
@@ -129,6 +130,8 @@ def warp(image: Tensor, label: Tensor, by: Warp) -> tuple[Tensor, Tensor]:
     lowest = image.amin(tuple(range(2, image.ndim)), keepdim=True).expand(*image.shape[:-2], 1, 1)
     picture = where_samples(exact, _nearest, _bilinear, _planes(image), _planes(lowest), *maps).view(image.shape)
     target = _nearest(_planes(label[:, None].float()), None, *maps).view(label.shape).to(label.dtype)
+    ignored = (label == IGNORE_INDEX).flatten(1).all(1).reshape(-1, *[1] * (label.ndim - 1))
+    target = target.masked_fill(ignored, IGNORE_INDEX)
     if by.reverse is None:
         return picture, target
     return _reversed(picture, by.reverse, 2), _reversed(target, by.reverse, 1)

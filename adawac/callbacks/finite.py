@@ -143,7 +143,7 @@ def _describe(step: _Step, pl_module: pl.LightningModule) -> str:
     rows = torch.cat(step.rows).cpu()
     losses = pl_module.last_losses.ce.cpu()[rows]  # type: ignore[union-attr, index]
     units: UnitTable = pl_module.trainer.datamodule.units  # type: ignore[attr-defined]
-    culprits = rows[~torch.isfinite(losses)]
+    culprits = rows[losses.isinf()]  # NaN: not seen yet, or nothing is labelled there
     own = f"; with a loss of their own that is not finite: {_slices(units, culprits)}" if len(culprits) else ""
     return (
         f"step {step.step} (epoch {step.epoch}): the loss or its gradient is not finite; "

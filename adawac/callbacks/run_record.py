@@ -56,6 +56,8 @@ class RunRecord(Callback):
             "unit": units.kind.noun[0],
             "training_units": len(units),
             "label_dense": int(units.dense.sum()),
+            "label_sparse": int(units.sparse.sum()),
+            "wholly_ignored": int((~units.labelled).sum()),
             "units_of_class": dict(describe(units, rows)),
             "absent_classes": list(absent_classes(units, rows)),
         }

@@ -51,7 +51,7 @@ class SuspectSlices(Callback):
             )
             return
         scores = (task.last_losses.ce if log_odds is None else log_odds).detach().double().cpu().numpy()
-        seen = np.flatnonzero(np.isfinite(scores))
+        seen = np.flatnonzero(np.isfinite(scores) & task.data.units.labelled)
         units, scores = task.data.units.take(seen), scores[seen]
         found = [(units.cases[units.case[row]], units.key(row), scores[row]) for row in suspects(scores, units.dense)]
         write_suspects(Path(log_dir) / FILE, found)
@@ -60,7 +60,7 @@ class SuspectSlices(Callback):
                 "suspects.csv: %d of %d label-sparse %s are harder than half of the label-dense ones; "
                 "is a label missing? %s",
                 len(found),
-                np.count_nonzero(~units.dense),
+                np.count_nonzero(units.sparse),
                 units.kind.noun[1],
                 some_of([f"{case}:{key}" for case, key, _ in found]),
             )

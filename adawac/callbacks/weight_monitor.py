@@ -39,6 +39,8 @@ class WeightMonitor(Callback):
       label-dense slices over the whole training set.
     - histograms `weights/dense`, `weights/sparse`, `log_odds`; figure `weights/by_position`.
 
+    Slices that are wholly ignored have no supervised loss and are in neither group: they are left out of all this.
+
     What is undefined (no consistency loss, an empty group, a method without weights per slice) is left out. When
     training ends the weights of all slices are written to `weights.csv` in the run's folder.
 
@@ -52,9 +54,10 @@ class WeightMonitor(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Read the tables and log."""
         task = cast(SegmentationTask, pl_module)
-        units = task.data.units
+        labelled = np.flatnonzero(task.data.units.labelled)
+        units = task.data.units.take(labelled)
         dense = units.dense
-        ce, consistency = _array(task.last_losses.ce), _array(task.last_losses.consistency)
+        ce, consistency = (_array(losses)[labelled] for losses in (task.last_losses.ce, task.last_losses.consistency))
         dice = trainer.callback_metrics.get("train/dice")
         scalars = {
             **_by_group("ce/{}", ce, dense),
@@ -65,16 +68,16 @@ class WeightMonitor(Callback):
         weights = task.weighting.weights
         if weights is not None:
             log_odds = getattr(task.weighting, "log_odds", None)
-            scores = _array(weights if log_odds is None else log_odds)
-            scalars |= _by_group("weights/{}_mean", _array(weights), dense)
+            scores = _array(weights if log_odds is None else log_odds)[labelled]
+            scalars |= _by_group("weights/{}_mean", _array(weights)[labelled], dense)
             scalars["weights/auroc"] = separation_auroc(scores, dense)
             ends = ENDS[task.data.facts.preprocessing.axis]
             validates = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
             for logger in trainer.loggers:
                 if validates and isinstance(logger, TensorBoardLogger):
-                    self._draw(logger, trainer.global_step, _array(weights), units, ends)
+                    self._draw(logger, trainer.global_step, _array(weights)[labelled], units, ends)
                     if log_odds is not None:
-                        logger.experiment.add_histogram("log_odds", _array(log_odds), trainer.global_step)
+                        logger.experiment.add_histogram("log_odds", scores, trainer.global_step)
         # All processes have computed the same; to say so costs nothing and spares a warning a scalar.
         pl_module.log_dict({name: value for name, value in scalars.items() if math.isfinite(value)}, sync_dist=True)
 
@@ -97,7 +100,7 @@ class WeightMonitor(Callback):
         ends: tuple[str, str],
     ) -> None:
         """Histograms of both groups and the figure."""
-        for name, group in (("dense", units.dense), ("sparse", ~units.dense)):
+        for name, group in (("dense", units.dense), ("sparse", units.sparse)):
             if group.any():
                 logger.experiment.add_histogram(f"weights/{name}", weights[group], step)
         if self.cases:

@@ -139,7 +139,10 @@ def show(fingerprint: "Fingerprint", title: str) -> None:
         )
     facts.add_row("size", _range(f.shape))
     facts.add_row("spacing", "unknown" if f.spacing is None else f"{_range(f.spacing)} mm")
-    facts.add_row("label-dense", f"{100 * f.dense:.0f} % of the slices; by thirds {low}, {middle}, {high} %")
+    those = "the others" if f.ignored else "the slices"
+    if f.ignored:
+        facts.add_row("wholly ignored", f"{f.ignored} of {f.num_slices} slices")
+    facts.add_row("label-dense", f"{100 * f.dense:.0f} % of {those}; by thirds {low}, {middle}, {high} %")
     pairs = ", ".join(f"{one} and {other}" for one, other in f.side_pairs.items())
     facts.add_row("left, right", escape(pairs) or "no class names with sides")
     console.print(facts, highlight=False)

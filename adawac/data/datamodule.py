@@ -322,15 +322,16 @@ class SegmentationData(pl.LightningDataModule):
 
     def _report(self, table: UnitTable, rows: np.ndarray[Any, np.dtype[np.int64]]) -> None:
         """Say what a subset keeps of every class: one that keeps none of a class cannot learn it."""
-        dense = int(self.units.dense.sum())
+        dense, labelled = int(self.units.dense.sum()), int(self.units.labelled.sum())
         log.info(
-            "%s: %d of %d training %s, %d label-dense (%.0f %%); %s that hold each class: %s",
+            "%s: %d of %d training %s, %s%d label-dense (%.0f %%); %s that hold each class: %s",
             type(self.subset).__name__,
             len(rows),
             len(table),
             self.unit.noun[1],
+            f"{len(rows) - labelled} of them wholly ignored, " if labelled < len(rows) else "",
             dense,
-            100 * dense / len(rows),
+            100 * dense / max(1, labelled),
             self.unit.noun[1],
             ", ".join(f"{name} {count}" for name, count in describe(table, rows)),
         )

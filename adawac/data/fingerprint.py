@@ -94,8 +94,9 @@ class Fingerprint:
         shape: voxels.
         spacing: mm; None where a case's is unknown, and with it the orientation.
         intensities: percentiles of each channel.
-        dense: share of the slices that hold any class, 0 to 1.
+        dense: share of the slices that hold any class, 0 to 1, of those that are not wholly ignored.
         dense_thirds: the same for the first (lowest), middle and last third of the volumes.
+        ignored: slices that are wholly ignored.
         window: (lowest, highest) HU that suit the classes; None if intensities are no Hounsfield units.
         side_pairs: pairs of left and right classes, by name.
     """
@@ -110,6 +111,7 @@ class Fingerprint:
     intensities: tuple[Percentiles, ...]
     dense: float
     dense_thirds: tuple[float, float, float]
+    ignored: int
     window: tuple[int, int] | None
     side_pairs: Mapping[str, str]
 
@@ -144,9 +146,9 @@ class Fingerprint:
             if k > 0
         )
         modality = _modality(collection, min(case.low for case in measured), max(c.high for c in measured))
-        dense = np.asarray(voxels[:, 1:].any(axis=1))
+        dense, labelled = np.asarray(voxels[:, 1:].any(axis=1)), np.asarray(voxels.any(axis=1))
         third = np.concatenate([3 * np.arange(len(case.voxels)) // len(case.voxels) for case in measured])
-        first, middle, last = (_share(dense[third == part]) for part in range(3))
+        first, middle, last = (_share(dense[labelled & (third == part)]) for part in range(3))
         spacings = [case.spacing for case in measured if case.spacing is not None]
         return cls(
             num_cases=len(measured),
@@ -157,8 +159,9 @@ class Fingerprint:
             shape=Spread.of([case.shape for case in measured]),
             spacing=Spread.of(spacings) if len(spacings) == len(measured) else None,
             intensities=tuple(Percentiles.of(channel) for channel in samples),
-            dense=_share(dense),
+            dense=_share(dense[labelled]),
             dense_thirds=(first, middle, last),
+            ignored=int(np.count_nonzero(~labelled)),
             window=suggest_window([c.intensities for c in classes if c.intensities]) if modality == "ct" else None,
             side_pairs=side_pairs(names[1:]),
         )

@@ -17,7 +17,8 @@ class Groups(NamedTuple):
     """The groups that occur in a training set.
 
     Attributes:
-        member: (n,) int64, the group of each sample, an index into `names`.
+        member: (n,) int64, the group of each sample, an index into `names`; -1 for those that are wholly ignored: they
+            are in none.
         names: G names in alphabetical order, each of a group with at least one member.
     """
 
@@ -30,8 +31,10 @@ class Grouping(ABC):
 
     def __call__(self, units: UnitTable) -> Groups:
         """The groups of n training samples."""
-        names, member = np.unique(self.names(units), return_inverse=True)
-        return Groups(member.astype(np.int64), tuple(names.tolist()))
+        labelled = units.labelled
+        member = np.full(len(units), -1, dtype=np.int64)
+        names, member[labelled] = np.unique(self.names(units)[labelled], return_inverse=True)
+        return Groups(member, tuple(names.tolist()))
 
     @abstractmethod
     def names(self, units: UnitTable) -> NDArray[np.str_]:

@@ -1,6 +1,7 @@
 """NRRD and MetaImage files (`.nrrd`, `.nhdr`, `.mha`, `.mhd`), read by SimpleITK, which is an extra."""
 
 import re
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.limits import check_voxels
+from adawac.data.steps import SHEAR_TOLERANCE, largest_cosine
 from adawac.data.volumes import Geometry, Volume
 from adawac.errors import ConfigError, DataError
 
@@ -115,12 +117,12 @@ def geometry_of_lps(
     """
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = _LPS_TO_RAS @ columns, _LPS_TO_RAS @ origin
-    unit = columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-12)
-    sheared = not np.allclose(unit.T @ unit, np.eye(3), atol=1e-4)  # a tilted gantry: NIfTI's qform cannot say so
     try:
-        return Geometry.of_affine(shape, affine, codes=(0, 1) if sheared else (1, 1))
+        geometry = Geometry.of_affine(shape, affine)
     except DataError as error:
         raise DataError(f"{name}: {error}; export the image again") from error
+    sheared = largest_cosine(columns) > SHEAR_TOLERANCE  # a tilted gantry: NIfTI's qform cannot say so
+    return replace(geometry, codes=(0, 1) if sheared else (1, 1))
 
 
 def last_line(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from adawac.data.grid import Placement
 from adawac.data.sampling import Sampling
+from adawac.data.steps import spacing_of
 from adawac.data.store import PreparedCase
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError, DataError
@@ -26,7 +27,7 @@ class VolumeItem(NamedTuple):
         image: (C, S, h, w) float32 on the training grid.
         target: (S, H, W) uint8 class indices on the native grid.
         placement: where the training grid lies in the native plane.
-        spacing: (slice, row, column) of the native grid in mm, None where unknown.
+        steps: (3, 3) mm from a native voxel to the next along (slice, row, column), as columns; None where unknown.
         data_hash: of the case's files.
     """
 
@@ -35,8 +36,13 @@ class VolumeItem(NamedTuple):
     image: Tensor
     target: NDArray[np.uint8]
     placement: Placement
-    spacing: tuple[float, float, float] | None
+    steps: NDArray[np.float64] | None
     data_hash: str
+
+    @property
+    def spacing(self) -> tuple[float, float, float] | None:
+        """(slice, row, column) of the native grid in mm, None where unknown."""
+        return None if self.steps is None else spacing_of(self.steps)
 
 
 class UnitDataset(Dataset[Batch]):
@@ -99,7 +105,7 @@ class VolumeDataset(Dataset[VolumeItem]):
             image=torch.from_numpy(np.array(case.image, dtype=np.float32)),
             target=np.array(case.native_label),
             placement=case.placement,
-            spacing=case.spacing,
+            steps=case.steps,
             data_hash=case.data_hash,
         )
 

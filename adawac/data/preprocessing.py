@@ -1,5 +1,6 @@
 """What is done to a volume before the network sees it, as a recipe that the checkpoint carries."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 
 from adawac.data.grid import Grid, Placement
 from adawac.data.modality import MODALITIES, Modality
-from adawac.errors import ConfigError
+from adawac.data.steps import SHEAR_TOLERANCE, largest_cosine, spacing_of
+from adawac.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from adawac.data.volumes import Volume
@@ -26,12 +28,12 @@ class Slices:
     Attributes:
         image: (C, S, h, w) float32.
         placement: where the grid lies in the native plane.
-        spacing: (slice, row, column) of the NATIVE slices in mm, None where unknown.
+        steps: (3, 3) in mm from a NATIVE voxel to the next along (slice, row, column), None where unknown.
     """
 
     image: NDArray[np.float32]
     placement: Placement
-    spacing: tuple[float, float, float] | None
+    steps: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -97,20 +99,25 @@ class Preprocessing:
             volume: image as read, (C, Z, Y, X).
             case: its id, for errors.
         """
-        return self.slices(volume.array, volume.geometry.spacing, case)
+        return self.slices(volume.array, volume.geometry.steps, case)
 
-    def slices(self, array: NDArray[Any], spacing: tuple[float, float, float] | None, case: str) -> Slices:
+    def slices(self, array: NDArray[Any], steps: NDArray[np.float64] | None, case: str) -> Slices:
         """Cut an array into slices on the training grid.
 
         Args:
             array: image (C, Z, Y, X), as read.
-            spacing: (z, y, x) in mm, None where unknown.
+            steps: (3, 3) in mm from a voxel to the next along z, y and x, as columns; None where unknown.
             case: its id, for errors.
+
+        Raises:
+            DataError: if a fixed spacing is asked of a case whose own is unknown, or whose pixels are no rectangles.
         """
         image = np.ascontiguousarray(self.cut(self.intensities(array.astype(np.float32))))
-        spacing = cut_spacing(spacing, self.axis)
-        placement = self.grid.place(image, spacing, case)
-        return Slices(placement.to_grid(torch.from_numpy(image)).numpy(), placement, spacing)
+        steps = cut_steps(steps, self.axis)
+        if self.grid.spacing is not None and steps is not None:
+            _check_rectangles(steps, case)
+        placement = self.grid.place(image, None if steps is None else spacing_of(steps), case)
+        return Slices(placement.to_grid(torch.from_numpy(image)).numpy(), placement, steps)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the checkpoint."""
@@ -132,9 +139,19 @@ class Preprocessing:
         )
 
 
-def cut_spacing(spacing: tuple[float, float, float] | None, axis: Axis) -> tuple[float, float, float] | None:
-    """Spacing of (Z, Y, X) in the order (slice, row, column) of a cut along an axis; None where it is unknown."""
-    if spacing is None:
+def cut_steps(steps: NDArray[np.float64] | None, axis: Axis) -> NDArray[np.float64] | None:
+    """`Geometry.steps` in the order (slice, row, column) of a cut along an axis; None where they are unknown."""
+    if steps is None:
         return None
-    row, column = (mm for other, mm in zip(AXES, spacing, strict=True) if other != axis)
-    return spacing[AXES.index(axis)], row, column
+    first = AXES.index(axis)
+    return steps[:, [first, *(other for other in range(3) if other != first)]]
+
+
+def _check_rectangles(steps: NDArray[np.float64], case: str) -> None:
+    """Rows and columns of the native slices are at right angles, as those of a training grid in mm must be."""
+    if (cosine := largest_cosine(steps[:, 1:])) > SHEAR_TOLERANCE:
+        raise DataError(
+            f"case {case}: rows and columns of its slices meet at {math.degrees(math.acos(cosine)):.4g} degrees, but a "
+            "fixed spacing asks for right angles; resample it, cut it along another data.axis (a series with a tilted "
+            "gantry is right in its axial slices), or set data.spacing to null"
+        )

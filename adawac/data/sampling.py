@@ -75,6 +75,8 @@ class ForegroundOversampling(Sampling):
 class GroupBalanced(Sampling):
     """Draws every group equally often, however few units it has.
 
+    Units that are wholly ignored are in no group: they come last, where a batch has room for them.
+
     Args:
         groups: how the units fall into groups; None: label-dense and label-sparse.
 
@@ -92,14 +94,18 @@ class GroupBalanced(Sampling):
 
     def draw(self, units: UnitTable, losses: Losses, size: int, rng: np.random.Generator) -> Rows:
         """Rows drawn with probability 1 / (groups * units of the row's group)."""
-        member, _ = self.groups(units)
-        return _without_replacement(-np.log(np.bincount(member))[member], size, rng)
+        member, names = self.groups(units)
+        grouped = member >= 0
+        weights = np.full(len(units), -np.inf)
+        weights[grouped] = -np.log(np.bincount(member[grouped], minlength=len(names)))[member[grouped]]
+        return _without_replacement(weights, size, rng)
 
 
 class HardnessWeighted(Sampling):
     """Draws units by their last loss, p = softmax(sharpness * loss); units not seen yet come first.
 
-    Those whose loss was not finite come last: with `--non_finite skip` each batch that holds one is left out.
+    Those whose loss was not finite come last: with `--non_finite skip` each batch that holds one is left out. So do
+    those that are wholly ignored, which have no loss.
 
     Args:
         sharpness: at least 0, in units of one over the loss; 0 draws evenly.
@@ -126,7 +132,7 @@ class HardnessWeighted(Sampling):
     def draw(self, units: UnitTable, losses: Losses, size: int, rng: np.random.Generator) -> Rows:
         """Unseen rows, then hard ones."""
         finite = np.isfinite(losses)
-        others = np.where(np.isnan(losses), np.inf, -np.inf)
+        others = np.where(np.isnan(losses) & units.labelled, np.inf, -np.inf)
         return _without_replacement(np.where(finite, self.sharpness * np.where(finite, losses, 0), others), size, rng)
 
 

@@ -26,10 +26,12 @@ from adawac.data.layouts.base import Case, Layout
 from adawac.data.locking import writing
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.reading import Digest, Track, for_every_case, read_case
+from adawac.data.steps import spacing_of
 from adawac.errors import DataError
 from adawac.provenance import short_hash
+from adawac.structures import IGNORE_INDEX
 
-VERSION = 3
+VERSION = 4
 """Raise it when prepared arrays change their meaning: older folders are then no longer found."""
 
 LARGEST = float(np.finfo(np.float16).max)
@@ -46,7 +48,7 @@ class PreparedCase:
         label: (S, h, w) uint8 class indices on the training grid, memory-mapped.
         native_label: (S, H, W) uint8 class indices on the native grid, memory-mapped.
         placement: where the training grid lies in the native plane.
-        spacing: (slice, row, column) of the native grid in mm, None where unknown.
+        steps: (3, 3) mm from a native voxel to the next along (slice, row, column), as columns; None where unknown.
         voxels: (S, K) voxels of each class on the native grid.
         data_hash: of its files, see `adawac.provenance`: images first, then labels.
     """
@@ -56,9 +58,14 @@ class PreparedCase:
     label: NDArray[np.uint8]
     native_label: NDArray[np.uint8]
     placement: Placement
-    spacing: tuple[float, float, float] | None
+    steps: NDArray[np.float64] | None
     voxels: NDArray[np.int64]
     data_hash: str
+
+    @property
+    def spacing(self) -> tuple[float, float, float] | None:
+        """(slice, row, column) of the native grid in mm, None where unknown."""
+        return None if self.steps is None else spacing_of(self.steps)
 
 
 class VolumeStore:
@@ -159,14 +166,14 @@ class VolumeStore:
                 f"or delete {path} to have them made anew"
             ) from error
         place = facts["placement"]
-        spacing = facts["spacing"]
+        steps = facts["steps"]
         return PreparedCase(
             id=case.id,
             image=image,
             label=label,
             native_label=native_label,
             placement=Placement(tuple(place["plane"]), tuple(place["size"]), tuple(place["box"])),
-            spacing=None if spacing is None else (spacing[0], spacing[1], spacing[2]),
+            steps=None if steps is None else np.array(steps),
             voxels=np.array(facts["voxels"], dtype=np.int64),
             data_hash=facts["data_hash"],
         )
@@ -185,7 +192,7 @@ class VolumeStore:
             "affine": None if image.geometry.affine is None else image.geometry.affine.tolist(),
             "recipe": self._recipe(case),
             "placement": asdict(slices.placement),
-            "spacing": slices.spacing,
+            "steps": None if slices.steps is None else slices.steps.tolist(),
             "voxels": count_voxels(native, len(self.classes)).tolist(),
             "digest": Digest.of(image, label),
             "data_hash": short_hash([*case.images, *case.label]),  # they have just been read: cheap now, not later
@@ -196,7 +203,7 @@ class VolumeStore:
                 made = Path(scratch, path.name)  # a folder in it, for the usual permissions
                 made.mkdir()
                 np.save(made / "image.npy", slices.image.astype(np.float16))
-                np.save(made / "label.npy", slices.placement.label_to_grid(native))
+                np.save(made / "label.npy", _on_grid(native, slices.placement))
                 np.save(made / "native_label.npy", native)
                 (made / "case.json").write_text(json.dumps(facts))
                 os.replace(made, path)
@@ -245,6 +252,13 @@ def count_voxels(label: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64
         [[1, 2, 0]]
     """
     return np.stack([np.bincount(plane.ravel(), minlength=256)[:num_classes] for plane in label])
+
+
+def _on_grid(native: NDArray[np.uint8], placement: Placement) -> NDArray[np.uint8]:
+    """The label on the training grid; a slice of which nothing is labelled stays so where it is padded."""
+    label = placement.label_to_grid(native)
+    label[(native == IGNORE_INDEX).all(axis=(1, 2))] = IGNORE_INDEX
+    return label
 
 
 def _describe(path: Path, content: str) -> dict[str, Any]:

@@ -114,10 +114,10 @@ class HalfSparse(Subset):
 class SparseMix(Subset):
     """Half of the slices of every volume, a share p of them label-dense, spread evenly over the volume.
 
-    Of n slices n // 2 are kept, evenly over position within the label-dense and within the label-sparse ones,
-    so that no stretch of the body is lost. What rounding, or a volume with too few slices of a group, leaves
-    over is made up for in the volumes after it: the share holds over the training set, to within one slice.
-    Where the volumes cannot give it, the number of slices stays and a warning says what the share is.
+    Of n slices that are not wholly ignored n // 2 are kept, evenly over position within the label-dense and within
+    the label-sparse ones, so that no stretch of the body is lost. What rounding, or a volume with too few slices of a
+    group, leaves over is made up for in the volumes after it: the share holds over the training set, to within one
+    slice. Where the volumes cannot give it, the number of slices stays and a warning says what the share is.
 
     Args:
         p: share of label-dense slices among the kept ones, 0 to 1; 0.21 mimics Synapse's half-sparse subset.
@@ -130,12 +130,12 @@ class SparseMix(Subset):
 
     def rows(self, units: UnitTable) -> NDArray[np.int64]:
         """Evenly spread rows of both groups of each volume."""
-        is_dense = units.dense
+        is_dense, is_sparse = units.dense, units.sparse
         picked: list[NDArray[np.int64]] = []
         kept = kept_dense = 0
         for volume in _volumes(units):
-            dense, sparse = volume[is_dense[volume]], volume[~is_dense[volume]]
-            half = len(volume) // 2
+            dense, sparse = volume[is_dense[volume]], volume[is_sparse[volume]]
+            half = (len(dense) + len(sparse)) // 2
             kept += half
             wanted = round(self.p * kept) - kept_dense
             n_dense = min(max(wanted, half - len(sparse), 0), half, len(dense))

@@ -255,13 +255,18 @@ class PatchUnit(UnitKind):
         return patch
 
     def voxels(self, case: "PreparedCase") -> NDArray[np.int64]:
-        """Of every patch, those native voxels whose centres lie in it."""
+        """Of every patch, those native voxels whose centres lie in it; without any, what the network is shown of it.
+
+        The latter are patches of padding, which is background.
+        """
         _, height, width = self.patch
         counts = []
         for first, top, left in self.starts(case.label.shape).tolist():
             rows = case.placement.native_span(0, top, top + height)
             columns = case.placement.native_span(1, left, left + width)
             patch = case.native_label[first : first + self.patch[0], rows, columns]
+            if (patch == IGNORE_INDEX).all():  # or there is none
+                patch = self.cut_label(case.label, np.array([first, top, left], dtype=np.int32))
             counts.append(np.bincount(patch.ravel(), minlength=256)[: case.voxels.shape[1]])
         return np.stack(counts)
 

@@ -21,7 +21,8 @@ class UnitTable:
         start: (n, 3) int32, first voxel of the box in (slice, row, column) of the training grid.
         size: (n, 3) int32, extent of the box; a slice has size (1, H, W), with or without neighbours.
         depth: (number of cases,) int32, slices of each volume.
-        voxels: (n, K) int64, voxels of each class in the ORIGINAL unit (native grid), background first.
+        voxels: (n, K) int64, voxels of each class in the ORIGINAL unit (native grid), background first; none of a
+            unit that is wholly ignored.
         classes: K class names, background first.
         kind: what the units are.
 
@@ -89,7 +90,17 @@ class UnitTable:
     @property
     def dense(self) -> NDArray[np.bool_]:
         """(n,) True where the unit holds any foreground voxel (label-dense)."""
-        return np.asarray(self.voxels[:, 1:].sum(axis=1) > 0)
+        return np.asarray(self.voxels[:, 1:].any(axis=1))
+
+    @property
+    def sparse(self) -> NDArray[np.bool_]:
+        """(n,) True where the unit holds background alone (label-sparse)."""
+        return self.labelled & ~self.dense
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """(n,) True where any voxel has a label; a wholly ignored unit is neither label-dense nor label-sparse."""
+        return np.asarray(self.voxels.any(axis=1))
 
     @property
     def position(self) -> NDArray[np.float64]:

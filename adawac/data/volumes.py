@@ -18,6 +18,7 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from adawac.data.limits import check_voxels
+from adawac.data.steps import SHEAR_TOLERANCE, largest_cosine, spacing_of
 from adawac.errors import DataError, one_line
 from adawac.whole_files import written_whole
 
@@ -40,7 +41,7 @@ class Geometry:
 
     Attributes:
         shape: (Z, Y, X) of the canonical array.
-        spacing: (z, y, x) in mm, or None where it is unknown.
+        spacing: (z, y, x) in mm, from a voxel to the next along each axis; None where it is unknown.
         affine: (4, 4) float64, voxel indices of the FILE (its own axis order) to mm, or None if unknown.
         qform: (4, 4) float64, the file's second such matrix, where it has one.
         codes: qform and sform code of the file's header, kept for writing.
@@ -76,15 +77,15 @@ class Geometry:
         Raises:
             DataError: if the affine is singular or not finite.
         """
-        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
         volume = abs(np.linalg.det(affine[:3, :3])) if np.isfinite(affine).all() else 0.0
-        if not volume > 1e-6 * spacing.prod():  # nor NaN; the product is the volume of an unsheared voxel
+        if not volume > 1e-6 * lengths.prod():  # nor NaN; the product is the volume of an unsheared voxel
             raise DataError(f"the affine must be finite and invertible but is {np.round(affine[:3], 4).tolist()}")
         order = np.argsort(_to_canonical(affine)[:, 0])  # file axis behind each canonical axis
         z, y, x = (int(axis) for axis in order)
         return cls(
             shape=(int(file_shape[z]), int(file_shape[y]), int(file_shape[x])),
-            spacing=(_mm(spacing[z]), _mm(spacing[y]), _mm(spacing[x])),
+            spacing=spacing_of(affine[:3, [z, y, x]]),
             affine=affine,
             qform=qform,
             codes=codes,
@@ -99,6 +100,26 @@ class Geometry:
         # inv_ornt_aff takes indices of the reoriented array (the file) to the original (canonical) ones.
         to_file: NDArray[np.float64] = np.linalg.inv(orientations.inv_ornt_aff(back, self.shape))
         return self.affine @ to_file
+
+    @property
+    def steps(self) -> NDArray[np.float64] | None:
+        """(3, 3) mm from a voxel of the canonical array to the next along z, y and x, as columns; None if unknown.
+
+        It is what distances and volumes need. Of axes at right angles, however they lie in space, it is the spacing on
+        the diagonal, so that a grid and a turned or mirrored one measure alike; within `SHEAR_TOLERANCE` they count
+        as such. Of others, as a tilted gantry gives them, it is the affine's.
+
+        Example:
+            >>> geometry = Geometry.of_affine((4, 5, 6), np.diag([-0.7, -0.7, 3.0, 1.0]))
+            >>> geometry.steps.tolist()
+            [[3.0, 0.0, 0.0], [0.0, 0.7, 0.0], [0.0, 0.0, 0.7]]
+        """
+        if self.spacing is None:
+            return None
+        affine = self.canonical_affine
+        if affine is None or largest_cosine(affine[:3, :3]) <= SHEAR_TOLERANCE:
+            return np.diag(self.spacing)
+        return affine[:3, :3]
 
     def difference(self, other: "Geometry") -> str | None:
         """What keeps two volumes from lying on one grid, in words; None if nothing does.
@@ -355,8 +376,3 @@ def _in_mm(affine: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
     scaled = np.array(affine, dtype=np.float64)
     scaled[:3] *= scale
     return scaled
-
-
-def _mm(length: float) -> float:
-    """A spacing without the noise of float32 headers (0.699999988 is 0.7)."""
-    return round(float(length), 6)

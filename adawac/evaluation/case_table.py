@@ -1,6 +1,5 @@
 """The case table: one tidy row per (run, method, case, class, group of slices, metric)."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -9,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from adawac.errors import ConfigError, DataError
-from adawac.metrics import TOLERANCE, EmptyPolicy, OverlapCounts, slice_counts, surface_distances
+from adawac.metrics import TOLERANCE, EmptyPolicy, OverlapCounts, slice_counts, surface_distances, voxel_steps
 from adawac.metrics.overlap import label_array
 from adawac.structures import IGNORE_INDEX
 
@@ -29,8 +28,8 @@ class CaseRow(NamedTuple):
         case: id of the volume.
         patient: whom the volume shows.
         class_name: name of the class as in the data, or `ANY_CLASS`; the column is called "class".
-        group: slices on the native grid: "all", "dense" (label-dense) or "sparse" (the others); or a group of
-            slices or of cases that `adawac.evaluation.groups` adds.
+        group: slices on the native grid: "all", "dense" (label-dense), "sparse" (label-sparse) or "ignored" (no voxel
+            of the slice counts); or a group of slices or of cases that `adawac.evaluation.groups` adds.
         metric: name of the metric, with the unit where it has one: "dice", "hd95_mm".
         value: NaN where it is undefined or left out.
         policy: what empty masks are worth, see `adawac.metrics.EmptyRule`.
@@ -61,7 +60,7 @@ def case_rows(
     patient: str,
     preds: ArrayLike | Tensor,
     target: ArrayLike | Tensor,
-    spacing: Sequence[float] | None,
+    spacing: ArrayLike | None,
     class_names: Sequence[str],
     policy: EmptyPolicy = "penalise",
     surface: bool = True,
@@ -74,19 +73,23 @@ def case_rows(
     """Everything that is measured of one predicted volume.
 
     - In "all" and "dense", of every foreground class: dice, iou, recall, precision, volume_error, missed and
-      false_alarm (0 or 1), all NaN where the volume has no such slice; predicted_voxels, reference_voxels.
+      false_alarm (0 or 1), all NaN where the volume has no such slice, or none with a voxel that counts;
+      predicted_voxels, reference_voxels.
     - In "all", of every foreground class: hd95 (pooled), hd95_max, hd and assd, ending in _mm or _voxel, and the
-      surface Dice of each tolerance, named like nsd_2mm or nsd_2voxel.
+      surface Dice of each tolerance, named like nsd_2mm or nsd_2voxel. No surface runs along ignored voxels; NaN
+      where they hide the whole surface of an organ that is there in both volumes.
     - In "sparse", where Dice says nothing: false_positive_voxels and false_positive_slices, of every
       foreground class and of any of them.
-    - In each group: slices, their number. In "all", where the spacing is known: voxel_mm3, the volume of a voxel.
+    - In each group: slices, their number; those of "dense", "sparse" and "ignored" add up to "all". In "all", where the
+      spacing is known: voxel_mm3, the volume of a voxel.
 
     Args:
         case: id of the volume.
         patient: whom it shows.
         preds: (S, H, W) class indices on the native grid, slices first.
         target: (S, H, W) class indices or `ignore_index`.
-        spacing: of the voxels in mm, in the order of the array; None if unknown.
+        spacing: of the voxels in mm, in the order of the array, or (3, 3) steps of a grid whose axes are not at right
+            angles, see `adawac.metrics.voxel_steps`; None if unknown.
         class_names: K names, background first.
         policy: what empty masks are worth.
         surface: whether to measure surface distances too.
@@ -122,24 +125,29 @@ def case_rows(
 
     foreground = class_names[1:]
     try:
+        steps = None if spacing is None else voxel_steps(spacing)
         preds, target = label_array(preds, "preds"), label_array(target, "target")
         counts = slice_counts(preds, target, len(class_names), ignore_index)
         table = rows("all", foreground, overlap_values(counts, policy))
         if surface:
-            kept = True if ignore_index is None else target != ignore_index
-            masks = [((preds == k) & kept, (target == k) & kept) for k in range(1, len(class_names))]
-            table += rows("all", foreground, _surface(masks, spacing, policy, tolerances))
+            ignored = None if ignore_index is None else target == ignore_index
+            masks = [(preds == k, target == k) for k in range(1, len(class_names))]
+            distances = _surface(masks, steps, ignored, policy, tolerances)
+            seen = counts.labelled.any()
+            table += rows("all", foreground, {name: np.where(seen, all_, np.nan) for name, all_ in distances.items()})
     except DataError as error:
         raise DataError(f"case {case}: {error}") from None
-    dense = counts.dense
+    dense, sparse = counts.dense, counts.sparse
     table += rows("dense", foreground, overlap_values(counts.take(dense), policy))
-    false_positives = counts.take(~dense).predicted[:, 1:]
+    false_positives = counts.take(sparse).predicted[:, 1:]
     table += rows("sparse", foreground, _false_positives(false_positives))
     table += rows("sparse", [ANY_CLASS], _false_positives(false_positives.sum(axis=1, keepdims=True)))
-    for group, slices in {"all": len(dense), "dense": dense.sum(), "sparse": (~dense).sum()}.items():
-        table += rows(group, [ANY_CLASS], {"slices": [slices]})
-    if spacing is not None:
-        table += rows("all", [ANY_CLASS], {VOXEL_VOLUME: [math.prod(spacing)]})
+    groups = {"all": np.ones_like(dense), "dense": dense, "sparse": sparse, "ignored": ~counts.labelled}
+    for group, slices in groups.items():
+        table += rows(group, [ANY_CLASS], {"slices": [slices.sum()]})
+    if steps is not None:
+        first, second, third = steps.T
+        table += rows("all", [ANY_CLASS], {VOXEL_VOLUME: [abs(np.cross(first, second) @ third)]})
     return table
 
 
@@ -167,7 +175,7 @@ def higher_is_better(metric: str) -> bool:
 
 
 def overlap_values(counts: OverlapCounts, policy: EmptyPolicy) -> dict[str, ArrayLike]:
-    """Metrics of the foreground classes over a group of slices; NaN where the group has no slice.
+    """Metrics of the foreground classes over a group of slices; NaN where no voxel of the group counts.
 
     Args:
         counts: (S, K) of the slices in the group.
@@ -176,7 +184,7 @@ def overlap_values(counts: OverlapCounts, policy: EmptyPolicy) -> dict[str, Arra
     Returns:
         Name of the metric -> (K - 1,) its values.
     """
-    total, no_slices = counts.total(), len(counts.predicted) == 0
+    total = counts.total()
     metrics = {
         "dice": total.dice(policy),
         "iou": total.iou(policy),
@@ -187,7 +195,7 @@ def overlap_values(counts: OverlapCounts, policy: EmptyPolicy) -> dict[str, Arra
         "false_alarm": total.false_alarm,
     }
     return {
-        **{name: np.where(no_slices, np.nan, values[1:]) for name, values in metrics.items()},
+        **{name: np.where(total.labelled, values[1:], np.nan) for name, values in metrics.items()},
         "predicted_voxels": total.predicted[1:],
         "reference_voxels": total.reference[1:],
     }
@@ -195,13 +203,15 @@ def overlap_values(counts: OverlapCounts, policy: EmptyPolicy) -> dict[str, Arra
 
 def _surface(
     masks: Iterable[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
-    spacing: Sequence[float] | None,
+    steps: NDArray[np.float64] | None,
+    ignored: NDArray[np.bool_] | None,
     policy: EmptyPolicy,
     tolerances: Sequence[float],
 ) -> dict[str, ArrayLike]:
     """Surface distances and surface Dice of each pair of masks (prediction, reference)."""
-    distances = [surface_distances(pred, target, spacing) for pred, target in masks]
-    unit = "voxel" if spacing is None else "mm"
+    ignored = ignored if ignored is not None and ignored.any() else None
+    distances = [surface_distances(pred, target, steps, ignored) for pred, target in masks]
+    unit = "voxel" if steps is None else "mm"
     return {
         f"hd95_{unit}": [each.hd95("pooled", policy) for each in distances],
         f"hd95_max_{unit}": [each.hd95("max", policy) for each in distances],

@@ -52,7 +52,8 @@ def position_rows(
 ) -> list[CaseRow]:
     """Dice, recall, precision and voxels of every class, for each stretch of the volume that slice centres lie in.
 
-    What else `case_rows` measures of overlap follows from these.
+    What else `case_rows` measures of overlap follows from these. A stretch does not count its wholly
+    ignored slices; where it has no others, all is NaN.
 
     Args:
         case: id of the volume.
@@ -86,7 +87,7 @@ def position_rows(
     member = (2 * np.arange(slices) + 1) * count // max(2 * slices, 1)
     rows = []
     for number, group in enumerate(position_groups(count)):
-        inside = member == number
+        inside = counts.labelled & (member == number)
         metrics = {("slices", ANY_CLASS): float(inside.sum())}
         measured = overlap_values(counts.take(inside), policy)
         for metric in POSITION_METRICS:

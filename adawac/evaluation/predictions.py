@@ -149,8 +149,8 @@ def measure(
         try:
             target = references.target(case)
             preds = references.cut(predict(case, target))
-            reference, spacing = references.cut(target.array[0]), references.spacing(target)
-            found = case_rows(case, patient, preds, reference, spacing, names, policy, run=run, method=method)
+            reference, steps = references.cut(target.array[0]), references.steps(target)
+            found = case_rows(case, patient, preds, reference, steps, names, policy, run=run, method=method)
             found += position_rows(case, patient, preds, reference, names, policy, run=run, method=method)
         except DataError as error:
             message = str(error)

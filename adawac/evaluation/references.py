@@ -19,7 +19,7 @@ from adawac.data.image_files import files_of, list_files, stem
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.layouts.files import parse_labels, read_json
 from adawac.data.layouts.folders import Folders
-from adawac.data.preprocessing import AXES, Axis, cut_spacing
+from adawac.data.preprocessing import AXES, Axis, cut_steps
 from adawac.data.splits import patients_of
 from adawac.data.volumes import Volume
 from adawac.errors import ConfigError, DataError, some_of
@@ -161,9 +161,9 @@ class References:
         """Slices first: (Z, Y, X) to (S, H, W)."""
         return np.moveaxis(array, AXES.index(self.axis), 0)
 
-    def spacing(self, volume: Volume) -> tuple[float, float, float] | None:
-        """(slice, row, column) in mm; None where it is not known."""
-        return cut_spacing(volume.geometry.spacing, self.axis)
+    def steps(self, volume: Volume) -> NDArray[np.float64] | None:
+        """(3, 3) mm from a voxel to the next along (slice, row, column), as columns; None where it is not known."""
+        return cut_steps(volume.geometry.steps, self.axis)
 
 
 @contextmanager

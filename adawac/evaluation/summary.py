@@ -97,8 +97,18 @@ class Summary:
 
     @property
     def false_alarms(self) -> Share:
-        """Organs predicted, of those nowhere in the references; over classes, cases and runs."""
-        return Share(int(self.total("false_alarm")), sum(voxels == 0 for voxels in self._reference_voxels()))
+        """Organs predicted, of those nowhere in the references; over classes, cases and runs.
+
+        A reference that is wholly ignored says of no organ that it is not there.
+        """
+        unknown = sum(np.isnan(self.values.get(("all", "false_alarm", name), ())).sum() for name in self.classes)
+        absent = sum(voxels == 0 for voxels in self._reference_voxels())
+        return Share(int(self.total("false_alarm")), int(absent - unknown))
+
+    @property
+    def ignored_slices(self) -> int:
+        """Slices that are wholly ignored, neither label-dense nor label-sparse; over cases."""
+        return int(self.total("slices", "ignored", ANY_CLASS) / self.runs)
 
     @property
     def false_positive_slices(self) -> Share:
@@ -225,6 +235,8 @@ def _side_by_side(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> tuple[list
     lines.append(["Dice, worst class", *(_worst(s) for s in summaries)])
     lines.append(["Dice, label-dense slices", *(_mean(s.mean(group="dense"), "classes") for s in summaries)])
     lines.append(["false-positive sparse slices", *(str(s.false_positive_slices) for s in summaries)])
+    if any(s.ignored_slices for s in summaries):
+        lines.append(["wholly ignored slices", *(str(s.ignored_slices) for s in summaries)])
     for metric in sorted({m for s in summaries for m in s.metrics if m in ("hd95_mm", "hd95_voxel")}):
         unit = metric.removeprefix("hd95_")
         lines.append([f"HD95 (pooled), {unit}", *(_mean(s.mean(metric), "classes", 2) for s in summaries)])

@@ -17,6 +17,7 @@ COPIED = (
     "errors",
     "structures",
     "data.modality",
+    "data.steps",
     "data.grid",
     "data.preprocessing",
     "data.unit_kinds",

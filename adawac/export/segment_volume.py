@@ -60,8 +60,7 @@ class SegmentVolumed(Transform):
             )
         if not bool(torch.isfinite(image).all()):
             raise DataError(f"{name}: voxels are NaN or infinite; repair the image and try again")
-        z, y, x = (round(float(length), 6) for length in image.pixdim)
-        slices = self.preprocessing.slices(image.numpy(), (z, y, x), name)
+        slices = self.preprocessing.slices(image.numpy(), image.affine[:3, :3].double().numpy(), name)
         preds = predict_volume(
             self.network, torch.from_numpy(slices.image), slices.placement, self.unit, self.batch_size
         )

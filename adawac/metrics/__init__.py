@@ -2,7 +2,7 @@
 
 from adawac.metrics.empty import EMPTY_RULES, EmptyPolicy, EmptyRule, empty_rule, policy_note
 from adawac.metrics.overlap import OverlapCounts, slice_counts
-from adawac.metrics.surface import HD95, TOLERANCE, SurfaceDistances, check_tolerance, surface_distances
+from adawac.metrics.surface import HD95, TOLERANCE, SurfaceDistances, check_tolerance, surface_distances, voxel_steps
 
 __all__ = [
     "EMPTY_RULES",
@@ -17,4 +17,5 @@ __all__ = [
     "policy_note",
     "slice_counts",
     "surface_distances",
+    "voxel_steps",
 ]

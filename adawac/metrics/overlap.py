@@ -49,6 +49,16 @@ class OverlapCounts:
         return np.asarray(self.reference[..., 1:].any(axis=-1))
 
     @property
+    def sparse(self) -> NDArray[np.bool_]:
+        """(...) True where the target holds background alone (label-sparse)."""
+        return self.labelled & ~self.dense
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """(...) True where any voxel counts; a wholly ignored slice is neither label-dense nor label-sparse."""
+        return np.asarray(self.reference.any(axis=-1))
+
+    @property
     def missed(self) -> NDArray[np.bool_]:
         """(..., K) True where the class is in the target and nowhere predicted."""
         return np.asarray((self.reference > 0) & (self.predicted == 0))

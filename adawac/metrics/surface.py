@@ -1,7 +1,8 @@
 """Exact distances between the surfaces of two masks, and the metrics formed from them."""
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,11 +28,15 @@ Metric = Callable[[NDArray[np.float64], NDArray[np.float64]], np.floating | floa
 class SurfaceDistances:
     """Distance of every surface voxel of one mask to the nearest surface voxel of the other.
 
+    Where both masks hold voxels but ignored ones hide the whole surface of one of them, nobody knows where it ends:
+    every metric is undefined, NaN under each policy, and the case is left out of the means.
+
     Attributes:
-        pred_to_target: (n,) float64, one a surface voxel of the prediction; inf where the target is empty.
-        target_to_pred: (m,) float64, one a surface voxel of the target; inf where the prediction is empty.
-        diagonal: diagonal of the volume, in the same unit.
+        pred_to_target: (n,) float64, one a surface voxel of the prediction; inf where the target has none.
+        target_to_pred: (m,) float64, one a surface voxel of the target; inf where the prediction has none.
+        diagonal: longest diagonal of the volume, in the same unit.
         unit: "mm", or "voxel" where the spacing is unknown; belongs in the name of every metric.
+        empty: whether the prediction and whether the target holds no voxel that counts.
 
     Example:
         >>> pred, target = np.zeros((1, 1, 9), bool), np.zeros((1, 1, 9), bool)
@@ -47,6 +52,7 @@ class SurfaceDistances:
     target_to_pred: NDArray[np.float64]
     diagonal: float
     unit: Literal["mm", "voxel"]
+    empty: tuple[bool, bool]
 
     def hd95(self, definition: HD95 = "pooled", policy: EmptyPolicy = "penalise") -> float:
         """95th percentile of the Hausdorff distance, by one of the two definitions in use.
@@ -101,9 +107,10 @@ class SurfaceDistances:
         return self._value(metric, rule.both_distance, rule.one_distance * self.diagonal)
 
     def _value(self, metric: Metric, both_empty: float, one_empty: float) -> float:
-        empty = (self.pred_to_target.size == 0) + (self.target_to_pred.size == 0)
-        if empty:
-            return both_empty if empty == 2 else one_empty
+        if any(self.empty):
+            return both_empty if all(self.empty) else one_empty
+        if self.pred_to_target.size == 0 or self.target_to_pred.size == 0:
+            return math.nan
         return float(metric(self.pred_to_target, self.target_to_pred))
 
 
@@ -117,45 +124,95 @@ def check_tolerance(tolerance: float) -> None:
         raise ConfigError(f"surface Dice: the tolerance is {tolerance}; give a distance of 0 or more, such as 2")
 
 
-def surface_distances(pred: ArrayLike, target: ArrayLike, spacing: Sequence[float] | None = None) -> SurfaceDistances:
+def surface_distances(
+    pred: ArrayLike, target: ArrayLike, spacing: ArrayLike | None = None, ignored: ArrayLike | None = None
+) -> SurfaceDistances:
     """Measure the distances between the surfaces of two masks, once, for all the metrics formed from them.
 
     A nearest-neighbour tree over the surface voxels gives the same distances as a distance transform of the
-    volume; its cost does not grow with the empty space that one stray voxel puts into the bounding box.
+    volume; its cost does not grow with the empty space that one stray voxel puts into the bounding box. And the voxels
+    may lie on any grid, such as one that a tilted gantry has sheared.
 
     Args:
         pred: (Z, Y, X) mask, or of any other number of axes.
         target: mask of the same shape.
-        spacing: size of a voxel in mm along each axis, in array order; None measures in voxels.
+        spacing: size of a voxel in mm along each axis, in array order; or, for axes that are not at right angles,
+            (3, 3) steps as of `voxel_steps`; None measures in voxels.
+        ignored: mask of the same shape, voxels of which nobody knows what they are: they belong to neither mask,
+            and where a mask meets them it has no surface; see `surface_voxels`. None for none.
 
     Raises:
         DataError: if the shapes differ or the spacing does not fit.
+
+    Example:
+        >>> pred, target = np.zeros((1, 9), bool), np.zeros((1, 9), bool)
+        >>> pred[0, 2:], target[0, 4:] = True, True
+        >>> unknown = np.arange(9)[None] >= 6  # both run into it: that is no agreement
+        >>> surface_distances(pred, target, ignored=unknown).target_to_pred.tolist()
+        [0.0, 0.0]
+        >>> steps = [[1.0, 0.0], [0.5, 2.0]]  # columns (1, 0.5) and (0, 2)
+        >>> pred, target = np.diag([True, False]), np.diag([False, True])
+        >>> surface_distances(pred, target, steps).hd() == (1 + 2.5**2) ** 0.5
+        True
     """
-    pred, target = np.asarray(pred, dtype=bool), np.asarray(target, dtype=bool)
-    if pred.shape != target.shape:
+    ours, theirs = np.asarray(pred, dtype=bool), np.asarray(target, dtype=bool)
+    unknown = None if ignored is None else np.asarray(ignored, dtype=bool)
+    if ours.shape != theirs.shape:
         raise DataError(
-            f"preds have shape {pred.shape} but target has {target.shape}; predict on the grid of the label"
+            f"preds have shape {ours.shape} but target has {theirs.shape}; predict on the grid of the label"
         )
-    size = np.ones(pred.ndim) if spacing is None else np.asarray(spacing, dtype=np.float64)
-    if size.shape != (pred.ndim,) or not (np.isfinite(size) & (size > 0)).all():
-        raise DataError(
-            f"spacing {spacing} must be {pred.ndim} positive numbers (mm, in array order); "
-            "mend the header, or pass None to measure in voxels"
-        )
-    pred_surface, target_surface = surface_voxels(pred) * size, surface_voxels(target) * size
+    if unknown is not None:
+        if unknown.shape != theirs.shape:
+            raise DataError(f"ignored has shape {unknown.shape} but target has {theirs.shape}; mark every voxel")
+        ours, theirs = ours & ~unknown, theirs & ~unknown
+    steps = np.eye(ours.ndim) if spacing is None else voxel_steps(spacing, ours.ndim)
+    pred_surface, target_surface = (surface_voxels(mask, unknown) @ steps.T for mask in (ours, theirs))
+    corners = np.array(list(itertools.product((-1, 1), repeat=ours.ndim))) * ours.shape
     return SurfaceDistances(
         pred_to_target=_nearest(pred_surface, target_surface),
         target_to_pred=_nearest(target_surface, pred_surface),
-        diagonal=math.hypot(*(pred.shape * size)),
+        diagonal=float(np.linalg.norm(corners @ steps.T, axis=1).max()),
         unit="voxel" if spacing is None else "mm",
+        empty=(not ours.any(), not theirs.any()),
     )
 
 
-def surface_voxels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Positions of a mask's voxels with a face neighbour outside of it; beyond the volume is outside.
+def voxel_steps(spacing: ArrayLike, axes: int = 3) -> NDArray[np.float64]:
+    """Steps from one voxel to the next as columns, of a spacing or of such steps themselves.
 
     Args:
-        mask: (Z, Y, X) bool, or of any other number of axes.
+        spacing: (axes,) size of a voxel along each axis in mm; or (axes, axes), whose column j leads in mm from a voxel
+            to the next along array axis j, in any right-angled frame.
+        axes: number of axes of the array.
+
+    Returns:
+        (axes, axes) float64; its determinant is, but for the sign, the volume of a voxel.
+
+    Raises:
+        DataError: if the spacing is no such array of finite numbers, or a voxel has no volume.
+
+    Example:
+        >>> voxel_steps((5.0, 2.0), axes=2).tolist()
+        [[5.0, 0.0], [0.0, 2.0]]
+    """
+    size = np.asarray(spacing, dtype=np.float64)
+    steps = np.diag(size) if size.shape == (axes,) and (size > 0).all() else size
+    if steps.shape != (axes, axes) or not np.isfinite(steps).all() or not abs(np.linalg.det(steps)) > 0:
+        raise DataError(
+            f"spacing {spacing!r} must be {axes} positive numbers (mm, in array order), or as many steps in as many "
+            "columns; mend the header, or pass None to measure in voxels"
+        )
+    return steps
+
+
+def surface_voxels(mask: NDArray[np.bool_], ignored: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+    """Positions of a mask's voxels with a face neighbour that is known to lie outside of it.
+
+    Beyond the volume is outside. An ignored neighbour says nothing: no surface runs along a region nobody labelled.
+
+    Args:
+        mask: (Z, Y, X) bool, or of any other number of axes; without ignored voxels.
+        ignored: mask of the same shape; None for none.
 
     Returns:
         (n, number of axes) int64, in the order of the array.
@@ -163,12 +220,18 @@ def surface_voxels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     Example:
         >>> len(surface_voxels(np.ones((3, 3, 3), bool)))  # all but the centre
         26
+        >>> mask = np.array([False, True, True, False])
+        >>> surface_voxels(mask, ignored=np.array([False, False, False, True])).tolist()
+        [[1]]
     """
     if not mask.any():
         return np.empty((0, mask.ndim), dtype=np.int64)
-    box = _bounding_box(mask)
-    inside = mask[box]  # outside of the box is outside of the mask, as beyond the volume: nothing to pad
-    surface = inside & ~binary_erosion(inside, border_value=0)
+    box = _bounding_box(mask)  # outside of it is outside of the mask, as beyond the volume: nothing to pad
+    if ignored is not None:  # but there may be ignored neighbours
+        box = tuple(slice(max(0, axis.start - 1), axis.stop + 1) for axis in box)
+    inside = mask[box]
+    filled = inside if ignored is None else inside | ignored[box]
+    surface = inside & ~binary_erosion(filled, border_value=0)
     return np.argwhere(surface) + np.array([axis.start for axis in box], dtype=np.int64)
 
 

@@ -55,6 +55,7 @@ class MethodResult:
         missed: organs in the reference and nowhere predicted, over cases and runs.
         false_alarms: organs predicted and nowhere in the reference.
         false_slices: label-sparse slices with any foreground predicted.
+        ignored_slices: slices that are wholly ignored, of all cases.
         false_voxels: voxels predicted as foreground on label-sparse slices, per case and run.
         images_seen: of each run that recorded it.
         network_passes: of each run that recorded it.
@@ -72,6 +73,7 @@ class MethodResult:
     missed: Share
     false_alarms: Share
     false_slices: Share
+    ignored_slices: int
     false_voxels: float
     images_seen: tuple[int, ...]
     network_passes: tuple[int, ...]
@@ -285,6 +287,7 @@ def _method_result(name: str, rows: Sequence[CaseRow], runs: Sequence[MethodRun]
         missed=summary.missed,
         false_alarms=summary.false_alarms,
         false_slices=summary.false_positive_slices,
+        ignored_slices=summary.ignored_slices,
         false_voxels=summary.total("false_positive_voxels", "sparse", ANY_CLASS) / (summary.cases * summary.runs),
         images_seen=tuple(run.images_seen for run in runs if run.images_seen is not None),
         network_passes=tuple(run.network_passes for run in runs if run.network_passes is not None),

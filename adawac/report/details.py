@@ -153,9 +153,11 @@ def _dense_and_sparse(report: Report, subset: SubsetResult) -> Table:
                 number(method.false_voxels, 1),
             )
         )
+    most = max((method.ignored_slices for method in subset.methods), default=0)
+    ignored = f"Neither: {most} slices that are wholly ignored. " if most else ""
     note = (
         "Label-dense: the reference has any foreground in the slice. On label-sparse slices there is nothing to "
-        f"overlap with, so what counts is how many stay clean. {report.policy_note}"
+        f"overlap with, so what counts is how many stay clean. {ignored}{report.policy_note}"
     )
     return Table(header, tuple(lines), note)
 

@@ -7,6 +7,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from adawac.data.steps import spacing_of
 from adawac.errors import AdaWACError
 from adawac.evaluation import ANY_CLASS
 from adawac.evaluation.predictions import Predict
@@ -80,13 +81,13 @@ def _picture(
     reference = references.cut(target.array[0])
     image = references.cut(references.image(case).array[0])
     position = telling_slice(reference, list(preds.values()))
-    spacing = references.spacing(target)
+    steps = references.steps(target)
     figure = side_by_side(
         shown_window(image[position]),
         np.where(reference[position] == IGNORE_INDEX, 0, reference[position]),
         {method: each[position] for method, each in preds.items()},
         references.classes.names,
-        spacing=(1.0, 1.0) if spacing is None else (spacing[1], spacing[2]),
+        spacing=(1.0, 1.0) if steps is None else spacing_of(steps)[1:],
         origin="upper" if references.axis == "axial" else "lower",
     )
     where = f"{case}, slice {position} of {len(reference)}"

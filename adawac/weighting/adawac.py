@@ -130,7 +130,8 @@ class AdaWAC(PerSampleState, Weighting):
     def step(self, terms: Terms) -> Weights:
         """Move the log-odds of the batch's samples and return (beta, 1 - beta), the latter calibrated.
 
-        A sample with a non-finite term keeps its state.
+        A sample with a non-finite term keeps its state; so does one without a supervised loss, which has nothing to
+        choose between: a wholly ignored one keeps its prior and is left with its consistency loss.
 
         Raises:
             ConfigError: if the terms hold no consistency loss.
@@ -145,7 +146,8 @@ class AdaWAC(PerSampleState, Weighting):
             ratio = self.consistency_ratio * mean_ce / mean_consistency
             difference = (ce - ratio * consistency) / mean_ce - (self.threshold - self.consistency_ratio)
         before = self.log_odds[terms.index]
-        after = before + self._step_size_now(finite) * difference
+        seen = finite | (ce.isnan() & consistency.isfinite())
+        after = before + self._step_size_now(seen) * difference
         if self.max_log_odds is not None:
             after = after.clamp(-self.max_log_odds, self.max_log_odds)
         after = torch.where(finite, after, before)
@@ -153,15 +155,16 @@ class AdaWAC(PerSampleState, Weighting):
         beta = after.sigmoid()
         return Weights(ce=beta, consistency=(1 - beta) * ratio)
 
-    def _step_size_now(self, finite: Tensor) -> Tensor:
-        """Step size after the epochs so far, to which the finite samples of a batch are then added."""
+    def _step_size_now(self, seen: Tensor) -> Tensor:
+        """Step size after the epochs so far, to which the samples of a batch are then added that count as seen."""
         epochs = self.samples_seen.to(self.log_odds.dtype) / max(1, len(self.log_odds))
-        self.samples_seen += finite.sum()
+        self.samples_seen += seen.sum()
         return self.step_size * (1 + epochs) ** -self.decay * (epochs >= self.warm_up)
 
     def _running_means(self, ce: Tensor, consistency: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
-        """Bias-corrected running means of both losses, never 0."""
-        share = finite.to(ce.dtype).mean() * (1 - self.mean_decay)
+        """Bias-corrected running means of both losses, over the samples that have a supervised one; never 0."""
+        supervised = (~ce.isnan()).sum().clamp(min=1)
+        share = finite.sum().to(ce.dtype) / supervised * (1 - self.mean_decay)
         count = finite.sum().clamp(min=1)
         self.mean_ce.lerp_(torch.where(finite, ce, 0).sum() / count, share)
         self.mean_consistency.lerp_(torch.where(finite, consistency, 0).sum() / count, share)

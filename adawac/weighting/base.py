@@ -17,7 +17,9 @@ class Weighting(nn.Module, ABC):
     A weighting never sees the network. `step` receives the detached terms of a batch, updates the weighting's own
     state and returns the weights; the caller forms the loss, always a mean over the batch:
 
-        loss = mean_i [weights.ce_i * terms.ce_i + weights.consistency_i * terms.consistency_i]
+        loss = mean_i [weights.ce_i * terms.ce_i] + mean_i [weights.consistency_i * terms.consistency_i]
+
+    each over the samples that have such a loss: of a slice that is wholly ignored there is no supervised one.
 
     A new method is one subclass in one file; nothing else needs to know it.
 
@@ -46,7 +48,8 @@ class Weighting(nn.Module, ABC):
         """Update the state with the losses of a batch and return the batch's weights.
 
         Args:
-            terms: detached float32 losses of B samples, every index at most once.
+            terms: detached float32 losses of B samples, every index at most once; `ce` is NaN for a sample that has no
+                supervised loss, whose state must stay as it is.
 
         Returns:
             Weights of shape (B,).

@@ -15,7 +15,7 @@ class CVaRDRO(Weighting):
     Each of them has a weight of 1 / alpha. Where alpha B is no whole number, or losses at the boundary tie, those at
     the boundary share what is left, so that the weights' mean is 1 whatever alpha. Alpha = 1 is ERM.
 
-    Non-finite losses rank last.
+    Non-finite losses rank last. B counts the samples that have a supervised loss.
 
     Args:
         alpha: share of the batch that is learnt from, above 0, at most 1. Below 1 / B only the largest loss is left.
@@ -46,9 +46,10 @@ class CVaRDRO(Weighting):
     def step(self, terms: Terms) -> Weights:
         """Return 1 / alpha for the largest losses, 0 for the others."""
         ce = at_least_float32(terms.ce)
+        supervised = (~ce.isnan()).sum().to(ce.dtype)
         ce = torch.where(ce.isfinite(), ce, -torch.inf)
         larger = (ce[None] > ce[:, None]).sum(1)
         equal = (ce[None] == ce[:, None]).sum(1)
         # Of its group of equals, alpha B - larger samples still belong to the worst share.
-        taken = (self.alpha * len(ce) - larger.to(ce.dtype)).clamp(min=0).minimum(equal)
+        taken = (self.alpha * supervised - larger.to(ce.dtype)).clamp(min=0).minimum(equal)
         return Weights(taken / equal / self.alpha, None)

@@ -72,7 +72,7 @@ class GroupDRO(PerSampleState, Weighting):
         return self._weigh(self.member)
 
     def allocate(self, units: UnitTable) -> None:
-        """Find the groups of the training set; only those that occur take part."""
+        """Find the groups of the training set; only those that occur take part, and no wholly ignored sample."""
         member, names = self.groups(units)
         self.assign(torch.from_numpy(member), names)
 
@@ -80,7 +80,7 @@ class GroupDRO(PerSampleState, Weighting):
         """Say the groups directly, outside of `adawac fit`; starts from equal q.
 
         Args:
-            member: (n,) integer group of each training sample, 0 to G - 1, each of them at least once.
+            member: (n,) integer group of each training sample, 0 to G - 1, each of them at least once; -1 for none.
             names: G names.
         """
         self.member = member.to(self.member)
@@ -96,18 +96,26 @@ class GroupDRO(PerSampleState, Weighting):
         """
         if not self.names:
             raise ConfigError("GroupDRO: the groups are not known; call allocate(units) or assign(member, names) first")
-        member = self.member[terms.index]
         ce = terms.ce.to(self.log_q.dtype)
-        finite = ce.isfinite()
-        total = torch.zeros_like(self.log_q).index_add(0, member, torch.where(finite, ce, 0))
-        count = torch.zeros_like(self.log_q).index_add(0, member, finite.to(ce.dtype))
+        member = torch.where(ce.isnan(), -1, self.member[terms.index])
+        finite = ce.isfinite() & (member >= 0)
+        total = self._sums(member, torch.where(finite, ce, 0))
+        count = self._sums(member, finite.to(ce.dtype))
         self.log_q.copy_((self.log_q + self.step_size * total / count.clamp(min=1)).log_softmax(0))
         return Weights(self._weigh(member), None)
 
     def _weigh(self, member: Tensor) -> Tensor:
-        """Probability over share of the group of each of some samples, the shares being those among them."""
-        count = torch.zeros_like(self.log_q).index_add(0, member, torch.ones_like(member, dtype=self.log_q.dtype))
-        return self.q[member] * len(member) / count[member]
+        """Probability over share of the group of each of some samples, the shares being those among them.
+
+        Samples of no group are not counted, and weigh nothing.
+        """
+        grouped = (member >= 0).to(self.log_q.dtype)
+        count, group = self._sums(member, grouped), member.clamp(min=0)
+        return grouped * self.q[group] * grouped.sum() / count[group].clamp(min=1)
+
+    def _sums(self, member: Tensor, values: Tensor) -> Tensor:
+        """(G,) sums of the values of each group's samples; those of samples of no group have to be 0."""
+        return torch.zeros_like(self.log_q).index_add(0, member.clamp(min=0), values)
 
     def get_extra_state(self) -> Any:
         """The groups' names, which belong to the checkpoint."""

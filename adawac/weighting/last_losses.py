@@ -8,9 +8,9 @@ from adawac.weighting.base import PerSampleState
 
 
 class LastLosses(PerSampleState):
-    """A row a sample, NaN until it is first seen; part of the checkpoint, so that summaries survive a resume.
+    """A row a sample, NaN until it first has a loss; part of the checkpoint, so that summaries survive a resume.
 
-    A loss that is NaN itself is kept as infinite: its sample has been seen.
+    A sample without a supervised loss keeps its last one. A consistency loss that is NaN itself is kept as infinite.
 
     Example:
         >>> table = LastLosses()
@@ -36,10 +36,7 @@ class LastLosses(PerSampleState):
     @torch.no_grad()
     def record(self, terms: Terms) -> None:
         """Store the losses of a batch."""
-        self.ce[terms.index] = _seen(terms.ce)
+        self.ce[terms.index] = torch.where(terms.ce.isnan(), self.ce[terms.index], terms.ce.float())
         if terms.consistency is not None:
-            self.consistency[terms.index] = _seen(terms.consistency)
-
-
-def _seen(losses: Tensor) -> Tensor:
-    return torch.where(losses.isnan(), torch.inf, losses.float())
+            consistency = terms.consistency.float()
+            self.consistency[terms.index] = torch.where(consistency.isnan(), torch.inf, consistency)

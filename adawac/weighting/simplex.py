@@ -16,7 +16,7 @@ class ReweightOnly(PerSampleState, Weighting):
     r"""Mirror ascent on the simplex of all n training samples, without a consistency loss.
 
     When sample i is seen, log w_i += eta ce_i; its weight is n softmax(log w)_i, at most `max_weight`. As long as all
-    are alike, every weight is 1: plain ERM.
+    are alike, every weight is 1: plain ERM. Samples that are wholly ignored are none of the n: log w_i is -infinity.
 
     Beware of large steps: the samples compete for one unit of mass, and nothing bounds the log-weights. With eta = 2
     and 200 samples, three quarters of the mass lie on a single one after 50 steps. Start from
@@ -81,8 +81,9 @@ class ReweightOnly(PerSampleState, Weighting):
         return self.log_weights.exp() if self.official_scaling else self._relative(self.log_weights)
 
     def allocate(self, units: UnitTable) -> None:
-        """Start all n = len(units) samples alike."""
-        self.log_weights = self._start(len(units)).to(self.log_weights)
+        """Start all samples alike, the wholly ignored ones at a weight of 0, where they stay."""
+        log_weights = self._start(len(units)).to(self.log_weights)
+        self.log_weights = log_weights.masked_fill(torch.from_numpy(~units.labelled).to(log_weights.device), -torch.inf)
 
     def _start(self, n: int) -> Tensor:
         return torch.full((n,), math.log(0.5) if self.official_scaling else 0.0)
@@ -97,14 +98,15 @@ class ReweightOnly(PerSampleState, Weighting):
         before = self.log_weights[terms.index]
         after = torch.where(ce.isfinite(), self.retention * before + self.step_size * ce, before)
         if self.official_scaling:
-            after = after.log_softmax(0)
+            unlabelled = ce.isnan()  # has no share in the batch's sum of 1
+            after = torch.where(unlabelled, before, after.masked_fill(unlabelled, -torch.inf).log_softmax(0))
         self.log_weights[terms.index] = after
         return Weights(after.exp() if self.official_scaling else self._relative(after), None)
 
     def _relative(self, log_weights: Tensor) -> Tensor:
         """Weights relative to the mean over all n samples, capped."""
-        n = len(self.log_weights)
-        return (log_weights - self.log_weights.logsumexp(0) + math.log(max(n, 1))).exp().clamp(max=self.max_weight)
+        n = (self.log_weights > -torch.inf).sum().clamp(min=1).to(self.log_weights.dtype)
+        return (log_weights - self.log_weights.logsumexp(0) + n.log()).exp().clamp(max=self.max_weight)
 
 
 class PMDRO(ReweightOnly):

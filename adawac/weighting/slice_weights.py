@@ -16,7 +16,7 @@ COLUMNS = ("case", "unit", "position", "label_dense", "weight", "score")
 
 
 class SliceWeights(NamedTuple):
-    """Weights of n training slices.
+    """Weights of n training slices, those of which anything is labelled: others have no supervised loss to weigh.
 
     Attributes:
         case: n ids of their volumes.
@@ -50,8 +50,10 @@ class SliceWeights(NamedTuple):
     def of_units(
         cls, units: UnitTable, weight: NDArray[np.floating], score: NDArray[np.floating] | None = None
     ) -> "SliceWeights":
-        """Of a table of n units and the (n,) weights and scores of a method."""
-        score = weight if score is None else score
+        """Of a table of units and the weight and score that a method has for each; wholly ignored ones are left out."""
+        labelled = np.flatnonzero(units.labelled)
+        score = (weight if score is None else score)[labelled]
+        units, weight = units.take(labelled), weight[labelled]
         cases = tuple(units.cases[case] for case in units.case)
         names = tuple(str(units.key(row)) for row in range(len(units)))
         return cls(cases, names, units.position, units.dense, weight.astype(np.float64), score.astype(np.float64))

@@ -17,6 +17,7 @@ class Trimming(Weighting):
 
     Each of the kept samples has a weight of B / kept, so that the mean over the batch is the mean over what is kept;
     where nothing is kept all weights are 0. With `uses_consistency` the kept samples' two losses share that weight.
+    Samples without a supervised loss are dropped, and are none of the B that its mean is over.
 
     The official code divides its Dice term, a single number for the whole batch, by the share of kept samples as well,
     which inflates it. Weights never touch Dice here, so there is no switch that brings this back.
@@ -35,12 +36,14 @@ class Trimming(Weighting):
         Raises:
             ConfigError: if a consistency loss is used but the terms hold none.
         """
-        kept = self.kept(terms).to(at_least_float32(terms.ce).dtype)
-        weights = kept * len(kept) / kept.sum().clamp(min=1)
+        supervised = ~terms.ce.isnan()
+        kept = (self.kept(terms) & supervised).to(at_least_float32(terms.ce).dtype)
+        number = kept.sum().clamp(min=1)
+        weights = kept * supervised.sum() / number
         if not self.uses_consistency:
             return Weights(weights, None)
         self.required_consistency(terms)
-        return Weights(weights / 2, weights / 2)
+        return Weights(weights / 2, kept * len(kept) / number / 2)
 
 
 class TrimTrain(Trimming):
@@ -101,7 +104,7 @@ class TrimRatio(Trimming):
     def allocate(self, units: UnitTable) -> None:
         """Take the share of label-sparse samples, unless a ratio was given."""
         if self._given is None:
-            self.ratio = float((~units.dense).mean())
+            self.ratio = float(units.sparse.sum() / max(1, units.labelled.sum()))
 
     def kept(self, terms: Terms) -> Tensor:
         """The samples above the batch's quantile.

@@ -62,7 +62,7 @@ def _sparse_case(folder: Path, number: int, size: int) -> PreparedCase:
         path = folder / f"{number}-{name}.npy"
         np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
         arrays[name] = np.load(path, mmap_mode="r")
-    voxels = np.zeros((DEPTH, len(CLASSES)), dtype=np.int64)
+    voxels = np.ones((DEPTH, len(CLASSES)), dtype=np.int64)
     placement = Placement((size, size), (size, size), (0.0, float(size), 0.0, float(size)))
     return PreparedCase(
         f"case_{number}", arrays["image"], arrays["label"], arrays["label"], placement, None, voxels, ""

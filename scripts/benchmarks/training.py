@@ -64,7 +64,7 @@ def task_of(weighting: Weighting, samples: int, options: argparse.Namespace) -> 
 def units_of(samples: int, options: argparse.Namespace) -> UnitTable:
     """A table of so many slices, every other one label-dense."""
     voxels = np.zeros((samples, CLASSES), dtype=np.int64)
-    voxels[::2] = 100
+    voxels[:, 0], voxels[::2] = 100, 100
     names = tuple(f"class {i}" for i in range(CLASSES))
     return UnitTable.of_slices(["case"], [voxels], (options.size, options.size), names)
 

@@ -1,3 +1,6 @@
+import json
+import re
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from tiny_data import (
     write_synapse,
 )
 
+from adawac.commands.init import show
 from adawac.data.fingerprint import Fingerprint, measure, suggest_window
 from adawac.data.layouts import detect
 from adawac.data.naming import side_pairs, suggest_patient_pattern
@@ -47,6 +51,31 @@ def test_counts_and_shares_are_those_of_the_labels(tmp_path):
     assert found.dense == pytest.approx(dense.mean())
     assert found.dense_thirds == pytest.approx([dense[:, i : i + 3].mean() for i in (0, 3, 6)])
     assert found.dense_thirds[1] == 1 > found.dense_thirds[0]
+
+
+def test_wholly_ignored_slices_are_counted_apart(tmp_path, capsys):
+    write_msd(tmp_path, cases=3, shape=(9, 16, 16))
+    dataset = json.loads((tmp_path / "dataset.json").read_text())
+    dataset["labels"]["9"] = "ignore"
+    (tmp_path / "dataset.json").write_text(json.dumps(dataset))
+
+    def ignore(label):
+        label[:, :, :4] = 9  # the first third, and a slice of the second
+        label[:, :9, 6] = 9  # half of a slice
+        return label
+
+    for path in sorted((tmp_path / "labelsTr").iterdir()):
+        rewrite(path, ignore)
+    found = fingerprint(tmp_path)
+    assert (found.num_slices, found.ignored) == (27, 12)
+    labels = np.stack([nib.load(path).get_fdata() for path in sorted((tmp_path / "labelsTr").iterdir())])
+    dense = ((labels > 0) & (labels != 9)).any(axis=(1, 2))
+    assert found.dense == pytest.approx(dense[:, 4:].mean())
+    assert found.dense_thirds == pytest.approx([0, dense[:, 4:6].mean(), dense[:, 6:].mean()])
+    show(found, "tiny")
+    said = capsys.readouterr().out
+    assert re.search(r"wholly ignored +12 of 27 slices", said)
+    assert re.search(rf"label-dense +{100 * found.dense:.0f} % of the others", said)
 
 
 def test_grid_and_names(tmp_path):

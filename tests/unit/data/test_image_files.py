@@ -2,6 +2,7 @@
 
 import sys
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
@@ -10,7 +11,7 @@ from tiny_data import make_case, save_nifti
 
 from adawac.data.image_files import files_of, find_images, list_images, read_image
 from adawac.data.itk_files import geometry_of_lps
-from adawac.data.volumes import read_nifti
+from adawac.data.volumes import read_nifti, write_label_nifti
 from adawac.errors import ConfigError, DataError
 
 ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -46,6 +47,20 @@ def test_voxels_and_grid_are_those_of_the_nifti(voxels, ending, compressed, tmp_
     assert np.array_equal(found.array, due.array)
     assert np.allclose(found.geometry.canonical_affine, due.geometry.canonical_affine, atol=1e-4)
     assert found.geometry.difference(due.geometry) is None
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_sheared_grid_is_read_and_written_as_it_is(voxels, ending, tmp_path):
+    columns = np.array([[0.7, 0, 0], [0, 0.9, 1.1], [0, 0, 3.0]])  # from one voxel to the next: the gantry is tilted
+    image = sitk.GetImageFromArray(voxels.T)
+    image.SetSpacing(np.linalg.norm(columns, axis=0).tolist())
+    image.SetDirection((columns / np.linalg.norm(columns, axis=0)).ravel().tolist())
+    sitk.WriteImage(image, tmp_path / f"a{ending}")
+    geometry = read_image([tmp_path / f"a{ending}"]).geometry
+    z, y, x = columns.T[::-1]
+    assert geometry.steps.T @ geometry.steps == pytest.approx(np.stack([z, y, x]) @ np.stack([z, y, x]).T, abs=1e-4)
+    write_label_nifti(tmp_path / "label.nii", np.zeros(geometry.shape, np.uint8), geometry)
+    assert nib.load(tmp_path / "label.nii").affine[:3, :3] == pytest.approx(np.diag([-1, -1, 1]) @ columns, abs=1e-5)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -8,9 +8,10 @@ import torch
 from tiny_data import make_case
 
 from adawac.data.grid import Grid
-from adawac.data.preprocessing import AXES, Preprocessing, cut_spacing
+from adawac.data.preprocessing import AXES, Preprocessing, cut_steps
+from adawac.data.steps import spacing_of
 from adawac.data.volumes import Geometry, Volume
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, DataError
 from adawac.structures import IGNORE_INDEX
 
 SHAPE = (6, 16, 20)
@@ -76,8 +77,8 @@ class TestCut:
         ("axis", "spacing"), [("axial", (3.0, 0.9, 0.8)), ("coronal", (0.9, 3.0, 0.8)), ("sagittal", (0.8, 3.0, 0.9))]
     )
     def test_spacing_follows_the_axes(self, axis, spacing):
-        assert cut_spacing(SPACING, axis) == spacing
-        assert cut_spacing(None, axis) is None
+        assert spacing_of(cut_steps(np.diag(SPACING), axis)) == spacing
+        assert cut_steps(None, axis) is None
 
     def test_left_and_right_lie_in_axial_and_coronal_slices(self):
         assert [Preprocessing("ct", axis=axis).left_right_in_plane for axis in AXES] == [True, True, False]
@@ -170,3 +171,28 @@ class TestRecipe:
     def test_settings_that_mean_nothing(self, settings, remedy):
         with pytest.raises(ConfigError, match=remedy):
             Preprocessing(**{"modality": "ct"} | settings)
+
+
+class TestShearedGrids:
+    """A gantry tilted by 20 degrees: slices are shifted along the rows' axis, rows and columns are at right angles."""
+
+    STEPS = np.array([[3.0, 0, 0], [3.0 * np.tan(np.radians(20)), 0.9, 0], [0, 0, 0.8]])
+
+    @pytest.mark.parametrize("axis", ["axial", "coronal"])
+    def test_a_fixed_spacing_is_one_where_pixels_are_rectangles(self, hounsfield, axis):
+        slices = Preprocessing("ct", axis=axis, grid=Grid((8, 8), spacing=(2.0, 2.0))).slices(
+            hounsfield, self.STEPS, "a"
+        )
+        top, bottom, left, right = slices.placement.box
+        row, column = np.linalg.norm(slices.steps, axis=0)[1:]
+        assert ((bottom - top) * row, (right - left) * column) == pytest.approx((16, 16), rel=1e-6)
+
+    def test_elsewhere_it_is_refused_with_what_to_do(self, hounsfield):
+        recipe = Preprocessing("ct", axis="sagittal", grid=Grid((8, 8), spacing=(2.0, 2.0)))
+        message = (
+            r"case pt_3: rows and columns .* meet at 70 degrees.* resample it, cut it along another data.axis .* null"
+        )
+        with pytest.raises(DataError, match=message):
+            recipe.slices(hounsfield, self.STEPS, "pt_3")
+        recipe.slices(hounsfield, np.diag(SPACING) + 1e-5 * self.STEPS, "pt_3")  # a header that rounds
+        Preprocessing("ct", axis="sagittal", grid=Grid((8, 8))).slices(hounsfield, self.STEPS, "pt_3")

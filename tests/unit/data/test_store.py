@@ -15,9 +15,11 @@ from tiny_data import make_case, save_nifti, write_acdc_volumes, write_msd
 from adawac.data.classes import Classes
 from adawac.data.grid import Grid, Placement
 from adawac.data.layouts import detect
+from adawac.data.loading import VolumeDataset
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.store import VolumeStore, count_voxels
 from adawac.errors import DataError
+from adawac.evaluation import case_rows
 
 SHAPE = (6, 16, 20)
 
@@ -117,6 +119,21 @@ class TestRoundTrip:
         np.testing.assert_array_equal(np.moveaxis(axial.native_label, 2, 0), sagittal.native_label)
         assert sagittal.spacing == (0.8, 3.0, 0.9)
         np.testing.assert_array_equal(sagittal.voxels.sum(0), axial.voxels.sum(0))
+
+    @pytest.mark.parametrize(("axis", "order"), [("axial", (0, 1, 2)), ("sagittal", (2, 0, 1))])
+    def test_a_tilted_gantry_is_known_wherever_the_volume_is_cut(self, root, folder, axis, order):
+        for path in [*root.glob("imagesTr/*"), *root.glob("labelsTr/*")]:
+            image = nib.load(path)
+            affine = image.affine.copy()
+            affine[1, 2] = 1.1
+            nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), path)
+        case = prepared(root, folder, axis=axis)["pt_1"]
+        columns = np.array([[0, 1.1, 3.0], [0, -0.9, 0], [-0.8, 0, 0]])  # of slices, rows and columns, which go L, P, S
+        np.testing.assert_allclose(case.steps.T @ case.steps, (columns @ columns.T)[np.ix_(order, order)], atol=1e-5)
+        assert case.spacing == tuple(np.linalg.norm(columns, axis=1)[list(order)].round(6))
+        item = VolumeDataset([case], {"pt_1": "p"})[0]
+        rows = case_rows("pt_1", "p", item.target, item.target, item.steps, ["background", "one", "two"])
+        assert [row.value for row in rows if row.metric == "voxel_mm3"] == pytest.approx([0.8 * 0.9 * 3.0])
 
     def test_layouts_without_spacing(self, tmp_path, folder):
         case = prepared(write_acdc_volumes(tmp_path / "acdc"), folder, size=(16, 16))["patient001_frame01"]

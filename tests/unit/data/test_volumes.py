@@ -5,6 +5,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel import orientations
+from scipy.spatial.distance import cdist
 
 from adawac.data.image_files import stack_channels
 from adawac.data.volumes import Geometry, Volume, as_label, read_nifti, write_label_nifti
@@ -278,3 +279,44 @@ def test_singular_affine(tmp_path, value):
     (tmp_path / "a.nii").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.nii: the affine must be .*correct the header"):
         read_nifti(tmp_path / "a.nii")
+
+
+def sheared(cosine):
+    """An affine whose third axis meets the second at an angle of this cosine."""
+    affine = LPS.copy()
+    affine[1, 2], affine[2, 2] = -3.0 * cosine, 3.0 * np.sqrt(1 - cosine**2)
+    return affine
+
+
+@pytest.mark.parametrize("turned", [np.eye(4), rotation(30, 0) @ rotation(-20, 2)])
+@pytest.mark.parametrize("flip", [(1, 1, 1), (-1, 1, -1)])
+def test_steps_of_axes_at_right_angles_are_the_spacing_however_they_lie(turned, flip):
+    geometry = Geometry.of_affine((6, 5, 4), turned @ LPS @ np.diag([*flip, 1.0]))
+    assert geometry.steps.tolist() == np.diag([3.0, 0.9, 0.8]).tolist()
+
+
+@pytest.mark.parametrize(("cosine", "is_right"), [(1e-7, True), (9e-5, True), (1.1e-4, False), (0.3, False)])
+def test_headers_that_round_are_at_right_angles_and_tilted_gantries_are_not(cosine, is_right):
+    steps = Geometry.of_affine((6, 5, 4), sheared(cosine)).steps
+    assert (steps == np.diag([3.0, 0.9, 0.8])).all() == is_right
+    assert np.linalg.norm(steps, axis=0) == pytest.approx([3.0, 0.9, 0.8])
+    assert abs(np.linalg.det(steps)) == pytest.approx(3.0 * 0.9 * 0.8 * np.sqrt(1 - cosine**2), rel=1e-4)
+
+
+@pytest.mark.parametrize("codes", [(0, 1), (0, 2)])
+@pytest.mark.parametrize("turn", [0, 35])
+def test_a_sheared_grid_is_read_and_written_as_it_is(tmp_path, canonical, codes, turn):
+    affine = rotation(turn, 1) @ sheared(np.sin(np.radians(18)))
+    path = save(tmp_path / "in.nii.gz", canonical.T, affine, codes=codes)
+    volume = read_nifti(path)
+    centres = np.argwhere(np.ones(volume.geometry.shape)) @ volume.geometry.steps.T
+    there = nib.affines.apply_affine(volume.geometry.canonical_affine, np.argwhere(np.ones(volume.geometry.shape)))
+    assert cdist(centres, centres) == pytest.approx(cdist(there, there), abs=1e-5)
+    write_label_nifti(tmp_path / "out.nii.gz", volume.array[0], volume.geometry)
+    out, source = nib.load(tmp_path / "out.nii.gz"), nib.load(path)
+    np.testing.assert_array_equal(out.affine, source.affine)
+    np.testing.assert_array_equal(np.asarray(out.dataobj), np.asarray(source.dataobj))
+
+
+def test_a_volume_without_a_grid_has_no_steps():
+    assert Geometry((4, 5, 6)).steps is None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation import ANY_CLASS, case_rows
+from adawac.evaluation import ANY_CLASS, case_rows, position_rows
 from adawac.evaluation.case_table import higher_is_better
 
 CLASSES = ("background", "liver", "spleen")
@@ -159,3 +159,30 @@ def test_errors_name_the_case():
         case_rows("ct_7", "p", PREDS["a"], TARGET["a"], (1, 1), CLASSES)
     with pytest.raises(DataError, match=r"case ct_7: class names must differ .*rename the class"):
         case_rows("ct_7", "p", PREDS["a"], TARGET["a"], None, ("background", "liver", "liver"))
+
+
+def test_what_nobody_labelled_has_no_value():
+    """Nothing is a match of nothing only where somebody looked."""
+    target = np.array(TARGET["a"])
+    target[1:] = 255
+    rows = case_rows("a", "p", PREDS["a"], target, SPACING, CLASSES)
+    table = {(row.group, row.metric, row.class_name): row.value for row in rows}
+    assert [table[g, "slices", ANY_CLASS] for g in ("all", "dense", "sparse", "ignored")] == [3, 0, 1, 2]
+    assert math.isnan(table["dense", "dice", "liver"])
+    assert (table["all", "dice", "liver"], table["all", "dice", "spleen"]) == (0, 1)
+    assert table["sparse", "false_positive_slices", ANY_CLASS] == 1  # the others may be right
+    rows = case_rows("a", "p", PREDS["a"], np.full_like(target, 255), SPACING, CLASSES)
+    table = {(row.group, row.metric, row.class_name): row.value for row in rows}
+    assert [table[g, "slices", ANY_CLASS] for g in ("all", "dense", "sparse", "ignored")] == [3, 0, 0, 3]
+    for metric in ("dice", "recall", "missed", "false_alarm", "hd95_mm", "hd95_max_mm", "hd_mm", "assd_mm", "nsd_2mm"):
+        assert math.isnan(table["all", metric, "liver"]), metric
+
+
+def test_stretches_of_the_volume_count_labelled_slices():
+    target = np.array(TARGET["a"])
+    target[0] = 255
+    rows = position_rows("a", "p", PREDS["a"], target, CLASSES, count=3)
+    table = {(row.group, row.metric, row.class_name): row.value for row in rows}
+    groups = [f"position {i} of 3" for i in (1, 2, 3)]
+    assert [table[group, "slices", ANY_CLASS] for group in groups] == [0, 1, 1]
+    assert [table[group, "dice", "spleen"] for group in groups] == pytest.approx([math.nan, 1, 0], nan_ok=True)

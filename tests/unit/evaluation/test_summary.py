@@ -3,6 +3,7 @@
 import io
 import math
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -143,3 +144,20 @@ def test_a_quantity_that_one_method_lacks_is_a_dash():
     lines = to_markdown({"erm": [row(0.9)], "adawac": other}).splitlines()
     assert "| Dice, kidney | - | 0.600 |" in lines
     assert "| false-positive sparse slices | n = 0 | n = 0 |" in lines
+
+
+def test_a_wholly_ignored_case_says_nothing_and_its_slices_are_counted():
+    target = np.full((2, 3, 3), 255)
+    rows = [
+        row
+        for case, label in (("seen", np.eye(3, dtype=int)[None].repeat(2, 0)), ("ignored", target))
+        for row in case_rows(case, case, np.ones((2, 3, 3), int), label, None, ("background", "liver", "spleen"))
+    ]
+    summary = summarise(rows)
+    assert (summary.ignored_slices, summary.false_positive_slices) == (2, (0, 0))
+    assert summary.missed == (0, 1)
+    assert summary.false_alarms == (0, 1)  # the spleen of the case that was labelled
+    assert summary.per_class()["liver"].left_out == 1
+    assert "| wholly ignored slices | 2 |" in to_markdown({"erm": rows})
+    seen = [row for row in rows if row.case == "seen"]
+    assert "ignored" not in to_markdown({"erm": seen})

@@ -12,6 +12,7 @@ import torch
 from medpy.metric import binary
 from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 from scipy.ndimage import gaussian_filter
+from scipy.spatial.distance import cdist
 
 from adawac.errors import ConfigError, DataError
 from adawac.metrics import empty_rule, slice_counts, surface_distances
@@ -214,3 +215,72 @@ def test_what_is_no_tolerance_is_refused(tolerance):
     mask = np.ones((2, 2), bool)
     with pytest.raises(ConfigError, match=f"the tolerance is {tolerance}; give a distance of 0 or more, such as 2"):
         surface_distances(mask, mask).surface_dice(tolerance)
+
+
+class TestIgnoredVoxels:
+    @pytest.mark.parametrize("seed", range(8))
+    def test_surface_voxels_have_a_known_neighbour_outside(self, seed):
+        mask, ignored = np.random.default_rng(seed).random((2, 6, 7, 5)) < [[[[0.6]]], [[[0.2]]]]
+        mask &= ~ignored
+        expected = []
+        for voxel in np.argwhere(mask).tolist():
+            for axis, step in itertools.product(range(3), (-1, 1)):
+                beside = np.array(voxel)
+                beside[axis] += step
+                beyond = (beside < 0).any() or (beside >= mask.shape).any()
+                if beyond or not (mask[tuple(beside)] or ignored[tuple(beside)]):
+                    expected.append(voxel)
+                    break
+        assert surface_voxels(mask, ignored).tolist() == expected
+
+    def test_a_region_that_nobody_labelled_is_no_wall_at_which_two_masks_agree(self):
+        pred, target, ignored = np.zeros((3, 20), bool)
+        pred[2:15], target[6:12], ignored[10:] = True, True, True  # where either ends nobody knows
+        distances = surface_distances(pred, target, spacing=(0.5,), ignored=ignored)
+        assert distances.pred_to_target.tolist() == distances.target_to_pred.tolist() == [2.0]  # from 2 to 6
+        assert (distances.assd(), distances.hd95("max"), distances.surface_dice(1)) == (2, 2, 0)
+
+    def test_a_mask_that_lies_wholly_in_ignored_voxels_is_empty(self):
+        pred, target = np.zeros((2, 5, 5), bool)
+        pred[1:3], target[3:] = True, True
+        ignored = target.copy()
+        assert surface_distances(pred, target, ignored=ignored).hd() == math.hypot(5, 5)  # a false alarm
+        assert surface_distances(target, target, ignored=ignored).hd() == 0  # and nothing at all
+        assert surface_distances(target, target, ignored=ignored).surface_dice() == 1
+
+    def test_a_mask_whose_whole_surface_is_hidden_has_no_distances(self):
+        pred, target, ignored = np.zeros((3, 7, 7), bool)
+        target[3, 3] = True
+        ignored[2:5, 2:5] = True
+        ignored[3, 3] = False
+        pred[3, 3] = pred[6, 6] = True
+        for policy in ("penalise", "skip", "paper"):
+            distances = surface_distances(pred, target, ignored=ignored)
+            values = (distances.hd(policy), distances.assd(policy), distances.hd95("max", policy))
+            assert np.isnan([*values, distances.surface_dice(2, policy)]).all()
+        pred[:] = False  # then the organ is missed
+        assert surface_distances(pred, target, ignored=ignored).hd() == math.hypot(7, 7)
+
+    def test_another_shape_is_refused(self):
+        with pytest.raises(DataError, match=r"ignored has shape \(3,\) but target has \(2,\); mark every voxel"):
+            surface_distances(np.ones(2), np.ones(2), ignored=np.ones(3))
+
+
+class TestSteps:
+    @pytest.mark.parametrize("seed", range(4))
+    def test_distances_on_any_grid_are_those_between_its_points(self, seed):
+        rng = np.random.default_rng(seed)
+        steps = rng.normal(size=(3, 3)) * [2.0, 1.0, 0.5]
+        pred, target = rng.random((2, 5, 6, 4)) < 0.1
+        points = [surface_voxels(mask) @ steps.T for mask in (pred, target)]
+        between = cdist(*points)
+        found = surface_distances(pred, target, steps)
+        assert found.pred_to_target == pytest.approx(between.min(1))
+        assert found.target_to_pred == pytest.approx(between.min(0))
+        corners = np.array(list(itertools.product(*[(0, n) for n in pred.shape]))) @ steps.T
+        assert found.diagonal == pytest.approx(cdist(corners, corners).max())
+
+    @pytest.mark.parametrize("steps", [np.zeros((3, 3)), np.full((3, 3), math.nan), np.eye(2), np.diag([1.0, 1, 0])])
+    def test_steps_that_span_no_volume_are_refused(self, steps):
+        with pytest.raises(DataError, match=r"must be 3 positive numbers .* or as many steps in as many columns"):
+            surface_distances(np.ones((2, 2, 2)), np.ones((2, 2, 2)), steps)

@@ -112,7 +112,7 @@ def test_a_temperature_of_zero_is_reweight_only():
 
 
 def test_a_non_finite_loss_adds_nothing_by_official_scaling():
-    index, ce = torch.tensor([0, 1]), torch.tensor([torch.nan, 0.0])
+    index, ce = torch.tensor([0, 1]), torch.tensor([torch.inf, 0.0])
     weights = make(ReweightOnly(official_scaling=True)).step(Terms(index, ce, None, DENSE[index]))
     torch.testing.assert_close(weights.ce, torch.tensor([0.5, 0.5]))
 
@@ -130,3 +130,10 @@ def test_usable_without_a_table_of_units():
     weighting = ReweightOnly(num_samples=N)
     weighting.step(random_terms(np.random.default_rng(2)))
     assert weighting.weights.mean() == pytest.approx(1)
+
+
+def test_a_sample_without_a_label_has_no_share_of_a_batch_by_official_scaling():
+    weighting = make(ReweightOnly(official_scaling=True))
+    index, ce = torch.tensor([0, 1, 2]), torch.tensor([torch.nan, 0.0, 0.0])
+    torch.testing.assert_close(weighting.step(Terms(index, ce, None, DENSE[index])).ce[1:], torch.tensor([0.5, 0.5]))
+    assert weighting.weights[0] == 0.5  # as it started

@@ -211,8 +211,8 @@ def test_the_table_of_weights_has_a_row_a_sample(method):
 def test_a_sample_whose_loss_is_no_number_has_been_seen():
     table = LastLosses()
     table.allocate(2)
-    nan = torch.tensor([torch.nan])
-    table.record(Terms(torch.tensor([1]), nan, nan, torch.tensor([True])))
+    infinite, nan = torch.tensor([torch.inf]), torch.tensor([torch.nan])
+    table.record(Terms(torch.tensor([1]), infinite, nan, torch.tensor([True])))
     assert table.ce.isnan().tolist() == table.consistency.isnan().tolist() == [True, False]
     assert not table.ce.isfinite().any()
 
