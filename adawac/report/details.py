@@ -7,7 +7,8 @@ from adawac.errors import some_of
 from adawac.evaluation import MEAN_OF_CLASSES, Ranking
 from adawac.report import figures
 from adawac.report.blocks import Block, Heading, Paragraph, Picture, Table
-from adawac.report.contents import Family, Report, SubsetResult
+from adawac.report.contents import Report, SubsetResult
+from adawac.report.families import Family
 from adawac.report.wording import (
     MINUS,
     counted,
