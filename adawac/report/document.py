@@ -15,6 +15,7 @@ from adawac.report.wording import (
     counted,
     difference,
     estimated,
+    left_out_of_means,
     number,
     on_subset,
     p_value,
@@ -78,8 +79,7 @@ def _methods(report: Report) -> Iterable[Block]:
     for subset in report.subsets:
         yield from subheading(report, subset)
         yield Table(header, tuple(_method_line(method, units) for method in subset.methods))
-        if subset.left_out:
-            yield Paragraph(f"Left out of the means: {'; '.join(map(str, subset.left_out))}.")
+        yield from _said(left_out_of_means(subset))
     unlike = "".join(
         f" What an image is differs here: {shared_out(subset.units)}." for subset in report.subsets if subset.units
     )

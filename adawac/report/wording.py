@@ -105,6 +105,11 @@ def seeds(comparison: Comparison) -> str:
     return f"{counted(mine, 'run')} each" if mine == theirs else f"{counted(mine, 'run')} against {theirs}"
 
 
+def left_out_of_means(subset: SubsetResult) -> str:
+    """What does not count in the means of a subset, and why; empty where everything counts."""
+    return f"Left out of the means: {'; '.join(map(str, subset.left_out))}." if subset.left_out else ""
+
+
 def on_subset(name: str, *, capital: bool = False) -> str:
     """What was trained on, as the start of a heading or within a sentence."""
     if not name:
