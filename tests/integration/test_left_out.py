@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from medpy.metric.binary import dc
-from tiny_data import write_msd
+from tiny_data import erase, write_msd
 from tiny_run import tiny_settings, write_config
 
 from adawac.cli import main
@@ -39,13 +39,6 @@ class Place(NamedTuple):
     dice: float
 
 
-def relabel(path: Path, dropped: list[int]) -> None:
-    image = nib.load(path)
-    array = np.asarray(image.dataobj).copy()
-    array[np.isin(array, dropped)] = 0
-    nib.save(nib.Nifti1Image(array, image.affine), path)
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Place:
     """Fitted and tested once."""
@@ -53,7 +46,7 @@ def place(tmp_path_factory) -> Place:
     data = write_msd(home / "msd", cases=6, shape=(6, 32, 32), num_classes=6)
     for part, dropped in {"train": [4, 5], "val": [5], "test": [3, 5]}.items():
         for case in SPLIT[part]:
-            relabel(data / f"labelsTr/{case}.nii.gz", dropped)
+            erase(data / f"labelsTr/{case}.nii.gz", dropped)
     (home / "split.json").write_text(json.dumps(SPLIT))
     settings = tiny_settings(home, data)
     settings["data"]["split"] = {"class_path": "FileSplit", "init_args": {"path": str(home / "split.json")}}
