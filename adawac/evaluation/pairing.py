@@ -142,7 +142,8 @@ class SharedCases(NamedTuple):
 
     def select(self, name: str) -> Selection:
         """A class by name, or the mean of classes by `MEAN_OF_CLASSES`."""
-        pairs = self.pairs & [name in (MEAN_OF_CLASSES, each) for each in self.classes]
+        chosen = [name == each or (name == MEAN_OF_CLASSES and each != ANY_CLASS) for each in self.classes]
+        pairs = self.pairs & chosen
         kept, used = pairs.any(axis=1), np.flatnonzero(pairs.any(axis=0))
         pairs = pairs[kept][:, used]
         patients, member = np.unique(self.patients[kept], return_inverse=True)

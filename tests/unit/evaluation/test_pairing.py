@@ -82,6 +82,11 @@ def test_what_is_measured_of_all_classes_together_is_taken_as_it_is():
     assert only[:, 0].tolist() == [3, 5]
 
 
+def test_what_is_measured_of_all_classes_together_is_no_class_of_their_mean():
+    table = shared({"one": rows([9, 9], name=ANY_CLASS) + rows([1, 3]) + rows([4, 8], name="spleen")})
+    assert table.select(MEAN_OF_CLASSES).means == ((2 + 6) / 2,)
+
+
 def test_nothing_is_left_where_no_case_has_a_value():
     (only,), left_out = values(shared({"one": rows([math.nan, math.nan])}), "liver")
     assert only.shape == (0, 1)
