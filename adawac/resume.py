@@ -12,6 +12,9 @@ from adawac.settings import changed
 DATA = "adawac_data"
 """Key in a checkpoint of what it was trained on, in JSON."""
 
+UNITS = "adawac_units_of_class"
+"""Key in a checkpoint of how many slices or patches it was trained on hold each class, in JSON."""
+
 MOST_LINES = 12
 """Differences shown; the rest is counted."""
 

@@ -22,16 +22,17 @@ from adawac.compiled import Compiled
 from adawac.consistency import Consistency, ConsistencyLoss, feature_std
 from adawac.data.datamodule import SegmentationData
 from adawac.data.loading import VolumeItem
+from adawac.data.subsets import describe
 from adawac.distributed import gather_cases, gather_terms, take_weights, world_size
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation import CaseRow, case_rows, position_rows
+from adawac.evaluation import CaseRow, case_rows, position_rows, summarise, training_rows
 from adawac.graphs import GraphedStep
 from adawac.inference import predict_volume
 from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
-from adawac.metrics import TOLERANCE, EmptyPolicy, OverlapCounts, check_tolerance, slice_counts
+from adawac.metrics import TOLERANCE, EmptyPolicy, check_tolerance
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.randomness import Source
-from adawac.resume import DATA, check_resumable
+from adawac.resume import DATA, UNITS, check_resumable
 from adawac.schedules import Constant, Poly, Schedule
 from adawac.structures import IGNORE_INDEX, Batch, NetworkOutput, StepOutput, Terms
 from adawac.weighting import AdaWAC, LastLosses, Weighting
@@ -129,7 +130,9 @@ class SegmentationTask(pl.LightningModule):
         self.last_losses = LastLosses()
         self.case_rows: list[CaseRow] = []
         self._tested: dict[str, list[CaseRow]] = {}
-        self._validated: dict[str, OverlapCounts] = {}
+        self._validated: dict[str, list[CaseRow]] = {}
+        self.units_of_class: dict[str, int] | None = None
+        """Slices or patches that were trained on and hold each class; None where that is not known."""
 
     # --- what depends on the data -------------------------------------------------------------------------------
 
@@ -197,6 +200,7 @@ class SegmentationTask(pl.LightningModule):
             units = self.data.units
             self.weighting.allocate(units)
             self.last_losses.allocate(len(units))
+            self.units_of_class = dict(describe(units, np.arange(len(units))))
 
     # --- training -----------------------------------------------------------------------------------------------
 
@@ -329,27 +333,25 @@ class SegmentationTask(pl.LightningModule):
 
     def validation_step(self, item: VolumeItem, batch_idx: int) -> Prediction:  # type: ignore[override]
         """Dice of a whole volume on its native grid; callbacks receive what was predicted."""
-        preds = self.predict_item(item)
-        self._validated[item.case] = slice_counts(preds, item.target, len(self.data.facts.classes))
+        preds, names = self.predict_item(item), self.data.facts.classes.names
+        self._validated[item.case] = case_rows(
+            item.case, item.patient, preds, item.target, item.steps, names, CHOOSING_POLICY, surface=False
+        )
         return preds
 
     def on_validation_epoch_end(self) -> None:
-        """Log Dice by organ (mean over cases), then over organs, and of label-dense and label-sparse slices apart."""
-        names = self.data.facts.classes.names[1:]
-        validated = gather_cases(self._validated).values()
+        """Log the mean Dice of the organs that count, of each of them, and of label-dense and label-sparse slices."""
+        rows = [row for found in gather_cases(self._validated).values() for row in found]
         self._validated = {}
-        dice = _organ_means(counts.total().dice(CHOOSING_POLICY) for counts in validated)
-        dense = _organ_means(counts.take(counts.dense).total().dice(CHOOSING_POLICY) for counts in validated)
-        sparse = [counts.predicted[counts.sparse, 1:].any(axis=1) for counts in validated]
-        scalars = {f"val/dice/{name}": value for name, value in zip(names, dice.tolist(), strict=True)}
-        scalars["val/dice_dense"] = dense.nanmean().item()
+        summary = summarise([*rows, *training_rows(rows, self.units_of_class)])
+        clean = summary.false_positive_slices
+        scalars = {f"val/dice/{name}": mean.value for name, mean in summary.per_class().items()}
+        scalars["val/dice_dense"] = summary.mean(group="dense").value
         # Without foreground there is no Dice: what counts on label-sparse slices is how many are left clean.
-        scalars["val/false_positive_slices_sparse"] = (
-            float(np.concatenate(sparse).mean()) if sum(slices.size for slices in sparse) else math.nan
-        )
+        scalars["val/false_positive_slices_sparse"] = clean.part / clean.whole if clean.whole else math.nan
         # All processes have computed the same; to say so costs nothing and spares a warning.
         self.log_dict({name: value for name, value in scalars.items() if math.isfinite(value)}, sync_dist=True)
-        self.log("val/dice", dice.nanmean().float(), prog_bar=True, sync_dist=True)
+        self.log("val/dice", summary.mean().value, prog_bar=True, sync_dist=True)
 
     def test_step(self, item: VolumeItem, batch_idx: int) -> None:
         """Every metric of a whole volume on its native grid, into the case table."""
@@ -372,7 +374,8 @@ class SegmentationTask(pl.LightningModule):
         """Bring the rows of all processes together into the case table, in the order of the cases."""
         tested = gather_cases(self._tested)
         self._tested = {}
-        self.case_rows = [row for case in self.data.split.test if case in tested for row in tested[case]]
+        rows = [row for case in self.data.split.test if case in tested for row in tested[case]]
+        self.case_rows = [*rows, *training_rows(rows, self.units_of_class)]
 
     # --- checkpoints --------------------------------------------------------------------------------------------
 
@@ -381,16 +384,13 @@ class SegmentationTask(pl.LightningModule):
         if self.recipe is not None:
             checkpoint[RECIPE] = self.recipe.to_json()
             checkpoint[DATA] = json.dumps(self.data.describe())
+            checkpoint[UNITS] = json.dumps(self.units_of_class)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse what was made of other data, classes or another network, before any weight is taken over."""
         if self.recipe is not None:
             check_resumable(checkpoint, self.recipe, self.data.describe() if self.trainer.state.fn == "fit" else None)
-
-
-def _organ_means(cases: Iterable[NDArray[np.float64]]) -> Tensor:
-    """(K - 1,) mean over cases of every organ, without those that are left out; float32."""
-    return torch.from_numpy(np.stack(list(cases))[:, 1:]).nanmean(0).float()
+            self.units_of_class = json.loads(checkpoint.get(UNITS, "null")) or self.units_of_class
 
 
 def _detached(terms: Terms, labelled: Tensor) -> Terms:

@@ -14,7 +14,7 @@ from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from adawac.evaluation import CaseRow, read_csv, summarise, to_markdown
+from adawac.evaluation import CaseRow, read_run, summarise_methods, to_markdown
 
 WEIGHTS = {"weights/auroc": "AUROC", "weights/dense_mean": "mean weight, dense", "weights/sparse_mean": "sparse"}
 SHOWN_EPOCHS = (1, 2, 5, 10, 20, 50, 100, 200)
@@ -31,7 +31,7 @@ def main() -> None:
     training: dict[str, dict[str, Any]] = {}
     args.output.mkdir(parents=True, exist_ok=True)
     for run in args.runs:
-        table = read_csv(run / "cases.csv")
+        table = read_run(run)
         method = table[0].method
         if method in rows:
             parser.error(f"{run}: {method} has a run here already; `adawac evaluate` takes several seeds of a method")
@@ -44,8 +44,8 @@ def main() -> None:
     text = "\n".join([to_markdown(rows), *weights_table(training), *times(training)])
     args.output.with_suffix(".md").write_text(text)
     results = {
-        method: training[method] | {"dice": {name: mean.value for name, mean in summarise(table).per_class().items()}}
-        for method, table in rows.items()
+        method: training[method] | {"dice": {name: mean.value if mean.n else None for name, mean in means.items()}}
+        for method, means in ((method, summary.per_class()) for method, summary in summarise_methods(rows).items())
     }
     args.output.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
     print(text)

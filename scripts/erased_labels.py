@@ -35,11 +35,10 @@ from adawac.data.layouts import detect
 from adawac.data.splits import FileSplit, patients_of
 from adawac.data.volumes import write_label_nifti
 from adawac.errors import AdaWACError, ConfigError, DataError
-from adawac.evaluation import read_csv
 from adawac.resume import DATA
 from adawac.structures import IGNORE_INDEX
 from adawac.study import Cell, read_study
-from adawac.study.results import Spread, cell_result
+from adawac.study.results import Spread, cell_results
 from adawac.weighting.diagnostics import separation_auroc
 from adawac.weighting.suspects import FILE, read_suspects
 
@@ -152,7 +151,9 @@ def measure(study_file: Path, copy: Path, runs: Path, output: Path) -> None:
     with (copy / TABLE).open(newline="", encoding="utf-8") as file:
         group_of = {(row["case"], int(row["slice"])): row["group"] for row in csv.DictReader(file)}
     study = read_study(study_file, runs)
-    cells = [measured(cell, group_of) for cell in study.cells if cell.state == "finished"]
+    finished = [cell for cell in study.cells if cell.state == "finished"]
+    results, _ = cell_results(finished)
+    cells = [measured(cell, group_of) | {"dice": each.dice} for cell, each in zip(finished, results, strict=True)]
     output.parent.mkdir(parents=True, exist_ok=True)
     output.with_suffix(".json").write_text(json.dumps(cells, indent=1) + "\n")
     text = "\n".join([*table(cells), "", *unfinished(study)])
@@ -161,7 +162,7 @@ def measure(study_file: Path, copy: Path, runs: Path, output: Path) -> None:
 
 
 def measured(cell: Cell, group_of: Mapping[Slice, str]) -> dict[str, Any]:
-    """Dice on the test cases; means by group and AUROC at the end of training."""
+    """Means by group and AUROC at the end of training."""
     checkpoint = read_checkpoint(cell.checkpoint)
     slices = [(case, z) for case, keys in json.loads(checkpoint[DATA])["slices"].items() for z in keys]
     if unknown := [one for one in slices if one not in group_of]:
@@ -179,7 +180,6 @@ def measured(cell: Cell, group_of: Mapping[Slice, str]) -> dict[str, Any]:
     detected = group != "dense"
     return {
         "options": dict(cell.options),
-        "dice": cell_result(cell, read_csv(cell.cases)).dice,
         "slices": {name: int((group == name).sum()) for name in GROUPS},
         "means": {of: {name: float(values[group == name].mean()) for name in GROUPS} for of, values in shown.items()},
         "auroc": {

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from adawac.checkpoint import RECIPE, Recipe, find_checkpoint, read_checkpoint
 from adawac.data.unit_kinds import PatchUnit, UnitKind
-from adawac.evaluation import read_csv, summarise
+from adawac.evaluation import read_run, summarise_methods
+from adawac.evaluation.summary import Summary
 from adawac.weighting.slice_weights import SliceWeights
 
 HEAD = ("unit", "training samples", "label-dense", "steps", "Dice", "worst organ", "AUROC", "weight, dense", "sparse")
@@ -23,23 +24,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder with cases.csv in it")
     print("| " + " | ".join(HEAD) + " |\n|---|" + "---:|" * (len(HEAD) - 1))
-    for run in parser.parse_args().runs:
-        print("| " + " | ".join(line(run)) + " |")
+    tables = {str(run): read_run(run) for run in parser.parse_args().runs}
+    summaries = summarise_methods(tables)
+    for run, summary in summaries.items():
+        print("| " + " | ".join(line(Path(run), summary)) + " |")
+    if left_out := next(iter(summaries.values())).left_out:
+        print(f"\nLeft out of the means: {'; '.join(map(str, left_out))}.")
 
 
-def line(run: Path) -> list[str]:
+def line(run: Path, summary: Summary) -> list[str]:
     """The cells of a run."""
     weights = SliceWeights.read(run / "weights.csv")
-    dice = {name: mean.value for name, mean in summarise(read_csv(run / "cases.csv")).per_class().items()}
-    worst = min(dice, key=lambda name: dice[name])
+    worst = summary.worst_class
     recipe = Recipe.from_json(read_checkpoint(find_checkpoint(run))[RECIPE])
     return [
         describe(recipe.unit),
         str(len(weights.case)),
         f"{weights.dense.mean():.0%}",
         str(json.loads((run / "run.json").read_text())["steps"]),
-        f"{sum(dice.values()) / len(dice):.3f}",
-        f"{dice[worst]:.3f} ({worst})",
+        f"{summary.mean().value:.3f}",
+        f"{worst[1].value:.3f} ({worst[0]})" if worst else "-",
         f"{weights.auroc:.3f}",
         f"{weights.means.dense:.2f}",
         f"{weights.means.sparse:.2f}",

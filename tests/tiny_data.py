@@ -61,6 +61,13 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-50])
 
 
+def erase(path: Path, values: list[int]) -> None:
+    """Make these label values of a NIfTI file background."""
+    image = nib.load(path)
+    array = np.asarray(image.dataobj)
+    nib.save(nib.Nifti1Image(np.where(np.isin(array, values), 0, array).astype(np.uint8), image.affine), path)
+
+
 def _cases(cases: int, shape: Shape, channels: int, num_classes: int, seed: int):
     rng = np.random.default_rng(seed)
     for number in range(1, cases + 1):

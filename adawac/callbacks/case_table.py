@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
-from adawac.evaluation import CaseRow, summary_table, write_table
+from adawac.evaluation import CaseRow, recorded_units, summary_table, training_rows, write_table
 from adawac.provenance import short_hash
 
 
@@ -23,6 +23,7 @@ class CaseTableWriter(Callback):
         checkpoint = short_hash([Path(trainer.ckpt_path)] if trainer.ckpt_path else [])
         config = short_hash([run / "config.yaml"])
         rows = [row._replace(run=run.parent.name, checkpoint_hash=checkpoint, config_hash=config) for row in rows]
+        rows += training_rows(rows, recorded_units(run))  # which old checkpoints do not know
         write_table(run / "cases.csv", rows)
         console = Console()
         console.print(summary_table({rows[0].method: rows}))

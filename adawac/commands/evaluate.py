@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     from adawac.metrics import empty_rule
     from adawac.report.make import make_report
     from adawac.report.sources import Source, evaluate_sources
-    from adawac.report.wording import summary_sentence
+    from adawac.report.wording import left_out_of_means, summary_sentence
     from adawac.report.write import write_report
 
     policy: EmptyPolicy = args.policy or "penalise"
@@ -87,6 +87,8 @@ def main(argv: Sequence[str]) -> int:
         write_table(args.output / "cases.parquet", rows)
     page = write_report(report, args.output)
     console.print(summary_sentence(report.subsets, report.reference, report.runs), markup=False, soft_wrap=True)
+    for said in dict.fromkeys(filter(None, map(left_out_of_means, report.subsets))):
+        console.print(said, markup=False, soft_wrap=True)
     console.print(f"report: {page}", markup=False, soft_wrap=True)
     return 0
 

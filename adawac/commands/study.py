@@ -152,13 +152,13 @@ def _report(study: "Study", command: str, reference: str | None, console: "Conso
     from adawac.study.report import report_study
     from adawac.study.results import gather, results_table
 
-    results = gather(study)
-    console.print(results_table(study, results))
+    results, left_out = gather(study)
+    console.print(results_table(study, results, left_out))
     console.print(f"{study.folder / 'results.json'}, {study.folder / 'cells.csv'}", markup=False, soft_wrap=True)
     if is_cross_validation(study):
         try:
             table, file = compare_folds(study, reference)
-        except ConfigError as error:
+        except (ConfigError, DataError) as error:
             console.print(f"no comparison: {error}", markup=False, soft_wrap=True)
             return
         console.print(f"{table}\n{file}", markup=False, soft_wrap=True)

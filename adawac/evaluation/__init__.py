@@ -1,10 +1,12 @@
 """From predicted volumes to case table and summary."""
 
-from adawac.evaluation.case_table import ANY_CLASS, CaseRow, case_rows
+from adawac.evaluation.case_table import ANY_CLASS, TRAINING_UNITS, CaseRow, case_rows
+from adawac.evaluation.counted import LeftOut, lost_classes
 from adawac.evaluation.groups import (
     SIZE_GROUPS,
     GroupSummary,
     Metadata,
+    group_summaries,
     metadata_header,
     metadata_rows,
     position_groups,
@@ -14,26 +16,41 @@ from adawac.evaluation.groups import (
     summarise_groups,
     voxel_volumes,
 )
-from adawac.evaluation.pairing import MEAN_OF_CLASSES
-from adawac.evaluation.statistics import Comparison, Estimate, Ranking, compare, estimate, rank_methods
-from adawac.evaluation.summary import Share, summarise, summary_table, to_markdown
+from adawac.evaluation.pairing import MEAN_OF_CLASSES, SharedCases
+from adawac.evaluation.statistics import (
+    Comparison,
+    Estimate,
+    Ranking,
+    compare,
+    estimate,
+    estimate_methods,
+    rank_methods,
+)
+from adawac.evaluation.summary import Share, summarise, summarise_methods, summary_table, to_markdown
 from adawac.evaluation.table_files import COLUMNS, read_csv, read_table, write_table
+from adawac.evaluation.training_record import read_run, recorded_units, training_rows
 
 __all__ = [
     "ANY_CLASS",
     "COLUMNS",
     "MEAN_OF_CLASSES",
     "SIZE_GROUPS",
+    "TRAINING_UNITS",
     "CaseRow",
     "Comparison",
     "Estimate",
     "GroupSummary",
+    "LeftOut",
     "Metadata",
     "Ranking",
     "Share",
+    "SharedCases",
     "case_rows",
     "compare",
     "estimate",
+    "estimate_methods",
+    "group_summaries",
+    "lost_classes",
     "metadata_header",
     "metadata_rows",
     "position_groups",
@@ -41,12 +58,16 @@ __all__ = [
     "rank_methods",
     "read_csv",
     "read_metadata",
+    "read_run",
     "read_table",
+    "recorded_units",
     "size_rows",
     "summarise",
     "summarise_groups",
+    "summarise_methods",
     "summary_table",
     "to_markdown",
+    "training_rows",
     "voxel_volumes",
     "write_table",
 ]

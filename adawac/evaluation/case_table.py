@@ -19,6 +19,10 @@ VOXEL_VOLUME = "voxel_mm3"
 """Metric of the rows that say how large a voxel of the case is."""
 
 
+TRAINING_UNITS = "training_units"
+"""Metric of the rows that say how many slices or patches that the run was trained on hold the class."""
+
+
 class CaseRow(NamedTuple):
     """One number of one case.
 

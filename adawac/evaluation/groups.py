@@ -16,7 +16,8 @@ from torch import Tensor
 from adawac.data.case_column import column_of, read_lines
 from adawac.errors import ConfigError, DataError, some_of
 from adawac.evaluation.case_table import ANY_CLASS, VOXEL_VOLUME, CaseRow, higher_is_better, overlap_values
-from adawac.evaluation.summary import Mean, summarise
+from adawac.evaluation.counted import lost_classes
+from adawac.evaluation.pairing import MEAN_OF_CLASSES, SharedCases
 from adawac.metrics import EmptyPolicy, slice_counts
 from adawac.structures import IGNORE_INDEX
 
@@ -243,9 +244,9 @@ class GroupMean(NamedTuple):
 
     Attributes:
         name: of the group.
-        mean: over classes of the mean over cases (and runs), or of one class; NaN where n is 0.
-        n: cases with a value.
-        left_out: cases in the group without one.
+        mean: of classes, or of one class, as `adawac.evaluation.pairing` forms it; NaN where n is 0.
+        n: cases that count.
+        left_out: cases in the group that do not.
     """
 
     name: str
@@ -284,7 +285,7 @@ def summarise_groups(
 
     Raises:
         ConfigError: if neither more nor less of the metric is better.
-        DataError: if the rows do not sum up, see `summarise`.
+        DataError: if the rows do not fit together, see `SharedCases.of`.
 
     Example:
         >>> row = CaseRow("0", "erm", "a", "a", "liver", "site: Bonn", "dice", 0.9, "skip")
@@ -293,21 +294,51 @@ def summarise_groups(
         >>> round(summary.mean, 3), summary.worst.name, round(summary.gap, 3), summary.groups[2].n
         (0.75, 'site: Aachen', 0.3, 0)
     """
+    [summary] = group_summaries({"": list(rows)}, groups, metric, class_name).values()
+    return summary
+
+
+def group_summaries(
+    rows_by_method: Mapping[str, Sequence[CaseRow]],
+    groups: Sequence[str],
+    metric: str = "dice",
+    class_name: str | None = None,
+    lost: Mapping[str, str] | None = None,
+) -> dict[str, GroupSummary]:
+    """As `summarise_groups`, of several methods over the pairs of class and case that count in all of them.
+
+    Args:
+        rows_by_method: name of the method -> its case table, with the rows of these groups.
+        groups: names.
+        metric: name in the case table, one with a direction.
+        class_name: of one class; None for the mean over foreground classes.
+        lost: class -> why it counts in no mean; None: what the rows say, see `lost_classes`.
+    """
     sign = 1 if higher_is_better(metric) else -1
-    chosen = [
-        row
-        for row in rows
-        if row.metric == metric and (row.class_name == class_name if class_name else row.class_name != ANY_CLASS)
-    ]
-    found = []
+    if lost is None:
+        lost = lost_classes(row for rows in rows_by_method.values() for row in rows)
+    chosen = {
+        method: [
+            row
+            for row in rows
+            if row.metric == metric and (row.class_name == class_name if class_name else row.class_name != ANY_CLASS)
+        ]
+        for method, rows in rows_by_method.items()
+    }
+    found: dict[str, list[GroupMean]] = {method: [] for method in rows_by_method}
     for name in groups:
-        inside = [row for row in chosen if row.group == name]
-        valued = {row.case for row in inside if not np.isnan(row.value)}
-        mean = Mean.of(each.value for each in summarise(inside).per_class(metric, name).values()) if inside else None
-        absent = len({row.case for row in inside} - valued)
-        found.append(GroupMean(name, mean.value if mean else float("nan"), len(valued), absent))
-    present = sorted((group for group in found if group.n), key=lambda group: sign * group.mean)
+        inside = {row.case for rows in chosen.values() for row in rows if row.group == name}
+        shared = SharedCases.of(chosen, metric, name, lost).select(class_name or MEAN_OF_CLASSES) if inside else None
+        n = 0 if shared is None else shared.cases
+        means = [float("nan")] * len(chosen) if shared is None else shared.means
+        for method, mean in zip(chosen, means, strict=True):
+            found[method].append(GroupMean(name, mean, n, len(inside) - n))
+    return {method: _worst_and_gap(means, sign) for method, means in found.items()}
+
+
+def _worst_and_gap(groups: Sequence[GroupMean], sign: int) -> GroupSummary:
+    present = sorted((group for group in groups if group.n), key=lambda group: sign * group.mean)
     if not present:
-        return GroupSummary(tuple(found), float("nan"), None, float("nan"))
+        return GroupSummary(tuple(groups), float("nan"), None, float("nan"))
     mean_of_groups = float(np.mean([group.mean for group in present]))
-    return GroupSummary(tuple(found), mean_of_groups, present[0], abs(present[-1].mean - present[0].mean))
+    return GroupSummary(tuple(groups), mean_of_groups, present[0], abs(present[-1].mean - present[0].mean))

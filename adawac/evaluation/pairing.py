@@ -1,4 +1,9 @@
-"""Methods over the same cases: the case tables of several methods as arrays, and what is missing in any of them."""
+"""Methods over the same cases: the case tables of several methods as arrays, and the one mean that is formed of them.
+
+The mean of a class: runs are averaged, then the cases of each patient, then patients. The mean of classes is the mean
+of these. It is over the pairs of class and case that `adawac.evaluation.counted` counts, the same in every run of every
+method, so that the difference of two methods is the difference of their means.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -8,9 +13,44 @@ from numpy.typing import NDArray
 
 from adawac.errors import DataError, some_of
 from adawac.evaluation.case_table import ANY_CLASS, CaseRow
+from adawac.evaluation.counted import LeftOut, counted, lost_classes
+
+Array = NDArray[np.float64]
 
 MEAN_OF_CLASSES = "<mean>"
-"""Class name of what is said of the mean of all foreground classes that a case has values of."""
+"""Class name of what is said of the mean of all foreground classes that count."""
+
+
+class Selection(NamedTuple):
+    """A class, or the mean of classes, as means and as one number a patient, of which those are the means.
+
+    Not every patient has every class. Of n patients let n_k have class k, of K classes; v_ik is the mean of patient i
+    over its cases, m_k the mean of class k, M that of the m_k. Then
+
+        score of patient i    y_i = n / K sum of v_ik / n_k,  over the classes that i has: mean(y) = M
+        its weight            a_i = n / K sum of 1 / n_k:     mean(a) = 1; all values moved by c move y_i by c a_i
+        its level             z_i = M + n / K sum of (v_ik - m_k) / n_k:  mean(z) = M, and it varies as M does
+
+    Differences of two methods are taken of scores, whose patients are the same; a level is what the interval of a
+    single mean is made of. Where every patient has every class, both are the patient's mean over classes, and a_i = 1.
+
+    Attributes:
+        means: of each method.
+        scores: (n, R) y of each method, of each of its R runs.
+        weights: (n,) a.
+        patients: n names.
+        levels: (n, R) z of each method.
+        cases: number of cases that count in any of the classes.
+        left_out: cases that count in none of them.
+    """
+
+    means: tuple[float, ...]
+    scores: tuple[Array, ...]
+    weights: Array
+    patients: tuple[str, ...]
+    levels: tuple[Array, ...]
+    cases: int
+    left_out: tuple[str, ...]
 
 
 class SharedCases(NamedTuple):
@@ -23,13 +63,15 @@ class SharedCases(NamedTuple):
         names: what can be selected: all classes together, then each foreground class.
         classes: K names, of the last axis of the values.
         values: (N, R, K) of each method with its R runs, NaN where there is none.
+        pairs: (N, K) True where class and case count.
+        left_out: what does not count, and why.
 
     Example:
         >>> row = CaseRow("0", "erm", "a", "p", "liver", "all", "dice", 0.5, "skip")
         >>> rows = [row, row._replace(case="b", value=0.7), row._replace(case="c", value=float("nan"))]
-        >>> shared = SharedCases.of({"erm": rows}, "dice", "all")
-        >>> shared.select("liver")  # a and b are of the same patient
-        ([array([[0.6]])], ('c',))
+        >>> found = SharedCases.of({"erm": rows}, "dice", "all").select("liver")
+        >>> found.scores, found.left_out  # a and b are of the same patient
+        ((array([[0.6]]),), ('c',))
     """
 
     methods: tuple[str, ...]
@@ -37,17 +79,33 @@ class SharedCases(NamedTuple):
     patients: NDArray[np.str_]
     names: tuple[str, ...]
     classes: tuple[str, ...]
-    values: tuple[NDArray[np.float64], ...]
+    values: tuple[Array, ...]
+    pairs: NDArray[np.bool_]
+    left_out: tuple[LeftOut, ...]
 
     @classmethod
-    def of(cls, rows_by_method: Mapping[str, Sequence[CaseRow]], metric: str, group: str) -> "SharedCases":
+    def of(
+        cls,
+        rows_by_method: Mapping[str, Sequence[CaseRow]],
+        metric: str,
+        group: str,
+        lost: Mapping[str, str] | None = None,
+    ) -> "SharedCases":
         """Gather the rows of one metric in one group.
+
+        Args:
+            rows_by_method: all methods in view -> case table of all runs.
+            metric: name in the case table.
+            group: of slices or cases.
+            lost: class -> why it counts in no mean; None: what these rows say, see `lost_classes`.
 
         Raises:
             DataError: if methods or runs have different cases or policies, a value comes twice or is infinite, or there
                 is none.
         """
         patients = _cases(rows_by_method)
+        if lost is None:
+            lost = lost_classes(row for rows in rows_by_method.values() for row in rows)
         chosen = {
             method: [row for row in rows if (row.metric, row.group) == (metric, group)]
             for method, rows in rows_by_method.items()
@@ -78,18 +136,33 @@ class SharedCases(NamedTuple):
         foreground = tuple(name for name in classes if name != ANY_CLASS)
         together = ANY_CLASS if ANY_CLASS in classes else MEAN_OF_CLASSES
         names, cases = (together, *foreground), np.array(list(patients))
-        return cls(tuple(chosen), cases, np.array(list(patients.values())), names, classes, tuple(arrays))
+        pairs, left_out = counted(dict(zip(chosen, arrays, strict=True)), classes, list(patients), lost)
+        shown = np.array(list(patients.values()))
+        return cls(tuple(chosen), cases, shown, names, classes, tuple(arrays), pairs, left_out)
 
-    def select(self, name: str) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
-        """(n, runs) patients x runs of each method, and the cases without a value in all of them."""
-        complete = np.all([~np.isnan(array).any(axis=1) for array in self.values], axis=0)  # (cases, classes)
-        used = complete if name == MEAN_OF_CLASSES else complete & (np.array(self.classes) == name)
-        kept = used.any(axis=1)
+    def select(self, name: str) -> Selection:
+        """A class by name, or the mean of classes by `MEAN_OF_CLASSES`."""
+        chosen = [name == each or (name == MEAN_OF_CLASSES and each != ANY_CLASS) for each in self.classes]
+        pairs = self.pairs & chosen
+        kept, used = pairs.any(axis=1), np.flatnonzero(pairs.any(axis=0))
+        pairs = pairs[kept][:, used]
         patients, member = np.unique(self.patients[kept], return_inverse=True)
-        weights = (member == np.arange(len(patients))[:, None]).astype(np.float64)  # (patients, cases)
-        weights /= weights.sum(axis=1, keepdims=True)
-        means = [array[kept].mean(axis=2, where=used[kept, None, :]) for array in self.values]
-        return [weights @ mean for mean in means], tuple(self.cases[~kept].tolist())
+        of_patient = (member == np.arange(len(patients))[:, None]).astype(np.float64)  # (n, cases)
+        cases = of_patient @ pairs  # (n, K) of each patient and class
+        share = np.where(cases > 0, 1 / np.maximum((cases > 0).sum(axis=0), 1), 0) / max(len(used), 1)  # 1 / (n_k K)
+        means, scores, levels = [], [], []
+        for array in self.values:
+            values = np.where(pairs[:, None], array[kept][:, :, used], 0)
+            by_patient = np.einsum("nc,crk->nrk", of_patient, values) / np.maximum(cases, 1)[:, None]
+            of_run = np.einsum("nrk,nk->r", by_patient, share)
+            of_class = (by_patient * (cases > 0)[:, None]).sum(axis=0) / np.maximum((cases > 0).sum(axis=0), 1)
+            means.append(float(of_run.mean()) if len(patients) else float("nan"))
+            scores.append(len(patients) * np.einsum("nrk,nk->nr", by_patient, share))
+            levels.append(of_run + len(patients) * np.einsum("nrk,nk->nr", by_patient - of_class, share))
+        weights = len(patients) * share.sum(axis=1)
+        left_out = tuple(self.cases[~kept].tolist())
+        names = tuple(patients.tolist())
+        return Selection(tuple(means), tuple(scores), weights, names, tuple(levels), int(kept.sum()), left_out)
 
 
 def _cases(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> dict[str, str]:

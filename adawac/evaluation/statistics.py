@@ -3,7 +3,8 @@
 - The unit of inference is the patient, which mostly is the case: cases of one patient resemble each other, so they are
   averaged first. Runs (seeds) of a method are averaged for the estimate, and their spread lengthens the interval (see
   `adawac.evaluation.intervals`). With one run each, all that is said is said of these trained models, not of methods.
-- A case without a value in any run of any method is left out of all of them, counted and named.
+- What counts, and the one mean that is formed of it, is said in `adawac.evaluation.counted` and `.pairing`: all methods
+  given together are in view, so that each difference is that of two means.
 - Classes are tested each and corrected by Holm; the mean of the classes is one more comparison, the first, for itself.
 """
 
@@ -24,16 +25,16 @@ Verdict = Literal["better", "worse", "not told apart"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over cases of one method.
+    """A mean of one method.
 
     Attributes:
         class_name: of the class; `MEAN_OF_CLASSES`, or "<any>" where the metric is measured so.
-        mean: NaN if no case has a value.
+        mean: NaN if no case counts.
         low: lower end of its 95 % interval; NaN where n is below 2.
         high: upper end.
         n: patients (cases, where each is of another patient).
         runs: of the method.
-        left_out: cases without a value.
+        left_out: cases that do not count.
     """
 
     class_name: str
@@ -58,7 +59,7 @@ class Comparison:
         method: name.
         reference: name of the other method.
         class_name: as in `Estimate`.
-        difference: method - reference; NaN if no case has a value.
+        difference: mean of the method - mean of the reference; NaN if no case counts.
         low: lower end of its 95 % interval; NaN where n is below 2.
         high: upper end.
         p_mean: of the t test.
@@ -66,7 +67,7 @@ class Comparison:
         p_holm: the larger of the two, corrected over the classes of this pair of methods.
         n: patients.
         runs: of the method, and of the reference.
-        left_out: cases without a value in a run of either.
+        left_out: cases that do not count.
         verdict: on the method, with the direction of the metric.
     """
 
@@ -97,7 +98,7 @@ class Ranking:
         critical_difference: mean ranks that are further apart differ (Nemenyi, level 0.05 over all pairs).
         p: of Friedman's test that all methods are equal; where it is not below 0.05, no pair should be looked at.
         n: patients.
-        left_out: cases without a value in a run of any method.
+        left_out: cases that do not count.
     """
 
     ranks: Mapping[str, float]
@@ -125,18 +126,43 @@ def estimate(rows: Sequence[CaseRow], metric: str = "dice", group: str = "all") 
         >>> f"{liver.class_name}: {liver.mean:.2f}, {liver.low:.2f} to {liver.high:.2f}", liver.n, liver.left_out
         ('liver: 0.91, 0.81 to 0.99', 3, ('d',))
     """
-    table = SharedCases.of({"rows": rows}, metric, group)
-    estimates = []
+    return estimate_methods({"rows": rows}, metric, group)["rows"]
+
+
+def estimate_methods(
+    rows_by_method: Mapping[str, Sequence[CaseRow]],
+    metric: str = "dice",
+    group: str = "all",
+    lost: Mapping[str, str] | None = None,
+) -> dict[str, list[Estimate]]:
+    """As `estimate`, of several methods over the pairs of class and case that count in all of them.
+
+    Args:
+        rows_by_method: name of the method -> its case table, of any number of runs.
+        metric: name in the case table.
+        group: of slices or cases.
+        lost: class -> why it counts in no mean; None: what the rows say, see `lost_classes`.
+
+    Raises:
+        DataError: as `compare`.
+    """
+    table = SharedCases.of(rows_by_method, metric, group, lost)
+    estimates: dict[str, list[Estimate]] = {method: [] for method in table.methods}
     for name in table.names:
-        (values,), left_out = table.select(name)
-        found = mean_interval(values) if len(values) else _NOTHING
-        mean, low, high = (float(each) for each in found[:3])
-        estimates.append(Estimate(name, mean, low, high, len(values), values.shape[1], left_out))
+        chosen = table.select(name)
+        for method, mean, levels in zip(table.methods, chosen.means, chosen.levels, strict=True):
+            found = mean_interval(levels) if len(levels) else _NOTHING
+            low, high, (n, runs) = float(found.low), float(found.high), levels.shape
+            estimates[method].append(Estimate(name, mean, low, high, n, runs, chosen.left_out))
     return estimates
 
 
 def compare(
-    rows_by_method: Mapping[str, Sequence[CaseRow]], reference: str, metric: str = "dice", group: str = "all"
+    rows_by_method: Mapping[str, Sequence[CaseRow]],
+    reference: str,
+    metric: str = "dice",
+    group: str = "all",
+    lost: Mapping[str, str] | None = None,
 ) -> list[Comparison]:
     """Every other method against the reference: of the mean of classes first, then of each class.
 
@@ -145,6 +171,7 @@ def compare(
         reference: name of the method to compare with.
         metric: name in the case table, one with a direction.
         group: of slices or cases.
+        lost: class -> why it counts in no mean; None: what the rows say, see `lost_classes`.
 
     Raises:
         ConfigError: if there is no such reference, or neither more nor less of the metric is better.
@@ -163,31 +190,39 @@ def compare(
     if reference not in rows_by_method:
         raise ConfigError(f"reference {reference!r} is no method here; choose one of {', '.join(rows_by_method)}")
     sign = 1 if higher_is_better(metric) else -1
+    table = SharedCases.of(rows_by_method, metric, group, lost)
+    selected = [table.select(name) for name in table.names]
     comparisons: list[Comparison] = []
-    for method in rows_by_method:
+    theirs = table.methods.index(reference)
+    for mine, method in enumerate(table.methods):
         if method == reference:
             continue
-        table = SharedCases.of({name: rows_by_method[name] for name in (method, reference)}, metric, group)
-        selected = [table.select(name) for name in table.names]
-        tests = [paired_test(*values) for values, _ in selected]
+        tests = [paired_test(chosen.scores[mine], chosen.scores[theirs]) for chosen in selected]
         larger = [float(test.p) for test in tests]
         corrected = [larger[0], *holm(larger[1:])]
-        for name, ((first, second), left_out), test, p in zip(table.names, selected, tests, corrected, strict=True):
-            difference, low, high, p_mean = map(float, test.interval)
-            runs, n = (first.shape[1], second.shape[1]), len(first)
+        for name, chosen, test, p in zip(table.names, selected, tests, corrected, strict=True):
+            difference = chosen.means[mine] - chosen.means[theirs]
+            low, high, p_mean = (float(each) for each in test.interval[1:])
+            n, runs = len(chosen.weights), (chosen.scores[mine].shape[1], chosen.scores[theirs].shape[1])
             numbers = (difference, low, high, p_mean, float(test.p_rank), p)
             verdict = _verdict(sign * difference, p)
-            comparisons.append(Comparison(method, reference, name, *numbers, n, runs, left_out, verdict))
+            comparisons.append(Comparison(method, reference, name, *numbers, n, runs, chosen.left_out, verdict))
     return comparisons
 
 
-def rank_methods(rows_by_method: Mapping[str, Sequence[CaseRow]], metric: str = "dice", group: str = "all") -> Ranking:
-    """Rank three or more methods on every patient, by the mean over classes and runs, and average the ranks.
+def rank_methods(
+    rows_by_method: Mapping[str, Sequence[CaseRow]],
+    metric: str = "dice",
+    group: str = "all",
+    lost: Mapping[str, str] | None = None,
+) -> Ranking:
+    """Rank three or more methods on every patient, by the patient's score (see `Selection`), and average the ranks.
 
     Args:
         rows_by_method: name of the method -> its case table, of any number of runs.
         metric: name in the case table, one with a direction.
         group: of slices or cases.
+        lost: class -> why it counts in no mean; None: what the rows say, see `lost_classes`.
 
     Raises:
         ConfigError: if there are fewer than three methods, or neither more nor less of the metric is better.
@@ -199,16 +234,16 @@ def rank_methods(rows_by_method: Mapping[str, Sequence[CaseRow]], metric: str = 
     if len(rows_by_method) < 3:
         raise ConfigError(f"ranks need three methods, found {', '.join(rows_by_method)}; use `compare` for two")
     higher = higher_is_better(metric)
-    table = SharedCases.of(rows_by_method, metric, group)
-    values, left_out = table.select(table.names[0])
-    means = np.stack([each.mean(axis=1) for each in values], axis=1).round(_DIGITS)
+    table = SharedCases.of(rows_by_method, metric, group, lost)
+    chosen = table.select(table.names[0])
+    means = np.stack([each.mean(axis=1) for each in chosen.scores], axis=1).round(_DIGITS)
     if len(means) < 2:
         raise DataError(f"{group}/{metric}: ranks need 2 patients with values, found {len(means)}; evaluate more cases")
     n, count = means.shape
     ranks = stats.rankdata(-means if higher else means, axis=1)
     p = stats.friedmanchisquare(*means.T).pvalue if (ranks != ranks[:, :1]).any() else 1.0
     order = sorted(zip(ranks.mean(axis=0).tolist(), table.methods, strict=True), key=lambda pair: pair[0])
-    return Ranking({name: rank for rank, name in order}, critical_difference(count, n), float(p), n, left_out)
+    return Ranking({name: rank for rank, name in order}, critical_difference(count, n), float(p), n, chosen.left_out)
 
 
 def critical_difference(methods: int, n: int) -> float:

@@ -1,8 +1,9 @@
 """From case tables to the numbers that are read first: means over cases, and methods side by side."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -11,33 +12,23 @@ from rich.text import Text
 
 from adawac.errors import DataError
 from adawac.evaluation.case_table import ANY_CLASS, CaseRow
+from adawac.evaluation.counted import LeftOut
+from adawac.evaluation.pairing import MEAN_OF_CLASSES, SharedCases
 from adawac.metrics import EmptyPolicy, policy_note
 
 
 class Mean(NamedTuple):
-    """A mean, and over how many values it is one.
+    """A mean, and over how much it is one.
 
     Attributes:
-        value: NaN if all values were left out.
-        n: values in the mean.
-        left_out: values that are undefined or that the policy leaves out.
+        value: NaN if everything was left out.
+        n: cases in the mean of a class, or classes in the mean of classes.
+        left_out: those that do not count.
     """
 
     value: float
     n: int
     left_out: int
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> "Mean":
-        """Mean of the values that are not NaN.
-
-        Example:
-            >>> Mean.of([0.5, 1.0, float("nan")])
-            Mean(value=0.75, n=2, left_out=1)
-        """
-        array = np.array(list(values), dtype=np.float64)
-        kept = array[~np.isnan(array)]
-        return cls(float(kept.mean()) if kept.size else float("nan"), kept.size, array.size - kept.size)
 
 
 class Share(NamedTuple):
@@ -52,20 +43,24 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """Values of one method over its cases (and runs), by (group, metric, class).
+    """What is read first of one method, over the pairs of class and case that count in all methods in view.
 
     Attributes:
+        method: its name.
         policy: what empty masks are worth.
         cases: number of cases.
         runs: number of runs.
         classes: names of the foreground classes, in the order of the table.
-        values: (group, metric, class) -> one value a case and run.
+        shared: metric and group -> all methods in view that have it.
+        values: (group, metric, class) -> one value a case and run, whether it counts or not.
     """
 
+    method: str
     policy: EmptyPolicy
     cases: int
     runs: int
     classes: tuple[str, ...]
+    shared: Callable[[str, str], SharedCases]
     values: Mapping[tuple[str, str, str], Sequence[float]]
 
     @property
@@ -74,16 +69,28 @@ class Summary:
         return {metric for _, metric, _ in self.values}
 
     def per_class(self, metric: str = "dice", group: str = "all") -> dict[str, Mean]:
-        """Mean over cases of each foreground class that has been measured."""
+        """Mean of each foreground class that has been measured."""
         return {
-            name: Mean.of(self.values[group, metric, name])
-            for name in self.classes
-            if (group, metric, name) in self.values
+            name: self._select(metric, group, name) for name in self.classes if (group, metric, name) in self.values
         }
 
     def mean(self, metric: str = "dice", group: str = "all") -> Mean:
-        """Mean over classes of the mean over cases; `n` and `left_out` count classes."""
-        return Mean.of(mean.value for mean in self.per_class(metric, group).values())
+        """Mean over classes; `n` and `left_out` count classes."""
+        per_class = self.per_class(metric, group)
+        if not per_class:
+            return Mean(float("nan"), 0, 0)
+        counted = sum(mean.n > 0 for mean in per_class.values())
+        return Mean(self._select(metric, group, MEAN_OF_CLASSES).value, counted, len(per_class) - counted)
+
+    def _select(self, metric: str, group: str, name: str) -> Mean:
+        shared = self.shared(metric, group)
+        chosen = shared.select(name)
+        return Mean(chosen.means[shared.methods.index(self.method)], chosen.cases, len(chosen.left_out))
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What does not count in the means of Dice over all slices, and why."""
+        return self.shared("dice", "all").left_out if self.per_class() else ()
 
     def total(self, metric: str, group: str = "all", class_name: str | None = None) -> float:
         """Sum over cases of a count, of one class or, by default, of all foreground classes."""
@@ -137,13 +144,44 @@ def summarise(rows: Iterable[CaseRow]) -> Summary:
         DataError: if there are no rows, rows of several policies, or the same number twice.
 
     Example:
-        >>> row = CaseRow("run_0", "erm", "ct_7", "p3", "liver", "all", "dice", 0.9, "skip")
+        >>> row = CaseRow("run_0", "erm", "ct_7", "p3", "liver", "all", "dice", 0.9, "penalise")
         >>> rows = [row, row._replace(class_name="spleen", value=0.6), row._replace(case="ct_8", value=0.8)]
+        >>> rows.append(rows[1]._replace(case="ct_8", value=0.8))
         >>> summary = summarise(rows)
-        >>> round(summary.mean().value, 3), summary.worst_class  # liver 0.85, spleen 0.6
-        (0.725, ('spleen', Mean(value=0.6, n=1, left_out=0)))
+        >>> round(summary.mean().value, 3), summary.worst_class[0]  # liver 0.85, spleen 0.7
+        (0.775, 'spleen')
     """
     rows = list(rows)
+    [summary] = summarise_methods({next((row.method for row in rows), ""): rows}).values()
+    return summary
+
+
+def summarise_methods(
+    rows_by_method: Mapping[str, Sequence[CaseRow]], lost: Mapping[str, str] | None = None
+) -> dict[str, Summary]:
+    """Gather the case tables of methods that are looked at side by side: their means are over the same pairs.
+
+    Args:
+        rows_by_method: name of the method -> its case table.
+        lost: class -> why it counts in no mean; None: what the rows say, see `lost_classes`.
+
+    Raises:
+        DataError: if the tables do not fit together.
+    """
+
+    @cache
+    def shared(metric: str, group: str) -> SharedCases:
+        measured = {
+            method: rows
+            for method, rows in rows_by_method.items()
+            if any((row.metric, row.group) == (metric, group) for row in rows)
+        }
+        return SharedCases.of(measured, metric, group, lost)
+
+    return {method: _summary(method, rows, shared) for method, rows in rows_by_method.items()}
+
+
+def _summary(method: str, rows: Sequence[CaseRow], shared: Callable[[str, str], SharedCases]) -> Summary:
     policies = sorted({row.policy for row in rows})
     if len(policies) != 1:
         raise DataError(
@@ -160,10 +198,12 @@ def summarise(rows: Iterable[CaseRow]) -> Summary:
             )
         cell[row.run, row.case] = row.value
     return Summary(
+        method=method,
         policy=policies[0],
         cases=len({row.case for row in rows}),
         runs=len({row.run for row in rows}),
         classes=tuple(dict.fromkeys(row.class_name for row in rows if row.class_name != ANY_CLASS)),
+        shared=shared,
         values={key: tuple(cell.values()) for key, cell in values.items()},
     )
 
@@ -221,7 +261,7 @@ def _markdown_cell(text: str) -> str:
 
 def _side_by_side(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> tuple[list[list[str]], str]:
     """Lines of a table (name of the quantity, one text a method) and the words beneath it."""
-    summaries = [summarise(rows) for rows in rows_by_method.values()]
+    summaries = list(summarise_methods(rows_by_method).values())
     policies = {summary.policy for summary in summaries}
     if len(policies) != 1:
         found = ", ".join(sorted(policies)) or "no method"
@@ -242,7 +282,9 @@ def _side_by_side(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> tuple[list
         lines.append([f"HD95 (pooled), {unit}", *(_mean(s.mean(metric), "classes", 2) for s in summaries)])
     lines.append(["organs missed", *(str(s.missed) for s in summaries)])
     lines.append(["organs falsely found", *(str(s.false_alarms) for s in summaries)])
-    return lines, policy_note(policies.pop())
+    left_out = summaries[0].left_out
+    said = [f"Left out of the means: {'; '.join(map(str, left_out))}."] if left_out else []
+    return lines, " ".join([policy_note(policies.pop()), *said])
 
 
 def _cases(summary: Summary) -> str:

@@ -1,37 +1,34 @@
 """What a report says, as numbers: computed from case tables here, put into words and rendered elsewhere.
 
-Methods are compared within a training subset, over the same test cases. All statistics are those of
-`adawac.evaluation`; what is decided here is which of them answer the reader's question, and over which rows.
+Methods are compared within a training subset, over the same pairs of class and test case; a class that one run of the
+report could not learn counts nowhere in it. All statistics are those of `adawac.evaluation`; what is decided here is
+which of them answer the reader's question, and over which rows.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from adawac.errors import ConfigError
 from adawac.evaluation import (
     ANY_CLASS,
-    SIZE_GROUPS,
     CaseRow,
     Comparison,
     Estimate,
-    GroupSummary,
+    LeftOut,
     Metadata,
     Ranking,
     Share,
-    compare,
-    estimate,
-    metadata_rows,
-    position_groups,
+    SharedCases,
+    estimate_methods,
+    lost_classes,
     rank_methods,
-    size_rows,
     summarise,
-    summarise_groups,
-    voxel_volumes,
 )
 from adawac.evaluation.coverage import Coverage
 from adawac.metrics import EmptyPolicy, policy_note
 from adawac.report.blocks import Picture
+from adawac.report.families import Family, families
+from adawac.report.measured import Lost, Rows, by_method, means, of_class
 from adawac.report.runs import MethodRun, check_runs
 from adawac.weighting.slice_weights import SliceWeights
 
@@ -81,25 +78,6 @@ class MethodResult:
 
 
 @dataclass(frozen=True)
-class Family:
-    """Groups that belong together, such as the quintiles of slice position.
-
-    Attributes:
-        title: what the groups are groups of.
-        note: how they are formed and what is measured.
-        groups: their names.
-        summaries: method -> Dice in each group.
-        differences: method -> against the reference in each group that has cases, mean of classes.
-    """
-
-    title: str
-    note: str
-    groups: tuple[str, ...]
-    summaries: Mapping[str, GroupSummary]
-    differences: Mapping[str, Mapping[str, Comparison]]
-
-
-@dataclass(frozen=True)
 class SubsetResult:
     """All methods that were trained on one subset.
 
@@ -108,8 +86,9 @@ class SubsetResult:
         methods: in the order in which they were given.
         comparisons: method -> against the reference, mean of classes first; empty without the reference.
         false_slices: method -> false-positive slices per volume against the reference.
-        ranking: of three or more methods, over two or more patients; else None.
+        ranking: of three or more methods, over two or more patients that count; else None.
         families: groups of slices and of cases; those of slices only where all runs cut the volumes alike.
+        left_out: what does not count in the means of Dice over whole volumes, and why.
         cuts: how the volumes are cut into slices -> methods; empty where all runs cut them alike.
         units: what was trained on, "slice" or "patch" -> methods; empty where it is the same for all.
     """
@@ -120,6 +99,7 @@ class SubsetResult:
     false_slices: Mapping[str, Comparison]
     ranking: Ranking | None
     families: tuple[Family, ...]
+    left_out: tuple[LeftOut, ...] = ()
     cuts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     units: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -210,29 +190,33 @@ def subset_results(
     subsets: dict[str, dict[str, list[MethodRun]]] = {}
     for run in runs:
         subsets.setdefault(run.subset, {}).setdefault(run.method, []).append(run)
-    return tuple(_subset_result(name, methods, reference, metadata) for name, methods in subsets.items())
+    lost = lost_classes(row._replace(run=run.name) for run in runs for row in run.rows)
+    return tuple(_subset_result(name, methods, reference, metadata, lost) for name, methods in subsets.items())
 
 
 def _subset_result(
-    name: str, methods: Mapping[str, Sequence[MethodRun]], reference: str, metadata: Sequence[Metadata]
+    name: str,
+    methods: Mapping[str, Sequence[MethodRun]],
+    reference: str,
+    metadata: Sequence[Metadata],
+    lost: Lost,
 ) -> SubsetResult:
     rows = {method: _renamed(runs) for method, runs in methods.items()}
     compared = rows if reference in rows else {}
     together = [run for each in methods.values() for run in each]
     cuts = _cuts(together)
-    enough = len(rows) > 2 and len({row.patient or row.case for each in rows.values() for row in each}) > 1
+    alike = {} if cuts else of_class(compared, "false_positive_slices", ANY_CLASS)
+    sliced = by_method(alike, reference, "false_positive_slices", "sparse", lost)
+    dice = SharedCases.of(rows, "dice", "all", lost)
+    enough = len(rows) > 2 and len(dice.select(dice.names[0]).weights) > 1
     return SubsetResult(
         name=name,
-        methods=tuple(_method_result(method, rows[method], runs) for method, runs in methods.items()),
-        comparisons=_by_method(compared, reference, "dice", "all"),
-        false_slices={
-            method: found[0]
-            for method, found in _by_method(
-                {} if cuts else compared, reference, "false_positive_slices", "sparse", ANY_CLASS
-            ).items()
-        },
-        ranking=rank_methods(rows) if enough else None,
-        families=tuple(_families(rows, reference, metadata, by_position=not cuts)),
+        methods=_method_results(rows, methods, lost),
+        comparisons=by_method(compared, reference, "dice", "all", lost),
+        false_slices={method: found[0] for method, found in sliced.items()},
+        ranking=rank_methods(rows, lost=lost) if enough else None,
+        families=tuple(families(rows, reference, metadata, lost, by_position=not cuts)),
+        left_out=dice.left_out,
         cuts=cuts,
         units=_unlike((run.unit, run.method) for run in together if run.unit),
     )
@@ -272,17 +256,35 @@ def _renamed(runs: Sequence[MethodRun]) -> list[CaseRow]:
     return [row._replace(run=run.name, method=run.method) for run in runs for row in run.rows]
 
 
-def _method_result(name: str, rows: Sequence[CaseRow], runs: Sequence[MethodRun]) -> MethodResult:
+def _method_results(rows: Rows, methods: Mapping[str, Sequence[MethodRun]], lost: Lost) -> tuple[MethodResult, ...]:
+    dice = estimate_methods(rows, "dice", "all", lost)
+    dense, recall = (means(rows, metric, "dense", lost) for metric in ("dice", "recall"))
+    hd95 = {unit: means(rows, f"hd95_{unit}", "all", lost) for unit in ("mm", "voxel")}
+    return tuple(
+        _method_result(name, rows[name], runs, dice[name], dense.get(name), recall.get(name), hd95)
+        for name, runs in methods.items()
+    )
+
+
+def _method_result(
+    name: str,
+    rows: Sequence[CaseRow],
+    runs: Sequence[MethodRun],
+    dice: Sequence[Estimate],
+    dense: Estimate | None,
+    recall: Estimate | None,
+    hd95: Mapping[str, Mapping[str, Estimate]],
+) -> MethodResult:
     summary = summarise(rows)
-    unit = "voxel" if any(row.metric == "hd95_voxel" for row in rows) else "mm"
+    unit = "voxel" if name in hd95["voxel"] else "mm"
     return MethodResult(
         name=name,
         runs=tuple(run.name for run in runs),
-        cases=len({row.case for row in rows}),
-        dice=tuple(_estimates(rows, "dice", "all")),
-        dense=_first(_estimates(rows, "dice", "dense")),
-        recall=_first(_estimates(rows, "recall", "dense")),
-        hd95=_first(_estimates(rows, f"hd95_{unit}", "all")),
+        cases=summary.cases,
+        dice=tuple(dice),
+        dense=dense,
+        recall=recall,
+        hd95=hd95[unit].get(name),
         unit=unit,
         missed=summary.missed,
         false_alarms=summary.false_alarms,
@@ -293,94 +295,3 @@ def _method_result(name: str, rows: Sequence[CaseRow], runs: Sequence[MethodRun]
         network_passes=tuple(run.network_passes for run in runs if run.network_passes is not None),
         weights=tuple(run.weights for run in runs if run.weights is not None),
     )
-
-
-def _estimates(rows: Sequence[CaseRow], metric: str, group: str) -> list[Estimate]:
-    """As `estimate`, empty where the metric was not measured."""
-    return estimate(rows, metric, group) if _has(rows, metric, group) else []
-
-
-def _first(estimates: Sequence[Estimate]) -> Estimate | None:
-    """That of the mean of classes."""
-    return estimates[0] if estimates else None
-
-
-def _has(rows: Iterable[CaseRow], metric: str, group: str) -> bool:
-    return any(row.metric == metric and row.group == group for row in rows)
-
-
-def _by_method(
-    rows: Mapping[str, Sequence[CaseRow]], reference: str, metric: str, group: str, class_name: str | None = None
-) -> dict[str, tuple[Comparison, ...]]:
-    """As `compare`, by method; of those methods in which the metric was measured."""
-    if class_name is not None:
-        rows = {
-            method: [row for row in each if row.metric != metric or row.class_name == class_name]
-            for method, each in rows.items()
-        }
-    rows = {method: each for method, each in rows.items() if _has(each, metric, group)}
-    if reference not in rows:
-        return {}
-    found: dict[str, list[Comparison]] = {}
-    for comparison in compare(rows, reference, metric, group):
-        found.setdefault(comparison.method, []).append(comparison)
-    return {method: tuple(comparisons) for method, comparisons in found.items()}
-
-
-# --- groups -----------------------------------------------------------------------------------------------------------
-
-
-def _families(
-    rows: Mapping[str, Sequence[CaseRow]], reference: str, metadata: Sequence[Metadata], by_position: bool
-) -> Iterable[Family]:
-    """Every family of groups of which the rows tell anything."""
-    positions = position_groups()
-    labelled = {method: _where_labelled(each, positions) for method, each in rows.items()}
-    if by_position and all(_has(each, "dice", positions[0]) for each in labelled.values()):
-        note = (
-            "The volume in fifths, first slice to last; Dice of the organs that the reference has there, so that empty "
-            "slices decide nothing."
-        )
-        yield _family("Position along the volume", note, positions, labelled, reference)
-    together = [row for each in rows.values() for row in each]
-    if _has(together, "reference_voxels", "all"):
-        sized: dict[str, list[CaseRow]] = {method: [] for method in rows}
-        for row in size_rows(together):
-            sized[row.method].append(row)
-        size = "volume" if voxel_volumes(together) else "number of voxels (not every spacing is known)"
-        note = f"For each organ, thirds of the test cases by its {size} in the reference, smallest first."
-        yield _family("Organ size", note, SIZE_GROUPS[:3], sized, reference)
-    for column in metadata:
-        grouped = {method: metadata_rows(each, column) for method, each in rows.items()}
-        yield _family(
-            column.column, f"Test cases by {column.column}, from the metadata.", column.groups, grouped, reference
-        )
-
-
-def _where_labelled(rows: Iterable[CaseRow], groups: Sequence[str]) -> list[CaseRow]:
-    """The rows of these groups, without the values of classes that the reference does not have there."""
-    rows = [row for row in rows if row.group in groups]
-    empty = {
-        (row.run, row.case, row.group, row.class_name)
-        for row in rows
-        if row.metric == "reference_voxels" and not row.value > 0
-    }
-    return [
-        row._replace(value=math.nan) if (row.run, row.case, row.group, row.class_name) in empty else row for row in rows
-    ]
-
-
-def _family(
-    title: str,
-    note: str,
-    groups: Sequence[str],
-    rows: Mapping[str, Sequence[CaseRow]],
-    reference: str,
-) -> Family:
-    differences: dict[str, dict[str, Comparison]] = {method: {} for method in rows if method != reference}
-    for group in groups:
-        for method, comparisons in _by_method(rows if reference in rows else {}, reference, "dice", group).items():
-            if comparisons[0].n:
-                differences[method][group] = comparisons[0]
-    summaries = {method: summarise_groups(each, groups) for method, each in rows.items()}
-    return Family(title, note, tuple(groups), summaries, differences if reference in rows else {})

@@ -7,7 +7,8 @@ from adawac.errors import some_of
 from adawac.evaluation import MEAN_OF_CLASSES, Ranking
 from adawac.report import figures
 from adawac.report.blocks import Block, Heading, Paragraph, Picture, Table
-from adawac.report.contents import Family, Report, SubsetResult
+from adawac.report.contents import Report, SubsetResult
+from adawac.report.families import Family
 from adawac.report.wording import (
     MINUS,
     counted,
@@ -38,19 +39,10 @@ def organs(report: Report) -> Iterable[Block]:
     for i, subset in enumerate(report.subsets):
         yield from subheading(report, subset)
         if subset.comparisons:
-            panels = {
-                f"{method} {MINUS} {report.reference}": [
-                    figures.Line(
-                        _organ(found.class_name), found.difference, found.low, found.high, found.verdict, row == 0
-                    )
-                    for row, found in enumerate(comparisons)
-                ]
-                for method, comparisons in subset.comparisons.items()
-            }
             yield Picture(
                 f"organs_{i}",
                 "svg",
-                figures.encode(figures.forest(panels)),
+                figures.encode(figures.forest(organ_lines(subset, report.reference))),
                 "Forest plot of the differences of Dice to the reference: "
                 + "; ".join(f"{method}: {difference(found[0])}" for method, found in subset.comparisons.items()),
                 "To the right of 0 the method is better. Filled: told apart after Holm's correction over the organs; "
@@ -64,6 +56,17 @@ def organs(report: Report) -> Iterable[Block]:
             yield _comparison_table(subset)
         if subset.ranking is not None:
             yield _ranks(report, subset.ranking, i)
+
+
+def organ_lines(subset: SubsetResult, reference: str) -> dict[str, list[figures.Line]]:
+    """Title of a panel -> what the forest plot of the organs shows in it, their mean first."""
+    return {
+        f"{method} {MINUS} {reference}": [
+            figures.Line(_organ(found.class_name), found.difference, found.low, found.high, found.verdict, row == 0)
+            for row, found in enumerate(comparisons)
+        ]
+        for method, comparisons in subset.comparisons.items()
+    }
 
 
 def _organ(class_name: str) -> str:
@@ -162,7 +165,8 @@ def _dense_and_sparse(report: Report, subset: SubsetResult) -> Table:
     return Table(header, tuple(lines), note)
 
 
-def _groups_figure(report: Report, subset: SubsetResult, i: int) -> Picture:
+def group_lines(subset: SubsetResult, reference: str) -> dict[str, list[figures.Line]]:
+    """Title of a panel -> what the forest plot of the groups shows in it, family by family."""
     methods = list(dict.fromkeys(method for family in subset.families for method in family.differences))
     panels = {}
     for method in methods:
@@ -178,13 +182,17 @@ def _groups_figure(report: Report, subset: SubsetResult, i: int) -> Picture:
                     if found is None
                     else figures.Line(label, found.difference, found.low, found.high)
                 )
-        panels[f"{method} {MINUS} {report.reference}"] = lines
+        panels[f"{method} {MINUS} {reference}"] = lines
+    return panels
+
+
+def _groups_figure(report: Report, subset: SubsetResult, i: int) -> Picture:
     return Picture(
         f"groups_{i}",
         "svg",
-        figures.encode(figures.forest(panels)),
+        figures.encode(figures.forest(group_lines(subset, report.reference))),
         "Differences of Dice to the reference in each group of slices and cases; the tables below hold the means.",
-        "To the right of 0 the method is better. n: test cases with a value; a group without any keeps its line.",
+        "To the right of 0 the method is better. n: test cases that count; a group without any keeps its line.",
     )
 
 

@@ -15,6 +15,7 @@ from adawac.report.wording import (
     counted,
     difference,
     estimated,
+    left_out_of_means,
     number,
     on_subset,
     p_value,
@@ -78,6 +79,7 @@ def _methods(report: Report) -> Iterable[Block]:
     for subset in report.subsets:
         yield from subheading(report, subset)
         yield Table(header, tuple(_method_line(method, units) for method in subset.methods))
+        yield from _said(left_out_of_means(subset))
     unlike = "".join(
         f" What an image is differs here: {shared_out(subset.units)}." for subset in report.subsets if subset.units
     )
@@ -136,7 +138,7 @@ def _limits(report: Report) -> Iterable[str]:
     """What so few patients and runs, and so many verdicts, allow to be said."""
     comparisons = [found for subset in report.subsets for found in subset.comparisons.values()]
     n, runs = min(found[0].n for found in comparisons), min(min(found[0].runs) for found in comparisons)
-    organs = max(len(found) for found in comparisons) - 1
+    organs = max(sum(organ.n > 0 for organ in found[1:]) for found in comparisons)
     few = least_p(n) >= 1 - LEVEL
     yield f"There are {counted(n, 'patient')} and at least {counted(runs, 'run')} of each method."
     if few:

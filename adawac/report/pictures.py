@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.steps import spacing_of
 from adawac.errors import AdaWACError
-from adawac.evaluation import ANY_CLASS
+from adawac.evaluation import CaseRow, SharedCases
 from adawac.evaluation.predictions import Predict
 from adawac.evaluation.references import References
 from adawac.figures import side_by_side
@@ -25,18 +24,22 @@ MOST_METHODS = 4
 
 
 def worst_cases(runs: Sequence[MethodRun], count: int) -> dict[str, float]:
-    """Cases of the lowest Dice, mean over organs, methods and runs, the worst first.
+    """Cases of the lowest Dice, mean over the organs that count, methods and runs, the worst first.
 
     Args:
         runs: over the same cases.
         count: how many.
     """
-    values: dict[str, list[float]] = {}
+    rows: dict[str, list[CaseRow]] = {}
     for run in runs:
-        for row in run.rows:
-            if (row.group, row.metric) == ("all", "dice") and row.class_name != ANY_CLASS and not np.isnan(row.value):
-                values.setdefault(row.case, []).append(row.value)
-    means = {case: fmean(found) for case, found in values.items()}
+        rows.setdefault(run.method, []).extend(row._replace(run=run.name) for row in run.rows)
+    shared = SharedCases.of(rows, "dice", "all")
+    values = np.concatenate(shared.values, axis=1)
+    means = {
+        case: float(found[:, pairs].mean())
+        for case, found, pairs in zip(shared.cases.tolist(), values, shared.pairs, strict=True)
+        if pairs.any()
+    }
     return dict(sorted(means.items(), key=lambda item: item[1])[:count])
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from adawac.checkpoint import RECIPE, Recipe, find_checkpoint, read_checkpoint
 from adawac.data.volumes import Volume
 from adawac.errors import ConfigError, DataError, some_of
-from adawac.evaluation import CaseRow, read_table
+from adawac.evaluation import CaseRow, read_run, read_table, recorded_units, training_rows
 from adawac.evaluation.predictions import Predict, encoded, from_files, measure, name_problems, prediction_files
 from adawac.evaluation.references import References
 from adawac.metrics import EmptyPolicy
@@ -207,7 +207,7 @@ def _of_run(
     predict = None if references is None else from_checkpoint(path, references, device)
     table = path / "cases.csv"
     if table.is_file() and not again:
-        rows, axis = read_table(table), str(_setting(path, "data", "axis") or "")
+        rows, axis = read_run(path), str(_setting(path, "data", "axis") or "")
     elif references is None or predict is None:
         raise ConfigError(
             f"{source.path} has no case table; run `adawac test {source.path}`, or give --labels, --images"
@@ -225,6 +225,7 @@ def _of_run(
             track=track,
         )
         problems += found
+        rows += training_rows(rows, recorded_units(path))
         axis = references.axis
     weights, suspects = path / "weights.csv", path / FILE
     run = MethodRun(

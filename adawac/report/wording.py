@@ -65,7 +65,7 @@ def estimated(value: Estimate | None, digits: int = 3, highest: float = 1.0) -> 
         >>> estimated(Estimate("liver", 0.9, 0.75, 1.04, n=5, runs=1, left_out=("ct_7",)))
         '0.900 (0.750 to 1.000), 1 left out'
     """
-    if value is None:
+    if value is None or not value.n:
         return "-"
     found = interval(max(value.low, 0.0), min(value.high, highest), digits) if math.isfinite(value.low) else ""
     left_out = f", {len(value.left_out)} left out" if value.left_out else ""
@@ -103,6 +103,11 @@ def seeds(comparison: Comparison) -> str:
     """How many runs stand against each other."""
     mine, theirs = comparison.runs
     return f"{counted(mine, 'run')} each" if mine == theirs else f"{counted(mine, 'run')} against {theirs}"
+
+
+def left_out_of_means(subset: SubsetResult) -> str:
+    """What does not count in the means of a subset, and why; empty where everything counts."""
+    return f"Left out of the means: {'; '.join(map(str, subset.left_out))}." if subset.left_out else ""
 
 
 def on_subset(name: str, *, capital: bool = False) -> str:

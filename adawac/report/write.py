@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adawac.report import html, markdown
+from adawac.report.blocks import Document
 from adawac.report.contents import Report
 from adawac.report.document import document
 from adawac.report.runs import MethodRun
@@ -29,13 +30,26 @@ def write_report(report: Report, folder: Path) -> Path:
     Returns:
         The HTML file.
     """
-    content = document(report)
+    return write_document(document(report), results(report), folder)
+
+
+def write_document(content: Document, numbers: Mapping[str, Any], folder: Path) -> Path:
+    """As `write_report`, of what is to be read and the numbers in it.
+
+    Args:
+        content: for report.html, report.md and its figures.
+        numbers: for results.json.
+        folder: made where it is not there.
+
+    Returns:
+        The HTML file.
+    """
     text = folder / "report.md"
     earlier = text.read_text(encoding="utf-8") if text.is_file() else ""
     files = {f"{FIGURES}/{picture.name}.{picture.kind}": picture.content for picture in content.pictures}
     files |= {
         "report.md": markdown.render(content, FIGURES).encode(),
-        "results.json": (json.dumps(results(report), indent=1, allow_nan=False) + "\n").encode(),
+        "results.json": (json.dumps(numbers, indent=1, allow_nan=False) + "\n").encode(),
         "report.html": html.render(content).encode(),
     }
     for name, written in files.items():

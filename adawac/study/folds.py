@@ -5,16 +5,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 
-import numpy as np
 from scipy import stats
 
-from adawac.errors import ConfigError
-from adawac.evaluation import read_csv
+from adawac.errors import ConfigError, DataError
+from adawac.evaluation import MEAN_OF_CLASSES, TRAINING_UNITS, CaseRow, SharedCases, lost_classes, read_csv
+from adawac.study.results import tested
 from adawac.study.spec import FOLD, Study
 from adawac.whole_files import written_whole
 
 Dice = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""Setting -> fold -> patient -> mean Dice of the organs, over seeds."""
+"""Setting -> fold -> patient -> score, over seeds: its mean over a fold's patients is the mean Dice of the organs.
+
+Of a patient who has all organs that count it is the mean over them; see `adawac.evaluation.pairing.Selection`.
+"""
 
 
 def is_cross_validation(study: Study) -> bool:
@@ -27,24 +30,31 @@ def is_cross_validation(study: Study) -> bool:
 
 
 def dice_of_folds(study: Study) -> tuple[Dice, list[str]]:
-    """What each patient got in the fold that tests them.
+    """What each patient got in the fold that tests them, over the pairs of organ and case that count in all settings.
 
     Returns:
         The settings of which all cells have finished; names of the others.
+
+    Raises:
+        DataError: if the settings of a fold were tested on different cases or with different policies, or no organ
+            counts in all of them.
     """
     names = {cell.name: "-".join(cell.settings.values()) for cell in study.cells}
     left_out = list(dict.fromkeys(names[cell.name] for cell in study.cells if cell.state != "finished"))
-    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    folds: dict[str, dict[str, list[CaseRow]]] = {}
     for cell in study.cells:
         if names[cell.name] not in left_out:
-            patients = found.setdefault(names[cell.name], {}).setdefault(cell.options[FOLD], {})
-            for row in read_csv(cell.cases):
-                if row.metric == "dice" and row.group == "all" and np.isfinite(row.value):
-                    patients.setdefault(row.patient, []).append(row.value)
-    return {
-        setting: {fold: {patient: fmean(of) for patient, of in patients.items()} for fold, patients in folds.items()}
-        for setting, folds in found.items()
-    }, left_out
+            folds.setdefault(cell.options[FOLD], {}).setdefault(names[cell.name], []).extend(tested(cell))
+    trained = [row for of in folds.values() for rows in of.values() for row in rows if row.metric == TRAINING_UNITS]
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for fold, settings in folds.items():
+        lost = lost_classes([*(row for rows in settings.values() for row in rows), *trained])
+        chosen = SharedCases.of(settings, "dice", "all", lost).select(MEAN_OF_CLASSES)
+        if not chosen.patients:
+            raise DataError(f"fold {fold}: no organ counts in all settings; see `Left out of the means` of its cells")
+        for setting, scores in zip(settings, chosen.scores, strict=True):
+            found.setdefault(setting, {})[fold] = dict(zip(chosen.patients, scores.mean(axis=1).tolist(), strict=True))
+    return found, left_out
 
 
 def fold_table(dice: Dice, reference: str | None = None, left_out: list[str] | None = None) -> str:
@@ -100,6 +110,7 @@ def compare_folds(study: Study, reference: str | None = None) -> tuple[str, Path
 
     Raises:
         ConfigError: see `fold_table`.
+        DataError: see `dice_of_folds`.
     """
     dice, left_out = dice_of_folds(study)
     table = fold_table(dice, reference, left_out)

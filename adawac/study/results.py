@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -11,7 +11,15 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from adawac.evaluation import COLUMNS, CaseRow, read_csv, summarise
+from adawac.evaluation import (
+    COLUMNS,
+    TRAINING_UNITS,
+    CaseRow,
+    lost_classes,
+    read_run,
+    summarise_methods,
+)
+from adawac.evaluation.summary import Summary
 from adawac.study.spec import FOLD, SEED, Cell, Study
 from adawac.whole_files import written_whole
 
@@ -23,7 +31,7 @@ class CellResult:
     Attributes:
         cell: its name.
         options: axis -> option.
-        dice: mean over classes of the mean over test cases.
+        dice: mean Dice, over the pairs of class and test case that count in all cells measured alike.
         dice_dense: the same on label-dense slices.
         false_positive_slices: label-sparse slices with any foreground predicted.
         sparse_slices: label-sparse slices there are.
@@ -65,9 +73,50 @@ class Spread(NamedTuple):
         return f"{self.mean:.3f}" + ("" if self.sd is None else f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{self.sd:.3f}")
 
 
-def cell_result(cell: Cell, rows: Sequence[CaseRow]) -> CellResult:
-    """Sum up the case table of a cell and the record of its run."""
-    summary = summarise(rows)
+def tested(cell: Cell) -> list[CaseRow]:
+    """The case table of a finished cell, under its name, with what the record of its run says of its training."""
+    return [row._replace(run=cell.name) for row in read_run(cell.run)]
+
+
+def views(tables: Mapping[str, Sequence[CaseRow]]) -> list[tuple[dict[str, Sequence[CaseRow]], dict[str, str]]]:
+    """The case tables of cells, those together that are measured alike: same test cases, classes and policy.
+
+    A grid may go over data sets, or over folds that test different patients; of these there is no common mean. But what
+    one of all the cells could not learn counts in none.
+
+    Args:
+        tables: cell, or whatever is looked at side by side -> case table.
+
+    Returns:
+        For each view its tables, and the classes that count in no mean, with the reason.
+    """
+    found: dict[object, dict[str, Sequence[CaseRow]]] = {}
+    for name, rows in tables.items():
+        kind = tuple(frozenset(getattr(row, field) for row in rows) for field in ("case", "class_name", "policy"))
+        found.setdefault(kind, {})[name] = rows
+    trained = [row for rows in tables.values() for row in rows if row.metric == TRAINING_UNITS]
+    return [
+        (view, lost_classes([*(row for rows in view.values() for row in rows), *trained])) for view in found.values()
+    ]
+
+
+def cell_results(cells: Sequence[Cell]) -> tuple[list[CellResult], list[str]]:
+    """Sum up the case tables of finished cells and the records of their runs.
+
+    Returns:
+        A result for each cell, means over the same pairs of class and case in all that are measured alike; and what is
+        left out of the means, with the reason.
+    """
+    summaries: dict[str, Summary] = {}
+    left_out: dict[str, None] = {}
+    for view, lost in views({cell.name: tested(cell) for cell in cells}):
+        found = summarise_methods(view, lost)
+        summaries |= found
+        left_out |= dict.fromkeys(str(each) for summary in found.values() for each in summary.left_out)
+    return [_cell_result(cell, summaries[cell.name]) for cell in cells], list(left_out)
+
+
+def _cell_result(cell: Cell, summary: Summary) -> CellResult:
     record = json.loads((cell.run / "run.json").read_text(encoding="utf-8"))
     return CellResult(
         cell=cell.name,
@@ -83,8 +132,8 @@ def cell_result(cell: Cell, rows: Sequence[CaseRow]) -> CellResult:
     )
 
 
-def gather(study: Study) -> list[CellResult]:
-    """Read all finished cells, write `results.json` and `cells.csv` into the study's folder, return the results.
+def gather(study: Study) -> tuple[list[CellResult], list[str]]:
+    """Read all finished cells, write `results.json` and `cells.csv` into the study's folder, return `cell_results`.
 
     `cells.csv` is the case table of all cells, with method and subset as in the study's report; its columns start with
     run (the cell) and the axes of the study.
@@ -93,34 +142,37 @@ def gather(study: Study) -> list[CellResult]:
     table = io.StringIO()
     writer = csv.writer(table, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writerow(columns)
-    results = []
-    for cell in study.cells:
-        if cell.state == "finished":
-            rows = read_csv(cell.cases)
-            results.append(cell_result(cell, rows))
-            method, subset = study.labels(cell)
-            labels = {"run": cell.name, "method": method or rows[0].method, "subset": subset}
-            for row in rows:
-                values = {**dict(zip(COLUMNS, row, strict=True)), **cell.options, **labels}
-                writer.writerow([values[column] for column in columns])
+    finished = [cell for cell in study.cells if cell.state == "finished"]
+    for cell in finished:
+        rows = tested(cell)
+        method, subset = study.labels(cell)
+        labels = {"run": cell.name, "method": method or rows[0].method, "subset": subset}
+        for row in rows:
+            values = {**dict(zip(COLUMNS, row, strict=True)), **cell.options, **labels}
+            writer.writerow([values[column] for column in columns])
+    results, left_out = cell_results(finished)
     content = {
         "study": study.name,
         "axes": study.axes,
         "unfinished": {cell.name: cell.state for cell in study.cells if cell.state != "finished"},
         "cells": [asdict(result) for result in results],
+        "left_out": left_out,
     }
     for name, text in {"cells.csv": table.getvalue(), "results.json": json.dumps(content, indent=1) + "\n"}.items():
         with written_whole(study.folder / name) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
-    return results
+    return results, left_out
 
 
-def results_table(study: Study, results: Sequence[CellResult]) -> Table:
-    """A line for each combination of options, averaged over seeds and folds, for the terminal."""
+def results_table(study: Study, results: Sequence[CellResult], left_out: Sequence[str] = ()) -> Table:
+    """A line for each combination of options, averaged over seeds and folds, for the terminal; `left_out` beneath."""
     axes = [axis for axis in study.axes if axis not in (SEED, FOLD)]
+    caption = "mean ± standard deviation over runs; images seen and network passes of one run"
+    if left_out:
+        caption += f". Left out of the means: {'; '.join(left_out)}"
     table = Table(
         title=Text(study.name),
-        caption="mean ± standard deviation over runs; images seen and network passes of one run",
+        caption=Text(caption),
         caption_justify="left",
     )
     for axis in axes:

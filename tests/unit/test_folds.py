@@ -11,6 +11,7 @@ from adawac.errors import ConfigError
 from adawac.evaluation import CaseRow, write_table
 from adawac.study import read_study
 from adawac.study.folds import compare_folds, fold_table, is_cross_validation
+from adawac.study.results import gather, results_table
 
 GRID = {"setting": {"pair": {}, "adawac": {}}, "fold": {"fold0": {}, "fold1": {}}}
 PATIENTS = {"fold0": ("a", "b"), "fold1": ("c", "d")}
@@ -66,6 +67,54 @@ def test_seeds_of_a_fold_are_averaged(tmp_path, study):
             finish(tmp_path, f"pair-{fold}-{seed}", patients, (dice, dice))
     table, _ = compare_folds(study({"setting": {"pair": {}}, "fold": GRID["fold"], "seed": [0, 1]}))
     assert "| pair | 0.550 |" in table
+
+
+def rows_of(patient, dice, run="r"):
+    """A case with the Dice and reference voxels of each organ."""
+    row = CaseRow(run, "m", patient, patient, "", "all", "dice", 0.0, "penalise")
+    return [
+        row._replace(class_name=organ, metric=metric, value=value)
+        for organ, (score, voxels) in dice.items()
+        for metric, value in (("dice", score), ("reference_voxels", voxels))
+    ]
+
+
+def test_organs_that_cannot_be_judged_do_not_count(tmp_path, study):
+    # spleen: held by nobody in fold0, by d alone in fold1; aorta: a fold's training lacked it
+    dice = {
+        "fold0": {"a": {"liver": (0.4, 9), "spleen": (1.0, 0), "aorta": (0.1, 9)},
+                  "b": {"liver": (0.6, 9), "spleen": (1.0, 0), "aorta": (0.1, 9)}},
+        "fold1": {"c": {"liver": (0.7, 9), "spleen": (float("nan"), 0), "aorta": (0.1, 9)},
+                  "d": {"liver": (0.9, 9), "spleen": (0.2, 9), "aorta": (0.1, 9)}},
+    }  # fmt: skip
+    for setting in ("pair", "adawac"):
+        for fold, patients in dice.items():
+            run = tmp_path / "s" / f"{setting}-{fold}" / "version_0"
+            write_table(run / "cases.csv", [row for name, of in patients.items() for row in rows_of(name, of)])
+            units = {"liver": 5, "spleen": 5, "aorta": 0 if (setting, fold) == ("pair", "fold1") else 5}
+            (run / "run.json").write_text(json.dumps({"units_of_class": units}))
+    table, path = compare_folds(study())
+    # fold0: liver (0.4 + 0.6) / 2; fold1: (liver (0.7 + 0.9) / 2 + spleen 0.2) / 2
+    assert f"| pair | {(0.5 + 0.5) / 2:.3f} |" in table
+    found = json.loads(path.with_suffix(".json").read_text())["adawac"]
+    assert found["fold0"] == pytest.approx({"a": 0.4, "b": 0.6})
+    # scores of 2 patients and 2 organs: c 0.7 / 2, d 0.9 / 2 + 0.2 / 1
+    assert found["fold1"] == pytest.approx({"c": 0.35, "d": 0.65})
+
+
+def test_cells_of_a_study_are_seen_together(tmp_path, study):
+    # what pair could not learn does not count for adawac either, in its fold or in another
+    for name, spleen in {"pair-fold0": 0.9, "adawac-fold0": 0.8, "adawac-fold1": 0.7}.items():
+        run = tmp_path / "s" / name / "version_0"
+        write_table(run / "cases.csv", rows_of(PATIENTS[name[-5:]][0], {"liver": (0.5, 9), "spleen": (spleen, 9)}))
+        (run / "run.json").write_text(json.dumps({"units_of_class": {"liver": 3, "spleen": int(name != "pair-fold0")}}))
+    results, left_out = gather(study())
+    assert {each.cell: each.dice for each in results} == dict.fromkeys(
+        ("pair-fold0", "adawac-fold0", "adawac-fold1"), 0.5
+    )
+    assert left_out == ["spleen: nothing that pair-fold0 was trained on holds it"]
+    assert "Left out of the means: spleen" in str(results_table(study(), results, left_out).caption)
+    assert json.loads((tmp_path / "s/results.json").read_text())["left_out"] == left_out
 
 
 def test_a_setting_without_all_its_folds_is_named_and_left_out(tmp_path, study):

@@ -167,7 +167,9 @@ class TestPositions:
         assert all(math.isnan(r.value) for r in rows if r.group == "position 3 of 5" and r.metric == "dice")
         found = summarise_groups(rows, position_groups())
         assert (found.groups[2].n, found.groups[2].left_out) == (0, 1)
-        assert found.worst.name == "position 5 of 5"  # liver both empty 1, spleen false alarm 0
+        # liver 1 (both empty), 1, none, 2/3, 1 (both empty); the spleen counts nowhere, as case a has none
+        assert [group.mean for group in found.groups] == pytest.approx([1, 1, math.nan, 2 / 3, 1], nan_ok=True)
+        assert found.worst.name == "position 4 of 5"
 
     def test_errors(self):
         with pytest.raises(ConfigError, match="count is 0; give at least 1 stretch"):

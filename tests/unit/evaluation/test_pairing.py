@@ -18,13 +18,19 @@ def rows(values, run="0", name="liver", patients=None, metric="dice", group="all
     ]
 
 
+def values(table, name):
+    """Scores of each method, and the cases that are left out."""
+    found = table.select(name)
+    return found.scores, found.left_out
+
+
 def shared(tables, metric="dice", group="all"):
     return SharedCases.of(tables, metric, group)
 
 
 def test_unequal_runs_stand_side_by_side():
     one = rows([0.5, 0.7], "seed 1") + rows([0.6, 0.9], "seed 2")
-    (first, second), left_out = shared({"one": one, "two": rows([0.1, 0.2])}).select("liver")
+    (first, second), left_out = values(shared({"one": one, "two": rows([0.1, 0.2])}), "liver")
     assert first.tolist() == [[0.5, 0.6], [0.7, 0.9]]
     assert second.tolist() == [[0.1], [0.2]]
     assert left_out == ()
@@ -32,34 +38,39 @@ def test_unequal_runs_stand_side_by_side():
 
 def test_a_case_without_a_value_in_any_run_is_left_out_of_all_methods():
     one = rows([0.5, 0.7, 0.9], "seed 1") + rows([0.6, math.nan, 0.8], "seed 2")
-    (first, second), left_out = shared({"one": one, "two": rows([0.1, 0.2, math.nan])}).select("liver")
+    (first, second), left_out = values(shared({"one": one, "two": rows([0.1, 0.2, math.nan])}), "liver")
     assert (first.tolist(), second.tolist()) == ([[0.5, 0.6]], [[0.1]])
     assert left_out == ("b", "c")
 
 
-def test_the_mean_of_classes_is_over_those_that_all_methods_have():
+def test_the_mean_of_classes_is_over_the_pairs_that_all_methods_have():
     # one: liver 0.8, spleen 0.4 | 0.6, none | none, none.  two: 0.7, 0.5 | 0.2, 0.3 | none, 0.9
-    # case a: (0.8 + 0.4) / 2 against (0.7 + 0.5) / 2; case b: liver alone; case c: nothing
+    # liver of a and b: 0.7 against 0.45; spleen of a alone: 0.4 against 0.5. So 0.55 against 0.475.
+    # Scores, n = 2 patients of K = 2 classes: a 0.8 / 2 + 0.4 / 1 against 0.7 / 2 + 0.5 / 1; b 0.6 / 2 against 0.2 / 2
     one = rows([0.8, 0.6, math.nan]) + rows([0.4, math.nan, math.nan], name="spleen")
     two = rows([0.7, 0.2, math.nan]) + rows([0.5, 0.3, 0.9], name="spleen")
     table = shared({"one": one, "two": two})
     assert table.names == (MEAN_OF_CLASSES, "liver", "spleen")
-    (first, second), left_out = table.select(MEAN_OF_CLASSES)
-    assert first[:, 0] == pytest.approx([0.6, 0.6])
-    assert second[:, 0] == pytest.approx([0.6, 0.2])
-    assert left_out == ("c",)
-    assert table.select("spleen")[1] == ("b", "c")
+    found = table.select(MEAN_OF_CLASSES)
+    assert found.means == pytest.approx((0.55, 0.475))
+    assert found.scores[0][:, 0] == pytest.approx([0.8, 0.3])
+    assert found.scores[1][:, 0] == pytest.approx([0.85, 0.1])
+    assert found.weights == pytest.approx([1.5, 0.5])
+    # levels of one: 0.55 + (0.8 - 0.7) / 2 + (0.4 - 0.4) / 1, and 0.55 + (0.6 - 0.7) / 2
+    assert found.levels[0][:, 0] == pytest.approx([0.6, 0.5])
+    assert (found.patients, found.cases, found.left_out) == (("a", "b"), 2, ("c",))
+    assert table.select("spleen").left_out == ("b", "c")
 
 
 def test_cases_of_one_patient_are_averaged_first():
     # patients p: a and c, q: b
     patients = {"a": "p", "b": "q", "c": "p"}
-    (values,), _ = shared({"one": rows([0.5, 0.9, 0.7], patients=patients)}).select("liver")
-    assert values[:, 0] == pytest.approx([0.6, 0.9])
+    (only,), _ = values(shared({"one": rows([0.5, 0.9, 0.7], patients=patients)}), "liver")
+    assert only[:, 0] == pytest.approx([0.6, 0.9])
 
 
 def test_cases_come_in_any_order():
-    (first, second), _ = shared({"one": rows([0.1, 0.2, 0.3]), "two": rows([0.4, 0.5, 0.6])[::-1]}).select("liver")
+    (first, second), _ = values(shared({"one": rows([0.1, 0.2, 0.3]), "two": rows([0.4, 0.5, 0.6])[::-1]}), "liver")
     assert (second - first)[:, 0] == pytest.approx([0.3, 0.3, 0.3])
 
 
@@ -67,20 +78,25 @@ def test_what_is_measured_of_all_classes_together_is_taken_as_it_is():
     table = shared({"one": rows([3, 5], name=ANY_CLASS, metric="false_positive_slices") + rows([0.5, 0.6])},
                    "false_positive_slices")  # fmt: skip
     assert table.names == (ANY_CLASS,)
-    (values,), _ = table.select(ANY_CLASS)
-    assert values[:, 0].tolist() == [3, 5]
+    (only,), _ = values(table, ANY_CLASS)
+    assert only[:, 0].tolist() == [3, 5]
+
+
+def test_what_is_measured_of_all_classes_together_is_no_class_of_their_mean():
+    table = shared({"one": rows([9, 9], name=ANY_CLASS) + rows([1, 3]) + rows([4, 8], name="spleen")})
+    assert table.select(MEAN_OF_CLASSES).means == ((2 + 6) / 2,)
 
 
 def test_nothing_is_left_where_no_case_has_a_value():
-    (values,), left_out = shared({"one": rows([math.nan, math.nan])}).select("liver")
-    assert values.shape == (0, 1)
+    (only,), left_out = values(shared({"one": rows([math.nan, math.nan])}), "liver")
+    assert only.shape == (0, 1)
     assert left_out == ("a", "b")
 
 
 def test_a_case_of_a_run_that_lacks_this_metric_is_left_out():
     # run 1 has case b, as its rows of another metric say, but no Dice of it
     table = shared({"one": rows([0.5, 0.6]) + rows([0.7], "1") + rows([1, 2], "1", metric="hd")})
-    assert table.select("liver")[1] == ("b",)
+    assert table.select("liver").left_out == ("b",)
     assert np.isnan(table.values[0]).sum() == 1
 
 

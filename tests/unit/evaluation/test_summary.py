@@ -139,10 +139,12 @@ def test_names_from_the_data_are_not_markup():
     assert r"| Dice, a \*b\* | 0.333 |" in markdown
 
 
-def test_a_quantity_that_one_method_lacks_is_a_dash():
-    other = [row(0.5), row(0.6, name="kidney")]
+def test_a_class_that_one_method_lacks_counts_in_none_and_that_is_said():
+    other = [row(0.5), row(0.6, name="kidney")._replace(method="adawac")]
     lines = to_markdown({"erm": [row(0.9)], "adawac": other}).splitlines()
-    assert "| Dice, kidney | - | 0.600 |" in lines
+    assert "| Dice, kidney | - | - (1 of 1 cases left out) |" in lines
+    assert "| Dice, mean of classes | 0.900 | 0.500 (1 of 2 classes left out) |" in lines
+    assert lines[-1].endswith("Left out of the means: kidney: no value in a run of erm.")
     assert "| false-positive sparse slices | n = 0 | n = 0 |" in lines
 
 

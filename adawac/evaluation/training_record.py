@@ -1,0 +1,46 @@
+"""What a run was trained on, as rows of its case table: which classes it could learn goes wherever the table goes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from adawac.evaluation.case_table import ANY_CLASS, TRAINING_UNITS, CaseRow
+from adawac.evaluation.table_files import read_csv
+
+
+def training_rows(rows: Sequence[CaseRow], units: Mapping[str, int] | None) -> list[CaseRow]:
+    """Rows of the case table that say what the run was trained on, for each class of each case.
+
+    Args:
+        rows: the case table of one run.
+        units: class -> slices or patches that it was trained on and that hold the class; None where not known.
+
+    Returns:
+        What is to be added; nothing where nothing is known, or where the table has such rows already.
+    """
+    if not units or any(row.metric == TRAINING_UNITS for row in rows):
+        return []
+    return [
+        row._replace(metric=TRAINING_UNITS, value=float(units[row.class_name]))
+        for row in rows
+        if (row.group, row.metric) == ("all", "dice") and row.class_name != ANY_CLASS and row.class_name in units
+    ]
+
+
+def recorded_units(run: Path) -> dict[str, int] | None:
+    """Class -> units that a run was trained on and that hold it, as its `run.json` says; None where it does not."""
+    try:
+        found = json.loads((run / "run.json").read_text(encoding="utf-8"))["units_of_class"]
+        return {str(name): int(count) for name, count in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def read_run(run: Path) -> list[CaseRow]:
+    """The case table of a run folder, with what the run was trained on, which older tables leave to `run.json`.
+
+    Raises:
+        DataError: if the run has no case table.
+    """
+    rows = read_csv(run / "cases.csv")
+    return [*rows, *training_rows(rows, recorded_units(run))]

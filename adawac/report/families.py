@@ -1,0 +1,88 @@
+"""Groups of slices and of cases in a report: positions along the volume, organ sizes, columns of metadata."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from adawac.evaluation import (
+    SIZE_GROUPS,
+    CaseRow,
+    Comparison,
+    GroupSummary,
+    Metadata,
+    group_summaries,
+    metadata_rows,
+    position_groups,
+    size_rows,
+    voxel_volumes,
+)
+from adawac.report.measured import Lost, Rows, by_method, has
+
+
+@dataclass(frozen=True)
+class Family:
+    """Groups that belong together, such as the quintiles of slice position.
+
+    Attributes:
+        title: what the groups are groups of.
+        note: how they are formed and what is measured.
+        groups: their names.
+        summaries: method -> Dice in each group.
+        differences: method -> against the reference in each group that has cases, mean of classes.
+    """
+
+    title: str
+    note: str
+    groups: tuple[str, ...]
+    summaries: Mapping[str, GroupSummary]
+    differences: Mapping[str, Mapping[str, Comparison]]
+
+
+def families(
+    rows: Rows, reference: str, metadata: Sequence[Metadata], lost: Lost, by_position: bool
+) -> Iterable[Family]:
+    """Every family of groups of which the rows tell anything."""
+    positions = position_groups()
+    labelled = {method: _where_labelled(each, positions) for method, each in rows.items()}
+    if by_position and all(has(each, "dice", positions[0]) for each in labelled.values()):
+        note = (
+            "The volume in fifths, first slice to last; Dice of the organs that the reference has there, so that empty "
+            "slices decide nothing."
+        )
+        yield _family("Position along the volume", note, positions, labelled, reference, lost)
+    together = [row for each in rows.values() for row in each]
+    if has(together, "reference_voxels", "all"):
+        sized: dict[str, list[CaseRow]] = {method: [] for method in rows}
+        for row in size_rows(together):
+            sized[row.method].append(row)
+        size = "volume" if voxel_volumes(together) else "number of voxels (not every spacing is known)"
+        note = f"For each organ, thirds of the test cases by its {size} in the reference, smallest first."
+        yield _family("Organ size", note, SIZE_GROUPS[:3], sized, reference, lost)
+    for column in metadata:
+        grouped = {method: metadata_rows(each, column) for method, each in rows.items()}
+        note = f"Test cases by {column.column}, from the metadata."
+        yield _family(column.column, note, column.groups, grouped, reference, lost)
+
+
+def _where_labelled(rows: Iterable[CaseRow], groups: Sequence[str]) -> list[CaseRow]:
+    """The rows of these groups, without the values of classes that the reference does not have there."""
+    rows = [row for row in rows if row.group in groups]
+    empty = {
+        (row.run, row.case, row.group, row.class_name)
+        for row in rows
+        if row.metric == "reference_voxels" and not row.value > 0
+    }
+    return [
+        row._replace(value=math.nan) if (row.run, row.case, row.group, row.class_name) in empty else row for row in rows
+    ]
+
+
+def _family(title: str, note: str, groups: Sequence[str], rows: Rows, reference: str, lost: Lost) -> Family:
+    differences: dict[str, dict[str, Comparison]] = {method: {} for method in rows if method != reference}
+    for group in groups:
+        compared = by_method(rows if reference in rows else {}, reference, "dice", group, lost)
+        for method, comparisons in compared.items():
+            if comparisons[0].n:
+                differences[method][group] = comparisons[0]
+    summaries = group_summaries(rows, groups, lost=lost)
+    return Family(title, note, tuple(groups), summaries, differences if reference in rows else {})
