@@ -128,7 +128,7 @@ class SegmentationTask(pl.LightningModule):
         """Records and replays steps; None where they run one by one."""
         self.recipe: Recipe | None = None
         self.last_losses = LastLosses()
-        self._rollback: Rollback
+        self._rollback = Rollback(self)
         self.case_rows: list[CaseRow] = []
         self._tested: dict[str, list[CaseRow]] = {}
         self._validated: dict[str, OverlapCounts] = {}
@@ -401,8 +401,7 @@ class SegmentationTask(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the recipe, with which the checkpoint alone can predict; of a step under way, what was before it."""
-        if hasattr(self, "_rollback"):
-            checkpoint["state_dict"].update(self._rollback.before(self))
+        checkpoint["state_dict"].update(self._rollback.before(self))
         if self.recipe is not None:
             checkpoint[RECIPE] = self.recipe.to_json()
             checkpoint[DATA] = json.dumps(self.data.describe())
