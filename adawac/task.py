@@ -36,6 +36,7 @@ from adawac.resume import DATA, UNITS, check_resumable
 from adawac.schedules import Constant, Poly, Schedule
 from adawac.structures import IGNORE_INDEX, Batch, NetworkOutput, StepOutput, Terms
 from adawac.weighting import AdaWAC, LastLosses, Weighting
+from adawac.weighting.rollback import Rollback
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +129,7 @@ class SegmentationTask(pl.LightningModule):
         """Records and replays steps; None where they run one by one."""
         self.recipe: Recipe | None = None
         self.last_losses = LastLosses()
+        self._rollback = Rollback(self)
         self.case_rows: list[CaseRow] = []
         self._tested: dict[str, list[CaseRow]] = {}
         self._validated: dict[str, list[CaseRow]] = {}
@@ -201,6 +203,7 @@ class SegmentationTask(pl.LightningModule):
             self.weighting.allocate(units)
             self.last_losses.allocate(len(units))
             self.units_of_class = dict(describe(units, np.arange(len(units))))
+            self._rollback = Rollback(self)
 
     # --- training -----------------------------------------------------------------------------------------------
 
@@ -302,13 +305,33 @@ class SegmentationTask(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make dropout a function of (seed, epoch, batch) alone: a resumed run needs no saved generator."""
+        if not self._rollback.marked:  # where gradients are accumulated, several batches make a step
+            self._rollback.mark()
         torch.manual_seed(int(np.random.SeedSequence((self.seed, self.current_epoch, batch_idx)).generate_state(1)[0]))
 
     def configure_optimizers(self) -> Any:
         """The optimiser, and the schedule as a factor a step."""
         optimizer = self.make_optimizer(self.network.parameters())
+        optimizer.register_step_post_hook(self._on_step_taken)
         scheduler = LambdaLR(optimizer, lambda step: self.schedule(self._progress(step)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take the step; where it is not taken, its batches leave nothing but the mark of what is not finite itself."""
+        try:
+            super().optimizer_step(*args, **kwargs)
+        finally:
+            if self._rollback.marked:
+                infinite = self.last_losses.ce.isinf()  # `HardnessWeighted` would draw it again and again
+                self._rollback.restore()
+                self.last_losses.ce.masked_fill_(infinite, torch.inf)
+
+    def _on_step_taken(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """The optimiser has run, as it does not where a loss scaler rejects the step; without gradients for nothing."""
+        if any(parameter.grad is not None for parameter in self.network.parameters()):
+            if (rejected := getattr(optimizer, "found_inf", None)) is not None:  # fused optimisers decide on the device
+                self._rollback.restore(where=rejected)
+            self._rollback.forget()
 
     def _progress(self, step: int) -> float:
         """Share of the training that is done, 0 to 1."""
@@ -380,7 +403,8 @@ class SegmentationTask(pl.LightningModule):
     # --- checkpoints --------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the recipe, with which the checkpoint alone can predict."""
+        """Add the recipe, with which the checkpoint alone can predict; of a step under way, what was before it."""
+        checkpoint["state_dict"].update(self._rollback.before(self))
         if self.recipe is not None:
             checkpoint[RECIPE] = self.recipe.to_json()
             checkpoint[DATA] = json.dumps(self.data.describe())

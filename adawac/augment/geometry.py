@@ -16,6 +16,9 @@ from adawac.augment.samples import where_samples
 from adawac.errors import ConfigError
 from adawac.structures import IGNORE_INDEX
 
+NUDGE = 1e-3
+"""Pixels by which ties between nearest pixels are parted: more than float32 misplaces them, and too little to see."""
+
 
 class Warp(NamedTuple):
     """Drawn parameters of a spatial map, from view to batch coordinates.
@@ -234,8 +237,15 @@ def _reversed(volume: Tensor, chosen: Tensor, axis: int) -> Tensor:
 
 
 def _nearest(image: Tensor, lowest: Tensor | None, affine: Tensor, control: Tensor | None = None) -> Tensor:
-    """Read the nearest pixel, 0 outside."""
-    grid = _grid(affine, (image.shape[2], image.shape[3]), control)
+    """Read the nearest pixel, 0 outside; of two as near one as often as the other.
+
+    At half the size or half a pixel aside there are two everywhere. Were the first of them taken, a label would lie
+    half a pixel to one side of its image; so every second row looks a trifle to the left, and column upwards.
+    """
+    height, width = image.shape[2:]
+    grid = _grid(affine, (height, width), control)
+    grid[..., 0] += NUDGE * 2 / width * (1 - 2 * (torch.arange(height, device=grid.device) % 2))[:, None]
+    grid[..., 1] += NUDGE * 2 / height * (1 - 2 * (torch.arange(width, device=grid.device) % 2))
     return F.grid_sample(image, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 

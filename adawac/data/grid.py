@@ -2,13 +2,14 @@
 
 Every case gets a `Placement`, an axis-aligned box in native pixels. Resizing a whole plane, cropping to the body and
 resampling to a fixed spacing with crop and pad are all the same operation with another box. Interpolation along an axis
-is one small matrix, so that the way there is two matrix products; and so is the way back where native pixels are the
-coarser ones, while between finer ones it reads directly.
+is one small matrix, so that the way there is two matrix products, for a label as for its image; and so is the way back
+where native pixels are the coarser ones, while between finer ones it reads directly.
 """
 
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from adawac.errors import ConfigError, DataError
 
 BODY_MARGIN = 0.02
 """The body's box is widened by this share of its extent on each side."""
+
+ROUNDING = 1e-5
+"""Shares of pixels that differ by less, relative to the largest, are equal: float32 rounds them as it sums."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,27 @@ class Placement:
         return rows.to(image) @ (image - floor) @ columns.to(image).T + floor
 
     def label_to_grid(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Resample a label (..., H, W) to (..., h, w) by its nearest pixel; padding is background."""
+        """Resample a label (..., H, W) to (..., h, w) by the weights that resample the image; padding is background.
+
+        Each class, the ignored one included, has a share of every pixel of the grid. In each slice it takes as many
+        pixels as its shares add up to, at least one, those of its largest shares: so it stays where it is in the image
+        and keeps its area, where the mere majority would wear away what is thinner than a pixel of the grid. Equal
+        shares are taken together or not at all, so that no side is preferred. What two classes take goes to the one of
+        the larger share, of equal ones to the rarer; what none takes, to the largest share.
+
+        Example:
+            >>> place = Placement(plane=(1, 8), size=(1, 4), box=(0.0, 1.0, 0.0, 8.0))
+            >>> place.label_to_grid(np.array([[0, 0, 2, 2, 2, 2, 0, 0]], dtype=np.uint8))
+            array([[0, 2, 2, 0]], dtype=uint8)
+        """
         top, bottom, left, right = self.box
-        rows, row_inside = nearest_index(self.plane[0], top, bottom, self.size[0])
-        columns, column_inside = nearest_index(self.plane[1], left, right, self.size[1])
-        return label[..., rows[:, None], columns] * (row_inside[:, None] & column_inside)
+        rows = interpolation_matrix(self.plane[0], top, bottom, self.size[0]).numpy()
+        columns = interpolation_matrix(self.plane[1], left, right, self.size[1]).numpy()
+        box = self.native_span(0, 0, self.size[0]), self.native_span(1, 0, self.size[1])
+        planes = label.reshape(-1, *self.plane)
+        reduced = np.stack([_reduce(plane, rows, columns, box) for plane in planes])
+        inside = np.logical_and.outer(rows.any(axis=1), columns.any(axis=1))
+        return (reduced * inside).reshape(*label.shape[:-2], *self.size)
 
     def native_span(self, axis: int, first: int, end: int) -> slice:
         """Native rows (axis 0) or columns (axis 1) whose centres lie in pixels `first` to `end` of the training grid.
@@ -204,12 +224,40 @@ def interpolation_matrix(source: int, start: float, stop: float, target: int) ->
     return (weight / torch.where(total > 0, total, torch.ones_like(total)) * inside[:, None]).float()
 
 
-def nearest_index(source: int, start: float, stop: float, target: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Source pixel that holds the centre of each target pixel, and whether there is one."""
-    centre = start + (stop - start) / target * (np.arange(target) + 0.5)
-    index = np.floor(centre).astype(np.int64)
-    inside = (index >= 0) & (index < source)
-    return np.clip(index, 0, source - 1), inside
+def _reduce(
+    plane: NDArray[np.uint8], rows: NDArray[np.float32], columns: NDArray[np.float32], box: tuple[slice, slice]
+) -> NDArray[np.uint8]:
+    """A plane (H, W) of a label on the grid, by the matrices (h, H) and (w, W); classes are those in the box."""
+    inside = plane[box] if plane[box].size else plane
+    counts = np.bincount(inside.ravel())
+    *rarer, most = np.argsort(counts, kind="stable")[np.count_nonzero(counts == 0) :]
+    reduced = np.full((len(rows), len(columns)), most, dtype=np.uint8)
+    best, rest = np.zeros(reduced.shape, dtype=np.float32), np.ones(reduced.shape, dtype=np.float32)
+    for index in rarer:
+        mask: NDArray[np.bool_] = plane == index
+        y, x = _extent(mask, 1), _extent(mask, 0)
+        here = _extent(rows[:, y], 1), _extent(columns[:, x], 1)
+        share = rows[here[0], y] @ mask[y, x].astype(np.float32) @ columns[here[1], x].T
+        rest[here] -= share
+        wins = share + 2 * (share >= _threshold(share))  # what a class takes comes before what it does not
+        better = wins > best[here] + ROUNDING
+        reduced[here][better], best[here][better] = index, wins[better]
+    reduced[rest + (rest >= _threshold(rest)) > best - ROUNDING] = most
+    return reduced
+
+
+def _extent(values: NDArray[Any], across: int) -> slice:
+    """From the first to the last row or column of a matrix that holds more than zeros."""
+    found = np.flatnonzero(values.any(axis=across))
+    return slice(found[0], found[-1] + 1)
+
+
+def _threshold(share: NDArray[np.float32]) -> float:
+    """Least share of the pixels that a class takes, whose number comes nearest to the sum of its shares."""
+    values = np.sort(share, axis=None)
+    first = np.flatnonzero(np.diff(values, prepend=-np.inf) > ROUNDING * values[-1])  # of each run of equal shares
+    number = len(values) - first
+    return float(values[first[np.abs(number - values.sum(dtype=np.float64)).argmin()]])
 
 
 def _back(plane: int, start: float, stop: float, size: int) -> Tensor:

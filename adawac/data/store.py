@@ -31,7 +31,7 @@ from adawac.errors import DataError
 from adawac.provenance import short_hash
 from adawac.structures import IGNORE_INDEX
 
-VERSION = 4
+VERSION = 5
 """Raise it when prepared arrays change their meaning: older folders are then no longer found."""
 
 LARGEST = float(np.finfo(np.float16).max)

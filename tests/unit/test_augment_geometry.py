@@ -125,6 +125,27 @@ def test_label_follows_image(augment):
     assert not torch.equal(seen.label[0], seen.label[1])
 
 
+@pytest.mark.parametrize("plane", [(64, 64), (48, 80), (63, 65)], ids=str)
+@pytest.mark.parametrize("map_", [
+    {"scale": 0.5}, {"scale": 1 / 3}, {"scale": 2.0}, {"shift": (0.5, 0.5)}, {"scale": 0.5, "degrees": 90.0},
+    {"degrees": 17.0}, {"degrees": 45.0, "scale": 0.5}], ids=str)  # fmt: skip
+def test_a_label_lies_where_its_image_does(map_, plane):
+    """Mean of 300 ellipses: scipy's centres of mass of the image that is its own label, and of the label, in pixels."""
+    height, width = plane
+    shift = tuple(s / side for s, side in zip(map_.get("shift", (0, 0)), (width, height), strict=True))
+    affine = fixed(**{**map_, "shift": shift}, plane=plane).expand(300, -1, -1)
+    _, x, y = smooth(*plane)
+    random = torch.Generator().manual_seed(0)
+    across, down, size, aspect = torch.rand(4, 300, 1, 1, generator=random)
+    blobs = ((x - 3 * across).square() * (1 + aspect) + (y + 3 * down).square() < 30 + 30 * size).to(torch.uint8)
+    image, label = warp(blobs[:, None].float(), blobs, Warp(affine))
+    shifts = np.array([
+        np.subtract(*(scipy.ndimage.center_of_mass(each.numpy()) for each in pair))
+        for pair in zip(label, image[:, 0], strict=True)
+    ])  # fmt: skip
+    assert np.abs(shifts.mean(0)).max() < 0.03  # one side of every tie: 0.5
+
+
 def test_outside_is_background_and_the_lowest_intensity_of_each_channel():
     image, label, index = batch(4, 2)
     image[:, 1] += 100

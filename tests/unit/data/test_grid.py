@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import SimpleITK
 import torch
 from scipy import ndimage
 
-from adawac.data.grid import Grid, Placement, body_box, interpolation_matrix, nearest_index
+from adawac.data.grid import Grid, Placement, body_box, interpolation_matrix
 from adawac.errors import ConfigError, DataError
 
 
@@ -88,10 +89,171 @@ def test_padding_takes_the_minimum_and_background():
     assert place.label_to_grid(np.ones((1, 4, 4), np.uint8))[0, 0].sum() == 0
 
 
-def test_label_takes_the_nearest_voxel():
-    index, inside = nearest_index(10, 0.0, 10.0, 4)
-    assert index.tolist() == [1, 3, 6, 8]
-    assert inside.all()
+def whole(plane: tuple[int, int], size: tuple[int, int]) -> Placement:
+    return Placement(plane, size, (0.0, float(plane[0]), 0.0, float(plane[1])))
+
+
+def smooth(plane: tuple[int, int], seed: int, num_classes: int = 4) -> np.ndarray:
+    """A random label (H, W) of wavy regions, none of them symmetric."""
+    noise = np.random.default_rng(seed).normal(size=(num_classes, *plane))
+    waves = ndimage.gaussian_filter(noise, (0, plane[0] / 16, plane[1] / 16))
+    return (waves / waves.std(axis=(1, 2), keepdims=True)).argmax(0).astype(np.uint8)
+
+
+def there_and_back(place: Placement, label: np.ndarray) -> np.ndarray:
+    """A label (H, W) as a network that predicted it perfectly on the grid would have it on the native plane."""
+    return back(place, place.label_to_grid(label), int(label.max()) + 1)
+
+
+def back(place: Placement, reduced: np.ndarray, num_classes: int) -> np.ndarray:
+    scores = torch.nn.functional.one_hot(torch.from_numpy(reduced).long(), num_classes).movedim(-1, 0)[None].float()
+    return place.to_native(scores).argmax(1)[0].numpy()
+
+
+def dice(preds: np.ndarray, target: np.ndarray) -> list[float]:
+    """Of classes 1 and 2."""
+    return [2 * ((preds == k) & (target == k)).sum() / ((preds == k).sum() + (target == k).sum()) for k in (1, 2)]
+
+
+class TestLabel:
+    """A label keeps its place and its area, whatever grid it is brought to."""
+
+    @pytest.mark.parametrize("size", [(32, 32), (16, 16), (16, 64), (28, 28), (27, 45), (128, 96), (64, 64)])
+    def test_no_side_is_preferred(self, size):
+        """What is mirrored before is mirrored after; a rule that looks at one side of a tie is found out at once."""
+        place = whole((64, 64), size)
+        for seed in range(5):
+            label = smooth((64, 64), seed)
+            reduced = place.label_to_grid(label)
+            for axes in (0, 1, (0, 1)):
+                np.testing.assert_array_equal(place.label_to_grid(np.flip(label, axes)), np.flip(reduced, axes))
+
+    @pytest.mark.parametrize("size", [(32, 32), (16, 16), (28, 28), (64, 16), (128, 128)])
+    def test_discs_stay_where_they_are(self, size):
+        """Their mean shift, by scipy's centres of mass, in native pixels; half a pixel is fifty times as far."""
+        place, rng = whole((64, 64), size), np.random.default_rng(0)
+        step = 64 / np.array(size)
+        shifts, areas = [], []
+        for _ in range(1500):
+            label = disc((64, 64), tuple(rng.uniform(22, 42, 2)), rng.uniform(6, 18)).astype(np.uint8)
+            reduced = place.label_to_grid(label)
+            before, after = (np.array(ndimage.center_of_mass(each)) for each in (label, reduced))
+            shifts.append((after + 0.5) * step - (before + 0.5))
+            areas.append(reduced.sum() * step.prod() / label.sum())
+        uncertain = 2 * np.std(shifts, axis=0) / len(shifts) ** 0.5  # how far single ones are off is no shift of all
+        assert (np.abs(np.mean(shifts, axis=0)) < 0.01 + uncertain).all()
+        assert np.mean(areas) == pytest.approx(1, abs=0.02)
+
+    @pytest.mark.parametrize("size", [16, 32, 28, 96])
+    @pytest.mark.parametrize("axis", [0, 1])
+    def test_the_edge_of_a_ramp_comes_back_where_it_was(self, size, axis):
+        plane = (64, 64)
+        place = whole(plane, (size, 64) if axis == 0 else (64, size))
+        edges = np.arange(16, 48)
+        found = []
+        for edge in edges:
+            label = (np.indices(plane)[axis] >= edge).astype(np.uint8)
+            found.append(64 - there_and_back(place, label).sum() / 64)
+        assert abs(np.mean(found - edges)) < 0.01
+        assert np.abs(found - edges).max() <= 0.5 * max(1, 64 / size)
+
+    def test_label_and_image_agree_at_the_edge(self):
+        """An image that is its own label is bright where the label is, and dark where it is not."""
+        label = disc((96, 96), (47.3, 50.1), 21).astype(np.uint8)
+        for size in ((48, 48), (24, 24), (41, 41), (24, 96)):
+            place = whole((96, 96), size)
+            image = place.to_grid(torch.from_numpy(label)[None].float())[0].numpy()
+            reduced = place.label_to_grid(label)
+            assert image[reduced == 1].min() > image[reduced == 0].max()
+
+    @pytest.mark.parametrize("box", [(0.0, 64.0, 0.0, 64.0), (8.3, 52.1, 10.0, 61.7), (-9.0, 73.0, -20.5, 84.5)])
+    def test_pixels_are_those_of_the_largest_shares(self, box):
+        """The rarer of two classes by brute force: the largest of the shares that the image has, up to its area."""
+        place = Placement((64, 64), (24, 20), box)
+        label = smooth((64, 64), 3, num_classes=2)
+        rows, columns = (place.native_span(axis, 0, place.size[axis]) for axis in (0, 1))
+        rarer = int((label[rows, columns] == 1).mean() < 0.5)
+        share, other = (
+            place.to_grid(torch.from_numpy(label == k)[None, None].double())[0, 0].numpy() for k in (rarer, 1 - rarer)
+        )
+        inside = share + other > 0.5
+        expected = np.zeros(place.size, dtype=bool)
+        expected.ravel()[np.argsort(-share, axis=None)[: round(share.sum())]] = True
+        reduced = place.label_to_grid(label)
+        assert ((reduced == rarer)[inside] != expected[inside]).sum() <= 1  # of two equal shares either both or none
+        assert reduced[~inside].max(initial=0) == 0
+
+    def test_the_same_grid_is_the_identity(self):
+        label = np.random.default_rng(0).choice(np.array([0, 1, 2, 7, 255], np.uint8), (3, 17, 23))
+        np.testing.assert_array_equal(whole((17, 23), (17, 23)).label_to_grid(label), label)
+
+    @pytest.mark.parametrize("factor", [2, 3, 4])
+    def test_a_finer_grid_and_back_is_the_identity(self, factor):
+        label = smooth((40, 48), 1)
+        place = whole((40, 48), (40 * factor, 48 * factor))
+        assert (there_and_back(place, label) == label).mean() > 0.999
+
+    def test_classes_have_no_rank(self):
+        """Which number a class has does not matter: the labels are the same with all numbers exchanged."""
+        label, place = smooth((64, 64), 2), whole((64, 64), (21, 32))
+        other = np.array([3, 255, 1, 2], np.uint8)
+        np.testing.assert_array_equal(place.label_to_grid(other[label]), other[place.label_to_grid(label)])
+
+    @pytest.mark.parametrize("factor", [2, 4, 8])
+    @pytest.mark.parametrize("value", [1, 255])
+    def test_what_is_thin_or_small_neither_vanishes_nor_spreads(self, factor, value):
+        """A line, whose pixels are in a minority everywhere, and a single voxel; organs and what is ignored alike."""
+        place = whole((64, 64), (64 // factor, 64 // factor))
+        for start in range(8):
+            line = np.zeros((64, 64), np.uint8)
+            line[16:48, 24 + start] = value
+            rows, columns = np.nonzero(place.label_to_grid(line))
+            assert 32 / factor - 2 <= len(rows) <= 32 / factor  # its ends are thinner still
+            assert set(columns) == {(24 + start) // factor}
+            voxel = np.zeros((64, 64), np.uint8)
+            voxel[30, 24 + start] = value
+            assert np.argwhere(place.label_to_grid(voxel)).tolist() == [[30 // factor, (24 + start) // factor]]
+
+    def test_scribbles_on_what_is_ignored_survive_the_background_among_them(self):
+        label = np.full((64, 64), 255, np.uint8)
+        label[10, 5:60], label[30, 5:60], label[50, 5:60] = 0, 1, 2
+        reduced = whole((64, 64), (32, 32)).label_to_grid(label)
+        assert np.bincount(reduced.ravel(), minlength=256)[[0, 1, 2]].tolist() == [26, 26, 26]  # of 27.5
+
+    def test_organs_that_touch_leave_no_background_between_them(self):
+        label = np.zeros((60, 60), np.uint8)
+        label[10:50, 10:31], label[10:50, 31:50] = 1, 2
+        reduced = whole((60, 60), (20, 20)).label_to_grid(label)
+        rows, columns = np.nonzero(reduced)
+        assert (reduced[rows.min() + 1 : rows.max(), columns.min() + 1 : columns.max()] > 0).all()  # corners are round
+        assert {1, 2} == set(reduced[10, columns.min() + 1 : columns.max()])
+
+    @pytest.mark.parametrize("size", [(48, 48), (24, 24), (42, 42), (96, 24), (24, 48)])
+    @pytest.mark.parametrize(
+        "interpolator", [SimpleITK.sitkLabelLinear, SimpleITK.sitkLabelGaussian, SimpleITK.sitkNearestNeighbor]
+    )
+    def test_a_perfect_prediction_is_worth_more_than_of_labels_resampled_by_simpleitk(self, size, interpolator):
+        """Thin bent bands and small discs, there and back: mean Dice of the classes over ten planes."""
+        place, ours, theirs = whole((96, 96), size), [], []
+        step = 96 / np.array(size)
+        reference = SimpleITK.Image([size[1], size[0]], SimpleITK.sitkUInt8)
+        reference.SetSpacing((step[1], step[0]))
+        reference.SetOrigin((step[1] / 2 - 0.5, step[0] / 2 - 0.5))
+        for seed in range(10):
+            waves = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(96, 96)), 9)
+            label = (np.abs(waves) < 0.2 * waves.std()).astype(np.uint8)
+            label[disc((96, 96), (20.5 + seed, 70), 4.3) > 0] = 2
+            identity = SimpleITK.Transform(2, SimpleITK.sitkIdentity)
+            resampled = SimpleITK.Resample(SimpleITK.GetImageFromArray(label), reference, identity, interpolator)
+            ours.append(dice(there_and_back(place, label), label))
+            theirs.append(dice(back(place, SimpleITK.GetArrayFromImage(resampled), 3), label))
+        assert np.mean(ours) >= np.mean(theirs)
+
+    def test_what_lies_outside_of_the_box_takes_no_pixel(self):
+        label = np.zeros((32, 32), np.uint8)
+        label[:, 19], label[12:16, 12:16] = 1, 2
+        reduced = Placement((32, 32), (8, 8), (3.0, 19.0, 3.0, 19.0)).label_to_grid(label)
+        assert set(np.unique(reduced)) == {0, 2}
 
 
 def test_fixed_spacing_keeps_millimetres():

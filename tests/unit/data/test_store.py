@@ -10,6 +10,7 @@ import h5py
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 from tiny_data import make_case, save_nifti, write_acdc_volumes, write_msd
 
 from adawac.data.classes import Classes
@@ -144,6 +145,24 @@ class TestRoundTrip:
     def test_ignored_voxels_are_kept_and_not_counted(self):
         label = np.array([[[0, 1], [1, 255]], [[255, 255], [0, 2]]], np.uint8)
         assert count_voxels(label, 3).tolist() == [[1, 2, 0], [1, 0, 1]]
+
+    @pytest.mark.parametrize("axis", ["axial", "coronal", "sagittal"])
+    def test_a_label_lies_in_the_store_where_its_image_does_and_where_it_lay(self, root, folder, axis):
+        """A ball as bright as it is labelled, through the files, at half the size: by scipy's centres of mass."""
+        distance = [(np.arange(size) + 0.5 - centre) ** 2 for size, centre in ((48, 23.3), (64, 30.7), (64, 33.2))]
+        organ = (np.add.outer(np.add.outer(*distance[:2]), distance[2]) < 15.4**2).astype(np.uint8)  # (Z, Y, X)
+        save_nifti(root / "imagesTr/pt_1.nii.gz", organ * 200.0 - 100.0)
+        save_nifti(root / "labelsTr/pt_1.nii.gz", organ)
+        store, cases = store_of(root, folder, (32, 32) if axis == "axial" else (24, 32), axis=axis)
+        (case,) = (case for case in cases if case.id == "pt_1")
+        prepare(store, [case])
+        found = store.open(case)
+        image = found.image[0].astype(float) - found.image.min()
+        native, label, bright = (
+            np.array(ndimage.center_of_mass(each)) + 0.5 for each in (found.native_label > 0, found.label > 0, image)
+        )
+        np.testing.assert_allclose(bright * (1, 2, 2), native, atol=0.01)
+        np.testing.assert_allclose(label * (1, 2, 2), native, atol=0.1)  # half a pixel is 1
 
     def test_the_user_s_cache_is_the_default(self, root, tmp_path, monkeypatch):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
