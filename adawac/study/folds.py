@@ -10,6 +10,7 @@ from scipy import stats
 
 from adawac.errors import ConfigError
 from adawac.evaluation import read_csv
+from adawac.report.patients import choose_patients
 from adawac.study.spec import FOLD, Study
 from adawac.whole_files import written_whole
 
@@ -30,17 +31,21 @@ def dice_of_folds(study: Study) -> tuple[Dice, list[str]]:
     """What each patient got in the fold that tests them.
 
     Returns:
-        The settings of which all cells have finished; names of the others.
+        The settings of which all cells have finished; names of the others. Patients are those that the case tables
+        record, or else that the names of the cases suggest.
     """
     names = {cell.name: "-".join(cell.settings.values()) for cell in study.cells}
     left_out = list(dict.fromkeys(names[cell.name] for cell in study.cells if cell.state != "finished"))
+    rows = {cell.name: read_csv(cell.cases) for cell in study.cells if names[cell.name] not in left_out}
+    recorded = {row.case: row.patient for each in rows.values() for row in each}
+    whom, _ = choose_patients(list(recorded), recorded)
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
     for cell in study.cells:
-        if names[cell.name] not in left_out:
+        if cell.name in rows:
             patients = found.setdefault(names[cell.name], {}).setdefault(cell.options[FOLD], {})
-            for row in read_csv(cell.cases):
+            for row in rows[cell.name]:
                 if row.metric == "dice" and row.group == "all" and np.isfinite(row.value):
-                    patients.setdefault(row.patient, []).append(row.value)
+                    patients.setdefault(whom[row.case], []).append(row.value)
     return {
         setting: {fold: {patient: fmean(of) for patient, of in patients.items()} for fold, patients in folds.items()}
         for setting, folds in found.items()
