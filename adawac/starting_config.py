@@ -198,7 +198,7 @@ def _patients(pattern: str | None, case: str) -> str:
     if pattern is None:
         return "every case is a patient of its own"
     if pattern == AUTO:
-        return "every case is a patient of its own, unless DICOM headers or, then to be confirmed, names say otherwise"
+        return "every case is a patient of its own, as far as names (and PatientIDs of DICOM) tell"
     return _plain(f"the group is the patient of a case such as {case}")
 
 

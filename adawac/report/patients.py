@@ -7,6 +7,7 @@ from adawac.data.case_names import AUTO
 from adawac.data.patients import SuggestedPatients, patients_of
 from adawac.errors import some_of
 from adawac.report.runs import MethodRun
+from adawac.report.wording import counted
 
 
 def by_patient(runs: Sequence[MethodRun], pattern: str | None = AUTO) -> tuple[list[MethodRun], str]:
@@ -61,13 +62,13 @@ def choose_patients(
     number = len(set(patients.values()))
     if number == len(cases):
         return patients, ""
-    counted = f"The {len(cases)} cases count as {number} patients"
+    counting = f"The {len(cases)} cases count as {counted(number, 'patient')}"
     if isinstance(patients, SuggestedPatients):
         return dict(patients), (
-            f"{counted} by their names, such as {some_of(patients.together(cases))}; `--patient-pattern none` takes "
+            f"{counting} by their names, such as {some_of(patients.together(cases))}; `--patient-pattern none` takes "
             f"each for a patient, {patients.quoted} says the same."
         )
-    return patients, f"{counted}, as {'the case tables record' if as_recorded else 'was said'}."
+    return patients, f"{counting}, as {'the case tables record' if as_recorded else 'was said'}."
 
 
 def _says_more(recorded: Mapping[str, str]) -> bool:
