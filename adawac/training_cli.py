@@ -123,7 +123,7 @@ class TrainingCLI(LightningCLI):
             if (path := config.get(option)) is not None:
                 config[option] = str(Path(path).expanduser().absolute())
         for option in ("data.split.init_args.path", "data.patient_pattern"):  # may be something else than a file here
-            if (path := config.get(option)) is not None and Path(path).is_file():
+            if (path := config.get(option)) not in (None, AUTO) and Path(path).is_file():
                 config[option] = str(Path(path).absolute())
 
     def instantiate_classes(self) -> None:

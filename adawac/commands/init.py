@@ -95,6 +95,7 @@ def configure(
     """
     from adawac.data.fingerprint import Fingerprint, measure
     from adawac.data.layouts import ListingError, detect
+    from adawac.data.patients import describe_patients
 
     layout = detect(root, layout)
     bad: list[str] = []
@@ -104,7 +105,7 @@ def configure(
         if not skip_bad:
             raise
         collection, bad = error.sound, list(error.problems)
-    pattern, split, training = _parts(root, collection.cases, patient_pattern)
+    pattern, split, training, patients = _parts(root, collection.cases, patient_pattern)
     measured, unsound = measure(layout, collection, training, _progress)
     if unsound and not skip_bad:
         raise DataError.from_problems(sorted(unsound.values()))
@@ -115,13 +116,16 @@ def configure(
     show(fingerprint, f"{collection.name} ({type(layout).__name__})")
     if held_out := len(split.val) + len(split.test):
         print(f"not read: {held_out} cases to validate and test")
+    print(f"patients: {printable(describe_patients(patients))}")
     split = replace(split, train=tuple(measured))  # as in `fit`
     num_bad = len(bad) if skip_bad else None
     return render_config(root, name, layout_settings or type(layout).__name__, pattern, split, fingerprint, num_bad)
 
 
-def _parts(root: Path, cases: "Sequence[Case]", pattern: str | None) -> "tuple[str | None, Split, list[Case]]":
-    """What the configuration will say of patients, the split that it will make, and whom it trains on."""
+def _parts(
+    root: Path, cases: "Sequence[Case]", pattern: str | None
+) -> "tuple[str | None, Split, list[Case], dict[str, str]]":
+    """What the configuration will say of patients, the split that it will make, whom it trains on, and all patients."""
     from adawac.data.patients import SuggestedPatients, patients_in
     from adawac.data.splits import AutoSplit
 
@@ -130,7 +134,7 @@ def _parts(root: Path, cases: "Sequence[Case]", pattern: str | None) -> "tuple[s
     if isinstance(patients, SuggestedPatients):
         pattern, patients = patients.pattern, dict(patients)
     split = AutoSplit().split(root, labelled, patients)
-    return pattern, split, [case for case in labelled if case.id in split.train]
+    return pattern, split, [case for case in labelled if case.id in split.train], patients
 
 
 def show(fingerprint: "Fingerprint", title: str) -> None:

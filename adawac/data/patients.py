@@ -172,6 +172,9 @@ def _recorded(cases: Sequence[Case]) -> dict[str, str]:
 
 def _slice(path: Path) -> Path | None:
     """A DICOM file of an image: the file itself, or one in its folder; None where it is of another format."""
-    if path.is_dir():
-        return next(iter(series_files(path)), None)
-    return path if not path.name.endswith(IMAGES) and is_dicom(path) else None
+    try:
+        if path.is_dir():
+            return next(iter(series_files(path)), None)
+        return path if not path.name.endswith(IMAGES) and is_dicom(path) else None
+    except OSError:  # said, with the case, when it is read
+        return None
