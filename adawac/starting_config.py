@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adawac.data.case_names import AUTO
+
 if TYPE_CHECKING:
     from adawac.data.fingerprint import Fingerprint
     from adawac.data.splits import Split
@@ -69,7 +71,7 @@ def render_config(
     patient_pattern: str | None,
     split: "Split",
     fingerprint: "Fingerprint",
-    num_bad: int = 0,
+    num_bad: int | None = None,
 ) -> str:
     """Write the configuration; each comment says where its value comes from.
 
@@ -79,8 +81,8 @@ def render_config(
         layout: class of the layout, or its class path and settings.
         patient_pattern: see `SegmentationData`.
         split: the parts that `AutoSplit` makes of the data.
-        fingerprint: of the data set.
-        num_bad: cases that are left out.
+        fingerprint: of the training cases.
+        num_bad: cases that are left out, as far as is known; None if cases that have a problem are an error.
 
     Returns:
         Text of a YAML file.
@@ -88,14 +90,14 @@ def render_config(
     f = fingerprint
     size = training_size(f.shape.median[1:])
     depth = network_depth(size)
-    batch_size, epochs = training_length(round(f.num_slices * len(split.train) / f.num_cases))
+    batch_size, epochs = training_length(f.num_slices)
     mirrors = bool(f.side_pairs) and f.spacing is not None
     classes = ", ".join(c.name for c in f.classes)
     share = f"{100 * f.dense:.0f} % of"
     dense = f"{f.ignored} of them wholly ignored, {share} the others" if f.ignored else f"{share} them"
     return f"""\
-# {_plain(root.name)}: {f.num_cases} cases, {f.num_slices} slices, {dense} label-dense.
-# Written by `adawac init`; each value can be changed here, or for one run on the command line.
+# {_plain(root.name)}: {f.num_cases} training cases, {f.num_slices} slices, {dense} label-dense.
+# Written by `adawac init` from these alone; each value can be changed here, or for one run on the command line.
 name: {_yaml(name)}
 seed_everything: 1234
 trainer:
@@ -180,9 +182,11 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def _skipping(num_bad: int) -> str:
-    said = f"leaves out cases that have a problem: {num_bad} now, see `adawac check`"
-    return f"\n  skip_bad: true  # {said}" if num_bad else ""
+def _skipping(num_bad: int | None) -> str:
+    if num_bad is None:
+        return ""
+    said = f"leaves out cases that have a problem: {num_bad} found, for those held out see `adawac check`"
+    return f"\n  skip_bad: true  # {said}"
 
 
 def _parts(split: "Split") -> str:
@@ -193,6 +197,8 @@ def _parts(split: "Split") -> str:
 def _patients(pattern: str | None, case: str) -> str:
     if pattern is None:
         return "every case is a patient of its own"
+    if pattern == AUTO:
+        return "every case is a patient of its own, as far as names (and PatientIDs of DICOM) tell"
     return _plain(f"the group is the patient of a case such as {case}")
 
 

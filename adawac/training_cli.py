@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -39,6 +40,7 @@ from adawac.callbacks import (
 from adawac.callbacks.interruption import interruptible
 from adawac.checkpoint import find_checkpoint
 from adawac.class_names import NamingParser
+from adawac.data.case_names import AUTO
 from adawac.data.datamodule import SegmentationData
 from adawac.distributed import connection_closed
 from adawac.errors import AdaWACError, ConfigError, TrainingError
@@ -114,12 +116,14 @@ class TrainingCLI(LightningCLI):
         _refuse_empty_keys(self._parser(self.config["subcommand"]), config)
         if self.config["subcommand"] == "fit" and config["resume"] is not None:
             config["ckpt_path"] = _checkpoint_to_resume(config)
+        if config["ckpt_path"] is not None and config["data.patient_pattern"] == AUTO:
+            config["data.patient_pattern"] = recorded_patient_pattern(Path(config["ckpt_path"]).parent.parent)
         _lengthen(config)
         for option in ("runs", "data.root", "data.store", "model.init_from"):
             if (path := config.get(option)) is not None:
                 config[option] = str(Path(path).expanduser().absolute())
         for option in ("data.split.init_args.path", "data.patient_pattern"):  # may be something else than a file here
-            if (path := config.get(option)) is not None and Path(path).is_file():
+            if (path := config.get(option)) not in (None, AUTO) and Path(path).is_file():
                 config[option] = str(Path(path).absolute())
 
     def instantiate_classes(self) -> None:
@@ -302,11 +306,28 @@ def _expand_run(argv: list[str]) -> list[str]:
         "--name": run.parent.name,
         "--trainer.logger": "null",  # trackers follow the training
     }
+    if recorded_patient_pattern(run) is None:  # also where it was a default that is not written down
+        options["--data.patient_pattern"] = "null"
     if (run / "split.json").is_file():  # whatever has become of the rule, its file and the data since
         # Every argument is said: what the run's own rule had, such as a fold, would stay otherwise.
         split = {"class_path": "FileSplit", "init_args": {"path": str(run / "split.json"), "fold": 0}}
         options["--data.split"] = json.dumps(split)
     return [argv[0], *(f"{option}={value}" for option, value in options.items()), *argv[2:]]
+
+
+def recorded_patient_pattern(run: Path) -> str | None:
+    """What the patients of a run were when it was trained, for whoever does not say: every case was one by default.
+
+    Args:
+        run: its folder; of a checkpoint that lies alone nothing is known.
+    """
+    try:
+        content = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return AUTO
+    data = content.get("data") if isinstance(content, dict) else None
+    pattern: str | None = data.get("patient_pattern") if isinstance(data, dict) else AUTO
+    return pattern
 
 
 def _refuse_empty_keys(parser: LightningArgumentParser, config: Namespace) -> None:

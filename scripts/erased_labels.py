@@ -32,7 +32,8 @@ from separation import unfinished
 from adawac.checkpoint import read_checkpoint
 from adawac.data.classes import Classes
 from adawac.data.layouts import detect
-from adawac.data.splits import FileSplit, patients_of
+from adawac.data.patients import patients_of
+from adawac.data.splits import FileSplit
 from adawac.data.volumes import write_label_nifti
 from adawac.errors import AdaWACError, ConfigError, DataError
 from adawac.resume import DATA
@@ -93,7 +94,7 @@ def erase(source: Path, target: Path, share: float, seed: int, drop: Sequence[st
     collection = layout.scan(source)
     classes = Classes.from_labels(collection.labels, collection.ignore_value, drop)
     labelled = {case.id: case for case in collection.cases if case.label}
-    split = FileSplit().split(source, list(labelled.values()), patients_of(list(labelled)))
+    split = FileSplit().split(source, list(labelled.values()), patients_of(list(labelled), None))
     labels = {id_: layout.read_label(labelled[id_]) for id_ in split.train}
     dense = {id_: label_dense(classes, label.array[0]) for id_, label in labels.items()}
     erased = draw([(id_, int(z)) for id_, of in dense.items() for z in np.flatnonzero(of)], share, seed)

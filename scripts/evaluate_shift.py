@@ -16,6 +16,7 @@ from rich.console import Console
 from adawac.cli import main as adawac
 from adawac.errors import AdaWACError
 from adawac.evaluation.coverage import coverage_table, simulate_bootstrap, simulate_coverage
+from adawac.report.patients import by_patient
 from adawac.report.sources import Source, evaluate_sources
 
 
@@ -51,11 +52,12 @@ def main(argv: list[str]) -> int:
 
 def at_hand(sources: list[str]) -> tuple[int, int]:
     """Patients in the test set, and the fewest seeds that a method has on a training subset."""
-    runs = [each.run for each in evaluate_sources([Source.parse(text) for text in sources], None, "penalise")]
+    evaluated = evaluate_sources([Source.parse(text) for text in sources], None, "penalise")
+    runs, _ = by_patient([each.run for each in evaluated])
     seeds: dict[tuple[str, str], int] = {}
     for run in runs:
         seeds[run.method, run.subset] = seeds.get((run.method, run.subset), 0) + 1
-    return len({row.patient or row.case for run in runs for row in run.rows}), min(seeds.values())
+    return len({row.patient for run in runs for row in run.rows}), min(seeds.values())
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ def main(argv: Sequence[str]) -> int:
         DataError: the folder as a whole makes no sense.
     """
     from adawac.class_names import NamingParser  # so that layout and split take their settings as in `fit`
+    from adawac.data.case_names import AUTO
     from adawac.data.check import check_data
     from adawac.data.layouts import Layout
     from adawac.data.modality import Modality
@@ -33,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     parser = NamingParser(prog="adawac check", description=__doc__)
     # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
     parser.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
-    parser.add_argument("--patient_pattern", type=str, help="as in fit")
+    parser.add_argument("--patient_pattern", type=str | None, default=AUTO, help="as in fit")
     parser.add_argument("--modality", type=Modality, help="as in fit; default: what the layout says")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="file to draw; default: check_NAME.png")
     parser.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
@@ -62,10 +63,12 @@ def main(argv: Sequence[str]) -> int:
 def _show(checkup: "Checkup", name: str, picture: Path) -> None:
     """Table and picture of the sound cases."""
     from adawac.commands.init import show
+    from adawac.data.patients import describe_patients
     from adawac.figures import data_overview
 
     if checkup.fingerprint is not None:
         show(checkup.fingerprint, printable(name))
+    print(f"patients: {printable(describe_patients(checkup.patients))}")
     if checkup.measured:
         found = list(checkup.measured.values())
         figure = data_overview(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adawac.data.case_names import AUTO
 from adawac.errors import AdaWACError, ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     from adawac.metrics import empty_rule
     from adawac.report.make import make_report
     from adawac.report.sources import Source, evaluate_sources
-    from adawac.report.wording import left_out_of_means, summary_sentence
+    from adawac.report.wording import left_out_of_means, summary
     from adawac.report.write import write_report
 
     policy: EmptyPolicy = args.policy or "penalise"
@@ -76,6 +77,7 @@ def main(argv: Sequence[str]) -> int:
         title=args.title or args.output.resolve().name,
         reference=args.reference,
         metadata=_metadata(args),
+        patient_pattern=_patients(args),
         shared=args.shared_cases,
         pictures=args.pictures,
         why_no_references=why_none,
@@ -86,7 +88,7 @@ def main(argv: Sequence[str]) -> int:
     if args.parquet:
         write_table(args.output / "cases.parquet", rows)
     page = write_report(report, args.output)
-    console.print(summary_sentence(report.subsets, report.reference, report.runs), markup=False, soft_wrap=True)
+    console.print(summary(report), markup=False, soft_wrap=True)
     for said in dict.fromkeys(filter(None, map(left_out_of_means, report.subsets))):
         console.print(said, markup=False, soft_wrap=True)
     console.print(f"report: {page}", markup=False, soft_wrap=True)
@@ -123,10 +125,12 @@ def parser() -> argparse.ArgumentParser:
         help=f"of --metadata, such as site; default: all columns of at most {MOST_GROUPS} values",
     )
     made.add_argument(
+        "--patient-pattern",
         "--patients",
         metavar="PATTERN",
-        help="regular expression or CSV: whom a case of --labels shows; default: --metadata, if it has the columns "
-        "case and patient",
+        default=AUTO,
+        help="whom a case shows: regular expression or CSV, or none: every case is a patient; default: --metadata, if "
+        "it has the columns case and patient, else what case tables record, else what the names of the cases suggest",
     )
     made.add_argument("--axis", choices=["axial", "coronal", "sagittal"], default="axial", help="how volumes are cut")
     made.add_argument(
@@ -171,13 +175,13 @@ def _references(args: argparse.Namespace, sources: "Sequence[Source]") -> "tuple
 
 
 def _patients(args: argparse.Namespace) -> str | None:
-    """What says whom a case shows; None: nothing does."""
+    """What says whom a case shows, see `adawac.report.patients`."""
     from adawac.evaluation import metadata_header
     from adawac.evaluation.groups import METADATA_KEYS
 
-    if args.patients is None and args.metadata and set(METADATA_KEYS) <= set(metadata_header(args.metadata)):
+    if args.patient_pattern == AUTO and args.metadata and set(METADATA_KEYS) <= set(metadata_header(args.metadata)):
         return str(args.metadata)
-    return str(args.patients) if args.patients else None
+    return None if args.patient_pattern in ("none", "null") else str(args.patient_pattern)
 
 
 def _classes(args: argparse.Namespace, sources: "Sequence[Source]") -> "Classes | None":

@@ -3,15 +3,18 @@
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adawac.data.case_names import AUTO
 from adawac.errors import ConfigError, DataError, printable
 from adawac.starting_config import render_config, render_study
 
 if TYPE_CHECKING:
     from adawac.data.fingerprint import Fingerprint, Spread
-    from adawac.data.layouts import Layout
+    from adawac.data.layouts import Case, Layout
+    from adawac.data.splits import Split
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,7 +41,9 @@ def main(argv: Sequence[str]) -> int:
         "-o", "--output", type=Path, metavar="YAML", help="file to write; default: NAME.yaml; the study beside it"
     )
     parser.add_argument("--name", type=str, help="name of the experiment; default: the folder's")
-    parser.add_argument("--patient_pattern", type=str, help="as in fit; default: guessed from the case ids")
+    parser.add_argument(
+        "--patient_pattern", type=str | None, default=AUTO, help="as in fit; default: guessed from the case ids"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite the files")
     parser.add_argument("--skip-bad", action="store_true", help="go on without cases that have a problem, as fit will")
     parser.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
@@ -64,18 +69,20 @@ def main(argv: Sequence[str]) -> int:
 def configure(
     root: Path,
     name: str,
-    patient_pattern: str | None = None,
+    patient_pattern: str | None = AUTO,
     layout: "Layout | None" = None,
     layout_settings: dict[str, Any] | None = None,
     *,
     skip_bad: bool = False,
 ) -> str:
-    """Measure a data set, show what was found and return the configuration for it.
+    """Measure the training cases of a data set, show what was found and return the configuration for it.
+
+    Of the others, which the configuration validates and tests on, only the names are looked at (and the PatientID).
 
     Args:
         root: folder of the data set.
         name: of the experiment.
-        patient_pattern: see `SegmentationData`; None guesses.
+        patient_pattern: see `SegmentationData`; `auto` takes what the names suggest.
         layout: how the data lie on disk; None finds out.
         layout_settings: what the configuration says of `layout`; None for its class alone.
         skip_bad: name the cases that have a problem and go on without them.
@@ -88,19 +95,18 @@ def configure(
     """
     from adawac.data.fingerprint import Fingerprint, measure
     from adawac.data.layouts import ListingError, detect
-    from adawac.data.naming import suggest_patient_pattern
-    from adawac.data.splits import AutoSplit, patients_of
+    from adawac.data.patients import describe_patients
 
     layout = detect(root, layout)
     bad: list[str] = []
     try:
-        collection = layout.scan(root)
+        collection = layout.scan_reading(root, lambda cases: _parts(root, cases, patient_pattern)[2])
     except ListingError as error:
         if not skip_bad:
             raise
         collection, bad = error.sound, list(error.problems)
-    labelled = [case for case in collection.cases if case.label]
-    measured, unsound = measure(layout, collection, labelled, _progress)
+    pattern, split, training, patients = _parts(root, collection.cases, patient_pattern)
+    measured, unsound = measure(layout, collection, training, _progress)
     if unsound and not skip_bad:
         raise DataError.from_problems(sorted(unsound.values()))
     bad += unsound.values()
@@ -108,19 +114,34 @@ def configure(
         print(f"left out: {printable(problem)}")
     fingerprint = Fingerprint.of_measured(collection, list(measured.values()))
     show(fingerprint, f"{collection.name} ({type(layout).__name__})")
-    ids = [case.id for case in labelled]
-    pattern = patient_pattern or suggest_patient_pattern(ids)
-    patients = patients_of(ids, pattern)
-    split = AutoSplit().split(root, labelled, patients).only(set(measured))  # as in `fit`
-    split.check(patients)
-    return render_config(root, name, layout_settings or type(layout).__name__, pattern, split, fingerprint, len(bad))
+    if held_out := len(split.val) + len(split.test):
+        print(f"not read: {held_out} cases to validate and test")
+    print(f"patients: {printable(describe_patients(patients))}")
+    split = replace(split, train=tuple(measured))  # as in `fit`
+    num_bad = len(bad) if skip_bad else None
+    return render_config(root, name, layout_settings or type(layout).__name__, pattern, split, fingerprint, num_bad)
+
+
+def _parts(
+    root: Path, cases: "Sequence[Case]", pattern: str | None
+) -> "tuple[str | None, Split, list[Case], dict[str, str]]":
+    """What the configuration will say of patients, the split that it will make, whom it trains on, and all patients."""
+    from adawac.data.patients import SuggestedPatients, patients_in
+    from adawac.data.splits import AutoSplit
+
+    labelled = [case for case in cases if case.label]
+    patients = patients_in(labelled, pattern)
+    if isinstance(patients, SuggestedPatients):
+        pattern, patients = patients.pattern, dict(patients)
+    split = AutoSplit().split(root, labelled, patients)
+    return pattern, split, [case for case in labelled if case.id in split.train], patients
 
 
 def show(fingerprint: "Fingerprint", title: str) -> None:
     """Print a fingerprint as a short table.
 
     Args:
-        fingerprint: of a data set.
+        fingerprint: of the training cases of a data set.
         title: what to call the data set.
     """
     from rich.console import Console
@@ -129,7 +150,7 @@ def show(fingerprint: "Fingerprint", title: str) -> None:
 
     f = fingerprint
     console = Console()
-    console.print(f"[bold]{escape(title)}[/bold]: {f.num_cases} cases, {f.num_slices} slices", highlight=False)
+    console.print(f"[bold]{escape(title)}[/bold]: {f.num_cases} training cases, {f.num_slices} slices", highlight=False)
     low, middle, high = (f"{100 * share:.0f}" for share in f.dense_thirds)
     facts = Table.grid(padding=(0, 2))
     for channel, p in zip(f.channels, f.intensities, strict=True):

@@ -56,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
         "--ckpt_path": "null",
         "--resume": "null",  # or a run trained with it would go on from an earlier rerun, and find itself the same
     }
+    if training_cli.recorded_patient_pattern(run) is None:
+        options["--data.patient_pattern"] = "null"
     exit_code = training_cli.main(["fit", *(f"{option}={value}" for option, value in options.items()), *more])
     if exit_code:
         return exit_code

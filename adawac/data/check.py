@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from adawac.data.case_names import AUTO
 from adawac.data.classes import Classes
 from adawac.data.fingerprint import Fingerprint, Measured, measure
 from adawac.data.layouts import Collection, Layout, ListingError, detect
 from adawac.data.modality import Modality
+from adawac.data.patients import SuggestedPatients, patients_in
 from adawac.data.reading import Digest, Track
-from adawac.data.splits import PARTS, AutoSplit, Split, SplitRule, patients_of
+from adawac.data.splits import PARTS, AutoSplit, Split, SplitRule
 from adawac.errors import AdaWACError, DataError
 
 
@@ -24,7 +26,9 @@ class Checkup:
         whole: problems of the data set as a whole, which remain without those cases.
         measured: sound case -> what it is like.
         classes: K class names, background first.
-        fingerprint: of the sound cases; None where none has a labelled voxel.
+        fingerprint: of the sound training cases, as whoever reads settings off it shall not have seen the others; None
+            where none has a labelled voxel.
+        patients: case -> whom it shows, of all that have a label.
     """
 
     bad: tuple[str, ...]
@@ -32,13 +36,14 @@ class Checkup:
     measured: Mapping[str, Measured]
     classes: tuple[str, ...]
     fingerprint: Fingerprint | None
+    patients: Mapping[str, str]
 
 
 def check_data(
     root: Path,
     layout: Layout | None = None,
     split: SplitRule | None = None,
-    patient_pattern: str | None = None,
+    patient_pattern: str | None = AUTO,
     modality: Modality | None = None,
     track: Track | None = None,
 ) -> Checkup:
@@ -70,7 +75,7 @@ def check_data(
     names = Classes.from_labels(collection.labels, collection.ignore_value).names
     parts, patients = Split(train=tuple(case.id for case in labelled)), {case.id: case.id for case in labelled}
     try:
-        patients = patients_of([case.id for case in labelled], patient_pattern)
+        patients = patients_in(labelled, patient_pattern)
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always")
             parts = (split or AutoSplit()).split(root, labelled, patients)
@@ -78,8 +83,9 @@ def check_data(
     except AdaWACError as error:
         whole += error.problems if isinstance(error, DataError) else [str(error)]
     bad += duplicates({case: found.digest for case, found in measured.items()}, patients, parts).values()
-    whole += absent(names, {case: measured[case] for case in parts.train if case in measured})
-    return Checkup(tuple(bad), tuple(whole), measured, names, _fingerprint(collection, measured))
+    training = {case: measured[case] for case in parts.train if case in measured}
+    whole += absent(names, training)
+    return Checkup(tuple(bad), tuple(whole), measured, names, _fingerprint(collection, training), patients)
 
 
 def absent(classes: tuple[str, ...], train: Mapping[str, Measured]) -> list[str]:
@@ -105,7 +111,7 @@ def _fingerprint(collection: Collection, measured: Mapping[str, Measured]) -> Fi
 def duplicates(digests: Mapping[str, Digest], patients: Mapping[str, str], split: Split) -> dict[str, str]:
     """Images that lie under several names: counted twice, and known from training where they are tested on.
 
-    Cases of one patient may share an image, such as when two readers labelled it.
+    Cases of one patient may share an image, such as when two readers labelled it, if somebody has said that they are.
 
     Args:
         digests: of the cases that could be read.
@@ -116,6 +122,8 @@ def duplicates(digests: Mapping[str, Digest], patients: Mapping[str, str], split
         A line for every case whose image an earlier one has.
     """
     part = {case: name for name in PARTS for case in getattr(split, name)}
+    if isinstance(patients, SuggestedPatients):
+        patients = {case: case for case in patients}
     seen: dict[str, list[str]] = defaultdict(list)
     problems = {}
     for case, digest in digests.items():

@@ -12,17 +12,19 @@ import torch
 from rich.progress import track
 from torch.utils.data import DataLoader
 
+from adawac.data.case_names import AUTO
 from adawac.data.check import duplicates
 from adawac.data.classes import Classes
 from adawac.data.grid import Grid
 from adawac.data.layouts import Case, Collection, Layout, ListingError, detect
 from adawac.data.loading import DrawnOrder, EpochOrder, ResumableLoader, VolumeDataset, VolumeItem
 from adawac.data.modality import Modality
+from adawac.data.patients import describe_patients, patients_in
 from adawac.data.preprocessing import Axis, Preprocessing
 from adawac.data.reading import Digest
 from adawac.data.residency import Residency, ResidentUnits, dataset_of
 from adawac.data.sampling import Losses, Sampling
-from adawac.data.splits import AutoSplit, Split, SplitRule, patients_of
+from adawac.data.splits import AutoSplit, Split, SplitRule
 from adawac.data.store import PreparedCase, VolumeStore
 from adawac.data.subsets import Full, Subset, absent_classes, describe
 from adawac.data.unit_kinds import UnitKind, unit_kind
@@ -59,7 +61,8 @@ class SegmentationData(pl.LightningDataModule):
         layout: how it lies on disk; None finds out.
         split: which cases train, validate and test. None takes the data's own, and draws what is missing: `AutoSplit`.
         patient_pattern: regular expression whose first group is the patient in a case's id, or a CSV file with the
-            columns case and patient; None: every case is a patient of its own.
+            columns case and patient; None: every case is a patient of its own. `auto` asks for one of these where the
+            names of the cases suggest that some are of one patient; DICOM series are by their PatientID.
         subset: which training slices are kept. None keeps all.
         drop: names of classes that become background.
         merge: new class name and the names of the classes that it joins.
@@ -92,7 +95,7 @@ class SegmentationData(pl.LightningDataModule):
         root: str,
         layout: Layout | None = None,
         split: SplitRule | None = None,
-        patient_pattern: str | None = None,
+        patient_pattern: str | None = AUTO,
         subset: Subset | None = None,
         drop: list[str] | None = None,
         merge: dict[str, list[str]] | None = None,
@@ -153,6 +156,8 @@ class SegmentationData(pl.LightningDataModule):
             verify: read all files anew, also those whose size and modification time have not changed.
         """
         self._scan()
+        if len(set(self._patients.values())) < len(self._patients):
+            log.info("patients: %s", describe_patients(self._patients))
         problems = self._store.prepare(list(self._cases.values()), _progress, verify)
         problems |= duplicates(self._digests(), self._patients, self.split)
         if problems and not self.skip_bad:
@@ -243,7 +248,7 @@ class SegmentationData(pl.LightningDataModule):
         classes = Classes.from_labels(collection.labels, ignore_value, self.drop, self.merge)
         preprocessing = Preprocessing(self.modality or collection.modality, self.window, self.axis, self.grid)
         labelled = [case for case in collection.cases if case.label]
-        self._patients = patients_of([case.id for case in labelled], self.patient_pattern)
+        self._patients = patients_in(labelled, self.patient_pattern)
         self._split = self.split_rule.split(self.root, labelled, self._patients)
         self._cases = self._in_split(collection, self._split)
         self._store = VolumeStore(self.store_folder, layout, classes, preprocessing, len(collection.channels))

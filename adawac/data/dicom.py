@@ -28,6 +28,7 @@ _WITHOUT_IMAGE = (
 
 _CLASS = b"\x02\x00\x02\x00UI"
 _SERIES, _DESCRIPTION, _POSITION, _ORIENTATION = "0020|000e", "0008|103e", "0020|0032", "0020|0037"
+_PATIENT = "0010|0020"
 
 
 class _Slice(NamedTuple):
@@ -54,6 +55,18 @@ def is_dicom(path: Path) -> bool:
 def series_files(folder: Path) -> tuple[Path, ...]:
     """The files of a folder that hold slices, by name; structure sets, reports and the like are left out."""
     return tuple(path for path in sorted(folder.iterdir()) if is_dicom(path) and not _has_no_image(path))
+
+
+def patient_id(path: Path) -> str:
+    """Who a slice says it shows, to be compared and never shown itself; "" where it does not say, or cannot be read."""
+    reader = simpleitk().ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:  # what is wrong with it is said when the series is read
+        return ""
+    return str(reader.GetMetaData(_PATIENT)).strip() if reader.HasMetaDataKey(_PATIENT) else ""
 
 
 def read_series(files: Sequence[Path], name: Path) -> Volume:

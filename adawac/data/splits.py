@@ -1,62 +1,19 @@
 """Which cases train, which validate and which test: always whole patients, never single slices or cases."""
 
 import json
-import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-from adawac.data.case_column import read_case_column
 from adawac.data.layouts.base import Case
+from adawac.data.patients import SuggestedPatients
 from adawac.errors import ConfigError, DataError, some_of
 
 PARTS = ("train", "val", "test")
-
-
-def patients_of(case_ids: Sequence[str], pattern: str | None = None) -> dict[str, str]:
-    r"""Say which patient each case shows.
-
-    Args:
-        case_ids: names of the cases.
-        pattern: None for one case, one patient; a regular expression, searched in the case's name, whose
-            first group (or whole match, where it has none) is the patient; or the path of a CSV file (it ends
-            in `.csv`) with the columns `case` and `patient`.
-
-    Returns:
-        The patient of every case, in the order of `case_ids`.
-
-    Raises:
-        ConfigError: the pattern is no regular expression, or the CSV file does not exist.
-        DataError: a case does not match the pattern or is missing from the CSV file.
-
-    Example:
-        >>> patients_of(["patient021_frame01", "patient021_frame13"], r"(patient\d+)_")
-        {'patient021_frame01': 'patient021', 'patient021_frame13': 'patient021'}
-    """
-    if pattern is None:
-        return {case: case for case in case_ids}
-    if pattern.endswith(".csv"):
-        return read_case_column(Path(pattern), "patient", case_ids)
-    try:
-        regex = re.compile(pattern)
-    except re.error as error:
-        raise ConfigError(
-            f"patient_pattern {pattern!r} is not a regular expression ({error}); "
-            r"write one such as '(patient\d+)_', or the path of a .csv file"
-        ) from error
-    found = {case: match[1 if regex.groups else 0] for case in case_ids if (match := regex.search(case))}
-    patients = {case: found[case] for case in case_ids if found.get(case)}
-    if unmatched := [case for case in case_ids if case not in patients]:
-        raise DataError(
-            f"patient_pattern {pattern!r} finds no patient in {some_of(unmatched)}; "
-            r"write one that fits every case (for example '(patient\d+)_' takes patient021 from "
-            "patient021_frame01), or a .csv file with the columns case,patient"
-        )
-    return patients
 
 
 @dataclass(frozen=True)
@@ -89,6 +46,9 @@ class Split:
         Raises:
             DataError: naming each such patient, its cases and the parts they lie in.
         """
+        known, remedy = "", "mend patient_pattern if they are different patients"
+        if isinstance(patients, SuggestedPatients):
+            known, remedy = ", by the names of its cases,", patients.remedy
         where: dict[str, dict[str, list[str]]] = {}
         for part in PARTS:
             for case in getattr(self, part):
@@ -98,8 +58,8 @@ class Split:
             if len(parts) > 1:
                 places = "; ".join(f"{part}: {some_of(ids)}" for part, ids in parts.items())
                 problems.append(
-                    f"patient {patient} lies in more than one part ({places}); move all its cases "
-                    "into one part, or mend patient_pattern if they are different patients"
+                    f"patient {patient}{known} lies in more than one part ({places}); move all its cases "
+                    f"into one part, or {remedy}"
                 )
         if not self.train:
             problems.append("the split has no training case; put at least one case into train")
@@ -133,14 +93,14 @@ class SplitRule(ABC):
         Args:
             root: folder of the data set.
             cases: the cases to deal out, in the data's order.
-            patients: the patient of every case, see `patients_of`.
+            patients: the patient of every case, see `adawac.data.patients`.
 
         Returns:
             A split in which no patient lies in two parts and `train` is not empty.
 
         Raises:
             DataError: the data cannot be split by this rule.
-            ConfigError: a setting of the rule does not fit the data.
+            ConfigError: a setting of the rule does not fit the data; or it draws, and who is one patient is a guess.
         """
         split = self.assign(root, cases, patients)
         split.check(patients)
@@ -250,7 +210,7 @@ class FractionSplit(SplitRule):
 
     def assign(self, root: Path, cases: Sequence[Case], patients: Mapping[str, str]) -> Split:
         """Shuffle the patients and cut off the test and the validation share."""
-        shuffled = _shuffled((patients[case.id] for case in cases), self.seed)
+        shuffled = _shuffled(cases, patients, self.seed)
         n_test, n_val = _share(self.test, len(shuffled)), _share(self.val, len(shuffled))
         if n_test + n_val >= len(shuffled):
             raise DataError(
@@ -295,7 +255,7 @@ class FoldSplit(SplitRule):
 
     def assign(self, root: Path, cases: Sequence[Case], patients: Mapping[str, str]) -> Split:
         """Shuffle the patients, hold out the test share and take every `folds`-th of the rest."""
-        shuffled = _shuffled((patients[case.id] for case in cases), self.seed)
+        shuffled = _shuffled(cases, patients, self.seed)
         n_test = _share(self.test, len(shuffled))
         rest = shuffled[n_test:]
         if len(rest) < self.folds:
@@ -340,10 +300,13 @@ def _split_patients(parts: Mapping[str, Collection[str]], cases: Sequence[Case],
     return _split({part: {c for c, p in patients.items() if p in chosen} for part, chosen in parts.items()}, cases)
 
 
-def _shuffled(patients: Iterable[str], seed: int) -> list[str]:
+def _shuffled(cases: Sequence[Case], patients: Mapping[str, str], seed: int) -> list[str]:
+    ids = [case.id for case in cases]
+    if isinstance(patients, SuggestedPatients):
+        patients.refuse(ids)
     # Sorted by a hash and not drawn from a generator, so that neither the order of the cases nor the version
     # of a library can change who is tested on.
-    return sorted(set(patients), key=lambda patient: sha256(f"{seed}:{patient}".encode()).digest())
+    return sorted({patients[id_] for id_ in ids}, key=lambda patient: sha256(f"{seed}:{patient}".encode()).digest())
 
 
 def _share(fraction: float, patients: int) -> int:

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 import adawac.data.layouts as layouts
 from adawac.checkpoint import Recipe
+from adawac.data.case_names import AUTO
 from adawac.data.classes import Classes
 from adawac.data.image_files import files_of, list_files, stem
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.layouts.files import parse_labels, read_json
 from adawac.data.layouts.folders import Folders
+from adawac.data.patients import SuggestedPatients, patients_in
 from adawac.data.preprocessing import AXES, Axis, cut_steps
-from adawac.data.splits import patients_of
 from adawac.data.volumes import Volume
 from adawac.errors import ConfigError, DataError, some_of
 from adawac.provenance import short_hash
@@ -50,7 +51,7 @@ class References:
         labels: Path,
         classes: Classes | None = None,
         images: Mapping[str, tuple[Path, ...]] | None = None,
-        patient_pattern: str | None = None,
+        patient_pattern: str | None = AUTO,
         axis: Axis = "axial",
     ) -> "References":
         """Label maps in a folder, of any format that `image_files` reads, each named like its case.
@@ -60,7 +61,7 @@ class References:
             classes: None takes those of a dataset.json in the folder or beside it; without one the label values that
                 the files hold are called class_1, class_2, ...
             images: case -> files of its channels; cases without a label are not looked at.
-            patient_pattern: see `patients_of`; None: every case is a patient of its own.
+            patient_pattern: see `patients_in`; what names suggest is left to the report, see `adawac.report.patients`.
             axis: direction along which volumes are cut.
 
         Raises:
@@ -86,7 +87,7 @@ class References:
             if problems:
                 raise DataError.from_problems(list(problems.values()))
             classes = Classes.from_labels(names)
-        return cls(layout, cases, classes, patients_of(list(cases), patient_pattern), axis)
+        return cls(layout, cases, classes, _patients(cases.values(), patient_pattern), axis)
 
     @classmethod
     def of_run(cls, run: Path, recipe: Recipe) -> "References":
@@ -119,8 +120,9 @@ class References:
             raise DataError(f"{run}: its split names no test cases; give --labels and --images")
         if missing := [case for case in test if case not in cases]:
             raise DataError(f"{run}: {root} has no case {some_of(missing)} any more; give --labels and --images")
-        patients = patients_of(test, pattern)
-        return cls(layout, {case: cases[case] for case in test}, recipe.classes, patients, recipe.preprocessing.axis)
+        tested = {case: cases[case] for case in test}
+        patients = _patients(tested.values(), pattern)
+        return cls(layout, tested, recipe.classes, patients, recipe.preprocessing.axis)
 
     def take(self, ids: Iterable[str]) -> "References":
         """These cases alone, in their own order."""
@@ -213,6 +215,12 @@ def _named_layout(setting: Any) -> Layout | None:
     module, _, name = path.rpartition(".")
     layout: Layout = getattr(import_module(module) if module else layouts, name)(**(arguments or {}))
     return layout
+
+
+def _patients(cases: Iterable[Case], pattern: str | None) -> dict[str, str]:
+    """Whom each case shows, as far as it is known; a guess by the names is none."""
+    patients = patients_in(list(cases), pattern)
+    return {case: case for case in patients} if isinstance(patients, SuggestedPatients) else patients
 
 
 def _distinct(cases: Iterable[Case]) -> dict[str, Case]:

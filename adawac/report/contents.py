@@ -114,6 +114,7 @@ class Report:
         policy: what empty masks are worth.
         runs: everything that went in.
         subsets: what came out.
+        patients: a sentence on whom the cases show; empty where every case is a patient of its own.
         command: what was typed to make the report; "" where it was not typed.
         versions: package -> version that made the report.
         left_out: cases that were not taken, each with the reason.
@@ -129,6 +130,7 @@ class Report:
     policy: EmptyPolicy
     runs: Sequence[MethodRun]
     subsets: Sequence[SubsetResult]
+    patients: str = ""
     command: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     left_out: Sequence[str] = ()

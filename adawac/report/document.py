@@ -22,7 +22,7 @@ from adawac.report.wording import (
     seeds,
     shared_out,
     spread,
-    summary_sentence,
+    summary,
     verdict_counts,
 )
 
@@ -42,7 +42,7 @@ def document(report: Report) -> Document:
     ]
     return Document(
         report.title,
-        summary_sentence(report.subsets, report.reference, report.runs),
+        summary(report),
         tuple(section for section in sections if section.blocks),
     )
 

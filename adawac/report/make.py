@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
+from adawac.data.case_names import AUTO
 from adawac.errors import DataError
 from adawac.evaluation import Metadata
 from adawac.evaluation.coverage import simulate_coverage
 from adawac.evaluation.references import References
 from adawac.report.contents import Report, choose_reference, subset_results
+from adawac.report.patients import by_patient
 from adawac.report.pictures import worst_pictures
 from adawac.report.runs import on_shared_cases
 from adawac.report.sources import Evaluated
@@ -25,6 +27,7 @@ def make_report(
     title: str = "Evaluation",
     reference: str | None = None,
     metadata: Sequence[Metadata] = (),
+    patient_pattern: str | None = AUTO,
     shared: bool = False,
     pictures: int = 3,
     why_no_references: str = "",
@@ -39,6 +42,7 @@ def make_report(
         title: of the report.
         reference: method that the others are compared with; None chooses, see `choose_reference`.
         metadata: columns that group the cases.
+        patient_pattern: whom a case shows, see `adawac.report.patients.by_patient`.
         shared: leave out cases that are not in all runs, instead of refusing.
         pictures: worst cases of each training subset that are drawn.
         why_no_references: for the report, where there are none.
@@ -55,7 +59,8 @@ def make_report(
     left_out: tuple[str, ...] = ()
     if shared:
         runs, left_out = on_shared_cases(runs)
-        evaluated = [replace(each, run=run) for each, run in zip(evaluated, runs, strict=True)]  # pictures, too
+    runs, of_patients = by_patient(runs, patient_pattern)
+    evaluated = [replace(each, run=run) for each, run in zip(evaluated, runs, strict=True)]  # pictures, too
     chosen = choose_reference([run.method for run in runs], reference)
     subsets = subset_results(runs, chosen, metadata)
     drawn, why_not = worst_pictures(evaluated, references, pictures, why_no_references)
@@ -67,6 +72,7 @@ def make_report(
         policy=next(row.policy for run in runs for row in run.rows),
         runs=runs,
         subsets=subsets,
+        patients=of_patients,
         command=command,
         versions={
             "adawac": version("adawac"),

@@ -27,7 +27,8 @@ class MethodRun:
         made: how it came to be, in words: where it lies, versions, device.
         axis: direction along which its case table cuts the volumes into slices; "" where not recorded.
         unit: what it was trained on, such as "slice" or "patch"; "" where not recorded.
-        trained_on: test cases whose names stand in its training split.
+        training: names of the cases it was trained on; empty where not recorded.
+        related: test cases of patients of whom it was trained on another case, by their names.
     """
 
     method: str
@@ -41,7 +42,8 @@ class MethodRun:
     made: Mapping[str, str] = field(default_factory=dict)
     axis: str = ""
     unit: str = ""
-    trained_on: tuple[str, ...] = ()
+    training: tuple[str, ...] = ()
+    related: tuple[str, ...] = ()
 
     @property
     def cases(self) -> set[str]:

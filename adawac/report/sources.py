@@ -236,7 +236,7 @@ def _of_run(
         images_seen=record.get("images_seen"),
         network_passes=record.get("network_passes"),
         weights=SliceWeights.read(weights) if weights.is_file() else None,
-        trained_on=tuple(sorted({row.case for row in rows} & set(_read_json(path / "split.json").get("train", ())))),
+        training=tuple(_read_json(path / "split.json").get("train", ())),
         suspects=read_suspects(suspects) if suspects.is_file() else None,
         made=_made(source.path, rows, record),
         axis=axis,

@@ -1,13 +1,13 @@
 """Numbers as words: how a report writes differences, intervals and verdicts."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from adawac.errors import some_of
 from adawac.evaluation import Comparison, Estimate
 from adawac.evaluation.intervals import LEVEL
 from adawac.evaluation.statistics import least_p
-from adawac.report.contents import MethodResult, SubsetResult
+from adawac.report.contents import MethodResult, Report, SubsetResult
 from adawac.report.runs import MethodRun
 
 MINUS = "\N{MINUS SIGN}"
@@ -125,16 +125,26 @@ def focus(methods: Sequence[str], reference: str) -> list[str]:
 
 def summary_sentence(subsets: Sequence[SubsetResult], reference: str, runs: Sequence[MethodRun] = ()) -> str:
     """The answer: better, worse or not told apart, by how much, on what; and whose numbers are too good for that."""
-    return " ".join([_answer(subsets, reference), *filter(None, map(_trained_on, runs))])
+    return " ".join([_answer(subsets, reference), *(said for run in runs for said in _trained_on(run))])
 
 
-def _trained_on(run: MethodRun) -> str:
-    if not (seen := [case for case in run.trained_on if case in run.cases]):
-        return ""
-    return (
-        f"{len(seen)} of the {len(run.cases)} cases have the names of cases that {run.name} was trained on "
-        f"({some_of(seen)}): where they are the same, its numbers are too good."
-    )
+def summary(report: Report) -> str:
+    """The first lines of a report: the answer, and whom its cases show where that is not one patient each."""
+    answer = summary_sentence(report.subsets, report.reference, report.runs)
+    return f"{answer} {report.patients}" if report.patients else answer
+
+
+def _trained_on(run: MethodRun) -> Iterable[str]:
+    if run.related:
+        yield (
+            f"{len(run.related)} of the {len(run.cases)} cases are, by their names, of patients of whom {run.name} was "
+            f"trained on another case ({some_of(run.related)}): its numbers are too good."
+        )
+    if seen := sorted(run.cases & set(run.training)):
+        yield (
+            f"{len(seen)} of the {len(run.cases)} cases have the names of cases that {run.name} was trained on "
+            f"({some_of(seen)}): where they are the same, its numbers are too good."
+        )
 
 
 def _answer(subsets: Sequence[SubsetResult], reference: str) -> str:

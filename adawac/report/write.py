@@ -13,7 +13,7 @@ from adawac.report.blocks import Document
 from adawac.report.contents import Report
 from adawac.report.document import document
 from adawac.report.runs import MethodRun
-from adawac.report.wording import summary_sentence
+from adawac.report.wording import summary
 from adawac.weighting.slice_weights import SliceWeights
 from adawac.whole_files import written_whole
 
@@ -65,7 +65,7 @@ def results(report: Report) -> dict[str, Any]:
     """All numbers of a report as plain values; what is undefined is null."""
     return {
         "title": report.title,
-        "summary": summary_sentence(report.subsets, report.reference, report.runs),
+        "summary": summary(report),
         "reference": report.reference,
         "policy": report.policy,
         "runs": [_run(run) for run in report.runs],

@@ -9,6 +9,7 @@ from scipy import stats
 
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation import MEAN_OF_CLASSES, TRAINING_UNITS, CaseRow, SharedCases, lost_classes, read_csv
+from adawac.report.patients import choose_patients
 from adawac.study.results import tested
 from adawac.study.spec import FOLD, Study
 from adawac.whole_files import written_whole
@@ -33,7 +34,8 @@ def dice_of_folds(study: Study) -> tuple[Dice, list[str]]:
     """What each patient got in the fold that tests them, over the pairs of organ and case that count in all settings.
 
     Returns:
-        The settings of which all cells have finished; names of the others.
+        The settings of which all cells have finished; names of the others. Patients are those that the case tables
+        record, or else that the names of the cases suggest.
 
     Raises:
         DataError: if the settings of a fold were tested on different cases or with different policies, or no organ
@@ -45,6 +47,12 @@ def dice_of_folds(study: Study) -> tuple[Dice, list[str]]:
     for cell in study.cells:
         if names[cell.name] not in left_out:
             folds.setdefault(cell.options[FOLD], {}).setdefault(names[cell.name], []).extend(tested(cell))
+    recorded = {row.case: row.patient for of in folds.values() for rows in of.values() for row in rows}
+    whom, _ = choose_patients(list(recorded), recorded)
+    folds = {
+        fold: {setting: [row._replace(patient=whom[row.case]) for row in rows] for setting, rows in of.items()}
+        for fold, of in folds.items()
+    }
     trained = [row for of in folds.values() for rows in of.values() for row in rows if row.metric == TRAINING_UNITS]
     found: dict[str, dict[str, dict[str, float]]] = {}
     for fold, settings in folds.items():

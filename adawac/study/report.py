@@ -6,7 +6,7 @@ from adawac.errors import AdaWACError
 from adawac.evaluation.references import References
 from adawac.report.make import make_report
 from adawac.report.sources import Source, evaluate_sources, recipe_of
-from adawac.report.wording import summary_sentence
+from adawac.report.wording import summary
 from adawac.report.write import write_report
 from adawac.study.spec import Study
 
@@ -45,6 +45,4 @@ def report_study(
         command=command,
         unfinished={cell.name: cell.state for cell in study.cells if cell.state != "finished"},
     )
-    return summary_sentence(report.subsets, report.reference, report.runs), write_report(
-        report, study.folder / "report"
-    )
+    return summary(report), write_report(report, study.folder / "report")

@@ -13,12 +13,12 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from statistics import fmean
 from threading import Event
-from typing import IO
+from typing import IO, Any
 
 import yaml
 
 from adawac.errors import ConfigError
-from adawac.settings import changed
+from adawac.settings import changed, flatten
 from adawac.study.spec import Cell
 
 try:
@@ -73,11 +73,25 @@ def _check_unchanged(cell: Cell, config: str) -> None:
         return
     before = yaml.safe_load(cell.config.read_text(encoding="utf-8"))
     found = changed(before, yaml.safe_load(config), "default")
-    if lines := [f"\n  {key}: {was} then, {now} now" for key, (was, now) in found.items() if key not in PLACES]:
+    recorded = _recorded(cell)  # what a default was then
+    lines = [
+        f"\n  {key}: {was} then, {now} now"
+        for key, (was, now) in found.items()
+        if key not in PLACES and not (was == "default" and recorded.get(key, was) == now)
+    ]
+    if lines:
         raise ConfigError(
             f"cell {cell.name} was begun with other settings than the study now gives it:{''.join(lines)}\n"
             f"give the study another name, or delete {cell.folder} to run the cell anew"
         )
+
+
+def _recorded(cell: Cell) -> dict[str, Any]:
+    """All settings that a cell's run has written down, by dotted keys."""
+    try:
+        return flatten(yaml.safe_load((cell.run / "config.yaml").read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
 
 
 def run_cells(cells: Sequence[Cell], configs: Mapping[str, str], jobs: int, ended: Callable[[Cell], None]) -> None:

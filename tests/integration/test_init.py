@@ -166,6 +166,7 @@ def test_an_existing_file_is_kept(tmp_path, capsys):
 
 def test_bad_cases_are_listed_and_nothing_is_written(tmp_path, capsys):
     root = write_msd(tmp_path / "data")
+    (root / "splits.json").write_text(json.dumps({"train": ["pt_1", "pt_2", "pt_3"], "test": ["pt_4"]}))
     for number in (1, 3):
         (root / f"labelsTr/pt_{number}.nii.gz").write_bytes(b"")
     assert main(["init", str(root), "-o", "made.yaml"]) == 2

@@ -1,7 +1,7 @@
 """The contract of an on-disk layout: a folder in; cases, labels and what is known of their intensities out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -79,6 +79,15 @@ class Layout(ABC):
         Raises:
             DataError: naming what is missing or contradictory, and the remedy.
         """
+
+    def scan_reading(self, root: Path, chosen: Callable[[Sequence[Case]], Sequence[Case]]) -> Collection:
+        """As `scan`; of a layout whose folders do not say everything, voxels of the chosen cases alone are read for it.
+
+        Args:
+            root: folder of the data set.
+            chosen: picks some of the cases that have been found.
+        """
+        return self.scan(root)
 
     @abstractmethod
     def read_image(self, case: Case) -> Volume:

@@ -1,6 +1,6 @@
 """Two plain folders of image files: images in one, labels of the same names in the other."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,11 @@ class Folders(NiftiLayout):
         return sorted({*list_images(folder), *dicom})
 
     def scan(self, root: Path) -> Collection:
-        """List the cases, see `Layout.scan`; reads label files only where `label_names` is None."""
+        """List the cases, see `Layout.scan`; reads an image, and label files only where `label_names` is None."""
+        return self.scan_reading(root, lambda cases: cases)
+
+    def scan_reading(self, root: Path, chosen: Callable[[Sequence[Case]], Sequence[Case]]) -> Collection:
+        """List the cases, see `Layout.scan_reading`."""
         files: list[dict[str, Path]] = []
         twins: dict[str, str] = {}
         for folder in (root / self.images, root / self.labels):
@@ -89,9 +93,10 @@ class Folders(NiftiLayout):
         if problems and not paired:
             raise DataError.from_problems(problems)
         cases = sorted_cases(paired, root)
-        names, unreadable = (self.label_names, {}) if self.label_names else self.labels_of(cases)
+        read = chosen(cases)
+        names, unreadable = (self.label_names, {}) if self.label_names else self.labels_of(read)
         problems += unreadable.values()
-        channels = self._channels_of(cases)
+        channels = self._channels_of(read)
         collection = Collection(
             name=root.name,
             cases=tuple(case for case in cases if case.id not in unreadable),
@@ -103,7 +108,7 @@ class Folders(NiftiLayout):
             raise ListingError(problems, collection)
         return collection
 
-    def _channels_of(self, cases: tuple[Case, ...]) -> int:
+    def _channels_of(self, cases: Sequence[Case]) -> int:
         """Channels of the first image that can be read; what is wrong with the others is said when they are read."""
         first: DataError | None = None
         for case in cases:

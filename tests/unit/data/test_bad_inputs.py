@@ -256,7 +256,9 @@ def synapse(tmp_path: Path) -> Path:
 
 
 def acdc(tmp_path: Path) -> Path:
-    return write_acdc_slices(tmp_path / "acdc", cases=4, shape=SIZE)
+    root = write_acdc_slices(tmp_path / "acdc", cases=4, shape=SIZE)
+    (root / "splits.json").write_text(json.dumps({"train": ["patient001"], "val": ["patient002"]}))
+    return root
 
 
 def nothing(tmp_path: Path) -> Path:

@@ -308,7 +308,7 @@ class TestSubsets:
             with h5py.File(path, "a") as file:
                 file["label"][:] = 0
         with pytest.raises(DataError, match=r"Trim keeps none of the \d+ training slices .*check the labels"):
-            set_up(SegmentationData(str(root), subset=Trim(), size=(8, 8), store=store))
+            set_up(SegmentationData(str(root), patient_pattern=None, subset=Trim(), size=(8, 8), store=store))
 
 
 class TestRefusals:

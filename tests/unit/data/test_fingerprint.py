@@ -18,8 +18,7 @@ from tiny_data import (
 from adawac.commands.init import show
 from adawac.data.fingerprint import Fingerprint, measure, suggest_window
 from adawac.data.layouts import detect
-from adawac.data.naming import side_pairs, suggest_patient_pattern
-from adawac.data.splits import patients_of
+from adawac.data.naming import side_pairs
 from adawac.errors import DataError
 
 
@@ -233,31 +232,3 @@ def test_pairs_of_sides(one, other):
 )
 def test_names_that_are_no_pairs(names):
     assert side_pairs(names) == {}
-
-
-@pytest.mark.parametrize(
-    ("ids", "patients"),
-    [
-        ([f"patient{p:03d}_frame{f:02d}" for p in (1, 2, 13) for f in (1, 12)], 3),
-        ([f"sub-{p}_ses-{s}" for p in ("a1", "b2", "c3", "d4") for s in (1, 2)], 4),
-        ([f"pt_{p}-{when}" for p in (4, 13, 17) for when in ("before", "after")], 3),
-        ([f"{p:04d}_{when}" for p in range(5) for when in ("baseline", "followup")], 5),
-    ],
-)
-def test_ids_of_several_cases_a_patient(ids, patients):
-    pattern = suggest_patient_pattern(ids)
-    assert len(set(patients_of(ids, pattern).values())) == patients
-
-
-@pytest.mark.parametrize(
-    "ids",
-    [
-        [f"pt_{p}" for p in range(9)],
-        [f"case{p:04d}" for p in range(9)],
-        [f"site{p % 3}_{p:03d}" for p in range(9)],  # endings are never shared: they are the patients
-        ["patient1_a", "patient1_b", "patient2_a", "patient2_b"],  # two patients cannot be split in three
-        ["patient1_a", "patient2_a", "patient3_a", "other"],
-    ],
-)
-def test_ids_of_one_case_a_patient(ids):
-    assert suggest_patient_pattern(ids) is None

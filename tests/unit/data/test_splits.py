@@ -6,6 +6,7 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from adawac.data.layouts.base import Case
+from adawac.data.patients import patients_of
 from adawac.data.splits import (
     AutoSplit,
     FileSplit,
@@ -14,7 +15,6 @@ from adawac.data.splits import (
     LayoutSplit,
     Split,
     SplitRule,
-    patients_of,
 )
 from adawac.errors import ConfigError, DataError
 

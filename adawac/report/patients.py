@@ -1,0 +1,85 @@
+"""Whom the test cases of a report show: the unit of its statistics, the same in all its runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from adawac.data.case_names import AUTO
+from adawac.data.patients import SuggestedPatients, patients_of
+from adawac.errors import some_of
+from adawac.report.runs import MethodRun
+from adawac.report.wording import counted
+
+
+def by_patient(runs: Sequence[MethodRun], pattern: str | None = AUTO) -> tuple[list[MethodRun], str]:
+    """The runs with the same patient for each case, and what to say of that.
+
+    Args:
+        runs: with their case tables.
+        pattern: see `adawac.data.patients.patients_of`; `auto` takes what the case tables record, or else what the
+            names of the cases suggest.
+
+    Returns:
+        The runs; a sentence, empty where every case is a patient of its own.
+
+    Raises:
+        ConfigError: the pattern is none.
+        DataError: it does not fit a case.
+    """
+    cases = list(dict.fromkeys(row.case for run in runs for row in run.rows))
+    recorded = [{row.case: row.patient or row.case for row in run.rows} for run in runs]
+    patients, said = choose_patients(cases, next(filter(_says_more, recorded), {}), pattern)
+    return [
+        replace(
+            run,
+            rows=[row._replace(patient=patients[row.case]) for row in run.rows],
+            related=() if pattern is None else _related(run),
+        )
+        for run in runs
+    ], said
+
+
+def choose_patients(
+    cases: Sequence[str], recorded: Mapping[str, str], pattern: str | None = AUTO
+) -> tuple[dict[str, str], str]:
+    """The patient of each case, and a sentence on it, empty where every case is a patient of its own.
+
+    Args:
+        cases: that were tested.
+        recorded: case -> patient, as a case table says; nothing where each is called as its case.
+        pattern: see `by_patient`.
+
+    Example:
+        >>> patients, said = choose_patients(["0012_pre", "0012_post", "0013_pre"], {})
+        >>> sorted(set(patients.values()))
+        ['0012', '0013']
+        >>> said.partition(",")[0]
+        'The 3 cases count as 2 patients by their names'
+        >>> choose_patients(["0012_pre", "0012_post", "0013_pre"], {}, pattern=None)[1]
+        ''
+    """
+    as_recorded = pattern == AUTO and _says_more(recorded)
+    patients = {case: recorded.get(case, case) for case in cases} if as_recorded else patients_of(cases, pattern)
+    number = len(set(patients.values()))
+    if number == len(cases):
+        return patients, ""
+    counting = f"The {len(cases)} cases count as {counted(number, 'patient')}"
+    if isinstance(patients, SuggestedPatients):
+        return dict(patients), (
+            f"{counting} by their names, such as {some_of(patients.together(cases))}; `--patient-pattern none` takes "
+            f"each for a patient, {patients.quoted} says the same."
+        )
+    return patients, f"{counting}, as {'the case tables record' if as_recorded else 'was said'}."
+
+
+def _says_more(recorded: Mapping[str, str]) -> bool:
+    """Whether a patient is called otherwise than the case, after which those are called of whom nothing is known."""
+    return any(case != patient for case, patient in recorded.items())
+
+
+def _related(run: MethodRun) -> tuple[str, ...]:
+    """Test cases that by their names are of patients of whom the run was trained on another case."""
+    patients = patients_of([*run.training, *sorted(run.cases - set(run.training))])
+    trained: dict[str, set[str]] = {}
+    for case in run.training:
+        trained.setdefault(patients[case], set()).add(case)
+    return tuple(case for case in sorted(run.cases) if trained.get(patients[case], set()) - {case})
