@@ -14,6 +14,9 @@ A document says where a table stands and what it shows:
     <!-- table: folds docs/results/openkbp5_search_small.json -->
     <!-- /table -->
 
+    <!-- table: nulls docs/results/null_simulation.json -->
+    <!-- /table -->
+
 Files are relative to the repository; names after # choose rows. To show another study, name its file.
 
 A number in a sentence has a name, and the end of the document says what it is, as with links by reference:
@@ -185,8 +188,8 @@ def written(values: Sequence[Any], form: str) -> str:
     Example:
         >>> written([0.0491], "points"), written([0.967, 0.975], "mean .2f"), written([0.92, 0.97], "range .0%")
         ('4.9', '0.97', '92 to 97 %')
-        >>> written(["not told apart"], "")
-        'not told apart'
+        >>> written(["no significant difference"], "")
+        'no significant difference'
     """
     if not form:
         (word,) = values
@@ -229,6 +232,9 @@ def _one_study(results: Results) -> str:
     header = ["trained on", "method", "seeds", "network passes", "Dice, mean of organs", f"minus `{reference}`", ""]
     patients = max(method["dice"][0]["n"] for subset in results["subsets"] for method in subset["methods"])
     note = f"{counted(patients, 'test patient')}. In brackets: 95 % intervals. Passes of slices in training, a run."
+    compared = [found[0] for subset in results["subsets"] for found in subset["comparisons"].values()]
+    if family := max((each.get("family", 0) for each in compared), default=0):
+        note += f" Verdicts are corrected by Holm over {counted(family, 'comparison')}."
     return "\n".join([*_table(header, rows, words=(0, 1, 6)), "", note])
 
 
@@ -239,6 +245,35 @@ def _compared(found: Sequence[Results] | None) -> list[str]:
     mean = found[0]
     within = interval(mean["low"], mean["high"], sign=True)
     return [f"{signed(mean['difference'])} ({within})", mean["verdict"]]
+
+
+def null_table(sources: Sequence[Source]) -> str:
+    """A row for each number of patients and seeds that `scripts/null_simulation.py` drew, over all its sources."""
+    rows: list[list[str]] = []
+    for results, _ in sources:
+        kinds = dict.fromkeys((row["patients"], row["runs"]) for row in results["rows"])
+        for patients, runs in kinds:
+            found = [row for row in results["rows"] if (row["patients"], row["runs"]) == (patients, runs)]
+            rows.append([f"{patients} x {runs}", *(_percents([row[name] for row in found]) for name in NULL_COLUMNS)])
+    header = ["patients x seeds", *NULL_COLUMNS.values()]
+    return "\n".join(_table(header, rows, words=()))
+
+
+NULL_COLUMNS = {
+    "any false verdict": "studies with any false verdict",
+    "p below 0.05": "p < 0.05, one comparison of means",
+    "p below 0.05, an organ": "p < 0.05, one organ",
+    "difference held": "interval of a difference holds it",
+    "difference held, an organ": "the same, one organ",
+    "mean held": "interval of a mean holds it",
+}
+"""What the simulation counts -> its column."""
+
+
+def _percents(shares: Sequence[float]) -> str:
+    """Shares of equal weight: their mean, and from the least to the greatest."""
+    low, high = min(shares), max(shares)
+    return f"{mean(shares):.1%}" + (f" ({low:.1%} to {high:.1%})" if high > low else "")
 
 
 def folds_table(sources: Sequence[Source]) -> str:
@@ -286,6 +321,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence
 KINDS: Mapping[str, Callable[[Sequence[Source]], str]] = {
     "study": study_table,
     "folds": folds_table,
+    "nulls": null_table,
     "ratios": ratio_table,
 }
 """What a table of each kind is made by."""

@@ -49,11 +49,13 @@ def main() -> None:
         ]
         if args.steps:
             strikes.append(long_run(place, args.steps))
+        before = args.output.read_text(encoding="utf-8") if args.output and args.output.is_file() else ""
+        rest = "".join(before.partition("\n## ")[1:])  # what others wrote beneath
         rows = []
         for strike in strikes:
             rows.append(strike())
             print(rows[-1], file=sys.stderr, flush=True)
-            text = page(rows, args)
+            text = page(rows, args) + rest
             if args.output:  # after each, so that nothing is lost here, either
                 args.output.write_text(text, encoding="utf-8")
     if not args.output:

@@ -2,25 +2,30 @@
 
 - The unit of inference is the patient, which mostly is the case: cases of one patient resemble each other, so they are
   averaged first. Runs (seeds) of a method are averaged for the estimate, and their spread lengthens the interval (see
-  `adawac.evaluation.intervals`). With one run each, all that is said is said of these trained models, not of methods.
+  `adawac.evaluation.intervals`). Where a method has a single run, interval and p are of these trained networks, and
+  there is no verdict on methods: what lies between two seeds of one method cannot be known.
 - What counts, and the one mean that is formed of it, is said in `adawac.evaluation.counted` and `.pairing`: all methods
   given together are in view, so that each difference is that of two means.
-- Classes are tested each and corrected by Holm; the mean of the classes is one more comparison, the first, for itself.
+- Verdicts are corrected for their number by Holm: the means of classes over all that are in view, and the classes over
+  all classes in view. A class gets a verdict only where its mean has one, so that a study in which nothing differs
+  gives any verdict at all in at most 5 %.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Literal
 
 import numpy as np
 from scipy import stats
 
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation.case_table import CaseRow, higher_is_better
-from adawac.evaluation.intervals import LEVEL, Array, Interval, difference_interval, mean_interval
+from adawac.evaluation.intervals import LEVEL, mean_interval, paired_test
 from adawac.evaluation.pairing import SharedCases
 
-Verdict = Literal["better", "worse", "not told apart"]
+Verdict = Literal["better", "worse", "no significant difference", "single run"]
+"""What is said of a method; a single run on either side says nothing of methods."""
 
 
 @dataclass(frozen=True)
@@ -50,59 +55,57 @@ class Estimate:
 class Comparison:
     """A method against a reference over the same cases.
 
-    The rule of the verdict: the two are told apart if Holm's corrected p is below 0.05. Each p that goes into the
-    correction is the larger of two: of the t test that the interval belongs to, so that the interval cannot contain 0,
-    and of Wilcoxon's signed ranks, so that a few extreme cases do not decide. It is 1 where the two point in opposite
-    directions. (Signed ranks cannot reach 0.05 with fewer than 6 patients: fewer are never told apart.)
+    The rule of the verdict: they differ where p, corrected by Holm, is below 0.05, a class only where the mean of the
+    classes does. None is given where a method has a single run.
 
     Attributes:
         method: name.
         reference: name of the other method.
+        metric: that was compared.
         class_name: as in `Estimate`.
         difference: mean of the method - mean of the reference; NaN if no case counts.
-        low: lower end of its 95 % interval; NaN where n is below 2.
+        low: lower end of its 95 % interval; infinite where fewer than 6 patients bound nothing.
         high: upper end.
-        p_mean: of the t test.
-        p_rank: of Wilcoxon's signed ranks of the means over runs.
-        p_holm: the larger of the two, corrected over the classes of this pair of methods.
+        p: of the same test: below 0.05 exactly where the interval does not hold 0.
+        p_holm: corrected over the family, see `corrected`.
+        family: how many comparisons that is.
         n: patients.
         runs: of the method, and of the reference.
         left_out: cases that do not count.
-        verdict: on the method, with the direction of the metric.
+        verdict: on the method, with the direction of the metric; None where it is only to be looked at.
     """
 
     method: str
     reference: str
+    metric: str
     class_name: str
     difference: float
     low: float
     high: float
-    p_mean: float
-    p_rank: float
+    p: float
     p_holm: float
+    family: int
     n: int
     runs: tuple[int, int]
     left_out: tuple[str, ...]
-    verdict: Verdict
+    verdict: Verdict | None
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Methods by their mean rank over patients.
+    """Methods by their mean rank over patients: a description, not a second verdict.
 
-    Runs are averaged, and their spread plays no part: all is said of these trained models. Where seeds differ as in
+    Runs are averaged, and their spread plays no part: all is said of these trained networks. Where seeds differ as in
     `docs/results`, p is below 0.05 for 11 to 93 % of seven equal methods with three runs each, 12 patients.
 
     Attributes:
         ranks: method -> mean rank, 1 is best, best first.
-        critical_difference: mean ranks that are further apart differ (Nemenyi, level 0.05 over all pairs).
-        p: of Friedman's test that all methods are equal; where it is not below 0.05, no pair should be looked at.
+        p: of Friedman's test that all networks are equal.
         n: patients.
         left_out: cases that do not count.
     """
 
     ranks: Mapping[str, float]
-    critical_difference: float
     p: float
     n: int
     left_out: tuple[str, ...]
@@ -151,9 +154,8 @@ def estimate_methods(
     for name in table.names:
         chosen = table.select(name)
         for method, mean, levels in zip(table.methods, chosen.means, chosen.levels, strict=True):
-            found = mean_interval(levels) if len(levels) else _NOTHING
-            low, high, (n, runs) = float(found.low), float(found.high), levels.shape
-            estimates[method].append(Estimate(name, mean, low, high, n, runs, chosen.left_out))
+            low, high = map(float, mean_interval(levels)[1:3]) if len(levels) else (np.nan, np.nan)
+            estimates[method].append(Estimate(name, mean, low, high, len(levels), levels.shape[1], chosen.left_out))
     return estimates
 
 
@@ -181,33 +183,62 @@ def compare(
     Example:
         >>> erm = [0.91, 0.87, 0.94, 0.62, 0.81, 0.85, 0.79, 0.90]
         >>> def table(values):
-        ...     return [CaseRow("0", "", f"ct{i}", f"ct{i}", "liver", "all", "dice", v, "skip") for i, v in values]
+        ...     rows = [CaseRow("0", "", f"ct{i}", "", "liver", "all", "dice", v, "skip") for i, v in enumerate(values)]
+        ...     return rows + [row._replace(run="1") for row in rows]
         >>> adawac = [value + 0.02 + 0.001 * i for i, value in enumerate(erm)]
-        >>> _, liver = compare({"erm": table(enumerate(erm)), "adawac": table(enumerate(adawac))}, "erm")
-        >>> f"{liver.difference:.4f}, {liver.low:.4f} to {liver.high:.4f}, p = {liver.p_holm:.3f}: {liver.verdict}"
-        '0.0235, 0.0215 to 0.0255, p = 0.008: better'
+        >>> _, liver = compare({"erm": table(erm), "adawac": table(adawac)}, "erm")
+        >>> f"{liver.difference:.4f}, {liver.low:.4f} to {liver.high:.4f}, p = {liver.p:.3f}: {liver.verdict}"
+        '0.0235, 0.0213 to 0.0257, p = 0.008: better'
     """
     if reference not in rows_by_method:
         raise ConfigError(f"reference {reference!r} is no method here; choose one of {', '.join(rows_by_method)}")
-    sign = 1 if higher_is_better(metric) else -1
+    higher_is_better(metric)
     table = SharedCases.of(rows_by_method, metric, group, lost)
     selected = [table.select(name) for name in table.names]
-    comparisons: list[Comparison] = []
+    pairs: list[list[Comparison]] = []
     theirs = table.methods.index(reference)
     for mine, method in enumerate(table.methods):
         if method == reference:
             continue
-        tests = [paired_test(chosen.scores[mine], chosen.scores[theirs]) for chosen in selected]
-        larger = [float(test.p) for test in tests]
-        corrected = [larger[0], *holm(larger[1:])]
-        for name, chosen, test, p in zip(table.names, selected, tests, corrected, strict=True):
-            difference = chosen.means[mine] - chosen.means[theirs]
-            low, high, p_mean = (float(each) for each in test.interval[1:])
-            n, runs = len(chosen.weights), (chosen.scores[mine].shape[1], chosen.scores[theirs].shape[1])
-            numbers = (difference, low, high, p_mean, float(test.p_rank), p)
-            verdict = _verdict(sign * difference, p)
-            comparisons.append(Comparison(method, reference, name, *numbers, n, runs, chosen.left_out, verdict))
-    return comparisons
+        pair = []
+        for name, chosen in zip(table.names, selected, strict=True):
+            first, second = chosen.scores[mine], chosen.scores[theirs]
+            _, low, high, p = map(float, paired_test(first, second, chosen.weights))
+            numbers = (chosen.means[mine] - chosen.means[theirs], low, high, p, np.nan)
+            runs, n = (first.shape[1], second.shape[1]), len(chosen.weights)
+            pair.append(Comparison(method, reference, metric, name, *numbers, 0, n, runs, chosen.left_out, None))
+        pairs.append(pair)
+    return [comparison for pair in corrected(pairs) for comparison in pair]
+
+
+def corrected(pairs: Sequence[Sequence[Comparison]]) -> list[tuple[Comparison, ...]]:
+    """Correct all comparisons in view for their number, and give their verdicts; the one place for both.
+
+    Two families: the means of classes, and the classes. Without a p (no patient) a comparison does not count.
+
+    Args:
+        pairs: for each pair of methods on each training subset: the mean of classes, then each class.
+
+    Returns:
+        The same with `p_holm`, `family` and `verdict`.
+
+    Example:
+        >>> def table(run, gain):
+        ...     return [CaseRow(run, "", f"{i}", "", "liver", "all", "dice", 0.8 + gain * i, "skip") for i in range(7)]
+        >>> rows = {name: table("0", gain) + table("1", gain) for name, gain in (("erm", 0), ("a", 1e-2), ("b", 2e-2))}
+        >>> mean, liver = compare({name: rows[name] for name in ("erm", "a")}, "erm")
+        >>> together = corrected([(mean, liver), compare({name: rows[name] for name in ("erm", "b")}, "erm")])
+        >>> mean.p, mean.p_holm, mean.family, together[0][0].p_holm, together[0][0].family
+        (0.03125, 0.03125, 1, 0.0625, 2)
+    """
+    means = _holm_of([mean for mean, *_ in pairs])
+    classes = iter(_holm_of([each for _, *of_pair in pairs for each in of_pair]))
+    found = []
+    for mean, (_, *of_pair) in zip(means, pairs, strict=True):
+        mean = replace(mean, verdict=_verdict(mean, mean))
+        mine = islice(classes, len(of_pair))
+        found.append((mean, *(replace(each, verdict=_verdict(each, mean)) for each in mine)))
+    return found
 
 
 def rank_methods(
@@ -229,7 +260,7 @@ def rank_methods(
         DataError: as `compare`, or if fewer than two patients have values.
 
     References:
-        Demšar (2006), Statistical comparisons of classifiers over multiple data sets, JMLR 7.
+        Friedman (1937), The use of ranks to avoid the assumption of normality, JASA 32.
     """
     if len(rows_by_method) < 3:
         raise ConfigError(f"ranks need three methods, found {', '.join(rows_by_method)}; use `compare` for two")
@@ -239,22 +270,10 @@ def rank_methods(
     means = np.stack([each.mean(axis=1) for each in chosen.scores], axis=1).round(_DIGITS)
     if len(means) < 2:
         raise DataError(f"{group}/{metric}: ranks need 2 patients with values, found {len(means)}; evaluate more cases")
-    n, count = means.shape
     ranks = stats.rankdata(-means if higher else means, axis=1)
     p = stats.friedmanchisquare(*means.T).pvalue if (ranks != ranks[:, :1]).any() else 1.0
     order = sorted(zip(ranks.mean(axis=0).tolist(), table.methods, strict=True), key=lambda pair: pair[0])
-    return Ranking({name: rank for rank, name in order}, critical_difference(count, n), float(p), n, chosen.left_out)
-
-
-def critical_difference(methods: int, n: int) -> float:
-    """Nemenyi's: how far mean ranks over n blocks must lie apart, at the level 0.05 over all pairs of methods.
-
-    Example:
-        >>> round(critical_difference(4, 14), 2)
-        1.25
-    """
-    studentised = stats.studentized_range.ppf(LEVEL, methods, np.inf) / np.sqrt(2)
-    return float(studentised * np.sqrt(methods * (methods + 1) / (6 * n)))
+    return Ranking({name: rank for rank, name in order}, float(p), len(means), chosen.left_out)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -270,72 +289,30 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(each) for each in p]
 
 
-class PairedTest(NamedTuple):
-    """Two methods on the same cases, arrays (...); see `Comparison` for the rule."""
-
-    interval: Interval
-    p_rank: Array
-    p: Array
-
-
-def paired_test(first: Array, second: Array) -> PairedTest:
-    """The t test and signed ranks of first - second; p is the larger of the two, 1 if their directions differ.
-
-    Args:
-        first: (..., n, R) units x runs of one method, none NaN.
-        second: (..., n, R') the same units by the other.
-
-    Example:
-        >>> second = np.array([[0.91], [0.78], [0.85], [0.66], [0.80], [0.88]])
-        >>> paired_test(second + 0.01 * np.arange(1, 7)[:, None], second).p_rank.item()  # 2 / 2^6
-        0.03125
-    """
-    if first.shape[-2] == 0:
-        return PairedTest(_NOTHING, *[np.full(first.shape[:-2], np.nan)] * 2)
-    interval = difference_interval(first, second)
-    differences = (first.mean(axis=-1) - second.mean(axis=-1)).round(_DIGITS)
-    sizes = np.abs(differences)
-    direction = (np.sign(differences) * stats.rankdata(sizes, axis=-1)).sum(axis=-1)
-    agree = direction * interval.estimate > 0
-    p_rank = _signed_ranks(differences, sizes)
-    return PairedTest(interval, p_rank, np.where(agree | np.isnan(interval.p), np.fmax(interval.p, p_rank), 1.0))
-
-
-def _signed_ranks(differences: Array, sizes: Array) -> Array:
-    """Wilcoxon's p (...) of differences (..., n): exact up to 50, normal where sizes are tied or 0.
-
-    The normal one is held at the least that the exact one can be where that is above 0.05: of five equal differences it
-    would be 0.037 in place of 0.063, and five patients were told apart.
-    """
-    order = np.sort(sizes, axis=-1)
-    even = (order[..., :1] == 0).any(axis=-1) | (np.diff(order, axis=-1) == 0).any(axis=-1)
-    p = np.ones(even.shape)
-    if (exact := ~even).any():
-        method: Literal["exact", "approx"] = "exact" if sizes.shape[-1] <= 50 else "approx"
-        p[exact] = stats.wilcoxon(differences[exact], axis=-1, method=method).pvalue
-    if (tied := even & (order[..., -1] > 0)).any():
-        p[tied] = stats.wilcoxon(differences[tied], axis=-1, correction=True, method="approx").pvalue
-    least = least_p(sizes.shape[-1])
-    return np.maximum(p, least) if least >= 1 - LEVEL else p
-
-
 def least_p(n: int) -> float:
-    """The least p that signed ranks of n patients can reach, when all differences have one sign.
+    """The least p that `paired_test` can find in n patients: when all differences have one sign.
 
     Example:
         >>> least_p(5), least_p(6)
         (0.0625, 0.03125)
     """
-    return 2.0 ** (1 - n)
+    return min(1.0, 2.0 ** (1 - n))
+
+
+def _holm_of(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    p = [each.p for each in comparisons]
+    family = int(np.count_nonzero(~np.isnan(p)))
+    return [replace(each, p_holm=q, family=family) for each, q in zip(comparisons, holm(p), strict=True)]
+
+
+def _verdict(found: Comparison, mean: Comparison) -> Verdict:
+    """Of a comparison whose mean of classes is `mean`."""
+    if min(found.runs) == 1:
+        return "single run"
+    if not max(found.p_holm, mean.p_holm) < 1 - LEVEL:
+        return "no significant difference"
+    return "better" if (found.difference > 0) == higher_is_better(found.metric) else "worse"
 
 
 _DIGITS = 12
-"""Differences and ties are read to this many decimals, so that rounding of means decides nothing."""
-
-_NOTHING = Interval(*[np.array(np.nan)] * 4)
-
-
-def _verdict(gain: float, p: float) -> Verdict:
-    if not p < 1 - LEVEL:
-        return "not told apart"
-    return "better" if gain > 0 else "worse"
+"""Ties of ranks are read to this many decimals, so that rounding of means decides nothing."""

@@ -5,8 +5,9 @@ report could not learn counts nowhere in it. All statistics are those of `adawac
 which of them answer the reader's question, and over which rows.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from adawac.errors import ConfigError
 from adawac.evaluation import (
@@ -19,12 +20,12 @@ from adawac.evaluation import (
     Ranking,
     Share,
     SharedCases,
+    corrected,
     estimate_methods,
     lost_classes,
     rank_methods,
     summarise,
 )
-from adawac.evaluation.coverage import Coverage
 from adawac.metrics import EmptyPolicy, policy_note
 from adawac.report.blocks import Picture
 from adawac.report.families import Family, families
@@ -119,8 +120,6 @@ class Report:
         versions: package -> version that made the report.
         left_out: cases that were not taken, each with the reason.
         unfinished: runs that are missing -> why.
-        coverage: what a simulation of the intervals found; empty with a single patient.
-        coverage_of: (patients, runs) that were simulated.
         pictures: worst cases.
         no_pictures: why there are none.
     """
@@ -135,8 +134,6 @@ class Report:
     versions: Mapping[str, str] = field(default_factory=dict)
     left_out: Sequence[str] = ()
     unfinished: Mapping[str, str] = field(default_factory=dict)
-    coverage: Sequence[Coverage] = ()
-    coverage_of: tuple[int, int] = (0, 0)
     pictures: Sequence[Picture] = ()
     no_pictures: str = ""
 
@@ -193,7 +190,30 @@ def subset_results(
     for run in runs:
         subsets.setdefault(run.subset, {}).setdefault(run.method, []).append(run)
     lost = lost_classes(row._replace(run=run.name) for run in runs for row in run.rows)
-    return tuple(_subset_result(name, methods, reference, metadata, lost) for name, methods in subsets.items())
+    return _judged([_subset_result(name, methods, reference, metadata, lost) for name, methods in subsets.items()])
+
+
+def _judged(subsets: Sequence[SubsetResult]) -> tuple[SubsetResult, ...]:
+    """With verdicts on organs and their mean, corrected for all that are in view; what else is compared gets none."""
+    pairs = iter(corrected([found for subset in subsets for found in subset.comparisons.values()]))
+    return tuple(
+        replace(
+            subset,
+            comparisons={method: next(pairs) for method in subset.comparisons},
+            false_slices=_unjudged(subset.false_slices),
+            families=tuple(
+                replace(
+                    family, differences={method: _unjudged(groups) for method, groups in family.differences.items()}
+                )
+                for family in subset.families
+            ),
+        )
+        for subset in subsets
+    )
+
+
+def _unjudged(comparisons: Mapping[str, Comparison]) -> dict[str, Comparison]:
+    return {name: replace(each, p_holm=math.nan, family=0, verdict=None) for name, each in comparisons.items()}
 
 
 def _subset_result(

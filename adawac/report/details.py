@@ -11,12 +11,16 @@ from adawac.report.contents import Report, SubsetResult
 from adawac.report.families import Family
 from adawac.report.wording import (
     MINUS,
+    both_p,
     counted,
     difference,
     estimated,
+    family_note,
     interval,
+    means_of,
     number,
     on_subset,
+    organs_of,
     p_value,
     shared_out,
     signed,
@@ -45,15 +49,15 @@ def organs(report: Report) -> Iterable[Block]:
                 figures.encode(figures.forest(organ_lines(subset, report.reference))),
                 "Forest plot of the differences of Dice to the reference: "
                 + "; ".join(f"{method}: {difference(found[0])}" for method, found in subset.comparisons.items()),
-                "To the right of 0 the method is better. Filled: told apart after Holm's correction over the organs; "
-                "an arrow: the interval goes on beyond the figure.",
+                "To the right of 0 the method is better. Filled: better or worse after Holm's correction; open: no "
+                "significant difference, or a single run. An arrow: the interval goes on beyond the figure.",
             )
         names = [_organ(each.class_name) for each in subset.methods[0].dice]
         header = ("Dice", *(method.name for method in subset.methods))
         columns = [{_organ(each.class_name): each for each in method.dice} for method in subset.methods]
         yield Table(header, tuple((name, *(estimated(column.get(name)) for column in columns)) for name in names))
         if subset.comparisons:
-            yield _comparison_table(subset)
+            yield _comparison_table(report, subset)
         if subset.ranking is not None:
             yield _ranks(report, subset.ranking, i)
 
@@ -73,38 +77,35 @@ def _organ(class_name: str) -> str:
     return "mean of organs" if class_name == MEAN_OF_CLASSES else class_name
 
 
-def _comparison_table(subset: SubsetResult) -> Table:
+def _comparison_table(report: Report, subset: SubsetResult) -> Table:
     header = ("difference of Dice", *subset.comparisons)
     rows = zip(*subset.comparisons.values(), strict=False)
     lines = tuple(
         (
             _organ(row[0].class_name),
-            *(f"{signed(c.difference)}, {p_value(c.p_holm)}: {c.verdict}" if c.n else "n = 0" for c in row),
+            *(f"{signed(c.difference)}, {both_p(c)}: {c.verdict}" if c.n else "n = 0" for c in row),
         )
         for row in rows
     )
+    means, organs = means_of(report.subsets), organs_of(report.subsets)
+    corrections = f"the mean by {family_note(means, 'means')}, organs by {family_note(organs, 'organs')}"
     note = (
-        "p is the larger of a t test's and of Wilcoxon's signed ranks', over patients; corrected by Holm over the "
-        "organs, the mean by itself. Told apart means below 0.05."
+        f"p is that of the interval; in brackets: corrected, {corrections}. Better and worse mean that the corrected p "
+        "is below 0.05, of an organ that of the mean, too. Of a single run all is said of these trained networks."
     )
     return Table(header, lines, note)
 
 
 def _ranks(report: Report, ranking: Ranking, i: int) -> Picture:
     said = ", ".join(f"{name} {rank:.2f}" for name, rank in ranking.ranks.items())
-    meaning = (
-        f"mean ranks differ if they are more than {ranking.critical_difference:.2f} apart (Nemenyi)"
-        if ranking.p < 0.05
-        else "so the ranks tell nothing apart"
-    )
     return Picture(
         f"ranks_{i}",
         "svg",
         figures.encode(figures.ranks(ranking, figures.method_styles(report.methods, report.reference))),
         f"Mean ranks: {said}",
-        f"Mean Dice ranked on each of {counted(ranking.n, 'patient')}: {said}. Friedman's test that all are equal: "
-        f"{p_value(ranking.p)}; {meaning}. This is said of these trained models: how far other seeds would fall plays "
-        "no part, so that equal methods are often told apart here. What is said of methods stands in the table above.",
+        f"Mean Dice, over the seeds of each method, ranked on each of {counted(ranking.n, 'patient')}: {said}. A "
+        "description of these trained networks (Friedman's test that they are all equal: "
+        f"{p_value(ranking.p)}), not a verdict on methods: those stand in the table above.",
     )
 
 

@@ -6,24 +6,27 @@ failures look like, can this be trusted, and how was it made.
 
 from collections.abc import Iterable, Sequence
 
-from adawac.evaluation.intervals import LEVEL
-from adawac.evaluation.statistics import least_p
+from adawac.evaluation import Comparison
 from adawac.report.blocks import Block, Code, Document, Finding, Paragraph, Section, Table
 from adawac.report.contents import MethodResult, Report
 from adawac.report.details import groups, organs, subheading, suspects, weights
 from adawac.report.wording import (
+    both_p,
     counted,
     difference,
     estimated,
+    family_note,
     left_out_of_means,
+    means_of,
     number,
+    of_single_runs,
     on_subset,
-    p_value,
+    organs_of,
+    powerless,
     seeds,
     shared_out,
     spread,
     summary,
-    verdict_counts,
 )
 
 
@@ -61,10 +64,15 @@ def _verdicts(report: Report) -> Iterable[Block]:
                 found.verdict,
                 f"{on_subset(subset.name, capital=True)}: {method} against {report.reference}",
                 f"Mean Dice {number(mine.mean)} against {number(theirs.mean)}: {difference(found)}; "
-                f"{counted(found.n, 'patient')}{left_out}, {seeds(found)}, {p_value(found.p_holm)}.",
+                f"{counted(found.n, 'patient')}{left_out}, {seeds(found)}, {both_p(found)}.",
             )
         if not subset.comparisons and len(subset.methods) > 1:
             yield Finding(None, on_subset(subset.name, capital=True), f"{report.reference} has no run here.")
+    if means := means_of(report.subsets):
+        yield Paragraph(
+            f"Better and worse: p, corrected by {family_note(means, 'means')}, is below 0.05. In brackets stands the "
+            "corrected one; the other is below 0.05 exactly where the interval does not hold 0."
+        )
     if report.unfinished:
         missing = "; ".join(f"{name} ({state})" for name, state in report.unfinished.items())
         yield Paragraph(f"Not in this report, because not finished: {missing}.")
@@ -108,8 +116,8 @@ def _trust(report: Report) -> Iterable[Block]:
     sentences = [
         "The unit of every test is the patient: all methods see the same test cases, so that differences are paired."
     ]
-    if any(subset.comparisons for subset in report.subsets):
-        sentences += _limits(report)
+    if means := means_of(report.subsets):
+        sentences += _limits(report, means)
     if report.policy == "skip":
         sentences.append(
             "Where the reference lacks an organ, only a false alarm has a value under the policy skip; what one method "
@@ -117,56 +125,33 @@ def _trust(report: Report) -> Iterable[Block]:
             "nothing in it: see organs falsely found."
         )
     sentences.append(
-        "Not told apart does not mean equal: the interval says how large a difference may still be. And no interval "
-        "knows of what the test set does not hold: other scanners, other patients, a failure that is rare."
+        "No significant difference does not mean equal: the interval says how large a difference may still be. And no "
+        "interval knows of what the test set does not hold: other scanners, other patients, a failure that is rare."
     )
     yield Paragraph(" ".join(sentences))
-    if report.coverage:
-        patients, runs = report.coverage_of
-        yield Table(
-            ("simulated", "95 % interval of a mean holds it", "of a difference", "equal methods told apart"),
-            tuple(
-                (each.scenario.name, str(each.mean), str(each.difference), str(each.told_apart))
-                for each in report.coverage
-            ),
-            f"Simulated data sets of {counted(patients, 'patient')} and {counted(runs, 'run')} of each method, as many "
-            "as here at least; ± is the simulation's standard error. Due are 95 %, 95 % and at most 5 %.",
-        )
 
 
-def _limits(report: Report) -> Iterable[str]:
+def _limits(report: Report, means: Sequence[Comparison]) -> Iterable[str]:
     """What so few patients and runs, and so many verdicts, allow to be said."""
-    comparisons = [found for subset in report.subsets for found in subset.comparisons.values()]
-    n, runs = min(found[0].n for found in comparisons), min(min(found[0].runs) for found in comparisons)
-    organs = max(sum(organ.n > 0 for organ in found[1:]) for found in comparisons)
-    few = least_p(n) >= 1 - LEVEL
+    n, runs = min(found.n for found in means), min(min(found.runs) for found in means)
     yield f"There are {counted(n, 'patient')} and at least {counted(runs, 'run')} of each method."
-    if few:
-        yield "Signed ranks cannot tell methods apart with fewer than 6 patients, whatever they do."
-    elif organs * least_p(n) >= 1 - LEVEL:
-        yield f"So few cannot tell methods apart on a single one of {organs} organs, for which Holm corrects."
-    if runs == 1:
-        yield (
-            "With one run of a method all is said of this trained model, not of the method: another seed may fall "
-            "elsewhere, and how far cannot be known. Simulated with 12 patients and seeds as far apart as in our own "
-            "studies, equal methods with a run each are told apart 5 to 57 times in 100. Train at least three seeds "
-            "before you believe a difference."
-        )
-    elif runs < 4:
+    yield (
+        "Interval and p are one test: differences of patients with their signs turned, and the luck of runs beside "
+        "them. How often they hold what they promise for 6 to 40 patients was simulated: docs/reliability.md."
+    )
+    organs = organs_of(report.subsets)
+    yield from filter(None, (of_single_runs(means, report.runs), powerless(means, "means")))
+    yield from filter(None, [powerless(organs, "single organs")] if organs else [])
+    if 1 < runs < 4:
         yield (
             f"So few runs know little of how much seeds differ: with {runs} of each the intervals are long, and "
-            "rightly so. They take the seeds of both methods to differ alike; where those of one differ ten times as "
-            "much, intervals of three runs each hold the difference in 90 % of cases, those of two in 87 %."
+            "rightly so. They take the seeds of both methods to differ alike."
         )
-    counts = verdict_counts(report.subsets)
-    if not few:
-        yield (
-            f"{counted(counts['all'], 'comparison')} of means at 5 % each, not corrected for their number: if all "
-            f"methods were equal, up to about {0.05 * counts['all']:.1f} would be told apart by chance"
-            f"{', and more where seeds differ' if runs == 1 else ''}; here it is {counts['told apart']}. "
-            "Organs are corrected within a comparison only: up to as many again would tell an organ apart by chance; "
-            f"here it is {counts['any organ']}."
-        )
+    yield (
+        f"Verdicts are corrected for their number, by {family_note(means, 'means')}"
+        f"{' and ' + family_note(organs, 'organs') if organs else ''}; an organ gets one only where the mean has "
+        "one. So where no method differs from the reference, a report says of any that it does in at most 5 %."
+    )
 
 
 def _making(report: Report) -> Iterable[Block]:

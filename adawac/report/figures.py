@@ -1,7 +1,7 @@
 """Figures of a report, as functions from its numbers to SVG or PNG; they look the same wherever they are opened.
 
 Colours can be told apart by colour-blind readers (Okabe and Ito) and never carry a meaning alone: methods differ in
-their markers, what is told apart from the reference is filled, label-sparse slices are open triangles.
+their markers, what differs from the reference is filled, label-sparse slices are open triangles.
 """
 
 import io
@@ -35,7 +35,8 @@ REFERENCE_STYLE = ("#444444", "X")
 VERDICT_COLOURS: Mapping[Verdict | None, str] = {
     "better": BLUE,
     "worse": VERMILION,
-    "not told apart": "#555555",
+    "no significant difference": "#555555",
+    "single run": "#555555",
     None: "#555555",
 }
 WIDTH = 9.6
@@ -120,18 +121,18 @@ def _draw_line(axes: Axes, row: int, line: Line, reach: float) -> None:
         return
     colour = VERDICT_COLOURS[line.verdict]
     if not np.isnan(line.low):
-        axes.plot([line.low, line.high], [row, row], color=colour, linewidth=2.0 if line.overall else 1.5, zorder=2)
+        seen = np.clip([line.low, line.high], -2 * reach, 2 * reach)  # an interval may have no ends
+        axes.plot(seen, [row, row], color=colour, linewidth=2.0 if line.overall else 1.5, zorder=2)
         for end, marker in ((line.low, "<"), (line.high, ">")):  # the interval goes on beyond the figure
             if abs(end) > reach:
                 axes.plot(np.sign(end) * reach * 0.985, row, marker=marker, color=colour, markersize=6, zorder=3)
-    told_apart = line.verdict in ("better", "worse")
     axes.plot(
         line.difference,
         row,
         marker="D" if line.overall else "o",
         markersize=7.5 if line.overall else 6.5,
         color=colour,
-        markerfacecolor=colour if told_apart else "white",
+        markerfacecolor=colour if line.verdict in ("better", "worse") else "white",
         markeredgewidth=1.5,
         zorder=4,
     )
@@ -223,17 +224,9 @@ def _binned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 
 def ranks(ranking: Ranking, styles: Mapping[str, tuple[str, str]]) -> Figure:
-    """Mean ranks on an axis, with bars that join methods closer than the critical difference (Demšar 2006)."""
+    """Mean ranks on an axis: a description, without bars or distances that would read as verdicts."""
     names, values = list(ranking.ranks), np.array(list(ranking.ranks.values()))
-    groups = [
-        (first, last)
-        for first in range(len(names))
-        for last in [int(np.flatnonzero(values - values[first] <= ranking.critical_difference)[-1])]
-        if last > first
-    ]
-    groups = [(a, b) for a, b in groups if not any(c <= a and b <= d and (a, b) != (c, d) for c, d in groups)]
-    joined = groups if ranking.p < 0.05 else [(0, len(names) - 1)]
-    figure = Figure((WIDTH, 0.9 + 0.24 * len(names) + 0.14 * len(joined)), layout="constrained")
+    figure = Figure((WIDTH, 0.9 + 0.24 * len(names)), layout="constrained")
     axes = figure.subplots()
     for row, (name, (colour, marker)) in enumerate((n, styles[n]) for n in names):
         axes.plot([values[row], values[row]], [0, row + 1], color="#bbbbbb", linewidth=1, zorder=1)
@@ -246,15 +239,12 @@ def ranks(ranking: Ranking, styles: Mapping[str, tuple[str, str]]) -> Figure:
             va="center",
             fontsize=9,
         )
-    for i, (first, last) in enumerate(joined):
-        height = -0.45 - 0.35 * i
-        axes.plot([values[first] - 0.02, values[last] + 0.02], [height, height], color="#222222", linewidth=3.5)
     axes.set_xlim(0.8, len(names) + 0.9)
-    axes.set_ylim(len(names) + 0.6, -0.7 - 0.35 * len(joined))
+    axes.set_ylim(len(names) + 0.6, 0)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     axes.set_xticks(range(1, len(names) + 1))
-    axes.set_xlabel("mean rank over patients, 1 is best; a bar joins ranks that are not told apart", fontsize=9)
+    axes.set_xlabel("mean rank over patients, 1 is best", fontsize=9)
     axes.set_yticks([])
     axes.spines[["left", "right", "bottom"]].set_visible(False)
     axes.tick_params(labelsize=9)

@@ -8,16 +8,12 @@ from importlib.metadata import version
 from adawac.data.case_names import AUTO
 from adawac.errors import DataError
 from adawac.evaluation import Metadata
-from adawac.evaluation.coverage import simulate_coverage
 from adawac.evaluation.references import References
 from adawac.report.contents import Report, choose_reference, subset_results
 from adawac.report.patients import by_patient
 from adawac.report.pictures import worst_pictures
 from adawac.report.runs import on_shared_cases
 from adawac.report.sources import Evaluated
-
-MOST_DRAWN = 1_000_000
-"""Values that a simulation of the coverage draws for each scenario: a second or two."""
 
 
 def make_report(
@@ -64,8 +60,6 @@ def make_report(
     chosen = choose_reference([run.method for run in runs], reference)
     subsets = subset_results(runs, chosen, metadata)
     drawn, why_not = worst_pictures(evaluated, references, pictures, why_no_references)
-    patients = min(found.n for subset in subsets for method in subset.methods for found in method.dice[:1])
-    fewest = min(len(method.runs) for subset in subsets for method in subset.methods)
     return Report(
         title=title,
         reference=chosen,
@@ -82,13 +76,6 @@ def make_report(
         },
         left_out=left_out,
         unfinished=unfinished or {},
-        coverage=simulate_coverage(patients, fewest, _trials(patients * fewest)) if patients > 1 else (),
-        coverage_of=(patients, fewest),
         pictures=drawn,
         no_pictures=why_not,
     )
-
-
-def _trials(values: int) -> int:
-    """Simulated data sets of so many values, 200 to 2000."""
-    return max(200, min(2000, MOST_DRAWN // values))

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 
 from adawac.errors import some_of
 from adawac.evaluation import Comparison, Estimate
 from adawac.evaluation.intervals import LEVEL
-from adawac.evaluation.statistics import least_p
+from adawac.evaluation.statistics import Verdict, least_p
 from adawac.report.contents import MethodResult, Report, SubsetResult
 from adawac.report.runs import MethodRun
+from adawac.report.seed_noise import COMMITTED, seed_noise
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -45,6 +47,13 @@ def p_value(p: float) -> str:
         ('p = 0.012', 'p < 0.001')
     """
     return "p < 0.001" if p < 0.001 else f"p = {number(p)}"
+
+
+def both_p(comparison: Comparison) -> str:
+    """The p of a comparison, and corrected for the number of its family where that has more than one."""
+    if comparison.family < 2:
+        return p_value(comparison.p)
+    return f"{p_value(comparison.p)} ({p_value(comparison.p_holm).removeprefix('p ').removeprefix('= ')})"
 
 
 def interval(low: float, high: float, digits: int = 3, *, sign: bool = False) -> str:
@@ -96,7 +105,8 @@ def spread(values: Sequence[int]) -> str:
 def difference(comparison: Comparison) -> str:
     """By how much Dice, with the interval."""
     found = interval(comparison.low, comparison.high, sign=True)
-    return f"{signed(comparison.difference)} Dice" + (f", 95 % interval {found}" if found else "")
+    ends = f", 95 % interval {found or 'without ends'}" if comparison.n else ""
+    return f"{signed(comparison.difference)} Dice{ends}"
 
 
 def seeds(comparison: Comparison) -> str:
@@ -124,8 +134,8 @@ def focus(methods: Sequence[str], reference: str) -> list[str]:
 
 
 def summary_sentence(subsets: Sequence[SubsetResult], reference: str, runs: Sequence[MethodRun] = ()) -> str:
-    """The answer: better, worse or not told apart, by how much, on what; and whose numbers are too good for that."""
-    return " ".join([_answer(subsets, reference), *(said for run in runs for said in _trained_on(run))])
+    """The answer: better, worse, no difference, by how much, on what; and whose numbers are too good for that."""
+    return " ".join([_answer(subsets, reference, runs), *(said for run in runs for said in _trained_on(run))])
 
 
 def summary(report: Report) -> str:
@@ -147,7 +157,7 @@ def _trained_on(run: MethodRun) -> Iterable[str]:
         )
 
 
-def _answer(subsets: Sequence[SubsetResult], reference: str) -> str:
+def _answer(subsets: Sequence[SubsetResult], reference: str, runs: Sequence[MethodRun]) -> str:
     methods = list(dict.fromkeys(method.name for subset in subsets for method in subset.methods))
     if len(methods) == 1:
         return "; ".join(_alone(subset.methods[0], subset.name) for subset in subsets) + "."
@@ -156,8 +166,7 @@ def _answer(subsets: Sequence[SubsetResult], reference: str) -> str:
     if not sentences:
         return f"Nothing can be compared yet: {reference} and another method need finished runs on the same subset."
     rest = [method for method in methods if method not in (*chosen, reference)]
-    compared = [found[0] for subset in subsets for found in subset.comparisons.values()]
-    return " ".join([*sentences, *_rest(rest, subsets, reference), _basis(compared)])
+    return " ".join([*sentences, *_rest(rest, subsets, reference), *_basis(means_of(subsets), runs)])
 
 
 def _alone(method: MethodResult, subset: str) -> str:
@@ -171,7 +180,7 @@ def _alone(method: MethodResult, subset: str) -> str:
 
 
 def _sentence(method: str, subsets: Sequence[SubsetResult], reference: str) -> str:
-    """One method: what it is better on, what worse, what it is not told apart on."""
+    """One method: what it is better on, what worse, what nothing is found on."""
     clauses: list[str] = []
     for verdict, words in _WORDS.items():
         where = [
@@ -181,43 +190,108 @@ def _sentence(method: str, subsets: Sequence[SubsetResult], reference: str) -> s
         ]
         if where:
             clauses.append(f"{words} {'it' if clauses else reference} {' and '.join(where)}")
-    return f"{method} is {', '.join(clauses)}." if clauses else ""
+    return f"{method} {', '.join(clauses)}." if clauses else ""
 
 
-_WORDS = {"better": "better than", "worse": "worse than", "not told apart": "not told apart from"}
+_WORDS: Mapping[Verdict, str] = {
+    "better": "is better than",
+    "worse": "is worse than",
+    "no significant difference": "shows no significant difference from",
+    "single run": "gets no verdict against",
+}
 
 
 def _rest(methods: Sequence[str], subsets: Sequence[SubsetResult], reference: str) -> list[str]:
-    """The other methods: only what was told apart is named one by one."""
+    """The other methods: only what differs is named one by one."""
     found = [
         (method, subset.name, subset.comparisons[method][0].verdict)
         for method in methods
         for subset in subsets
         if method in subset.comparisons
     ]
-    told = [
+    differ = [
         f"{method} is {verdict}" + (f" on {on_subset(subset)}" if subset else "")
         for method, subset, verdict in found
-        if verdict != "not told apart"
+        if verdict in ("better", "worse")
     ]
-    same = [method for method in methods if all(each[2] == "not told apart" for each in found if each[0] == method)]
-    same = [method for method in same if any(each[0] == method for each in found)]
-    sentences = [f"Against {reference}, {', '.join(told)}."] if told else []
-    if same:
-        names = same[0] if len(same) == 1 else f"{', '.join(same[:-1])} and {same[-1]}"
-        sentences.append(f"{names} {'is' if len(same) == 1 else 'are'} not told apart from {reference}.")
+    sentences = [f"Against {reference}, {', '.join(differ)}."] if differ else []
+    of_method = {name: {each[2] for each in found if each[0] == name} for name, _, _ in found}
+    for verdict, (one, several) in _OF_OTHERS.items():
+        if same := [method for method, verdicts in of_method.items() if verdicts == {verdict}]:
+            names = same[0] if len(same) == 1 else f"{', '.join(same[:-1])} and {same[-1]}"
+            sentences.append(f"{names} {one if len(same) == 1 else several} {reference}.")
     return sentences
 
 
-def _basis(compared: Sequence[Comparison]) -> str:
-    """On how much the answer rests."""
+_OF_OTHERS: Mapping[Verdict, tuple[str, str]] = {
+    "no significant difference": ("shows no significant difference from", "show no significant difference from"),
+    "single run": ("gets no verdict against", "get no verdict against"),
+}
+
+
+def _basis(compared: Sequence[Comparison], runs: Sequence[MethodRun]) -> list[str]:
+    """On how much the answer rests, and what it cannot say."""
     patients = sorted({found.n for found in compared})
-    runs = sorted({count for found in compared for count in found.runs})
-    measured = f"Measured on {_range(patients, 'patient')}, with {_range(runs, 'run')} of each method"
-    limits = [": this is said of these trained models, other seeds may fall elsewhere" if runs[0] == 1 else "", "."]
-    if patients[0] and least_p(patients[0]) >= 1 - LEVEL:
-        limits.append(" So few patients cannot tell methods apart, whatever these do.")
-    return measured + "".join(limits)
+    counts = sorted({number for found in compared for number in found.runs})
+    measured = f"Measured on {_range(patients, 'patient')}, with {_range(counts, 'run')} of each method."
+    return [measured, *filter(None, [of_single_runs(compared, runs), powerless(compared, "means")])]
+
+
+def means_of(subsets: Sequence[SubsetResult]) -> list[Comparison]:
+    """The comparisons of means of organs of all methods and training subsets in view."""
+    return [found[0] for subset in subsets for found in subset.comparisons.values()]
+
+
+def organs_of(subsets: Sequence[SubsetResult]) -> list[Comparison]:
+    """The comparisons of single organs."""
+    return [each for subset in subsets for _, *organs in subset.comparisons.values() for each in organs]
+
+
+def of_single_runs(compared: Sequence[Comparison], runs: Sequence[MethodRun]) -> str:
+    """Why there is no verdict where a method has a single run; empty where none has."""
+    single = [found for found in compared if found.verdict == "single run"]
+    if not single:
+        return ""
+    known = seed_noise(runs)
+    origin = "as those of methods here with several runs fell" if known else "as seeds fell in adawac's own studies"
+    said = ", ".join(dict.fromkeys(map(seeds, single)))
+    return (
+        f"{said.capitalize()}: differences of up to {100 * (known or COMMITTED):.1f} points are seed noise, {origin}. "
+        "Intervals and p are of these trained networks, not of the methods; train at least three seeds of each."
+    )
+
+
+def powerless(compared: Sequence[Comparison], what: str) -> str:
+    """That so few patients could not have found any difference among so many comparisons, and what could; or nothing.
+
+    Args:
+        compared: all comparisons of a family.
+        what: of what they are.
+    """
+    judged = [found for found in compared if found.n and found.verdict != "single run"]
+    most = max((found.n for found in judged), default=0)
+    family = max((found.family for found in judged), default=0)
+    if not judged or family * least_p(most) < 1 - LEVEL:
+        return ""
+    needed = next(n for n in count(most) if family * least_p(n) < 1 - LEVEL)
+    fewer = next((m for m in range(family, 0, -1) if m * least_p(most) < 1 - LEVEL), 0)
+    instead = f", or {counted(fewer, 'comparison')} at most" if fewer else ""
+    return (
+        f"This study could not have found a difference of {what}, however large: of {counted(most, 'patient')} p is at "
+        f"least {number(least_p(most), 5).rstrip('0')}, and {counted(family, 'comparison')} must be corrected for. "
+        f"{counted(needed, 'patient').capitalize()} could{instead}."
+    )
+
+
+def family_note(compared: Sequence[Comparison], what: str) -> str:
+    """What was corrected for.
+
+    Args:
+        compared: all comparisons of a family.
+        what: of what they are.
+    """
+    size = max((found.family for found in compared), default=0)
+    return f"Holm over the {counted(size, 'comparison')} of {what} in this report"
 
 
 def _range(counts: Sequence[int], what: str) -> str:
@@ -233,17 +307,3 @@ def shared_out(kinds: Mapping[str, Sequence[str]]) -> str:
         'slice: erm, pair; patch: adawac'
     """
     return "; ".join(f"{kind}: {', '.join(methods)}" for kind, methods in kinds.items())
-
-
-def verdict_counts(subsets: Sequence[SubsetResult]) -> Mapping[str, int]:
-    """How many comparisons there are, in how many the means were told apart, and in how many any organ."""
-    found = [
-        [each.verdict != "not told apart" for each in comparisons]
-        for subset in subsets
-        for comparisons in subset.comparisons.values()
-    ]
-    return {
-        "all": len(found),
-        "told apart": sum(mean for mean, *_ in found),
-        "any organ": sum(any(organs) for _, *organs in found),
-    }

@@ -72,7 +72,6 @@ def results(report: Report) -> dict[str, Any]:
         "subsets": _plain(report.subsets),
         "left_out": list(report.left_out),
         "unfinished": dict(report.unfinished),
-        "coverage": _plain(report.coverage),
         "command": report.command,
         "versions": dict(report.versions),
     }

@@ -52,8 +52,10 @@ def write(file, method, dice, patient="{case}"):
 
 
 def p_of(one, other):
-    """Of the t test and of signed ranks, over the rows of both."""
-    return [stats.ttest_rel(other, one).pvalue, stats.wilcoxon(other - one).pvalue]
+    """Of all or of a hundred thousand sign flips of the differences, by SciPy."""
+    return stats.permutation_test(
+        (other - one,), np.mean, permutation_type="samples", n_resamples=100_000, rng=0, batch=1000
+    ).pvalue
 
 
 def evaluate(capsys, *options):
@@ -69,8 +71,8 @@ class TestEvaluate:
         erm, adawac = tables
         found, said, summary = evaluate(capsys)
         assert found["n"] == PATIENTS
-        assert [found["p_mean"], found["p_rank"]] == pytest.approx(p_of(erm.mean(1), adawac.mean(1)))
-        assert found["verdict"] == "not told apart"
+        assert found["p"] == pytest.approx(p_of(erm.mean(1), adawac.mean(1)))
+        assert found["p"] > 0.05
         told = (
             f"The {PATIENTS * FRAMES} cases count as {PATIENTS} patients by their names, such as patient000_frame00, "
         )
@@ -83,8 +85,8 @@ class TestEvaluate:
         erm, adawac = tables
         found, said, _ = evaluate(capsys, f"--patient-pattern={word}")
         assert found["n"] == PATIENTS * FRAMES
-        assert [found["p_mean"], found["p_rank"]] == pytest.approx(p_of(erm.ravel(), adawac.ravel()))
-        assert found["verdict"] == "better"
+        assert found["p"] == pytest.approx(p_of(erm.ravel(), adawac.ravel()), abs=1e-3)
+        assert found["low"] > 0
         assert "count as" not in said
 
     def test_a_pattern_or_what_was_recorded_goes_first(self, tables, capsys):

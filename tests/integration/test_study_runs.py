@@ -149,7 +149,9 @@ class TestFinished:
         [subset] = results["subsets"]
         assert results["reference"] == "erm"
         assert subset["comparisons"]["adawac"][0]["runs"] == [2, 2]
-        assert results["summary"].startswith("adawac is not told apart from erm")  # one test case tells nothing
+        assert results["summary"].startswith(
+            "adawac shows no significant difference from erm"
+        )  # one test case tells nothing
         pictures = {path.name.split("_")[0] for path in (done.folder / "report/figures").iterdir()}
         assert pictures == {"organs", "groups", "position", "weights", "case"}
         assert "report/report.html" in done.said[1]

@@ -1,10 +1,14 @@
-"""Intervals against values worked out on paper, scipy, and what must not change them."""
+"""Intervals against values worked out on paper, scipy, plain loops, and what must not change them."""
+
+from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
-from adawac.evaluation.intervals import bootstrap_interval, difference_interval, mean_interval
+from adawac.evaluation.intervals import ENUMERATED, mean_interval, paired_test
 
 DICE = np.array([0.93, 0.91, 0.90, 0.94, 0.88, 0.92, 0.55, 0.93])[:, None]
 OTHER = DICE - np.array([0.01, 0.03, -0.01, 0.02, 0.00, 0.05, 0.02, 0.01])[:, None]
@@ -75,65 +79,152 @@ class TestMean:
         assert np.isnan(both.p).all()
 
 
-class TestDifference:
-    def test_of_one_run_each_it_is_the_paired_t_test(self):
-        ours, theirs = difference_interval(DICE, OTHER), stats.ttest_rel(DICE[:, 0], OTHER[:, 0])
-        expected = theirs.confidence_interval()
-        assert ends(ours) == pytest.approx((expected.low, expected.high))
-        assert ours.p == pytest.approx(theirs.pvalue)
-        assert ours.estimate == pytest.approx(0.13 / 8)
+def sign_flips(scores, weights, difference):
+    """The exact p of a hypothesised difference, by a loop over all signs."""
+    scores = [score - difference * weight for score, weight in zip(scores, weights, strict=True)]
+    observed = sum(scores)
+    sums = [float(np.dot(signs, scores)) for signs in product((1, -1), repeat=len(scores))]
+    slack = 1e-9 * max(1.0, max(map(abs, scores)))
+    above = sum(value >= observed - slack for value in sums) / len(sums)
+    below = sum(value <= observed + slack for value in sums) / len(sums)
+    return min(1.0, 2 * min(above, below))
 
-    def test_unequal_runs_are_pooled_as_on_paper(self):
-        # first:  0.8 0.9   second: 0 in its only run. Differences of the case means 0.85, 0.65: V_cases = 0.01.
-        #         0.6 0.7   Runs: sum of squares 2 * 0.05^2 = 0.005, one degree of freedom, and the mean of a method
-        # varies by s^2 / R: (1/2 + 1/1) * 0.005 = 0.0075. V = 0.0175, freedom 1.
-        first, second = np.array([[0.8, 0.9], [0.6, 0.7]]), np.zeros((2, 1))
-        reach = stats.t.ppf(0.975, 1) * np.sqrt(0.0175)
-        assert ends(difference_interval(first, second)) == pytest.approx((0.75 - reach, 0.75 + reach))
 
-    def test_turned_round_it_changes_its_sign_alone(self):
-        forth, back = difference_interval(DICE, OTHER), difference_interval(OTHER, DICE)
-        assert ends(forth) == pytest.approx(tuple(-end for end in ends(back))[::-1])
+def column(values):
+    return np.array(values, dtype=np.float64)[:, None]
+
+
+def of_scores(scores, weights=None):
+    """Of a single run each, whose differences are these."""
+    return paired_test(column(scores), np.zeros((len(scores), 1)), None if weights is None else np.array(weights))
+
+
+tied = st.integers(-4, 4).map(lambda tenth: tenth / 10)
+"""Zeros and ties, such as missed organs and small test sets make."""
+
+seeds = st.lists(st.lists(st.one_of(tied, st.floats(-1, 1, width=32)), min_size=4, max_size=4), min_size=1, max_size=9)
+"""Two runs of either method on up to nine patients."""
+
+
+class TestOneRunEach:
+    def test_five_of_twelve_that_differ_are_two_of_32_ways(self):
+        found = of_scores([1] * 5 + [0] * 7)
+        assert found.p == 0.0625
+        assert (found.low, found.estimate, found.high) == (0, pytest.approx(5 / 12), pytest.approx(0.75))
+
+    @given(st.lists(st.integers(-4, 4), min_size=2, max_size=9))  # of whole numbers it reads all ties as such
+    def test_p_is_scipy_s(self, scores):
+        expected = stats.permutation_test((scores,), np.mean, permutation_type="samples", n_resamples=np.inf, batch=99)
+        assert of_scores(scores).p == pytest.approx(expected.pvalue)
+
+    @given(st.lists(st.one_of(tied, st.floats(-1, 1, width=16)), min_size=1, max_size=7), st.data())
+    def test_the_interval_holds_just_what_a_loop_does_not_reject(self, scores, data):
+        weights = data.draw(st.lists(st.sampled_from([0.5, 1.0, 1.25]), min_size=len(scores), max_size=len(scores)))
+        found = of_scores(scores, weights)
+        assert found.p == sign_flips(scores, weights, 0)
+        for difference in (found.low - 1e-3, found.low + 1e-6, found.estimate, found.high - 1e-6, found.high + 1e-3):
+            if np.isfinite(difference) and (found.low + 1e-5 < found.high):
+                held = found.low <= difference <= found.high
+                assert held == (sign_flips(scores, weights, difference) >= 0.05), (difference, found)
+
+    def test_more_patients_than_can_be_gone_through_are_drawn(self):
+        scores = np.random.default_rng(3).normal(0.35, 1, ENUMERATED + 12)
+        expected = stats.permutation_test(
+            (scores,), np.mean, permutation_type="samples", n_resamples=200_000, rng=0, batch=1000
+        ).pvalue
+        assert of_scores(scores).p == pytest.approx(expected, abs=0.01)
+
+    def test_of_many_normal_differences_it_is_nearly_t(self):
+        scores = np.random.default_rng(0).normal(0.1, 1, 400)
+        expected = stats.ttest_1samp(scores, 0).confidence_interval()
+        found = of_scores(scores)
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.01)
+
+    @pytest.mark.parametrize("n", [1, 5])
+    def test_fewer_than_six_patients_bound_nothing(self, n):
+        found = of_scores([0.5] * n)
+        assert (found.estimate, found.low, found.high, found.p) == (0.5, -np.inf, np.inf, 2.0 ** (1 - n))
+
+    def test_no_patient_tells_nothing(self):
+        assert np.isnan(paired_test(np.empty((0, 2)), np.empty((0, 1)))).all()
+
+    def test_rounding_of_means_makes_no_difference(self):
+        # 0.1 each, in floats 0.09999999999999998 or 0.10000000000000009: as good as tied
+        base = np.arange(1, 13) / 10
+        found = paired_test(column(base + 0.1), column(base))
+        assert (found.low, found.high, found.p) == (pytest.approx(0.1), pytest.approx(0.1), 2 / 2**12)
+        noise = paired_test(np.tile([0.1, 0.2, 0.3], (12, 1)), np.tile([0.3, 0.1, 0.2], (12, 1)))
+        assert (noise.estimate, noise.p) == (0, 1)
+
+
+class TestSeveralRuns:
+    @given(seeds)
+    def test_below_5_percent_the_interval_does_not_hold_0_and_only_then(self, values):
+        first, second = np.hsplit(np.array(values), 2)
+        found = paired_test(first, second)
+        assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
+        assert found.low <= found.estimate <= found.high
+
+    @given(seeds)
+    def test_methods_swapped_change_the_sign_alone(self, values):
+        first, second = np.hsplit(np.array(values), 2)
+        forth, back = paired_test(first, second), paired_test(second, first)
+        assert (forth.estimate, forth.low, forth.high) == (-back.estimate, -back.high, -back.low)
         assert forth.p == back.p
 
-    def test_equal_methods_differ_by_0_with_p_1(self):
-        interval = difference_interval(DICE, DICE)
-        assert (interval.estimate, *ends(interval), interval.p) == (0, 0, 0, 1)
+    @given(seeds, st.sampled_from([0.125, 4.0, 1024.0]))
+    def test_another_unit_changes_no_p(self, values, scale):
+        first, second = np.hsplit(np.array(values), 2)
+        one, other = paired_test(first, second), paired_test(scale * first, scale * second)
+        assert other.p == one.p  # units that floats hold exactly: others may part what is tied
+        assert np.array_equal(scale * np.array(one[:3]), other[:3])
 
-    def test_a_single_case_tells_nothing(self):
-        interval = difference_interval(DICE[:1], OTHER[:1])
-        assert interval.estimate == pytest.approx(0.01)
-        assert np.isnan([*ends(interval), interval.p]).all()
-
-    def test_below_5_percent_zero_lies_outside(self):
+    def test_neither_does_the_order_of_patients(self):
         rng = np.random.default_rng(0)
-        first = rng.normal(0, 1, (2000, 12, 3)) + rng.normal(0, 0.5, (2000, 1, 3))
-        interval = difference_interval(first, rng.normal(0, 1, (2000, 12, 2)))
-        outside = (interval.low > 0) | (interval.high < 0)
-        assert outside[interval.p < 0.05].all()
-        assert (interval.p < 0.05).any()
+        for n in (9, 30):
+            first, second, weights = rng.normal(0, 1, (n, 3)), rng.normal(0, 1, (n, 2)), rng.uniform(0.5, 1.5, n)
+            order = rng.permutation(n)
+            one, other = paired_test(first, second, weights), paired_test(first[order], second[order], weights[order])
+            assert np.allclose(one, other)
 
+    @pytest.mark.parametrize(("n", "runs", "gain"), [(6, 3, 0.9), (9, 2, 0.9), (12, 3, 0.6), (30, 4, 0.3)])
+    def test_p_and_ends_are_those_of_plain_draws(self, n, runs, gain):
+        """Signs and the luck of runs drawn half a million times, by the formulas of the module."""
+        rng = np.random.default_rng(n)
+        first = gain + rng.normal(0, 0.5, (n, runs)) + rng.normal(0, 0.3, runs)
+        second = rng.normal(0, 0.5, (n, runs)) + rng.normal(0, 0.3, runs)
+        between = sum(np.var(x.mean(axis=0), ddof=1) for x in (first, second)) / runs
+        two = [x - x.mean(axis=0) - x.mean(axis=1, keepdims=True) + x.mean() for x in (first, second)]
+        within = sum((x**2).sum() for x in two) / ((runs - 1) * (n - 1)) / (n * runs)
+        luck = np.sqrt(between - within) * rng.standard_t(2 * runs - 2, 500_000)
+        scores, signs = (first - second).mean(axis=1), rng.choice([-1.0, 1.0], (500_000, n))
 
-class TestBootstrap:
-    def test_one_run_is_scipy_s_bca(self):
-        ours = bootstrap_interval(DICE, resamples=999, seed=5)
-        expected = stats.bootstrap((DICE[:, 0],), np.mean, n_resamples=999, method="BCa", rng=5).confidence_interval
-        assert ends(ours) == pytest.approx((expected.low, expected.high))
+        def p(difference):
+            drawn = signs @ (scores - difference) / n + luck
+            return 2 * min(
+                (drawn >= (scores - difference).mean()).mean(), (drawn <= (scores - difference).mean()).mean()
+            )
 
-    def test_several_runs_are_resampled_too(self):
-        apart = DICE + np.array([0.0, 0.1, 0.2])
-        low, high = ends(bootstrap_interval(apart, resamples=999))
-        one_low, one_high = ends(bootstrap_interval(apart.mean(axis=1, keepdims=True), resamples=999))
-        assert high - low > 1.2 * (one_high - one_low)
+        found = paired_test(first, second)
+        assert found.p == pytest.approx(p(0), rel=0.05, abs=0.004 if n > 6 else 2 / 2**6)  # none turned counts in full
+        if n > 6:
+            assert [p(found.low), p(found.high)] == pytest.approx([0.05, 0.05], abs=0.005)
 
-    @pytest.mark.parametrize("runs", [1, 3])
-    def test_it_repeats_and_differences_turn_round(self, runs):
-        first, second = (np.repeat(values, runs, axis=1) for values in (DICE, OTHER))
-        forth = bootstrap_interval(first, second, resamples=999)
-        assert ends(forth) == ends(bootstrap_interval(first, second, resamples=999))
-        assert forth.estimate == pytest.approx(0.13 / 8)
-        assert forth.low < forth.estimate < forth.high
+    def test_a_lucky_run_makes_it_longer_however_many_the_patients(self):
+        def width(n):
+            scores = np.random.default_rng(0).normal(0.05, 0.01, (n, 1))
+            found = paired_test(scores + np.array([0.0, 0.02, 0.04]), np.zeros((n, 3)))
+            return found.high - found.low
 
-    def test_one_case_and_equal_cases(self):
-        assert np.isnan(ends(bootstrap_interval(DICE[:1]))).all()
-        assert ends(bootstrap_interval(np.full((4, 1), 0.5))) == (0.5, 0.5)
+        # runs of one method 0.02 apart, of the other alike: 4 degrees of freedom, s^2 = 0.02^2 / 2, twice over 3 runs
+        reach = stats.t.ppf(0.975, 4) * np.sqrt(0.02**2 / 2 * 2 / 3)
+        assert width(2000) == pytest.approx(2 * reach, rel=0.02)
+        assert width(12) > 2 * reach
+
+    def test_runs_that_agree_are_worth_one(self):
+        once, thrice = paired_test(DICE, OTHER), paired_test(np.repeat(DICE, 3, axis=1), np.repeat(OTHER, 3, axis=1))
+        assert np.allclose(once, thrice)
+
+    def test_ties_are_not_split_by_a_little_luck(self):
+        first = column([1.0] * 5 + [0.0] * 7) + np.array([-1e-9, 1e-9])
+        assert paired_test(first, np.zeros((12, 2))).p >= 0.0625

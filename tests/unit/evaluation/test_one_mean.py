@@ -186,7 +186,7 @@ def test_the_report_its_figures_and_its_json_hold_the_same_numbers(tables):
                 assert (mine, theirs, each["difference"]) == (None, None, None)
                 continue
             assert each["difference"] == mine - theirs == line.difference
-            assert each["n"] == 1 or each["low"] <= each["difference"] <= each["high"]
+            assert each["n"] < 6 or each["low"] <= each["difference"] <= each["high"]  # fewer bound nothing
         drawn = {line.label.split("  (")[0]: line for line in groups[f"{method} \N{MINUS SIGN} pair"]}
         for family in plain["families"]:
             mine, theirs = ({g["name"]: g for g in family["summaries"][m]["groups"]} for m in (method, "pair"))

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation import MEAN_OF_CLASSES, CaseRow, compare, estimate, rank_methods
-from adawac.evaluation.statistics import critical_difference, holm, paired_test
+from adawac.evaluation import MEAN_OF_CLASSES, CaseRow, Comparison, compare, estimate, rank_methods
+from adawac.evaluation.statistics import corrected, holm
 
 ERM = [0.91, 0.87, 0.94, 0.62, 0.81, 0.85, 0.79, 0.90]
 GAINS = [0.020, 0.031, 0.012, 0.043, 0.025, 0.036, 0.017, 0.028]
@@ -20,6 +20,11 @@ def rows(values, run="0", name="liver", metric="dice", patients=None):
         CaseRow(run, "m", f"ct{i}", patients[i] if patients else f"ct{i}", name, "all", metric, float(value), "skip")
         for i, value in enumerate(values)
     ]
+
+
+def twice(table):
+    """Two seeds that agree."""
+    return table + [row._replace(run="1") for row in table]
 
 
 def added(values, gains):
@@ -65,50 +70,57 @@ class TestEstimate:
 class TestCompare:
     def test_numbers_are_those_of_scipy(self):
         liver = against(rows(added(ERM, GAINS)), rows(ERM))["liver"]
-        theirs = stats.ttest_rel(added(ERM, GAINS), ERM)
-        assert (liver.low, liver.high) == pytest.approx(tuple(theirs.confidence_interval()))
-        assert liver.p_mean == pytest.approx(theirs.pvalue)
-        assert liver.p_rank == pytest.approx(stats.wilcoxon(GAINS).pvalue)  # 2 / 2^8
-        assert liver.p_holm == max(liver.p_mean, liver.p_rank)
+        test = stats.permutation_test((GAINS,), np.mean, permutation_type="samples", n_resamples=np.inf)
+        assert liver.p == liver.p_holm == pytest.approx(test.pvalue)  # 2 / 2^8
+        # means of subsets: 12, (12 + 17) / 2, (12 + 20) / 2, (12 + 17 + 20) / 3, 17, (12 + 17 + 25) / 3: with the empty
+        # one that is the 7th of 2^8, the first that 2.5 % of them reach
+        assert liver.low == pytest.approx(0.018)
         assert (liver.difference, liver.n, liver.runs) == (pytest.approx(np.mean(GAINS)), 8, (1, 1))
-        assert liver.verdict == "better"
 
     def test_the_verdict_follows_the_direction_of_the_metric(self):
-        more, fewer = rows(added(ERM, GAINS)), rows(ERM)
+        more, fewer = twice(rows(added(ERM, GAINS))), twice(rows(ERM))
+        assert against(more, fewer)["liver"].verdict == "better"
         assert against(fewer, more)["liver"].verdict == "worse"
         distances = [row._replace(metric="hd95_mm") for row in more], [row._replace(metric="hd95_mm") for row in fewer]
         assert against(*distances, "hd95_mm")["liver"].verdict == "worse"
         assert against(*reversed(distances), "hd95_mm")["liver"].verdict == "better"
 
-    def test_equal_methods_are_not_told_apart(self):
-        liver = against(rows(ERM), rows(ERM))["liver"]
-        assert (liver.difference, liver.p_holm, liver.verdict) == (0, 1, "not told apart")
+    @pytest.mark.parametrize("runs", [(1, 1), (2, 1), (1, 2)])
+    def test_a_single_run_gets_no_verdict(self, runs):
+        method, reference = rows(added(ERM, GAINS)), rows(ERM)
+        tables = [twice(table) if count == 2 else table for table, count in zip((method, reference), runs, strict=True)]
+        found = against(*tables)
+        assert {each.verdict for each in found.values()} == {"single run"}
+        assert found["liver"].p < 0.05
+        assert found["liver"].low > 0
+
+    def test_equal_methods_show_no_significant_difference(self):
+        liver = against(twice(rows(ERM)), twice(rows(ERM)))["liver"]
+        assert (liver.difference, liver.low, liver.high, liver.p) == (0, 0, 0, 1)
+        assert liver.verdict == "no significant difference"
 
     def test_one_extreme_case_does_not_decide(self):
-        # seven cases a little worse, one far better: the mean rises, the signed ranks do not
+        # seven cases a little worse, one far better: with its sign turned the mean is as extreme
         gains = [-0.010, -0.011, -0.012, -0.013, -0.014, -0.015, -0.016, 0.35]
-        liver = against(rows(added(ERM, gains)), rows(ERM))["liver"]
+        liver = against(twice(rows(added(ERM, gains))), twice(rows(ERM)))["liver"]
         assert liver.difference > 0
-        assert (liver.p_holm, liver.verdict) == (1, "not told apart")  # mean and ranks point in opposite directions
+        assert liver.p > 0.9
+        assert liver.low < 0 < liver.high
 
-    def test_fewer_than_six_patients_are_never_told_apart(self):
-        five, six = (against(rows([0.5 + 0.1 * i / 9 for i in range(n)]), rows([0.1] * n))["liver"] for n in (5, 6))
-        assert five.p_mean < 0.001
-        assert five.p_rank == pytest.approx(2 / 2**5)
-        assert (five.verdict, six.verdict) == ("not told apart", "better")
-
-    def test_nor_are_five_with_equal_differences(self):
-        # the normal approximation, which ties take, says 0.037; of 2^5 signs two are so extreme
-        five = against(rows([value + 0.1 for value in ERM[:5]]), rows(ERM[:5]))["liver"]
-        assert (five.p_rank, five.verdict) == (2 / 2**5, "not told apart")
+    def test_fewer_than_six_patients_show_no_difference(self):
+        five, six = (
+            against(twice(rows([0.5 + 0.1 * i / 9 for i in range(n)])), twice(rows([0.1] * n)))["liver"] for n in (5, 6)
+        )
+        assert (five.p, five.low, five.high) == (2 / 2**5, -math.inf, math.inf)
+        assert (five.verdict, six.verdict) == ("no significant difference", "better")
 
     @pytest.mark.parametrize("n", [0, 1, 2])
     def test_few_cases_make_no_verdict_and_no_noise(self, n):
         values = [0.9, 0.8][:n] + [math.nan] * (3 - n)
-        liver = against(rows([0.7, 0.5, 0.6]), rows(values))["liver"]
-        assert (liver.n, len(liver.left_out), liver.verdict) == (n, 3 - n, "not told apart")
-        assert math.isnan(liver.difference) is (n == 0)
-        assert math.isnan(liver.low) is (n < 2)
+        liver = against(twice(rows([0.7, 0.5, 0.6])), twice(rows(values)))["liver"]
+        assert (liver.n, len(liver.left_out), liver.verdict) == (n, 3 - n, "no significant difference")
+        assert math.isnan(liver.difference) is math.isnan(liver.low) is (n == 0)
+        assert liver.family == (n > 0)
 
     def test_a_case_without_a_value_in_one_run_is_left_out_of_both_methods(self):
         two_runs = rows(added(ERM, GAINS), "1") + rows([math.nan, *added(ERM, GAINS)[1:]], "2")
@@ -119,26 +131,10 @@ class TestCompare:
     def test_a_lucky_run_makes_the_interval_longer(self):
         alike = rows(added(ERM, GAINS), "1") + rows(added(ERM, GAINS), "2")
         apart = rows([v - 0.02 for v in added(ERM, GAINS)], "1") + rows([v + 0.02 for v in added(ERM, GAINS)], "2")
-        one, two = (against(method, rows(ERM))["liver"] for method in (alike, apart))
+        one, two = (against(method, twice(rows(ERM)))["liver"] for method in (alike, apart))
         assert one.difference == pytest.approx(two.difference)
         assert two.high - two.low > 3 * (one.high - one.low)
-        assert (one.verdict, two.verdict) == ("better", "not told apart")
-
-    def test_classes_are_corrected_and_their_mean_stands_alone(self):
-        organs = ("liver", "spleen", "aorta")
-        reference = [row for name in organs for row in rows(ERM, name=name)]
-        method = [row for name in organs for row in rows(added(ERM, GAINS), name=name)]
-        found = against(method, reference)
-        alone = against(rows(added(ERM, GAINS)), rows(ERM))["liver"].p_holm
-        assert found[MEAN_OF_CLASSES].p_holm == pytest.approx(alone)
-        assert [found[name].p_holm for name in organs] == pytest.approx([3 * alone] * 3)
-
-    def test_rounding_of_means_breaks_no_ties(self):
-        # 0.1 each, in floats 0.09999999999999998 or 0.10000000000000009: eight tied ranks, all of one sign
-        reference = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
-        liver = against(rows([value + 0.1 for value in reference]), rows(reference))["liver"]
-        tied = stats.wilcoxon([0.1] * 8, correction=True, method="approx").pvalue
-        assert liver.p_rank == pytest.approx(tied)
+        assert (one.verdict, two.verdict) == ("better", "no significant difference")
 
     def test_errors(self):
         with pytest.raises(ConfigError, match="reference 'pair' is no method here; choose one of erm, new"):
@@ -155,31 +151,49 @@ class TestCompare:
             compare({"erm": rows(ERM), "new": rows(ERM[:7])}, "erm")
 
 
-class TestPairedTest:
-    def test_zeros_and_ties_are_those_of_scipy(self):
-        differences = np.array([0.0, 0.1, 0.1, -0.1, 0.2, 0.3, 0.3, 0.4])[:, None]
-        expected = stats.wilcoxon(differences[:, 0], correction=True, method="approx").pvalue
-        assert paired_test(differences, np.zeros_like(differences)).p_rank == pytest.approx(expected)
+def pair(p_mean, *p_organs, gain=0.1, runs=(3, 3), metric="dice"):
+    """A method against a reference on one training subset, with these p."""
+    return [
+        Comparison("m", "erm", metric, name, gain, 0, 1, p, math.nan, 0, 12, runs, (), None)
+        for name, p in zip((MEAN_OF_CLASSES, *"abcdefgh"), (p_mean, *p_organs), strict=False)
+    ]
 
-    def test_more_than_fifty_cases_are_approximated(self):
-        differences = np.random.default_rng(0).normal(0.1, 1, (60, 1))
-        expected = stats.wilcoxon(differences[:, 0], method="approx").pvalue
-        assert paired_test(differences, np.zeros((60, 1))).p_rank == pytest.approx(expected)
 
-    def test_many_problems_at_once_are_each_as_alone(self):
+class TestCorrected:
+    def test_means_and_organs_are_families_of_their_own_over_all_in_view(self):
+        (mean, *organs), (second, *others) = corrected([pair(0.01, 0.004, 0.02), pair(0.02, 0.012, 0.5)])
+        assert [each.p_holm for each in (mean, second)] == pytest.approx([0.02, 0.02])
+        assert [each.p_holm for each in (*organs, *others)] == pytest.approx([0.016, 0.04, 0.036, 0.5])
+        assert {each.family for each in (mean, second)} == {2}
+        assert {each.family for each in (*organs, *others)} == {4}
+        assert [each.verdict for each in (mean, *organs)] == ["better", "better", "better"]
+        assert [each.verdict for each in (second, *others)] == ["better", "better", "no significant difference"]
+
+    def test_an_organ_gets_a_verdict_only_where_the_mean_has_one(self):
+        [(mean, organ)] = corrected([pair(0.2, 0.0001)])
+        assert organ.p_holm == 0.0001
+        assert mean.verdict == organ.verdict == "no significant difference"
+
+    def test_what_cannot_be_tested_does_not_count(self):
+        [(mean, nothing, organ)] = corrected([pair(0.01, math.nan, 0.02)])
+        assert (organ.family, organ.p_holm, organ.verdict) == (1, 0.02, "better")
+        assert (mean.family, nothing.verdict) == (1, "no significant difference")
+
+    def test_twenty_equal_methods_are_seldom_called_different(self):
+        """Each at 5 % for itself, one of them would be in two studies of three."""
         rng = np.random.default_rng(0)
-        first = rng.normal(0, 1, (6, 9, 1)).round(1)  # some of them tied, some not
-        second = rng.normal(0, 1, (6, 9, 1)).round(1)
-        second[0] = first[0]
-        together = paired_test(first, second)
-        for i in range(6):
-            alone = paired_test(first[i], second[i])
-            assert (together.p_rank[i], together.p[i]) == (alone.p_rank, alone.p)
-        assert together.p[0] == 1
+        studies = [corrected([pair(p, *rng.random(5)) for p in rng.random(20)]) for _ in range(1000)]
+        wrong = [any(each.verdict == "better" for found in study for each in found) for study in studies]
+        assert np.mean(wrong) < 0.07
 
-    def test_without_cases_there_is_nothing(self):
-        nothing = paired_test(np.empty((0, 2)), np.empty((0, 1)))
-        assert np.isnan([nothing.p, nothing.p_rank, nothing.interval.estimate]).all()
+    def test_single_runs_and_directions(self):
+        [single], [distance] = corrected([pair(0.001, runs=(1, 3)), pair(0.001, metric="hd95_mm")])
+        assert (single.verdict, distance.verdict) == ("single run", "worse")
+
+    def test_of_compare_all_methods_are_one_family(self):
+        tables = {"erm": twice(rows(ERM)), **{name: twice(rows(added(ERM, GAINS))) for name in "abcd"}}
+        found = [each for each in compare(tables, "erm") if each.class_name == MEAN_OF_CLASSES]
+        assert [(each.family, each.p_holm) for each in found] == [(4, 4 * 2 / 2**8)] * 4
 
 
 class TestHolm:
@@ -228,13 +242,16 @@ class TestRanks:
         ranking = rank_methods({"a": rows([0.9, math.nan, 0.8]), "b": rows([0.8, 0.9, 0.7]), "c": rows([0.7] * 3)})
         assert (ranking.n, ranking.left_out) == (2, ("ct1",))
 
-    def test_critical_differences_are_demsar_s(self):
-        # Demšar (2006), table 5: q of 2, 3, 4, 5 and 10 methods at 0.05
-        for methods, q in {2: 1.960, 3: 2.343, 4: 2.569, 5: 2.728, 10: 3.164}.items():
-            n = 30
-            assert critical_difference(methods, n) == pytest.approx(
-                q * math.sqrt(methods * (methods + 1) / (6 * n)), abs=2e-3
-            )
+    def test_seeds_are_averaged_before_they_are_ranked(self):
+        rng = np.random.default_rng(0)
+        dice = {name: rng.uniform(0.5, 1, (9, 3)) for name in "abcd"}
+        ranking = rank_methods(
+            {name: [row for run in range(3) for row in rows(of[:, run], str(run))] for name, of in dice.items()}
+        )
+        means = [of.mean(axis=1) for of in dice.values()]
+        assert ranking.p == pytest.approx(stats.friedmanchisquare(*means).pvalue)
+        ranks = stats.rankdata(-np.stack(means, axis=1), axis=1).mean(axis=0)
+        assert [ranking.ranks[name] for name in "abcd"] == pytest.approx(ranks.tolist())
 
     def test_errors(self):
         with pytest.raises(ConfigError, match="ranks need three methods, found a, b; use `compare` for two"):

@@ -38,9 +38,10 @@ def folder(tmp_path_factory):
     for subset in (EVIL, "sparse"):
         for method, dice, table in (("pair", WORSE, None), (f"adawac {EVIL}", BETTER, weights), ("$x_$", BETTER, None)):
             rows = rows_of(dice, [f"{case}{EVIL}" for case in CASES], ORGANS)
-            name = f"{method} {subset} {EVIL}"
-            run = MethodRun(method, subset, name, rows, 100, 200, table, (f"{EVIL}:3",), {"from": f"/{EVIL}"})
-            evaluated.append(Evaluated(run))
+            for seed in "01":
+                name = f"{method} {subset} {EVIL} {seed}"
+                run = MethodRun(method, subset, name, rows, 100, 200, table, (f"{EVIL}:3",), {"from": f"/{EVIL}"})
+                evaluated.append(Evaluated(run))
     report = make_report(evaluated, title=f"T {EVIL}", command=f"adawac {EVIL}", unfinished={f"cell {EVIL}": "failed"})
     out = tmp_path_factory.mktemp("report")
     write_report(report, out)
