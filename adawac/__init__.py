@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adawac.consistency import Consistency
-    from adawac.segmenter import Segmenter, load
-    from adawac.structures import Terms, Weights
+    from adawac.inference.segmenter import Segmenter, load
+    from adawac.types import Terms, Weights
     from adawac.weighting import ERM, AdaWAC, Pair, Weighting
 
 __version__ = "0.1.0"
@@ -21,11 +21,11 @@ _HOMES = {
     "Consistency": "adawac.consistency",
     "ERM": "adawac.weighting",
     "Pair": "adawac.weighting",
-    "Segmenter": "adawac.segmenter",
-    "Terms": "adawac.structures",
+    "Segmenter": "adawac.inference.segmenter",
+    "Terms": "adawac.types",
     "Weighting": "adawac.weighting",
-    "Weights": "adawac.structures",
-    "load": "adawac.segmenter",
+    "Weights": "adawac.types",
+    "load": "adawac.inference.segmenter",
 }
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from adawac.structures import Terms, Weights
+from adawac.types import Terms, Weights
 
 Item = TypeVar("Item")
 

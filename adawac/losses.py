@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from adawac.errors import ConfigError
-from adawac.structures import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX
 
 SMOOTH = 1e-5
 """Added to both sides of a Dice: an absent class that is not predicted costs nothing."""

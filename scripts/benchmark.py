@@ -37,7 +37,7 @@ def main() -> int:
     import torch
     from benchmarks.measure import CLOCKS, machine
 
-    from adawac.processors import keep_freed_memory
+    from adawac.training.performance.cpu import keep_freed_memory
 
     benchmark = import_module(f"benchmarks.{what}")
     parser = argparse.ArgumentParser(f"benchmark.py {what}", description=benchmark.__doc__)

@@ -57,7 +57,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from adawac.figures import BLUE, VERMILION
-from adawac.structures import Terms
+from adawac.types import Terms
 from adawac.weighting import AdaWAC, Weighting
 
 Array = NDArray[np.float64]

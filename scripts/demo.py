@@ -16,10 +16,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import adawac
 from adawac.cli import main as command
-from adawac.data.volumes import read_nifti
 from adawac.evaluation import CaseRow, read_csv, summary_table, to_markdown
 from adawac.figures import overlay
-from adawac.processors import emulates_bfloat16
+from adawac.io.volumes import read_nifti
+from adawac.training.performance.cpu import emulates_bfloat16
 
 DEMO = Path("demo")
 DATA = DEMO / "phantom-ct"

@@ -29,19 +29,19 @@ import numpy as np
 from numpy.typing import NDArray
 from separation import unfinished
 
-from adawac.checkpoint import read_checkpoint
 from adawac.data.classes import Classes
 from adawac.data.layouts import detect
 from adawac.data.patients import patients_of
 from adawac.data.splits import FileSplit
-from adawac.data.volumes import write_label_nifti
 from adawac.errors import AdaWACError, ConfigError, DataError
-from adawac.resume import DATA
-from adawac.structures import IGNORE_INDEX
+from adawac.io.volumes import write_label_nifti
+from adawac.runs.checkpoint import read_checkpoint
+from adawac.runs.resume import DATA
+from adawac.runs.suspects import FILE, read_suspects
 from adawac.study import Cell, read_study
 from adawac.study.results import Spread, cell_results
+from adawac.types import IGNORE_INDEX
 from adawac.weighting.diagnostics import separation_auroc
-from adawac.weighting.suspects import FILE, read_suspects
 
 GROUPS = ("dense", "sparse", "erased")
 TABLE = "slices.csv"

@@ -25,8 +25,8 @@ from adawac.data.subsets import SparseMix
 from adawac.losses import dice_loss
 from adawac.networks import NetworkSpec
 from adawac.randomness import Source
-from adawac.structures import Batch
-from adawac.task import SegmentationTask
+from adawac.training.task import SegmentationTask
+from adawac.types import Batch
 from adawac.weighting import ERM
 
 NETWORK = NetworkSpec(

@@ -10,11 +10,11 @@ import argparse
 import json
 from pathlib import Path
 
-from adawac.checkpoint import RECIPE, Recipe, find_checkpoint, read_checkpoint
 from adawac.data.unit_kinds import PatchUnit, UnitKind
 from adawac.evaluation import read_run, summarise_methods
 from adawac.evaluation.summary import Summary
-from adawac.weighting.slice_weights import SliceWeights
+from adawac.runs.checkpoint import RECIPE, Recipe, find_checkpoint, read_checkpoint
+from adawac.runs.slice_weights import SliceWeights
 
 HEAD = ("unit", "training samples", "label-dense", "steps", "Dice", "worst organ", "AUROC", "weight, dense", "sparse")
 

@@ -10,8 +10,8 @@ from adawac.augment import RandomAugmentation
 from adawac.data.datamodule import SegmentationData
 from adawac.data.splits import FractionSplit
 from adawac.networks import NetworkSpec
-from adawac.structures import Batch
-from adawac.task import SegmentationTask
+from adawac.training.task import SegmentationTask
+from adawac.types import Batch
 from adawac.weighting import AdaWAC
 
 SPEC = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2], "norm": "INSTANCE"})

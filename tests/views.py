@@ -8,7 +8,7 @@ from adawac.augment import (
     RandomAugmentation,
 )
 from adawac.augment.geometry import affine_map, symmetries
-from adawac.structures import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX
 
 OFF = {
     "rotation": Chance(0, 0, 0),

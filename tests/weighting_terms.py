@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from adawac.data.groups import PositionBins
 from adawac.data.units import UnitTable
-from adawac.structures import Terms
+from adawac.types import Terms
 from adawac.weighting import (
     ERM,
     PMDRO,

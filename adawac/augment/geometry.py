@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adawac.augment.samples import where_samples
 from adawac.errors import ConfigError
-from adawac.structures import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX
 
 NUDGE = 1e-3
 """Pixels by which ties between nearest pixels are parted: more than float32 misplaces them, and too little to see."""
@@ -24,7 +24,7 @@ class Warp(NamedTuple):
     """Drawn parameters of a spatial map, from view to batch coordinates.
 
     Attributes:
-        affine: (B, 2, 3) float32, as in `adawac.structures.View`.
+        affine: (B, 2, 3) float32, as in `adawac.types.View`.
         control: (B, 2, n, n) displacements (x, y) added to the affine map, in normalised coordinates, at
             control points that lie evenly over the view; None for none.
         reverse: (B,) bool, whether the order of the slices of a patch is reversed as well; None for none.
@@ -80,7 +80,7 @@ def affine_map(symmetry: Tensor, degrees: Tensor, scale: Tensor, translation: Te
         plane: (H, W).
 
     Returns:
-        (B, 2, 3) float32, as in `adawac.structures.View`.
+        (B, 2, 3) float32, as in `adawac.types.View`.
 
     Example:
         >>> none, one = torch.zeros(1, dtype=torch.bool), torch.ones(1)

@@ -16,7 +16,7 @@ from adawac.augment.geometry import Warp, affine_map, is_mirrored, mirror_pairs,
 from adawac.augment.samples import where_samples
 from adawac.errors import ConfigError
 from adawac.randomness import Source, Stream
-from adawac.structures import View
+from adawac.types import View
 
 _Self = TypeVar("_Self", bound="Augmentation")
 
@@ -98,7 +98,7 @@ class Augmentation(ABC):
 
         Args:
             image: (B, C, H, W) float, or patches (B, C, D, H, W); computed in float32 and returned in its own dtype.
-            label: (B, H, W) integer class indices, or (B, D, H, W); `adawac.structures.IGNORE_INDEX` is carried along.
+            label: (B, H, W) integer class indices, or (B, D, H, W); `adawac.types.IGNORE_INDEX` is carried along.
             index: (B,) int64 row of each sample in the table of training units.
             seed: of the run.
             epoch: counted from 0.

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adawac.errors import ConfigError
-from adawac.structures import NetworkOutput
+from adawac.types import NetworkOutput
 
 MOST_IN_A_MATRIX = 256
 """Positions of a feature map (16 x 16) up to which it is interpolated by a matrix; more would make that too large."""

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from adawac.consistency.base import ConsistencyLoss
 from adawac.errors import ConfigError
-from adawac.structures import NetworkOutput
+from adawac.types import NetworkOutput
 
 
 class CombinedConsistency(ConsistencyLoss):

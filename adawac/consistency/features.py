@@ -5,7 +5,7 @@ from torch import Tensor
 
 from adawac.consistency.base import ConsistencyLoss, mean_where, overlap
 from adawac.losses import full_precision, global_sum
-from adawac.structures import NetworkOutput
+from adawac.types import NetworkOutput
 
 
 class Consistency(ConsistencyLoss):

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from adawac.consistency.base import ConsistencyLoss, mean_where, overlap
 from adawac.losses import full_precision
-from adawac.structures import NetworkOutput
+from adawac.types import NetworkOutput
 
 
 class ProbabilityConsistency(ConsistencyLoss):

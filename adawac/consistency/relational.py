@@ -6,7 +6,7 @@ from torch import Tensor
 
 from adawac.consistency.base import ConsistencyLoss
 from adawac.losses import full_precision
-from adawac.structures import NetworkOutput
+from adawac.types import NetworkOutput
 
 
 class RelationalConsistency(ConsistencyLoss):

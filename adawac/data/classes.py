@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.errors import ConfigError, DataError
-from adawac.structures import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX
 
 
 @dataclass(frozen=True)

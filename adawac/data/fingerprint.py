@@ -12,9 +12,9 @@ from adawac.data.modality import Modality
 from adawac.data.naming import side_pairs
 from adawac.data.reading import Digest, Track, for_every_case, read_case
 from adawac.data.store import count_voxels
-from adawac.data.volumes import Volume
 from adawac.errors import DataError
-from adawac.structures import IGNORE_INDEX
+from adawac.io.volumes import Volume
+from adawac.types import IGNORE_INDEX
 
 SAMPLE = 10_000
 """Voxels drawn from each case for percentiles, and foreground voxels; as many as nnU-Net draws."""

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.data.case_column import read_case_column
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
+from adawac.io.case_column import read_case_column
 
 
 class Groups(NamedTuple):

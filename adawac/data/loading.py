@@ -15,7 +15,7 @@ from adawac.data.steps import spacing_of
 from adawac.data.store import PreparedCase
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError, DataError
-from adawac.structures import Batch
+from adawac.types import Batch
 
 
 class VolumeItem(NamedTuple):

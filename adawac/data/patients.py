@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from adawac.data.case_column import read_case_column
 from adawac.data.case_names import AUTO, suggest_patient_pattern
-from adawac.data.dicom import is_dicom, patient_id, series_files
-from adawac.data.image_files import IMAGES
 from adawac.data.layouts.base import Case
 from adawac.errors import ConfigError, DataError, some_of
+from adawac.io.case_column import read_case_column
+from adawac.io.dicom import is_dicom, patient_id, series_files
+from adawac.io.images import IMAGES
 
 _NOBODY = {"", "0", "anon", "anonymous", "anonymized", "anonymised", "deidentified", "na", "none", "nobody", "removed"}
 """What stands for a PatientID that was taken out, in small letters and digits."""

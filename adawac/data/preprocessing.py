@@ -14,7 +14,7 @@ from adawac.data.steps import SHEAR_TOLERANCE, largest_cosine, spacing_of
 from adawac.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from adawac.data.volumes import Volume
+    from adawac.io.volumes import Volume
 
 Axis = Literal["axial", "coronal", "sagittal"]
 AXES: tuple[Axis, ...] = ("axial", "coronal", "sagittal")

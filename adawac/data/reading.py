@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from adawac.data.classes import Classes
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.modality import Modality
-from adawac.data.volumes import Volume
 from adawac.errors import DataError
+from adawac.io.volumes import Volume
 
 Track = Callable[[Iterable[None], int], Iterable[None]]
 """Wraps an iterable of a given length, to show progress."""

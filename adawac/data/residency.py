@@ -12,7 +12,7 @@ from torch import Tensor
 from adawac.data.loading import UnitDataset
 from adawac.data.store import PreparedCase
 from adawac.data.units import UnitTable
-from adawac.structures import Batch
+from adawac.types import Batch
 
 Residency = Literal["auto", "device", "memory", "disk"]
 

@@ -20,16 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.classes import Classes
-from adawac.data.contents import Contents
 from adawac.data.grid import Placement
 from adawac.data.layouts.base import Case, Layout
-from adawac.data.locking import writing
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.reading import Digest, Track, for_every_case, read_case
 from adawac.data.steps import spacing_of
 from adawac.errors import DataError
-from adawac.provenance import short_hash
-from adawac.structures import IGNORE_INDEX
+from adawac.io.hashing import Contents
+from adawac.io.locking import writing
+from adawac.runs.provenance import short_hash
+from adawac.types import IGNORE_INDEX
 
 VERSION = 5
 """Raise it when prepared arrays change their meaning: older folders are then no longer found."""
@@ -50,7 +50,7 @@ class PreparedCase:
         placement: where the training grid lies in the native plane.
         steps: (3, 3) mm from a native voxel to the next along (slice, row, column), as columns; None where unknown.
         voxels: (S, K) voxels of each class on the native grid.
-        data_hash: of its files, see `adawac.provenance`: images first, then labels.
+        data_hash: of its files, see `adawac.runs.provenance`: images first, then labels.
     """
 
     id: str

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adawac.errors import ConfigError
-from adawac.structures import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from adawac.data.store import PreparedCase

@@ -10,7 +10,7 @@ from torch import Tensor
 from adawac.errors import ConfigError, DataError
 from adawac.metrics import TOLERANCE, EmptyPolicy, OverlapCounts, slice_counts, surface_distances, voxel_steps
 from adawac.metrics.overlap import label_array
-from adawac.structures import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX
 
 ANY_CLASS = "<any>"
 """Class of the rows that look at all foreground classes together."""
@@ -37,8 +37,8 @@ class CaseRow(NamedTuple):
         metric: name of the metric, with the unit where it has one: "dice", "hd95_mm".
         value: NaN where it is undefined or left out.
         policy: what empty masks are worth, see `adawac.metrics.EmptyRule`.
-        checkpoint_hash: of the checkpoint that predicted, see `adawac.provenance`; this and the next two are "" where
-            it is not known.
+        checkpoint_hash: of the checkpoint that predicted, see `adawac.runs.provenance`; this and the next two are ""
+            where it is not known.
         config_hash: of the run's config.yaml.
         data_hash: of the case's files on disk, images first, then labels.
         subset: what the run was trained on, where the table is of several runs; "" where it is not known.

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from adawac.data.case_column import column_of, read_lines
 from adawac.errors import ConfigError, DataError, some_of
 from adawac.evaluation.case_table import ANY_CLASS, VOXEL_VOLUME, CaseRow, higher_is_better, overlap_values
 from adawac.evaluation.counted import lost_classes
 from adawac.evaluation.pairing import MEAN_OF_CLASSES, SharedCases
+from adawac.io.case_column import column_of, read_lines
 from adawac.metrics import EmptyPolicy, slice_counts
-from adawac.structures import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX
 
 SIZE_GROUPS = ("size 1 of 3", "size 2 of 3", "size 3 of 3", "organ absent")
 """Thirds of the test set by the organ's size, smallest first, and the cases that do not have it."""

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.data.image_files import list_files, read_image, stem
-from adawac.data.volumes import Volume, as_label
 from adawac.errors import DataError
 from adawac.evaluation.case_table import CaseRow, case_rows
 from adawac.evaluation.groups import position_rows
 from adawac.evaluation.references import References
+from adawac.inference.prediction_folder import PROBABILITIES
+from adawac.io.images import list_files, read_image, stem
+from adawac.io.volumes import Volume, as_label
 from adawac.metrics import EmptyPolicy
-from adawac.prediction_folder import PROBABILITIES
-from adawac.structures import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX
 
 Predict = Callable[[str, Volume], NDArray[np.uint8]]
 """Case and its reference (1, Z, Y, X) in, class indices (Z, Y, X) on the same grid out."""

@@ -13,18 +13,18 @@ import yaml
 from numpy.typing import NDArray
 
 import adawac.data.layouts as layouts
-from adawac.checkpoint import Recipe
 from adawac.data.case_names import AUTO
 from adawac.data.classes import Classes
-from adawac.data.image_files import files_of, list_files, stem
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.layouts.files import parse_labels, read_json
 from adawac.data.layouts.folders import Folders
 from adawac.data.patients import SuggestedPatients, patients_in
 from adawac.data.preprocessing import AXES, Axis, cut_steps
-from adawac.data.volumes import Volume
 from adawac.errors import ConfigError, DataError, some_of
-from adawac.provenance import short_hash
+from adawac.io.images import files_of, list_files, stem
+from adawac.io.volumes import Volume
+from adawac.runs.checkpoint import Recipe
+from adawac.runs.provenance import short_hash
 
 
 @dataclass(frozen=True)

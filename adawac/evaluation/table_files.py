@@ -8,8 +8,8 @@ from typing import Any
 
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation.case_table import CaseRow
+from adawac.io.atomic import written_whole
 from adawac.metrics import EMPTY_RULES
-from adawac.whole_files import written_whole
 
 COLUMNS = tuple("class" if field == "class_name" else field for field in CaseRow._fields)
 """Of the file, in the order of the fields of `CaseRow`."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from adawac.errors import DataError
 from adawac.metrics.empty import EmptyPolicy, empty_rule
-from adawac.structures import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adawac.errors import ConfigError, one_line
 from adawac.networks.small_volumes import exact_small_volumes
-from adawac.structures import NetworkOutput
+from adawac.types import NetworkOutput
 
 # Where MONAI's networks keep the deepest layer of their encoder: the last module whose whole name matches.
 MONAI_FEATURE_LAYERS = {

@@ -7,7 +7,7 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from adawac.structures import NetworkOutput
+from adawac.types import NetworkOutput
 
 
 class Ensemble(nn.Module):

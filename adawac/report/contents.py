@@ -31,7 +31,7 @@ from adawac.report.blocks import Picture
 from adawac.report.families import Family, families
 from adawac.report.measured import Lost, Rows, by_method, means, of_class
 from adawac.report.runs import MethodRun, check_runs
-from adawac.weighting.slice_weights import SliceWeights
+from adawac.runs.slice_weights import SliceWeights
 
 PREFERRED_REFERENCES = ("pair", "erm")
 """Pair trains at the compute of the methods with two views; ERM at half of it."""

@@ -25,7 +25,7 @@ from adawac.report.wording import (
     shared_out,
     signed,
 )
-from adawac.weighting.suspects import FOUND
+from adawac.runs.suspects import FOUND
 
 MOST_SUSPECTS = 10
 """Rows of their table; a run's suspects.csv has all."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from adawac.evaluation import Ranking
 from adawac.evaluation.statistics import Verdict
 from adawac.figures import BLUE, VERMILION, plain
-from adawac.weighting.slice_weights import SliceWeights
+from adawac.runs.slice_weights import SliceWeights
 
 Floats = NDArray[np.floating]
 

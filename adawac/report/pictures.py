@@ -17,7 +17,7 @@ from adawac.report.figures import encode
 from adawac.report.runs import MethodRun
 from adawac.report.sources import Evaluated
 from adawac.report.wording import on_subset
-from adawac.structures import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX
 
 MOST_METHODS = 4
 """Panels of a picture."""

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from adawac.errors import DataError, some_of
 from adawac.evaluation import ANY_CLASS, CaseRow
-from adawac.weighting.slice_weights import SliceWeights
+from adawac.runs.slice_weights import SliceWeights
 
 
 @dataclass(frozen=True)

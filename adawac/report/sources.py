@@ -12,18 +12,18 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from adawac.checkpoint import RECIPE, Recipe, find_checkpoint, read_checkpoint
-from adawac.data.volumes import Volume
 from adawac.errors import ConfigError, DataError, some_of
 from adawac.evaluation import CaseRow, read_run, read_table, recorded_units, training_rows
 from adawac.evaluation.predictions import Predict, encoded, from_files, measure, name_problems, prediction_files
 from adawac.evaluation.references import References
+from adawac.inference.segmenter import load
+from adawac.io.volumes import Volume
 from adawac.metrics import EmptyPolicy
-from adawac.provenance import short_hash
 from adawac.report.runs import MethodRun
-from adawac.segmenter import load
-from adawac.weighting.slice_weights import SliceWeights
-from adawac.weighting.suspects import FILE, read_suspects
+from adawac.runs.checkpoint import RECIPE, Recipe, find_checkpoint, read_checkpoint
+from adawac.runs.provenance import short_hash
+from adawac.runs.slice_weights import SliceWeights
+from adawac.runs.suspects import FILE, read_suspects
 
 Track = Callable[[Iterable[str]], Iterable[str]]
 

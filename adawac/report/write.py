@@ -8,14 +8,14 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from adawac.io.atomic import written_whole
 from adawac.report import html, markdown
 from adawac.report.blocks import Document
 from adawac.report.contents import Report
 from adawac.report.document import document
 from adawac.report.runs import MethodRun
 from adawac.report.wording import summary
-from adawac.weighting.slice_weights import SliceWeights
-from adawac.whole_files import written_whole
+from adawac.runs.slice_weights import SliceWeights
 
 FIGURES = "figures"
 

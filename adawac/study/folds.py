@@ -9,10 +9,10 @@ from scipy import stats
 
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation import MEAN_OF_CLASSES, TRAINING_UNITS, CaseRow, SharedCases, lost_classes, read_csv
+from adawac.io.atomic import written_whole
 from adawac.report.patients import choose_patients
 from adawac.study.results import tested
 from adawac.study.spec import FOLD, Study
-from adawac.whole_files import written_whole
 
 Dice = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Setting -> fold -> patient -> score, over seeds: its mean over a fold's patients is the mean Dice of the organs.

@@ -20,8 +20,8 @@ from adawac.evaluation import (
     summarise_methods,
 )
 from adawac.evaluation.summary import Summary
+from adawac.io.atomic import written_whole
 from adawac.study.spec import FOLD, SEED, Cell, Study
-from adawac.whole_files import written_whole
 
 
 @dataclass(frozen=True)

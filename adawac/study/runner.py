@@ -18,7 +18,7 @@ from typing import IO, Any
 import yaml
 
 from adawac.errors import ConfigError
-from adawac.settings import changed, flatten
+from adawac.runs.config_diff import changed, flatten
 from adawac.study.spec import Cell
 
 try:
@@ -49,7 +49,7 @@ def resolve(cells: Sequence[Cell]) -> dict[str, str]:
 
 
 def _resolve(cell: Cell) -> str:
-    from adawac import training_cli
+    from adawac.cli import fit as training_cli
 
     out, err = io.StringIO(), io.StringIO()
     try:
@@ -106,7 +106,7 @@ def run_cells(cells: Sequence[Cell], configs: Mapping[str, str], jobs: int, ende
     Raises:
         Interrupted: SIGINT or SIGTERM came; every process of a cell has ended.
     """
-    from adawac.callbacks.interruption import interruptible
+    from adawac.training.callbacks.interruption import interruptible
 
     stop = Event()
     environment = {"OMP_NUM_THREADS": str(max(1, _cpus() // jobs)), **os.environ}

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import torch
 
-from adawac.structures import Terms, Weights
+from adawac.types import Terms, Weights
 from adawac.weighting.base import Weighting, at_least_float32
 
 

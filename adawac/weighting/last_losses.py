@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from adawac.structures import Terms
+from adawac.types import Terms
 from adawac.weighting.base import PerSampleState
 
 

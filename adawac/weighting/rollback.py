@@ -15,7 +15,7 @@ class Rollback:
         module: whose buffers are kept, and those of the modules within it, as they are now.
 
     Example:
-        >>> from adawac.structures import Terms
+        >>> from adawac.types import Terms
         >>> from adawac.weighting import AdaWAC
         >>> weighting = AdaWAC(calibrate=False, num_samples=1)
         >>> rollback = Rollback(weighting)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
-from adawac.structures import Terms, Weights
+from adawac.types import Terms, Weights
 from adawac.weighting.base import Weighting, at_least_float32
 
 

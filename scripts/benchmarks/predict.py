@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from adawac.data.grid import Placement
-from adawac.inference import predict_volume
+from adawac.inference.volume import predict_volume
 from benchmarks import training
 from benchmarks.measure import device_name, interleaved, relative, show, synchronised
 

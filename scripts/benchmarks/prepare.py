@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from adawac.data.datamodule import SegmentationData
-from adawac.data.phantom import generate
+from adawac.phantom import generate
 from benchmarks.measure import device_name, interleaved, relative, show
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from adawac.data.phantom import generate
+from adawac.phantom import generate
 from benchmarks.measure import device_name, interleaved, relative, show
 
 

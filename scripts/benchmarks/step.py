@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from adawac import weighting as methods
-from adawac.structures import Terms
+from adawac.types import Terms
 from adawac.weighting import Weighting
 from benchmarks import training
 from benchmarks.measure import device_name, interleaved, relative, show, synchronised

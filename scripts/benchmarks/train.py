@@ -11,10 +11,10 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from adawac.callbacks import FiniteGuard
 from adawac.data.datamodule import SegmentationData
-from adawac.data.phantom import generate
-from adawac.task import SegmentationTask
+from adawac.phantom import generate
+from adawac.training.callbacks import FiniteGuard
+from adawac.training.task import SegmentationTask
 from adawac.weighting import AdaWAC
 from benchmarks import training
 from benchmarks.measure import CLOCKS, Seconds, device_name, relative, show, synchronised

@@ -6,13 +6,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from adawac.compiled import Compiled
 from adawac.data.units import UnitTable
-from adawac.graphs import GraphedStep
 from adawac.losses import cross_entropy, dice_loss
 from adawac.networks import NetworkSpec
-from adawac.structures import Batch
-from adawac.task import SegmentationTask
+from adawac.training.performance.compile import Compiled
+from adawac.training.performance.cuda_graphs import GraphedStep
+from adawac.training.task import SegmentationTask
+from adawac.types import Batch
 from adawac.weighting import Weighting
 from benchmarks.measure import synchronised
 

@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 import torch
 from tiny_data import write_msd
 
-from adawac import training_cli
+from adawac.cli import fit as training_cli
 from adawac.cli import main as main_of_adawac
 from strikes.place import Place, Row
 from strikes.processes import ended

@@ -17,9 +17,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny_data import write_msd
 
 import adawac
-from adawac.checkpoint import read_checkpoint
 from adawac.cli import TOOLS, TRAINING, main
 from adawac.evaluation import position_groups, read_csv
+from adawac.runs.checkpoint import read_checkpoint
 
 OVERLAYS = Path(__file__).parents[2] / "configs/overlays"
 EPOCHS = 3

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from tiny_data import CLASS_NAMES, write_acdc_volumes, write_msd, write_synapse
 
-from adawac.checkpoint import read_checkpoint
 from adawac.cli import main
+from adawac.runs.checkpoint import read_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIGS = REPOSITORY / "configs"

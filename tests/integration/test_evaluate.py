@@ -11,7 +11,7 @@ import pytest
 from tiny_data import make_case
 
 from adawac.cli import main
-from adawac.data.volumes import read_nifti
+from adawac.io.volumes import read_nifti
 
 CASES = [f"pt_{i}" for i in range(1, 8)]
 LABELS = {"background": 0, "left kidney": 1, "right kidney": 2}

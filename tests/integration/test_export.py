@@ -18,18 +18,18 @@ from tiny_data import make_case, save_nifti, write_msd
 from tiny_run import ADAMW, tiny_settings, write_config
 
 import adawac
-from adawac.checkpoint import RECIPE, Recipe
 from adawac.cli import main
 from adawac.data.classes import Classes
 from adawac.data.grid import Grid
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.unit_kinds import SINGLE_SLICE, PatchUnit, SliceUnit, UnitKind
-from adawac.data.volumes import read_nifti
 from adawac.errors import ConfigError, DataError
-from adawac.export import load_network
-from adawac.export.segment_volume import SaveLabeld, SegmentVolumed
+from adawac.inference.export import load_network
+from adawac.inference.export.segment_volume import SaveLabeld, SegmentVolumed
+from adawac.inference.segmenter import load
+from adawac.io.volumes import read_nifti
 from adawac.networks import NetworkSpec
-from adawac.segmenter import load
+from adawac.runs.checkpoint import RECIPE, Recipe
 
 CLASSES = Classes.from_labels({1: "left", 2: "cord", 5: "right"}, drop=["cord"])  # right is class 2, on disk 5
 TRANSUNET = {

@@ -11,13 +11,13 @@ from dicom_files import change, write_series
 from tiny_data import make_case, write_nnunet
 from tiny_run import tiny_settings, write_config
 
-from adawac.checkpoint import Recipe, find_checkpoint, read_checkpoint
 from adawac.cli import main
-from adawac.data.image_files import read_image
 from adawac.data.layouts import Folders, detect
-from adawac.data.volumes import read_nifti
 from adawac.evaluation.predictions import from_files, measure, prediction_files
 from adawac.evaluation.references import References
+from adawac.io.images import read_image
+from adawac.io.volumes import read_nifti
+from adawac.runs.checkpoint import Recipe, find_checkpoint, read_checkpoint
 
 SHAPE = (6, 32, 32)
 TURN = np.deg2rad(12)

@@ -13,8 +13,8 @@ from nibabel import orientations
 from tiny_data import write_msd
 
 from adawac.cli import main
-from adawac.data.volumes import read_nifti
 from adawac.evaluation import read_csv
+from adawac.io.volumes import read_nifti
 
 ORDERS = list(itertools.permutations(range(3)))
 FLIPS = list(itertools.product((1, -1), repeat=3))

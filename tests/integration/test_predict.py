@@ -12,10 +12,10 @@ from tiny_run import ADAMW, tiny_settings, write_config
 
 import adawac
 from adawac.cli import main
-from adawac.data.image_files import find_images
-from adawac.data.volumes import read_nifti
 from adawac.errors import DataError
-from adawac.prediction_folder import MANIFEST
+from adawac.inference.prediction_folder import MANIFEST
+from adawac.io.images import find_images
+from adawac.io.volumes import read_nifti
 
 SPACING = (3.0, 0.9, 0.8)
 

@@ -13,16 +13,16 @@ from scipy import ndimage
 from tiny_data import make_case, save_nifti
 
 import adawac
-from adawac.checkpoint import NETWORK, RECIPE, Recipe
 from adawac.cli import main
 from adawac.data.classes import Classes
 from adawac.data.grid import Grid
 from adawac.data.preprocessing import Preprocessing
-from adawac.data.volumes import read_nifti
 from adawac.errors import ConfigError
 from adawac.evaluation.predictions import prediction_files
+from adawac.inference.segmenter import Segmenter
+from adawac.io.volumes import read_nifti
 from adawac.networks import NetworkSpec
-from adawac.segmenter import Segmenter
+from adawac.runs.checkpoint import NETWORK, RECIPE, Recipe
 
 UNET = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2], "norm": "INSTANCE"})
 DEEPER = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8, 8], "strides": [2, 2], "norm": "INSTANCE"})

@@ -13,7 +13,7 @@ import yaml
 from tiny_data import write_msd
 
 from adawac import cli
-from adawac.data.locking import writing
+from adawac.io.locking import writing
 
 CASES = 16
 PREPARE = """

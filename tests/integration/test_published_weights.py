@@ -8,8 +8,8 @@ from published_weights import SMALL, published
 from tiny_data import write_msd
 from tiny_run import tiny_settings, write_config
 
-from adawac.checkpoint import network_weights, read_checkpoint
 from adawac.cli import main
+from adawac.runs.checkpoint import network_weights, read_checkpoint
 
 
 def test_a_run_starts_from_the_file_and_predicts_without_it(tmp_path):

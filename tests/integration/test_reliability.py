@@ -17,7 +17,7 @@ from tiny_data import make_case, save_nifti, write_msd
 
 from adawac.cli import main
 from adawac.errors import TrainingError
-from adawac.saving import WholeCheckpoints, newest_checkpoint
+from adawac.runs.atomic_checkpoint import WholeCheckpoints, newest_checkpoint
 
 
 @pytest.fixture(scope="module")

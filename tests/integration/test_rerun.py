@@ -9,7 +9,7 @@ from test_resume import checkpoints, config, fit
 from tiny_data import write_msd
 
 from adawac.cli import main
-from adawac.commands.rerun import differences
+from adawac.cli.rerun import differences
 from adawac.report.sources import Source, evaluate_sources
 
 

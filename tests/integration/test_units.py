@@ -11,10 +11,10 @@ import torch
 from tiny_data import make_case, save_nifti, write_msd
 from tiny_run import ADAMW, keep_checkpoints, tiny_settings, write_config
 
-from adawac.checkpoint import Recipe, read_checkpoint
 from adawac.cli import main
-from adawac.data.volumes import read_nifti
-from adawac.export import load_network
+from adawac.inference.export import load_network
+from adawac.io.volumes import read_nifti
+from adawac.runs.checkpoint import Recipe, read_checkpoint
 
 UNITS = {"25d": {"neighbours": 3}, "3d": {"patch": [4, 8, 16]}}
 OTHER = {

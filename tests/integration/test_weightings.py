@@ -9,8 +9,8 @@ import pytest
 import yaml
 from tiny_data import CLASS_NAMES, write_msd
 
-from adawac.checkpoint import read_checkpoint
 from adawac.cli import main
+from adawac.runs.checkpoint import read_checkpoint
 
 CONFIG = Path(__file__).parents[2] / "configs/phantom_unet_erm.yaml"
 

@@ -13,7 +13,7 @@ from adawac.augment import (
 )
 from adawac.augment.geometry import Warp, is_mirrored, mirror_pairs, swap_sides, warp
 from adawac.errors import ConfigError
-from adawac.structures import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX
 
 # ----------------------------------------------------------------------------------------------- symmetries
 

@@ -20,7 +20,7 @@ from adawac.consistency import (
 from adawac.consistency.base import align
 from adawac.errors import ConfigError
 from adawac.networks import SegmentationNetwork
-from adawac.structures import NetworkOutput
+from adawac.types import NetworkOutput
 
 
 class MapConsistency(adawac.consistency.Consistency):

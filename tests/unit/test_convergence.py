@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime, lsq_linear, minimize
 
-from adawac.structures import Terms, Weights
+from adawac.types import Terms, Weights
 from adawac.weighting import AdaWAC, Weighting
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "convergence.py"

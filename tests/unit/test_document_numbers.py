@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from matplotlib.image import imread
 
 from adawac import AdaWAC
-from adawac.weighting.suspects import FOUND
+from adawac.runs.suspects import FOUND
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), ROOT / "docs/results/README.md"]
@@ -42,7 +42,7 @@ ALLOWED = {
     "docs/howto.md": (
         "15 % to validate and 20 % to test",
         "15 % of its training patients validate",
-        "a Dice of 0.3",  # `adawac.weighting.suspects.FOUND`
+        "a Dice of 0.3",  # `adawac.runs.suspects.FOUND`
         "with a standard deviation of 0.035 between patients, lie 0.03 apart on average",  # computed below
     ),
     "docs/tuning.md": (

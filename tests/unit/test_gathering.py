@@ -11,7 +11,7 @@ import torch.multiprocessing as mp
 from weighting_terms import METHODS, make, random_terms
 
 from adawac.distributed import connection_closed, gather_cases, gather_terms, take_weights, world_size
-from adawac.structures import Terms
+from adawac.types import Terms
 
 STEPS, SIZE = 30, 7  # which two processes cannot share evenly
 

@@ -21,7 +21,7 @@ from adawac.losses import (
     dice_loss,
     focal_loss,
 )
-from adawac.structures import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX
 
 
 def draw(*shape: int, classes: int = 3, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -11,16 +11,16 @@ from tiny_data import write_msd
 from tiny_task import SEED, SPEC, make_task, make_trainer
 
 from adawac.augment import PaperAugmentation
-from adawac.callbacks.run_record import RunRecord
-from adawac.callbacks.suspects import SuspectSlices
-from adawac.callbacks.weight_monitor import WeightMonitor
 from adawac.data.datamodule import SegmentationData
 from adawac.data.sampling import GroupBalanced, HardnessWeighted
 from adawac.data.splits import FractionSplit
 from adawac.data.subsets import SparseMix
 from adawac.losses import CrossEntropy, DiceCrossEntropy, Focal, dice_loss
-from adawac.structures import IGNORE_INDEX, Terms
-from adawac.task import SegmentationTask
+from adawac.training.callbacks.run_record import RunRecord
+from adawac.training.callbacks.suspects import SuspectSlices
+from adawac.training.callbacks.weight_monitor import WeightMonitor
+from adawac.training.task import SegmentationTask
+from adawac.types import IGNORE_INDEX, Terms
 from adawac.weighting import (
     ERM,
     PMDRO,

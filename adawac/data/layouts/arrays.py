@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.layouts.base import Case, Layout
-from adawac.data.limits import check_voxels
-from adawac.data.volumes import Geometry, Volume, as_label
 from adawac.errors import DataError
+from adawac.io.limits import check_voxels
+from adawac.io.volumes import Geometry, Volume, as_label
 
 
 class ArrayLayout(Layout):

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from adawac.data.modality import Modality
-from adawac.data.volumes import Volume
 from adawac.errors import DataError
+from adawac.io.volumes import Volume
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from adawac.data.dicom import is_dicom
-from adawac.data.image_files import IMAGES, files_of, list_images, stem
 from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.data.layouts.files import sorted_cases
 from adawac.data.layouts.nifti import NiftiLayout
 from adawac.data.modality import Modality
 from adawac.errors import DataError
+from adawac.io.dicom import is_dicom
+from adawac.io.images import IMAGES, files_of, list_images, stem
 
 
 class Folders(NiftiLayout):

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from adawac.data.image_files import stem
 from adawac.data.layouts.base import Case, Collection
 from adawac.data.layouts.files import check_exist, inside, parse_labels, read_json, sorted_cases
 from adawac.data.layouts.nifti import NiftiLayout, modality_of
 from adawac.errors import DataError
+from adawac.io.images import stem
 
 
 class MSD(NiftiLayout):

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from adawac.data.image_files import read_image
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.modality import Modality
-from adawac.data.volumes import Volume, as_label
+from adawac.io.images import read_image
+from adawac.io.volumes import Volume, as_label
 
 
 class NiftiLayout(Layout):

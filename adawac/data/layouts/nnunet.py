@@ -5,11 +5,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from adawac.data.image_files import NIFTI, list_files, stem
 from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.data.layouts.files import parse_labels, read_json, sorted_cases
 from adawac.data.layouts.nifti import NiftiLayout, modality_of
 from adawac.errors import DataError
+from adawac.io.images import NIFTI, list_files, stem
 
 ENDINGS = (*NIFTI, ".nrrd", ".mha")
 """What `file_ending` may be: formats whose files hold header and voxels."""

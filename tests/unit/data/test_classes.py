@@ -5,7 +5,7 @@ import pytest
 
 from adawac.data.classes import Classes
 from adawac.errors import ConfigError, DataError
-from adawac.structures import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX
 
 LABELS = {0: "background", 1: "left_kidney", 2: "spleen", 5: "right_kidney", 7: "cord"}
 KIDNEY = {"kidney": ["right_kidney", "left_kidney"]}

@@ -24,7 +24,7 @@ from adawac.data.layouts import Folders
 from adawac.data.splits import FileSplit, FractionSplit, LayoutSplit
 from adawac.data.subsets import HalfSparse, HalfVolume, Trim
 from adawac.errors import ConfigError, DataError
-from adawac.structures import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX
 
 HALVES = {"train": ["pt_1", "pt_2"], "val": ["pt_3"], "test": ["pt_4"]}
 

@@ -20,8 +20,8 @@ from adawac.data.layouts.base import Case
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.splits import FileSplit
 from adawac.data.store import VolumeStore
-from adawac.data.volumes import read_nifti, write_label_nifti
 from adawac.errors import AdaWACError, DataError
+from adawac.io.volumes import read_nifti, write_label_nifti
 
 ORIENTATIONS = [
     np.array(list(zip(order, flip, strict=True)))

@@ -14,7 +14,7 @@ from tiny_data import (
 
 from adawac.data.datamodule import SegmentationData
 from adawac.data.layouts import Folders
-from adawac.structures import Batch
+from adawac.types import Batch
 
 
 @pytest.fixture

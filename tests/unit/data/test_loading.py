@@ -16,7 +16,7 @@ from adawac.data.preprocessing import Preprocessing
 from adawac.data.store import PreparedCase, VolumeStore
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError, DataError
-from adawac.structures import Batch
+from adawac.types import Batch
 
 SLICES, BATCH, BATCHES = 18, 4, 5
 """Three volumes of six slices; the last batch of an epoch has two."""

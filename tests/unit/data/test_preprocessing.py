@@ -10,9 +10,9 @@ from tiny_data import make_case
 from adawac.data.grid import Grid
 from adawac.data.preprocessing import AXES, Preprocessing, cut_steps
 from adawac.data.steps import spacing_of
-from adawac.data.volumes import Geometry, Volume
 from adawac.errors import ConfigError, DataError
-from adawac.structures import IGNORE_INDEX
+from adawac.io.volumes import Geometry, Volume
+from adawac.types import IGNORE_INDEX
 
 SHAPE = (6, 16, 20)
 SPACING = (3.0, 0.9, 0.8)

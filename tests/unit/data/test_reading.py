@@ -10,7 +10,7 @@ from adawac.data.classes import Classes
 from adawac.data.layouts import Case, detect
 from adawac.data.reading import for_every_case, read_case
 from adawac.errors import DataError
-from adawac.structures import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from adawac.data.splits import FractionSplit
 from adawac.data.subsets import HalfSlice, HalfSparse, HalfVolume, SparseMix, Trim
 from adawac.data.unit_kinds import PatchUnit, SliceUnit, unit_kind
 from adawac.errors import ConfigError, DataError
-from adawac.structures import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX
 
 
 @pytest.fixture(scope="module")

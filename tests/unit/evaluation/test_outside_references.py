@@ -14,7 +14,7 @@ from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 from scipy.ndimage import gaussian_filter, shift
 from scipy.spatial.transform import Rotation
 
-from adawac.commands import evaluate
+from adawac.cli import evaluate
 
 ORGANS = ("liver", "spleen")
 IGNORE = 9

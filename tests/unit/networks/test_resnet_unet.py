@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from adawac.checkpoint import load_matching
 from adawac.errors import ConfigError
 from adawac.networks import NetworkSpec
 from adawac.networks.resnet_unet import ResNetUNet
+from adawac.runs.checkpoint import load_matching
 
 WIDTH = 4
 SMALL = {"width": WIDTH, "units": (2, 1, 1, 1), "decoder_channels": (8, 8, 4, 4, 4)}

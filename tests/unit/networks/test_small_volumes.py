@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from adawac.compiled import Compiled
 from adawac.networks import NetworkSpec
 from adawac.networks.small_volumes import exact_small_volumes
+from adawac.training.performance.compile import Compiled
 
 LAYERS = {
     "two slices, kernel of three": (nn.Conv3d(16, 16, 3, padding=1), (2, 8, 8)),

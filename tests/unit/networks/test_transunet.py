@@ -7,10 +7,10 @@ from published_weights import HEADS, HIDDEN, SMALL, published
 from scipy import ndimage
 from torch import nn
 
-from adawac.checkpoint import load_matching
 from adawac.errors import ConfigError
 from adawac.networks import NetworkSpec
 from adawac.networks.transunet import Attention, StandardisedConv2d, TransUNet, published_name
+from adawac.runs.checkpoint import load_matching
 
 
 def spec(**arguments) -> NetworkSpec:

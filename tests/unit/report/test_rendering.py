@@ -14,7 +14,7 @@ from adawac.report.markdown import escape
 from adawac.report.runs import MethodRun
 from adawac.report.sources import Evaluated
 from adawac.report.write import write_report
-from adawac.weighting.slice_weights import SliceWeights
+from adawac.runs.slice_weights import SliceWeights
 
 EVIL = "<script>alert(1)</script>"
 ORGANS = (EVIL, "a|b `c` $x$ & \"d\" 'e' [f](http://g)")

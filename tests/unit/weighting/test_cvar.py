@@ -5,7 +5,7 @@ import pytest
 import torch
 from weighting_terms import DENSE, B, assert_agree, random_terms
 
-from adawac.structures import Terms
+from adawac.types import Terms
 from adawac.weighting import CVaRDRO
 
 

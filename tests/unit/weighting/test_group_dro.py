@@ -7,7 +7,7 @@ from weighting_terms import DENSE, B, N, assert_agree, make, random_terms
 
 from adawac.data.groups import OrganPresent, PositionBins
 from adawac.errors import ConfigError
-from adawac.structures import Terms
+from adawac.types import Terms
 from adawac.weighting import GroupDRO
 
 

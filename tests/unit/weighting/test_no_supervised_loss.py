@@ -9,9 +9,9 @@ from weighting_terms import METHODS, UNITS, random_terms
 
 from adawac.data.groups import Density, OrganPresent, PositionBins
 from adawac.data.units import UnitTable
-from adawac.structures import Terms
+from adawac.runs.slice_weights import SliceWeights
+from adawac.types import Terms
 from adawac.weighting import AdaWAC, LastLosses, TrimRatio, TrimTrainACR
-from adawac.weighting.slice_weights import SliceWeights
 from adawac.weighting.trimming import Trimming
 
 IGNORED = np.isin(np.arange(len(UNITS)), [0, 1, 7, 20, 21, 22, 39])

@@ -10,9 +10,9 @@ from tiny_task import SPEC, make_data, make_trainer
 from torch import nn
 from weighting_terms import METHODS
 
-from adawac.callbacks import FiniteGuard
 from adawac.networks import NetworkSpec
-from adawac.task import SegmentationTask
+from adawac.training.callbacks import FiniteGuard
+from adawac.training.task import SegmentationTask
 from adawac.weighting import AdaWAC
 from adawac.weighting.rollback import Rollback
 

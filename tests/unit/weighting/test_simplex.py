@@ -5,7 +5,7 @@ import pytest
 import torch
 from weighting_terms import DENSE, N, assert_agree, make, random_terms
 
-from adawac.structures import Terms
+from adawac.types import Terms
 from adawac.weighting import PMDRO, ReweightOnly
 
 DTYPES = [torch.float32, torch.float64]

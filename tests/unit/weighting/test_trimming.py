@@ -6,7 +6,7 @@ import torch
 from weighting_terms import DENSE, UNITS, B, assert_agree, make, random_terms
 
 from adawac.errors import ConfigError
-from adawac.structures import Terms
+from adawac.types import Terms
 from adawac.weighting import TrimRatio, TrimRatioACR, TrimTrain, TrimTrainACR
 
 DTYPES = [torch.float32, torch.float64]

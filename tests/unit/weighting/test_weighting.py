@@ -8,7 +8,7 @@ import torch
 from weighting_terms import DENSE, METHODS, UNITS, B, N, make, random_terms
 
 from adawac.errors import ConfigError
-from adawac.structures import Terms
+from adawac.types import Terms
 from adawac.weighting import (
     PMDRO,
     AdaWAC,

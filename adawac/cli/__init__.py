@@ -1,0 +1,76 @@
+"""The `adawac` command: finds the verb and hands over, importing nothing heavy before it must."""
+
+import errno
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from adawac.errors import AdaWACError, Interrupted, printable
+
+TRAINING = {
+    "fit": "train, validate and keep the best checkpoint",
+    "validate": "Dice of a checkpoint on the validation volumes",
+    "test": "all metrics of a checkpoint on the test volumes",
+}
+TOOLS = {
+    "init": "look at a data folder and write a configuration for it",
+    "prepare": "bring the volumes of a configuration into the store, as fit does by itself",
+    "predict": "segment images with a checkpoint, or with several together",
+    "export": "a checkpoint as TorchScript, ONNX or a MONAI bundle",
+    "evaluate": "compare runs or folders of predictions, and write the report",
+    "study": "run a grid of methods, training subsets and seeds, and compare",
+    "check": "read every case of a data folder once and report all problems together",
+    "rerun": "train again what a run folder records, and compare",
+    "phantom": "generate synthetic abdominal CT to try things on",
+}
+"""Each verb is the module of its name in `adawac.cli`."""
+
+IN_THE_WAY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT}
+"""What keeps a file from being written, and is no fault of the program."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb and return the exit code: 0 done, 2 something the user can mend, 130 or 143 stopped by a signal.
+
+    Args:
+        argv: verb and arguments; None takes the process's own.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        import adawac
+
+        print(adawac.__version__)
+        return 0
+    verb = argv[0]
+    if verb not in TRAINING and verb not in TOOLS:
+        print(f"adawac: there is no verb {verb!r}\n\n{_usage()}", file=sys.stderr)
+        return 2
+    try:
+        if verb in TRAINING:
+            exit_code: int = import_module("adawac.cli.fit").main(argv)
+        else:
+            exit_code = import_module(f"adawac.cli.{verb}").main(argv[1:])
+    except AdaWACError as error:
+        print(f"adawac {verb}: {printable(str(error))}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in IN_THE_WAY:
+            raise
+        where = printable(str(error.filename or "what was to be written"))
+        print(f"adawac {verb}: {where}: {error.strerror}; let it be written, or name another place", file=sys.stderr)
+        return 2
+    except Interrupted as stop:
+        print(f"adawac {verb}: {stop}", file=sys.stderr)
+        return stop.exit_code
+    except KeyboardInterrupt:
+        print(f"adawac {verb}: stopped", file=sys.stderr)
+        return 130
+    return exit_code
+
+
+def _usage() -> str:
+    lines = [f"  {verb:10}{text}" for verb, text in (TRAINING | TOOLS).items()]
+    return "\n".join(["usage: adawac VERB ...   (adawac VERB --help says more)", "", *lines])

@@ -1,0 +1,87 @@
+"""`adawac check DATA`: read every case once; report all problems together, and show what is there."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adawac.errors import printable
+
+if TYPE_CHECKING:
+    from adawac.data.check import Checkup
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the arguments and check.
+
+    Args:
+        argv: arguments after the verb.
+
+    Returns:
+        Exit status: 0 all is well, 2 something has to be mended.
+
+    Raises:
+        DataError: the folder as a whole makes no sense.
+    """
+    from adawac.cli.suggestions import NamingParser  # so that layout and split take their settings as in `fit`
+    from adawac.data.case_names import AUTO
+    from adawac.data.check import check_data
+    from adawac.data.layouts import Layout
+    from adawac.data.modality import Modality
+    from adawac.data.splits import SplitRule
+
+    sys.path.append(str(Path.cwd()))  # layouts and split rules of the user's own, as in `fit`
+    parser = NamingParser(prog="adawac check", description=__doc__)
+    # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
+    parser.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
+    parser.add_argument("--patient_pattern", type=str | None, default=AUTO, help="as in fit")
+    parser.add_argument("--modality", type=Modality, help="as in fit; default: what the layout says")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="file to draw; default: check_NAME.png")
+    parser.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
+    parser.add_subclass_arguments(SplitRule, "split", required=False, help="class; default: as in fit")
+    args = parser.parse_args(list(argv))
+    root: Path = args.root.expanduser().resolve()
+    parts = parser.instantiate(args)
+    checkup = check_data(root, parts.layout, parts.split, args.patient_pattern, args.modality, track=_progress)
+
+    _show(checkup, root.name, args.picture or Path(f"check_{root.name}.png"))
+    problems = (*checkup.bad, *checkup.whole)
+    for problem in problems:
+        print(printable(problem))
+    if problems:
+        found = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        advice = (
+            "; with --skip-bad, `adawac init` and `adawac fit` go on without cases that have one" if checkup.bad else ""
+        )
+        rest = f", but {len(checkup.whole)} of the whole data set will remain" if checkup.bad and checkup.whole else ""
+        print(f"{found}{advice}{rest}")
+        return 2
+    print(f"no problems in {len(checkup.measured)} cases")
+    return 0
+
+
+def _show(checkup: "Checkup", name: str, picture: Path) -> None:
+    """Table and picture of the sound cases."""
+    from adawac.cli.init import show
+    from adawac.data.patients import describe_patients
+    from adawac.figures import data_overview
+
+    if checkup.fingerprint is not None:
+        show(checkup.fingerprint, printable(name))
+    print(f"patients: {printable(describe_patients(checkup.patients))}")
+    if checkup.measured:
+        found = list(checkup.measured.values())
+        figure = data_overview(
+            list(checkup.measured), [case.voxels for case in found], [case.spacing for case in found], checkup.classes
+        )
+        try:
+            figure.savefig(picture)
+            print(f"picture: {picture}")
+        except OSError as error:  # such as in the folder of the data: what is wrong with them shall be said
+            print(f"no picture: {picture} cannot be written ({error.strerror}); name another place with --picture")
+
+
+def _progress(cases: Iterable[None], total: int) -> Iterable[None]:
+    from rich.progress import track
+
+    return track(cases, description="Reading volumes", total=total, transient=True)

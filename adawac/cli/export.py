@@ -1,0 +1,70 @@
+"""`adawac export RUN --format F`: a trained network as TorchScript, ONNX or a MONAI bundle."""
+
+import argparse
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from adawac.errors import ConfigError
+
+NAMES = {"torchscript": "model.ts", "onnx": "model.onnx", "monai-bundle": "monai_bundle"}
+"""Formats, and what is written for each."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the arguments and export.
+
+    Args:
+        argv: arguments after the verb.
+    """
+    parser = argparse.ArgumentParser("adawac export", description=__doc__)
+    parser.add_argument("run", type=Path, help="run folder (its best checkpoint is taken) or checkpoint file")
+    parser.add_argument("--format", choices=NAMES, required=True)
+    parser.add_argument("-o", "--output", type=Path, help=f"default: {', '.join(NAMES.values())} in RUN/export")
+    parser.add_argument("--overwrite", action="store_true", help="replace what lies there already")
+    parser.add_argument("--trust", action="store_true", help="run the code of a network that is no adawac's or MONAI's")
+    args = parser.parse_args(argv)
+    target = args.output or (args.run if args.run.is_dir() else args.run.parent) / "export" / NAMES[args.format]
+    export(args.run, args.format, target, args.overwrite, args.trust)
+    print(f"{args.format} in {target}")
+    return 0
+
+
+def export(run: Path, format: str, target: Path, overwrite: bool = False, trust: bool = False) -> None:
+    """Export a network; what is written appears whole or not at all.
+
+    Args:
+        run: run folder or checkpoint.
+        format: a key of `NAMES`.
+        target: file, or folder of a bundle.
+        overwrite: whether to replace it.
+        trust: as for `adawac.load`.
+
+    Raises:
+        ConfigError: if `target` exists and must not be replaced, the model cannot be loaded, or its network does not
+            fit the format.
+    """
+    if target.exists() and not overwrite:
+        raise ConfigError(f"{target} exists already; give another --output, or --overwrite to replace it")
+    if target.is_dir() and not (format == "monai-bundle" and (target / "configs/metadata.json").is_file()):
+        raise ConfigError(f"{target} is a folder, but no {format}, and is not replaced; give another --output")
+    from adawac.inference.export import load_network, write_bundle, write_onnx, write_torchscript
+
+    write = {"torchscript": write_torchscript, "onnx": write_onnx, "monai-bundle": write_bundle}[format]
+    trained = load_network(run, trust)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{os.getpid()}.{target.name}")
+    try:
+        write(trained, temporary)
+        _remove(target)
+        os.replace(temporary, target)
+    finally:
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

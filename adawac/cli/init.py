@@ -1,0 +1,188 @@
+"""`adawac init DATA`: look at a data folder; write what `adawac fit` trains, and a study that compares."""
+
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adawac.cli.starting_config import render_config, render_study
+from adawac.data.case_names import AUTO
+from adawac.errors import ConfigError, DataError, printable
+
+if TYPE_CHECKING:
+    from adawac.data.fingerprint import Fingerprint, Spread
+    from adawac.data.layouts import Case, Layout
+    from adawac.data.splits import Split
+
+
+def main(argv: Sequence[str]) -> int:
+    """Look at the data, write both files and say what to type next.
+
+    Args:
+        argv: arguments after the verb.
+
+    Returns:
+        Exit status 0.
+
+    Raises:
+        ConfigError: a file to write is there already.
+        DataError: all problems of the data together.
+    """
+    from adawac.cli.suggestions import NamingParser  # so that a layout takes its settings as in `fit`
+    from adawac.data.layouts import Layout
+
+    sys.path.append(str(Path.cwd()))  # layouts of the user's own, as in `fit`
+    parser = NamingParser(prog="adawac init", description=__doc__)
+    # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
+    parser.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="YAML", help="file to write; default: NAME.yaml; the study beside it"
+    )
+    parser.add_argument("--name", type=str, help="name of the experiment; default: the folder's")
+    parser.add_argument(
+        "--patient_pattern", type=str | None, default=AUTO, help="as in fit; default: guessed from the case ids"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite the files")
+    parser.add_argument("--skip-bad", action="store_true", help="go on without cases that have a problem, as fit will")
+    parser.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
+    args = parser.parse_args(list(argv))
+    root: Path = args.root.expanduser().resolve()
+    name: str = args.name or "".join(c if c.isalnum() or c in "-_." else "_" for c in root.name)
+    output: Path = args.output or Path(f"{name}.yaml")
+    study = output.with_name(f"{output.stem}_study.yaml")
+    for path in (output, study):
+        if path.is_dir() or (path.exists() and not args.force):
+            raise ConfigError(f"{path} exists already; add --force to overwrite the file, or give another name with -o")
+    layout = parser.instantiate(args).layout
+    settings = args.layout.as_dict() if args.layout else None
+    text = configure(root, name, args.patient_pattern, layout, settings, skip_bad=args.skip_bad)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text, encoding="utf-8")
+    study.write_text(render_study(name, output.name), encoding="utf-8")
+    print(f"Wrote {output} and {study}. Next, a training; and whether reweighting helps on these data:")
+    print(f"  adawac fit --config {shlex.quote(str(output))}\n  adawac study {shlex.quote(str(study))}")
+    return 0
+
+
+def configure(
+    root: Path,
+    name: str,
+    patient_pattern: str | None = AUTO,
+    layout: "Layout | None" = None,
+    layout_settings: dict[str, Any] | None = None,
+    *,
+    skip_bad: bool = False,
+) -> str:
+    """Measure the training cases of a data set, show what was found and return the configuration for it.
+
+    Of the others, which the configuration validates and tests on, only the names are looked at (and the PatientID).
+
+    Args:
+        root: folder of the data set.
+        name: of the experiment.
+        patient_pattern: see `SegmentationData`; `auto` takes what the names suggest.
+        layout: how the data lie on disk; None finds out.
+        layout_settings: what the configuration says of `layout`; None for its class alone.
+        skip_bad: name the cases that have a problem and go on without them.
+
+    Returns:
+        Text of a YAML file.
+
+    Raises:
+        DataError: all problems of the data together.
+    """
+    from adawac.data.fingerprint import Fingerprint, measure
+    from adawac.data.layouts import ListingError, detect
+    from adawac.data.patients import describe_patients
+
+    layout = detect(root, layout)
+    bad: list[str] = []
+    try:
+        collection = layout.scan_reading(root, lambda cases: _parts(root, cases, patient_pattern)[2])
+    except ListingError as error:
+        if not skip_bad:
+            raise
+        collection, bad = error.sound, list(error.problems)
+    pattern, split, training, patients = _parts(root, collection.cases, patient_pattern)
+    measured, unsound = measure(layout, collection, training, _progress)
+    if unsound and not skip_bad:
+        raise DataError.from_problems(sorted(unsound.values()))
+    bad += unsound.values()
+    for problem in bad:
+        print(f"left out: {printable(problem)}")
+    fingerprint = Fingerprint.of_measured(collection, list(measured.values()))
+    show(fingerprint, f"{collection.name} ({type(layout).__name__})")
+    if held_out := len(split.val) + len(split.test):
+        print(f"not read: {held_out} cases to validate and test")
+    print(f"patients: {printable(describe_patients(patients))}")
+    split = replace(split, train=tuple(measured))  # as in `fit`
+    num_bad = len(bad) if skip_bad else None
+    return render_config(root, name, layout_settings or type(layout).__name__, pattern, split, fingerprint, num_bad)
+
+
+def _parts(
+    root: Path, cases: "Sequence[Case]", pattern: str | None
+) -> "tuple[str | None, Split, list[Case], dict[str, str]]":
+    """What the configuration will say of patients, the split that it will make, whom it trains on, and all patients."""
+    from adawac.data.patients import SuggestedPatients, patients_in
+    from adawac.data.splits import AutoSplit
+
+    labelled = [case for case in cases if case.label]
+    patients = patients_in(labelled, pattern)
+    if isinstance(patients, SuggestedPatients):
+        pattern, patients = patients.pattern, dict(patients)
+    split = AutoSplit().split(root, labelled, patients)
+    return pattern, split, [case for case in labelled if case.id in split.train], patients
+
+
+def show(fingerprint: "Fingerprint", title: str) -> None:
+    """Print a fingerprint as a short table.
+
+    Args:
+        fingerprint: of the training cases of a data set.
+        title: what to call the data set.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    f = fingerprint
+    console = Console()
+    console.print(f"[bold]{escape(title)}[/bold]: {f.num_cases} training cases, {f.num_slices} slices", highlight=False)
+    low, middle, high = (f"{100 * share:.0f}" for share in f.dense_thirds)
+    facts = Table.grid(padding=(0, 2))
+    for channel, p in zip(f.channels, f.intensities, strict=True):
+        facts.add_row(
+            escape(channel),
+            f"{p.low:.4g} to {p.high:.4g}, median {p.median:.4g} (0.5 % to 99.5 %, {f.modality})",
+        )
+    facts.add_row("size", _range(f.shape))
+    facts.add_row("spacing", "unknown" if f.spacing is None else f"{_range(f.spacing)} mm")
+    those = "the others" if f.ignored else "the slices"
+    if f.ignored:
+        facts.add_row("wholly ignored", f"{f.ignored} of {f.num_slices} slices")
+    facts.add_row("label-dense", f"{100 * f.dense:.0f} % of {those}; by thirds {low}, {middle}, {high} %")
+    pairs = ", ".join(f"{one} and {other}" for one, other in f.side_pairs.items())
+    facts.add_row("left, right", escape(pairs) or "no class names with sides")
+    console.print(facts, highlight=False)
+    over = ", all channels" if len(f.channels) > 1 else ""
+    classes = Table("class", "cases", "slices", "voxels", f"intensity (5 % to 95 %{over})")
+    for c in f.classes:
+        between = "" if c.intensities is None else f"{c.intensities[0]:.4g} to {c.intensities[1]:.4g}"
+        style = None if c.voxels else "red"
+        classes.add_row(escape(c.name), str(c.cases), str(c.slices), f"{c.voxels:,}", between, style=style)
+    console.print(classes, highlight=False)
+
+
+def _progress(cases: Iterable[Any], total: int) -> Iterable[Any]:
+    from rich.progress import track
+
+    return track(cases, description="Reading volumes", total=total, transient=True)
+
+
+def _range(spread: "Spread") -> str:
+    """Median of the three axes, and the range in brackets."""
+    median, low, high = (" x ".join(f"{v:.4g}" for v in row) for row in (spread.median, spread.low, spread.high))
+    return median if low == high else f"{median} ({low} to {high})"

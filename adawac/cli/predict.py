@@ -1,0 +1,194 @@
+"""`adawac predict RUN [RUN ...] -i IN -o OUT`: segment images with checkpoints and nothing else."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adawac.errors import ConfigError, DataError
+from adawac.inference.prediction_folder import LABEL, PICTURE, PROBABILITIES, PredictionFolder
+from adawac.inference.prefetch import prefetched
+from adawac.io.atomic import written_whole
+
+if TYPE_CHECKING:
+    from adawac.inference.segmenter import Prediction, Segmenter
+    from adawac.io.volumes import Volume
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the arguments and predict.
+
+    Args:
+        argv: arguments after the verb.
+    """
+    args = _parser().parse_args(argv)
+    from adawac.io.images import find_images  # not needed for --help
+
+    predict_files(
+        args.run,
+        find_images(args.input),
+        args.output,
+        device=args.device,
+        flip_left_right=args.flip,
+        largest_component=args.largest_component,
+        probabilities=args.probabilities,
+        pictures=args.pictures,
+        overwrite=args.overwrite,
+        trust=args.trust,
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser("adawac predict", description=__doc__)
+    made.add_argument(
+        "run",
+        type=Path,
+        nargs="+",
+        help="run folder (its best checkpoint is taken) or checkpoint file; the probabilities of several are averaged",
+    )
+    made.add_argument(
+        "-i",
+        "--input",
+        type=Path,
+        required=True,
+        help="image (NIfTI, NRRD, MHA, MHD), folder of a DICOM series, or folder of them",
+    )
+    made.add_argument(
+        "-o", "--output", type=Path, required=True, help="folder for the label files; what is finished there is kept"
+    )
+    made.add_argument("--device", default=None, help="cpu, cuda, cuda:1 ...; default: CUDA if there is one")
+    made.add_argument("--flip", action="store_true", help="average with the prediction of mirrored slices")
+    made.add_argument(
+        "--largest-component",
+        nargs="+",
+        default=[],
+        metavar="ORGAN",
+        help="keep only the largest connected part of these organs; `all`: of each",
+    )
+    made.add_argument(
+        "--probabilities", action="store_true", help="write CASE_probabilities.nii.gz as well, (X, Y, Z, class)"
+    )
+    made.add_argument("--pictures", action="store_true", help="write CASE.png as well, to check labels by eye")
+    made.add_argument("--overwrite", action="store_true", help="predict again what lies in OUT already")
+    made.add_argument("--trust", action="store_true", help="run the code of a network that is no adawac's or MONAI's")
+    return made
+
+
+def predict_files(
+    runs: Sequence[Path],
+    cases: dict[str, tuple[Path, ...]],
+    output: Path,
+    *,
+    device: str | None = None,
+    flip_left_right: bool = False,
+    largest_component: Sequence[str] = (),
+    probabilities: bool = False,
+    pictures: bool = False,
+    overwrite: bool = False,
+    trust: bool = False,
+) -> list[Path]:
+    """Segment cases, each on its own grid; one that fails is reported at the end and does not stop the others.
+
+    Args:
+        runs: run folders or checkpoints, at least one; the probabilities of several are averaged.
+        cases: case name and its channels, see `find_images`.
+        output: folder for `<case>.nii.gz`, and `predictions.json` that says what made them.
+        device: where to predict; None takes CUDA if there is one.
+        flip_left_right: average with the prediction of mirrored slices.
+        largest_component: classes of which only the largest connected part is kept; ["all"]: each.
+        probabilities: write `<case>_probabilities.nii.gz`, (X, Y, Z, K) float32 of half precision.
+        pictures: write `<case>.png`.
+        overwrite: whether to predict again what is there; otherwise it is kept, so that a stopped run goes on.
+        trust: make a network whose class is neither adawac's nor MONAI's; its code runs.
+
+    Returns:
+        The label files of all cases that are there now.
+
+    Raises:
+        ConfigError: if `output` cannot be the folder of the labels or holds those of another model or other settings,
+            or the models cannot be loaded or averaged.
+        DataError: all problems together, after all sound cases have been written.
+    """
+    import torch
+    from rich.progress import track
+
+    from adawac.inference.segmenter import load
+    from adawac.io.images import read_image
+
+    _check_output(output, cases)
+    models = _models(runs)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    segmenter = load(runs, device, trust)
+    if flip_left_right:
+        segmenter.recipe.check_flip()
+    classes = segmenter.recipe.classes.names
+    settings = {
+        "flip": flip_left_right,
+        "largest_component": [classes[index] for index in sorted(segmenter.indices(largest_component))],
+        "precision": "bfloat16" if torch.device(device).type == "cuda" else "float32",
+    }
+    folder = PredictionFolder(output, [LABEL, *[PROBABILITIES] * probabilities, *[PICTURE] * pictures])
+    where = {"checkpoints": {hash_: str(path.resolve()) for hash_, path in models.items()}}
+    folder.claim(cases, {"models": sorted(models), "settings": settings}, overwrite, where)
+    due = folder.due(cases)
+    if kept := len(cases) - len(due):
+        print(f"{kept} of {len(cases)} cases are finished in {output} and kept; --overwrite predicts them again")
+    problems: dict[str, str] = {}
+
+    for case, reading in track(
+        prefetched(due, lambda case: read_image(cases[case])), total=len(due), description="Predicting"
+    ):
+        try:
+            volume = reading.result()
+            prediction = segmenter.classify(volume, case, flip_left_right, largest_component, probabilities)
+            _write(folder, case, volume, prediction, segmenter)
+        except DataError as error:
+            message = str(error)
+            problems[case] = message if message.startswith("case ") else f"case {case}: {message}"
+    finished = len(cases) - len(problems)
+    print(f"{finished} label file{'' if finished == 1 else 's'} in {output}")
+    if problems:
+        raise DataError.from_problems(list(problems.values()))
+    return [folder.file(case) for case in cases]
+
+
+def _models(runs: Sequence[Path]) -> dict[str, Path]:
+    """Checkpoints by the hash of their content."""
+    from adawac.runs.checkpoint import find_checkpoint
+    from adawac.runs.provenance import short_hash
+
+    models: dict[str, Path] = {}
+    for path in map(find_checkpoint, runs):
+        known = models.setdefault(short_hash([path]), path)
+        if known is not path:
+            raise ConfigError(f"{path} and {known} are one model, which would count twice; give each model once")
+    return models
+
+
+def _write(
+    folder: PredictionFolder, case: str, volume: "Volume", prediction: "Prediction", segmenter: "Segmenter"
+) -> None:
+    """Write what is to be made of a case; its label last, which says that it is finished."""
+    from adawac.io.volumes import write_label_nifti, write_probabilities_nifti
+
+    if prediction.probabilities is not None:
+        write_probabilities_nifti(folder.file(case, PROBABILITIES), prediction.probabilities, volume.geometry)
+    if PICTURE in folder.endings:
+        from adawac.figures import three_views
+
+        classes, spacing = segmenter.recipe.classes, volume.geometry.spacing or (1.0, 1.0, 1.0)
+        image = segmenter.recipe.preprocessing.intensities(volume.array[:1].astype("float32"))[0]
+        with written_whole(folder.file(case, PICTURE)) as unfinished:
+            three_views(image, prediction.preds, classes.names, spacing, case).savefig(unfinished, format="png")
+    labels = segmenter.recipe.classes.decode(prediction.preds)
+    write_label_nifti(folder.file(case), labels, volume.geometry)
+
+
+def _check_output(output: Path, cases: dict[str, tuple[Path, ...]]) -> None:
+    """Refuse a file in place of a folder, and a folder of the images, where labels would take their names."""
+    if output.name.endswith((".nii", ".nii.gz")) or (output.exists() and not output.is_dir()):
+        raise ConfigError(f"--output {output} is a file; give a folder: labels are named after their images")
+    images = [path.resolve() for paths in cases.values() for path in paths]
+    if any(output.resolve() in (path, path.parent) for path in images):
+        raise ConfigError(f"--output {output} holds the images, which labels would replace; give another folder")

@@ -1,0 +1,44 @@
+"""`adawac prepare --config mine.yaml`: bring the volumes of a configuration into the store, as `fit` does by itself."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+OTHERS = (
+    "name", "runs", "seed_everything", "trainer", "model", "resume", "non_finite", "times", "ckpt_path", "weights_only",
+)  # fmt: skip
+"""Keys of a configuration that say nothing of the data."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the arguments and prepare.
+
+    Args:
+        argv: arguments after the verb.
+
+    Returns:
+        Exit status 0.
+
+    Raises:
+        DataError: all problems of all cases together; sound cases are kept.
+    """
+    from jsonargparse import SUPPRESS
+
+    from adawac.cli.suggestions import NamingParser
+    from adawac.data.datamodule import SegmentationData
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    sys.path.append(str(Path.cwd()))  # layouts and split rules of the user's own, as in `fit`
+    parser = NamingParser(prog="adawac prepare", description=__doc__)
+    parser.add_argument("--config", action="config", help="of `adawac fit`; several compose")
+    parser.add_argument("--verify", action="store_true", help="read all files anew, also those that look unchanged")
+    for key in OTHERS:
+        parser.add_argument(f"--{key}", type=Any, help=SUPPRESS)
+    parser.add_class_arguments(SegmentationData, "data")
+    parts = parser.instantiate(parser.parse_args(list(argv)))
+    data: SegmentationData = parts.data
+    data.prepare_data(verify=parts.verify)
+    print(f"{data.describe_store()}; next: adawac fit with the same configuration")
+    return 0

@@ -1,0 +1,116 @@
+"""`adawac rerun RUN`: train again what a run folder records, and say whether the same came out."""
+
+import argparse
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adawac.errors import ConfigError
+from adawac.runs.config_diff import changed
+
+SET_HERE = {"--runs", "--name", "--resume", "--ckpt_path"}
+"""Options of `adawac fit` that would lead the comparison to another run."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the arguments, train and compare.
+
+    Args:
+        argv: arguments after the verb.
+
+    Returns:
+        Exit status: 0 the same weights bit for bit, 1 others.
+
+    Raises:
+        ConfigError: RUN is no run folder, or was not trained to its end; or an option would lead to another run.
+    """
+    parser = argparse.ArgumentParser(
+        prog="adawac rerun",
+        description="Train again with the configuration, split and seed of a run, into RUNS/NAME_rerun, and compare. "
+        "On one machine's CPU the weights are the same, bit for bit. All other options go to `adawac fit`.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/NAME/version_0")
+    args, more = parser.parse_known_args(argv)
+    if given := sorted({option.partition("=")[0] for option in more} & SET_HERE):
+        raise ConfigError(f"{', '.join(given)}: a rerun sets this itself; leave it out")
+    run: Path = args.run.resolve()
+    for name in ("config.yaml", "split.json", "run.json", "checkpoints/last.ckpt"):
+        if not (run / name).is_file():
+            raise ConfigError(f"{args.run} has no {name}; give the folder of a run that has ended, runs/NAME/version_0")
+    then = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    if "steps" not in then:
+        raise ConfigError(f"{args.run} has not ended; go on with it first: adawac fit --resume {args.run}")
+
+    from adawac.cli import fit as training_cli
+    from adawac.runs.checkpoint import read_checkpoint
+
+    split = {"class_path": "FileSplit", "init_args": {"path": str(run / "split.json")}}
+    options = {
+        "--config": str(run / "config.yaml"),
+        "--data.split": json.dumps(split),
+        "--runs": str(run.parent.parent),
+        "--name": f"{run.parent.name}_rerun",
+        "--ckpt_path": "null",
+        "--resume": "null",  # or a run trained with it would go on from an earlier rerun, and find itself the same
+    }
+    if training_cli.recorded_patient_pattern(run) is None:
+        options["--data.patient_pattern"] = "null"
+    exit_code = training_cli.main(["fit", *(f"{option}={value}" for option, value in options.items()), *more])
+    if exit_code:
+        return exit_code
+    again = _newest(run.parent.parent / f"{run.parent.name}_rerun")
+    now = json.loads((again / "run.json").read_text(encoding="utf-8"))
+    parts = [*then.get("earlier", []), {}]  # of a run that went on, perhaps elsewhere
+    for line in dict.fromkeys(line for part in parts for line in differences({**then, **part}, now)):
+        print(f"differs: {line}")
+    commands = [shlex.join(["adawac", *(part.get("command") or then["command"])[1:]]) for part in parts]
+    states = [read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"] for folder in (run, again)]
+    other = other_weights(*states)
+    print(f"{again}: " + ("the same weights, bit for bit" if not other else f"other weights: {', '.join(other)}"))
+    if other and len(commands) > 1:  # such as with more epochs, to which the schedule was stretched
+        print(f"the run went on {len(commands) - 1} times, perhaps with other settings; it was trained by")
+        print("\n".join(f"  {command}" for command in commands))
+    return 1 if other else 0
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What two records of runs do not share of what a result depends on.
+
+    Args:
+        then: content of run.json.
+        now: of the other.
+
+    Example:
+        >>> differences({"versions": {"torch": "2.12"}}, {"versions": {"torch": "2.13"}})
+        ['versions.torch: 2.12 then, 2.13 now']
+    """
+
+    def said(value: Any) -> Any:
+        return "nothing" if value in ("", None) else value
+
+    keys = ("versions", "code", "device", "data", "skipped", "training_units", "steps")
+    then = {"training_units": then.get("training_slices"), **then}  # its name in older runs
+    found = changed(*({key: record.get(key) for key in keys} for record in (then, now)))
+    return [f"{key}: {said(was)} then, {said(is_now)} now" for key, (was, is_now) in found.items()]
+
+
+def other_weights(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Names of what differs in a single bit, or that only one has; at most three, then how many more."""
+    import torch
+
+    def same(name: str) -> bool:
+        if name not in one or name not in other or not isinstance(one[name], torch.Tensor):
+            return one.get(name) == other.get(name)  # such as the names of GroupDRO's groups
+        # NaN marks slices that were never seen: the same on both sides
+        return torch.equal(one[name].nan_to_num(-1), other[name].nan_to_num(-1))
+
+    names = [name for name in {**one, **other} if not same(name)]
+    return [*names[:3], f"and {len(names) - 3} more"] if len(names) > 3 else names
+
+
+def _newest(folder: Path) -> Path:
+    """The version of a run that was made last."""
+    return max(folder.glob("version_*"), key=lambda path: int(path.name[8:]))

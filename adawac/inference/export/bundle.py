@@ -1,0 +1,168 @@
+"""A run as a MONAI bundle: its network, a chain of transforms around it, and no need of this package."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import monai
+import nibabel
+import numpy as np
+import torch
+
+import adawac
+from adawac.inference.export.network import TrainedNetwork
+from adawac.inference.export.torchscript import write_torchscript
+
+COPIED = (
+    "errors",
+    "structures",
+    "data.modality",
+    "data.steps",
+    "data.grid",
+    "data.preprocessing",
+    "data.unit_kinds",
+    "inference",
+    "export.segment_volume",
+)
+"""Modules whose source goes into the bundle's `scripts`, each after those it imports: no code is written twice."""
+
+INFERENCE: dict[str, Any] = {
+    "imports": ["$import glob", "$import os", "$import sys", "$import torch"],
+    "bundle_root": ".",
+    "input": "images",
+    "output_dir": "labels",
+    "device": "$'cuda' if torch.cuda.is_available() else 'cpu'",
+    "datalist": "$[@input] if os.path.isfile(@input) else sorted(glob.glob(os.path.join(@input, '*.nii*')))",
+    "preprocessing": {
+        "_target_": "Compose",
+        "transforms": [
+            {"_target_": "LoadImaged", "keys": "image", "reader": "NibabelReader"},
+            {"_target_": "EnsureChannelFirstd", "keys": "image"},
+            {"_target_": "Orientationd", "keys": "image", "axcodes": "SPL"},
+        ],
+    },
+    "inferer": {
+        "_target_": "scripts.segment_volume.SegmentVolumed",
+        "model": "$os.path.join(@bundle_root, 'models', 'model.ts')",
+        "device": "@device",
+        "batch_size": 32,
+    },
+    "postprocessing": {
+        "_target_": "Compose",
+        "transforms": [
+            {
+                "_target_": "Invertd",
+                "keys": "pred",
+                "transform": "@preprocessing",
+                "orig_keys": "image",
+                "nearest_interp": True,
+                "to_tensor": True,
+            },
+            {"_target_": "scripts.segment_volume.SaveLabeld", "output_dir": "@output_dir"},
+        ],
+    },
+    "run": ["$[@postprocessing(@inferer(@preprocessing({'image': file}))) for file in @datalist]"],
+}
+"""`configs/inference.json`: every key can be set on the command line."""
+
+SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
+"""Of `configs/metadata.json`."""
+
+README = """# Segmentation of {classes}
+
+A network ({network}) that adawac {version} trained. It needs torch and monai, with monai's packages for NIfTI files
+and for its command line (nibabel, fire). In this folder:
+
+    python -m monai.bundle run --config_file configs/inference.json --input IMAGES --output_dir LABELS
+
+`IMAGES` is a NIfTI file or a folder of them, channels last if there are several; labels are written under the images'
+names, on their own grids. `scripts/` brings an image to the training grid and the prediction back, as adawac does;
+`configs/metadata.json` says for which images.
+"""
+
+
+def write_bundle(trained: TrainedNetwork, path: Path) -> None:
+    """Write a MONAI bundle.
+
+    Args:
+        trained: network and recipe.
+        path: of its folder, which is made.
+
+    Raises:
+        ConfigError: if the network cannot be traced.
+    """
+    for folder in ("configs", "docs", "models", "scripts"):
+        (path / folder).mkdir(parents=True, exist_ok=True)
+    write_torchscript(trained, path / "models/model.ts")
+    (path / "configs/inference.json").write_text(json.dumps(INFERENCE, indent=2))
+    (path / "configs/metadata.json").write_text(json.dumps(metadata(trained), indent=2))
+    recipe = trained.recipe
+    network = recipe.network.architecture.rpartition(".")[2]
+    text = README.format(classes=", ".join(recipe.classes.names[1:]), network=network, version=recipe.version)
+    (path / "docs/README.md").write_text(text)
+    (path / "scripts/__init__.py").write_text("")
+    for module in COPIED:
+        (path / f"scripts/{module.rpartition('.')[2]}.py").write_text(copied(module))
+
+
+def copied(module: str) -> str:
+    """Source of one of our modules, importing its neighbours in `scripts`."""
+    source = Path(adawac.__file__).parent.joinpath(*module.split(".")).with_suffix(".py").read_text()
+    for other in COPIED:
+        source = source.replace(f"from adawac.{other} import", f"from scripts.{other.rpartition('.')[2]} import")
+    return f"# Copied from adawac {adawac.__version__} (Apache License 2.0).\n{source}"
+
+
+def metadata(trained: TrainedNetwork) -> dict[str, Any]:
+    """`configs/metadata.json` as MONAI's schema has it, with the recipe beside."""
+    recipe = json.loads(trained.recipe.to_json())
+    preprocessing, names = recipe["preprocessing"], recipe["classes"]["names"]
+    size = preprocessing["grid"]["size"]
+    unit, channels = trained.recipe.unit, trained.in_channels
+    kind = {"ct": "hounsfield", "mr": "MR", "unit": "unit"}[preprocessing["modality"]]
+    return {
+        "schema": SCHEMA,
+        "version": "0.1.0",
+        "changelog": {"0.1.0": f"exported by adawac {adawac.__version__}"},
+        "monai_version": monai.__version__,
+        "pytorch_version": torch.__version__.partition("+")[0],
+        "numpy_version": np.__version__,
+        "required_packages_version": {"nibabel": nibabel.__version__, "fire": "0.7.1"},
+        "name": "adawac segmentation",
+        "task": f"segmentation of {', '.join(names[1:])}",
+        "description": f"{unit.noun[1]} of {preprocessing['axis']} volumes, brought to {size[0]} x {size[1]} pixels",
+        "authors": "adawac",
+        "copyright": "of whoever trained it",
+        "network_data_format": {
+            "inputs": {
+                "image": {
+                    "type": "image",
+                    "format": kind,
+                    "modality": preprocessing["modality"].upper(),
+                    "num_channels": channels,
+                    "spatial_shape": list(trained.recipe.input_size),
+                    "dtype": "float32",
+                    "value_range": [] if preprocessing["modality"] == "mr" else [0, 1],
+                    "is_patch_data": unit.spatial_dims == 3,
+                    "channel_def": {
+                        str(i): f"channel {i // unit.parts}"
+                        + f", slice {i % unit.parts - unit.parts // 2:+d}" * (unit.parts > 1)
+                        for i in range(channels)
+                    },
+                }
+            },
+            "outputs": {
+                "pred": {
+                    "type": "image",
+                    "format": "segmentation",
+                    "num_channels": len(names),
+                    "spatial_shape": list(trained.recipe.input_size),
+                    "dtype": "float32",
+                    "value_range": [],
+                    "is_patch_data": unit.spatial_dims == 3,
+                    "channel_def": {str(i): name for i, name in enumerate(names)},
+                }
+            },
+        },
+        "adawac": recipe,
+    }

@@ -1,0 +1,109 @@
+"""The transforms of a MONAI bundle that turn an image into a label file; copied there, they need no adawac."""
+
+import json
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.transform import Transform
+from torch import Tensor, nn
+
+from adawac.data.preprocessing import Preprocessing
+from adawac.data.unit_kinds import unit_kind
+from adawac.errors import DataError
+from adawac.inference.volume import predict_volume
+from adawac.types import NetworkOutput
+
+
+class SegmentVolumed(Transform):
+    """Adds the label `pred` to a dictionary with an `image`, on the image's grid.
+
+    Args:
+        model: TorchScript file of `adawac export`, whose recipe lies in it.
+        device: where the network runs, such as "cpu" or "cuda".
+        batch_size: slices a forward pass.
+
+    Raises:
+        DataError: when called with an image of another number of channels, or with NaN or infinite voxels.
+    """
+
+    def __init__(self, model: str, device: str = "cpu", batch_size: int = 32) -> None:
+        files = {"adawac_recipe.json": ""}
+        scripted = torch.jit.load(model, map_location=device, _extra_files=files)  # type: ignore[no-untyped-call]
+        self.network = _WithoutFeatures(scripted).eval()
+        recipe = json.loads(files["adawac_recipe.json"])
+        self.in_channels: int = recipe["in_channels"]
+        self.values = np.array(recipe["classes"]["values"], dtype=np.int32)
+        self.preprocessing = Preprocessing.from_json(recipe["preprocessing"])
+        self.unit = unit_kind(**recipe["unit"])
+        self.batch_size = batch_size
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Segment.
+
+        Args:
+            data: `image`, a MetaTensor (C, Z, Y, X) whose axes point Superior, Posterior, Left (`Orientation("SPL")`).
+
+        Returns:
+            The same, and `pred`, a MetaTensor (1, Z, Y, X) of label values as the training data had them on disk.
+        """
+        image: MetaTensor = data["image"]
+        name = str(image.meta.get("filename_or_obj", "image"))
+        if len(image) != self.in_channels:
+            raise DataError(
+                f"{name}: the image has {len(image)} channels, but the model was trained on {self.in_channels}; "
+                "give the same channels in the same order"
+            )
+        if not bool(torch.isfinite(image).all()):
+            raise DataError(f"{name}: voxels are NaN or infinite; repair the image and try again")
+        slices = self.preprocessing.slices(image.numpy(), image.affine[:3, :3].double().numpy(), name)
+        preds = predict_volume(
+            self.network, torch.from_numpy(slices.image), slices.placement, self.unit, self.batch_size
+        )
+        labels = self.values[self.preprocessing.uncut(preds[None])]
+        pred = MetaTensor(torch.from_numpy(labels), meta=image.meta, applied_operations=image.applied_operations)
+        return {**data, "pred": pred}
+
+
+class SaveLabeld(Transform):
+    """Writes `pred` under the image's name, with the header of the image's file.
+
+    MONAI's own `SaveImage` resamples, or fails, where the axes of a file are turned (1.6).
+
+    Args:
+        output_dir: folder of the labels, which is made.
+
+    Raises:
+        DataError: when called with an image in that folder, which its label would replace.
+    """
+
+    def __init__(self, output_dir: str) -> None:
+        self.output_dir = Path(output_dir)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Save `pred`, a MetaTensor (1, X, Y, Z) in the orientation of the file."""
+        source = Path(str(data["image"].meta["filename_or_obj"]))
+        if source.parent.resolve() == self.output_dir.resolve():
+            raise DataError(f"{source}: its label would replace it in {self.output_dir}; give another output_dir")
+        image: Any = nib.load(source)
+        label = nib.Nifti1Image(data["pred"].numpy()[0].astype(np.int32), image.affine, image.header)
+        label.set_data_dtype(np.int32)
+        label.header.set_slope_inter(1, 0)
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        nib.save(label, self.output_dir / source.name)
+        return dict(data)
+
+
+class _WithoutFeatures(nn.Module):
+    """A network of logits as `predict_volume` takes it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> NetworkOutput:
+        return NetworkOutput(self.network(image), ())

@@ -1,0 +1,35 @@
+"""A network as TorchScript: runs in Python or C++ with torch alone."""
+
+import warnings
+from pathlib import Path
+
+import torch
+
+from adawac.inference.export.network import TrainedNetwork
+
+RECIPE_FILE = "adawac_recipe.json"
+"""Name of the recipe among the extra files in the archive."""
+
+
+def write_torchscript(trained: TrainedNetwork, path: Path) -> None:
+    """Trace a network and save it with its recipe; any number of slices goes in, of the training grid's size.
+
+    Read it back with ``extra = {"adawac_recipe.json": ""}; torch.jit.load(path, _extra_files=extra)``.
+
+    Args:
+        trained: network and recipe.
+        path: of the file.
+
+    Raises:
+        ConfigError: if the traced network does not answer as the network does.
+    """
+    with warnings.catch_warnings():
+        # Sizes are fixed but for the number of slices, which is checked below; and torch recommends its successor.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with torch.no_grad():
+            traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+                trained.network, trained.example(2), check_trace=False
+            )
+        trained.check(traced, "TorchScript")
+        torch.jit.save(traced, str(path), _extra_files={RECIPE_FILE: trained.recipe.to_json()})

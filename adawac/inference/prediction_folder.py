@@ -1,0 +1,99 @@
+"""The folder that `adawac predict` fills: what is in it of each case, and which models made it with which settings."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adawac.errors import ConfigError, some_of
+from adawac.io.atomic import written_whole
+from adawac.runs.config_diff import changed
+
+MANIFEST = "predictions.json"
+"""Name of the file that records models and settings."""
+
+LABEL, PROBABILITIES, PICTURE = ".nii.gz", "_probabilities.nii.gz", ".png"
+"""What is appended to a case's name."""
+
+
+class PredictionFolder:
+    """Labels of one model (or ensemble) with one set of settings, so that nothing is mixed when a stopped run goes on.
+
+    Args:
+        path: the folder.
+        endings: what is to be made of every case: `LABEL`, and on demand the others.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as path:
+        ...     folder = PredictionFolder(Path(path), [LABEL])
+        ...     folder.claim(["a", "b"], {"models": ["5f1d"], "settings": {"flip": False}})
+        ...     folder.file("a").touch()
+        ...     folder.due(["a", "b"])
+        ['b']
+    """
+
+    def __init__(self, path: Path, endings: Sequence[str]) -> None:
+        self.path = path
+        self.endings = tuple(endings)
+
+    def file(self, case: str, ending: str = LABEL) -> Path:
+        """Where something of a case lies."""
+        return self.path / f"{case}{ending}"
+
+    def due(self, cases: Collection[str]) -> list[str]:
+        """Cases of which something is still to be made."""
+        return [case for case in cases if not all(self.file(case, ending).exists() for ending in self.endings)]
+
+    def claim(
+        self,
+        cases: Collection[str],
+        made_by: Mapping[str, Any],
+        overwrite: bool = False,
+        where: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record what is going to make the labels, or refuse where something else has made those that are there.
+
+        Args:
+            cases: which are to be predicted.
+            made_by: plain JSON that decides what labels look like, such as hashes of models and settings.
+            overwrite: remove first what is there of the cases, so that a run stopped half way leaves no mixture.
+            where: plain JSON that is recorded as well but may change, such as paths.
+
+        Raises:
+            ConfigError: naming what differs, or the cases that would stay as another model made them.
+        """
+        there = self._labelled()
+        if overwrite:
+            there -= set(cases)
+        if there and (difference := self._difference(made_by)):
+            remedy = (
+                f"labels of other cases lie there ({some_of(sorted(there))}): move them away, or give another folder"
+                if overwrite
+                else "give another folder, or --overwrite to predict again what is there"
+            )
+            raise ConfigError(f"--output {self.path}: {difference}; {remedy}")
+        if overwrite:
+            for case in cases:
+                for ending in (LABEL, PROBABILITIES, PICTURE):
+                    self.file(case, ending).unlink(missing_ok=True)
+        with written_whole(self.path / MANIFEST) as unfinished:
+            unfinished.write_text(json.dumps({**made_by, **(where or {})}, indent=1) + "\n")
+
+    def _labelled(self) -> set[str]:
+        """Cases that have a label here, whoever made it."""
+        names = [path.name for path in self.path.glob(f"*{LABEL}") if not path.name.startswith(".")]
+        return {name.removesuffix(LABEL) for name in names if not name.endswith(PROBABILITIES)}
+
+    def _difference(self, made_by: Mapping[str, Any]) -> str | None:
+        path = self.path / MANIFEST
+        if not path.exists():
+            return f"there are labels but no {MANIFEST} that says which model made them"
+        try:
+            then = json.loads(path.read_text(encoding="utf-8"))
+            before = {key: then[key] for key in made_by}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return f"{MANIFEST}, which says what made the labels there, cannot be read ({error!r})"
+        found = changed(before, json.loads(json.dumps(made_by)))
+        differing = "; ".join(f"{name} {was}, not {now}" for name, (was, now) in found.items())
+        return f"the labels there were made with {differing}" if found else None

@@ -1,0 +1,180 @@
+"""A trained model as one object: `adawac.load(path).predict(volume)`; several of them are one as well."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from adawac.errors import ConfigError, DataError, first_line
+from adawac.inference.largest_component import keep_largest
+from adawac.inference.volume import classes_of, native_probabilities
+from adawac.io.volumes import Volume
+from adawac.networks import Ensemble, SegmentationNetwork
+from adawac.runs.checkpoint import RECIPE, Recipe, find_checkpoint, network_weights, read_checkpoint
+
+
+class Prediction(NamedTuple):
+    """What a model says of a volume, on the volume's own grid.
+
+    Attributes:
+        preds: (Z, Y, X) class indices, cleaned up.
+        probabilities: (K, Z, Y, X) float16 as the network gives them, sum 1; None where they were not asked for.
+    """
+
+    preds: NDArray[np.uint8]
+    probabilities: NDArray[np.float16] | None
+
+
+class Segmenter:
+    """A network, or an ensemble of them, with everything that has to happen before and after it.
+
+    Args:
+        recipe: preprocessing, classes and network of the run; of an ensemble the first member's.
+        network: its weights loaded, in eval mode, on the device that shall predict.
+    """
+
+    def __init__(self, recipe: Recipe, network: nn.Module) -> None:
+        self.recipe = recipe
+        self.network = network
+
+    def predict(
+        self,
+        volume: Volume,
+        case: str = "volume",
+        flip_left_right: bool = False,
+        largest_component: str | Sequence[str] = (),
+    ) -> NDArray[np.int32]:
+        """Segment a volume.
+
+        Args:
+            volume: image (C, Z, Y, X) as `adawac.io.images.read_image` returns it.
+            case: its name, for errors.
+            flip_left_right: average with the prediction of the mirrored slices.
+            largest_component: names of classes of which only the largest connected part stays; "all": of each.
+
+        Returns:
+            (Z, Y, X) label values as the training data had them on disk, on the volume's own grid.
+
+        Raises:
+            DataError: if the volume has another number of channels, or NaN or infinite voxels.
+            ConfigError: if the model has no left and right to flip, or no class of such a name.
+        """
+        return self.recipe.classes.decode(self.classify(volume, case, flip_left_right, largest_component).preds)
+
+    def classify(
+        self,
+        volume: Volume,
+        case: str = "volume",
+        flip_left_right: bool = False,
+        largest_component: str | Sequence[str] = (),
+        probabilities: bool = False,
+    ) -> Prediction:
+        """Class indices of a volume, and on demand the probabilities behind them; the rest is as for `predict`.
+
+        Args:
+            volume: image (C, Z, Y, X).
+            case: its name, for errors.
+            flip_left_right: average with the prediction of the mirrored slices.
+            largest_component: names of classes to clean up; the probabilities are left as they are.
+            probabilities: keep them: 2 K bytes a voxel.
+        """
+        recipe, device = self.recipe, next(self.network.parameters()).device
+        if flip_left_right:
+            recipe.check_flip()
+        cleaned = self.indices(largest_component)
+        channels = len(volume.array)
+        if channels != recipe.in_channels:
+            raise DataError(
+                f"case {case}: the image has {channels} channels, but the model was trained on {recipe.in_channels}; "
+                "give the same channels in the same order"
+            )
+        bad = int(np.count_nonzero(~np.isfinite(volume.array)))
+        if bad:
+            raise DataError(f"case {case}: {bad} voxels are NaN or infinite; repair the image and try again")
+        slices = recipe.preprocessing.apply(volume, case)
+        image = torch.from_numpy(slices.image)
+        preds, kept = [], []
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            for part in native_probabilities(
+                self.network,
+                image,
+                slices.placement,
+                recipe.unit,
+                flip_left_right=flip_left_right,
+                mirror_table=recipe.mirror_table,
+            ):
+                preds.append(classes_of(part))
+                if probabilities:
+                    part[:, 0] += 1 - part.sum(1)  # outside of the training grid all is background
+                    kept.append(part.half().cpu().numpy())
+        labels = recipe.preprocessing.uncut(np.concatenate(preds)[None])[0]
+        return Prediction(
+            keep_largest(labels, cleaned) if cleaned else labels,
+            recipe.preprocessing.uncut(np.concatenate(kept).swapaxes(0, 1)) if probabilities else None,
+        )
+
+    def indices(self, organs: str | Sequence[str]) -> list[int]:
+        """Class indices of a name or several; "all" means every class but the background.
+
+        Raises:
+            ConfigError: naming what is no class of the model.
+        """
+        names = self.recipe.classes.names
+        organs = [organs] if isinstance(organs, str) else list(organs)
+        if organs == ["all"]:
+            return list(range(1, len(names)))
+        if unknown := [organ for organ in organs if organ not in names[1:]]:
+            raise ConfigError(
+                f"largest_component: {', '.join(unknown)} is no organ of this model; choose from "
+                f"{', '.join(names[1:])}, or give all"
+            )
+        return [names.index(organ) for organ in dict.fromkeys(organs)]
+
+
+def load(run: str | Path | Sequence[str | Path], device: str = "cpu", trust: bool = False) -> Segmenter:
+    """Load a trained model, or several as one; no code that a checkpoint may carry is run.
+
+    The class probabilities of several, such as the seeds or folds of a method, are averaged.
+
+    Args:
+        run: a checkpoint, or a run folder, whose best checkpoint is taken; or a sequence of them.
+        device: where to predict, such as "cpu" or "cuda".
+        trust: make a network whose class is neither adawac's nor MONAI's; its code runs.
+
+    Returns:
+        The model, ready to predict.
+
+    Raises:
+        ConfigError: if there is no checkpoint, or it is not one of adawac's, or its network is a stranger's and not
+            trusted, or several differ in more than their networks, or the device cannot be used.
+    """
+    runs = [Path(run)] if isinstance(run, (str, Path)) else [Path(each) for each in run]
+    if not runs:
+        raise ConfigError("load: no run is given; name a checkpoint or a run folder")
+    recipes, networks = zip(*(read_model(each, trust) for each in runs), strict=True)
+    for path, recipe in zip(runs[1:], recipes[1:], strict=True):
+        if difference := recipe.difference(recipes[0]):
+            raise ConfigError(
+                f"{path} cannot be averaged with {runs[0]}: {difference}; give runs of one task, prepared alike"
+            )
+    network = networks[0] if len(networks) == 1 else Ensemble(networks)
+    try:
+        network.to(device)
+    except (RuntimeError, AssertionError) as error:  # no such device, or a torch that was built without it
+        raise ConfigError(
+            f"device {device!r} cannot be used here ({first_line(error)}); give another, such as cpu"
+        ) from error
+    return Segmenter(recipes[0], network.eval())
+
+
+def read_model(run: Path, trust: bool = False) -> tuple[Recipe, SegmentationNetwork]:
+    """Recipe and network of a single run, see `load`."""
+    checkpoint = read_checkpoint(find_checkpoint(run))
+    recipe = Recipe.from_json(checkpoint[RECIPE], trust)
+    network = recipe.build_network()
+    network.load_state_dict(network_weights(checkpoint))
+    return recipe, network

@@ -1,0 +1,215 @@
+"""A DICOM series: one slice a file, in any order; its place in space is checked slice by slice before it is read."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adawac.errors import DataError, some_of
+from adawac.io.itk import geometry_of_lps, last_line, simpleitk
+from adawac.io.limits import check_voxels
+from adawac.io.volumes import Volume
+
+UNEVEN = 0.03
+"""By how much, in spacings, a step between slices may differ: positions are rounded."""
+
+DRIFT = 0.25
+"""How far, in pixels, a slice may lie off the line through the first and the last."""
+
+_STORAGE = b"1.2.840.10008.5.1.4.1.1."
+_WITHOUT_IMAGE = (
+    *(b"1.2.840.10008.1.3.10", _STORAGE + b"481.3", _STORAGE + b"481.5", _STORAGE + b"481.8"),
+    *(_STORAGE + b"11.", _STORAGE + b"66", _STORAGE + b"88.", _STORAGE + b"104."),
+)
+"""DICOMDIR, structure sets, plans, presentation states, registrations, reports, documents: they lie beside series."""
+
+_CLASS = b"\x02\x00\x02\x00UI"
+_SERIES, _DESCRIPTION, _POSITION, _ORIENTATION = "0020|000e", "0008|103e", "0020|0032", "0020|0037"
+_PATIENT = "0010|0020"
+
+
+class _Slice(NamedTuple):
+    """Where a file's slice lies; mm, axes pointing Left, Posterior, Superior."""
+
+    path: Path
+    series: str
+    description: str
+    size: tuple[int, ...]
+    columns: NDArray[np.float64]  # (3, 3) along x, y and the normal, as long as a pixel
+    origin: NDArray[np.float64]
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file says that it is DICOM: by its ending, or by the letters at byte 128."""
+    if path.name.startswith(".") or not path.is_file():
+        return False
+    if path.suffix.lower() == ".dcm":
+        return True
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def series_files(folder: Path) -> tuple[Path, ...]:
+    """The files of a folder that hold slices, by name; structure sets, reports and the like are left out."""
+    return tuple(path for path in sorted(folder.iterdir()) if is_dicom(path) and not _has_no_image(path))
+
+
+def patient_id(path: Path) -> str:
+    """Who a slice says it shows, to be compared and never shown itself; "" where it does not say, or cannot be read."""
+    reader = simpleitk().ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:  # what is wrong with it is said when the series is read
+        return ""
+    return str(reader.GetMetaData(_PATIENT)).strip() if reader.HasMetaDataKey(_PATIENT) else ""
+
+
+def read_series(files: Sequence[Path], name: Path) -> Volume:
+    """Read the slices of one series into the canonical orientation.
+
+    Slices are ordered by their positions; the grid follows from these and their orientation, oblique or sheared by a
+    tilted gantry. Intensities are those of the modality (Hounsfield units), by each slice's own slope and intercept.
+
+    Args:
+        files: of the slices, in any order.
+        name: of the series in messages, such as its folder.
+
+    Returns:
+        Volume (1, Z, Y, X) float32.
+
+    Raises:
+        DataError: if there is no slice, more than one series, a file that cannot be read or is in colour or of several
+            frames, slices of different grids or without a position, two at one place, one missing, or uneven steps.
+        ConfigError: if SimpleITK is not installed.
+    """
+    itk = simpleitk()
+    slices = [_describe(itk, path) for path in files]
+    if not slices:
+        raise DataError(f"{name}: no DICOM image there; give the folder of a series")
+    _check_one_series(slices, name)
+    first = slices[0]
+    _check_alike(slices)
+    normal = np.cross(first.columns[:, 0], first.columns[:, 1])
+    slices.sort(key=lambda each: float(normal @ each.origin))
+    columns = np.array(first.columns)
+    if len(slices) > 1:
+        columns[:, 2] = (slices[-1].origin - slices[0].origin) / (len(slices) - 1)
+        _check_steps(slices, normal / np.linalg.norm(normal), columns, name)
+    shape = (*first.size[:2], len(slices))
+    check_voxels(str(name), shape)
+    reader = itk.ImageSeriesReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileNames([str(each.path) for each in slices])
+    reader.SetOutputPixelType(itk.sitkFloat32)  # else the first slice's slope would decide for all
+    try:
+        array: NDArray[np.float32] = itk.GetArrayFromImage(reader.Execute())  # (slice, row, column)
+    except (RuntimeError, MemoryError) as error:
+        raise DataError(f"{name}: a slice is cut short or corrupt ({last_line(error)}); copy it again") from error
+    return Volume.of_file(np.swapaxes(array, 0, 2), geometry_of_lps(name, shape, columns, slices[0].origin))
+
+
+def _has_no_image(path: Path) -> bool:
+    """Whether the file's class, which stands in its first bytes, is one without voxels."""
+    with path.open("rb") as file:
+        head = file.read(1024)
+    start = head.find(_CLASS, 132)
+    return start >= 0 and head[start + 8 :].startswith(_WITHOUT_IMAGE)
+
+
+def _describe(itk: Any, path: Path) -> _Slice:
+    reader = itk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise DataError(
+            f"{path}: not readable as a DICOM image ({last_line(error)}); copy it again, or move it out of the folder"
+        ) from error
+    tags = {tag: reader.GetMetaData(tag).strip() for tag in (_SERIES, _DESCRIPTION) if reader.HasMetaDataKey(tag)}
+    size: tuple[int, ...] = reader.GetSize()
+    if len(size) != 3 or size[2] != 1:
+        raise DataError(f"{path}: one slice a file is read but this has size {size}; convert the series to .nii.gz")
+    if reader.GetNumberOfComponents() != 1:
+        raise DataError(f"{path}: the image is in colour but intensities are due; give the series itself, no picture")
+    for tag, what in ((_POSITION, "position"), (_ORIENTATION, "orientation")):
+        if not reader.HasMetaDataKey(tag):
+            raise DataError(f"{path}: the slice has no {what} in space, so its place is unknown; move it away")
+    return _Slice(
+        path=path,
+        series=tags.get(_SERIES, ""),
+        description=tags.get(_DESCRIPTION, ""),
+        size=size,
+        columns=np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing(),
+        origin=np.array(reader.GetOrigin()),
+    )
+
+
+def _check_one_series(slices: Sequence[_Slice], name: Path) -> None:
+    series: dict[str, list[_Slice]] = defaultdict(list)
+    for each in slices:
+        series[each.series].append(each)
+    if len(series) > 1:
+        named = [
+            f"{uid} ({each[0].description or 'no description'}, {len(each)} slices)" for uid, each in series.items()
+        ]
+        raise DataError(
+            f"{name}: a folder holds one series but this has {len(series)}: {some_of(named)}; move each into a folder "
+            "of its own"
+        )
+
+
+def _check_alike(slices: Sequence[_Slice]) -> None:
+    """One size, orientation and spacing in the plane."""
+    first = slices[0]
+    for each in slices:
+        if each.size != first.size:
+            raise DataError(
+                f"{each.path}: slices of a series share one size but this has {each.size[:2]} and {first.path.name} "
+                f"has {first.size[:2]}; move it away"
+            )
+        if not np.allclose(each.columns[:, :2], first.columns[:, :2], atol=1e-3 * np.abs(first.columns).max()):
+            raise DataError(
+                f"{each.path}: slices of a series share one orientation and pixel spacing but those of "
+                f"{first.path.name} are others; move it away, if it is a scout"
+            )
+
+
+def _check_steps(
+    slices: Sequence[_Slice], normal: NDArray[np.float64], columns: NDArray[np.float64], name: Path
+) -> None:
+    """Slices lie one after the other in even steps along a straight line."""
+    origins = np.stack([each.origin for each in slices])
+    steps = np.diff(origins @ normal)
+    spacing = float(np.median(steps))
+    smallest, largest = int(steps.argmin()), int(steps.argmax())
+    if steps[smallest] < 1e-3:
+        one, other = slices[smallest].path.name, slices[smallest + 1].path.name
+        raise DataError(
+            f"{name}: {one} and {other} lie at one place, but a series has one slice a place; keep one of them, or "
+            "move each phase into a folder of its own"
+        )
+    if steps[largest] - spacing > UNEVEN * spacing:
+        one, other = slices[largest].path.name, slices[largest + 1].path.name
+        gap = steps[largest] / spacing
+        what = f"{round(gap) - 1} missing" if abs(gap - round(gap)) < 0.1 else "uneven"
+        raise DataError(
+            f"{name}: slices are {what} between {one} and {other}: they lie {steps[largest]:.4g} mm apart, the others "
+            f"{spacing:.4g} mm; restore what is missing, or resample the series"
+        )
+    if spacing - steps[smallest] > UNEVEN * spacing:
+        raise DataError(
+            f"{name}: slices must lie in even steps but these go from {steps[smallest]:.4g} to {steps[largest]:.4g} "
+            "mm; resample the series"
+        )
+    line = origins[0] + np.arange(len(slices))[:, None] * columns[:, 2]
+    drift = float(np.linalg.norm(origins - line, axis=1).max())
+    if drift > DRIFT * min(np.linalg.norm(columns, axis=0)):
+        raise DataError(
+            f"{name}: slices must lie in a straight line but are up to {drift:.3g} mm off; resample the series"
+        )

@@ -1,0 +1,69 @@
+"""Which content a file has: its hash, looked up while size and modification time are those that were hashed."""
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+
+from adawac.io.atomic import written_whole
+from adawac.runs.provenance import short_hash
+
+
+class Contents:
+    """Remembers hashes of files in a folder, an entry for each (path, size, modification time).
+
+    Args:
+        folder: of the entries; made with the first one.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, "abc")
+        ...     _ = path.write_text("abc")
+        ...     contents = Contents(Path(folder, "hashes"))
+        ...     contents.known(path), contents.hash(path), contents.known(path)
+        (None, 'ba7816bf8f01', 'ba7816bf8f01')
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._found: dict[Path, str] = {}
+
+    def known(self, path: Path) -> str | None:
+        """The file's hash if it need not be read for it; None if it must be.
+
+        Raises:
+            OSError: if there is no such file.
+        """
+        entry = self._entry(path)
+        if entry not in self._found:
+            try:
+                self._found[entry] = entry.read_text()
+            except OSError:
+                return None
+        return self._found[entry]
+
+    def hash(self, path: Path, verify: bool = False) -> str:
+        """The file's hash.
+
+        Args:
+            path: of the file.
+            verify: read the file even if its hash is known.
+
+        Raises:
+            OSError: if the file cannot be read.
+        """
+        known = self.known(path)
+        if known is not None and not verify:
+            return known
+        entry, found = self._entry(path), short_hash([path])
+        if found != known:
+            self._found[entry] = found
+            # A store that cannot be written is said to be so when there is more to write.
+            with suppress(OSError), written_whole(entry) as unfinished:
+                unfinished.write_text(found)
+        return found
+
+    def _entry(self, path: Path) -> Path:
+        status = path.stat()
+        identity = f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}"
+        return self.folder / hashlib.sha256(identity.encode()).hexdigest()[:24]

@@ -1,0 +1,378 @@
+"""Volumes and their grids: NIfTI in, one canonical orientation inside, NIfTI on the file's own grid out.
+
+Inside the package every volume is an array (C, Z, Y, X) whose axes point Superior, Posterior and Left, so
+that an axial slice shown with `imshow` stands upright with the patient's left on the right.
+"""
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel import orientations
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+from numpy.typing import NDArray
+
+from adawac.data.steps import SHEAR_TOLERANCE, largest_cosine, spacing_of
+from adawac.errors import DataError, one_line
+from adawac.io.atomic import written_whole
+from adawac.io.limits import check_voxels
+
+CANONICAL = ("S", "P", "L")
+"""Where the axes Z, Y, X of a canonical array point."""
+
+GRID_TOLERANCE = 0.25
+"""How far, in voxels, the corners of two volumes may lie apart on what still counts as one grid."""
+
+MOST_BESIDES = 1 << 26
+"""Bytes that a file may hold before and after its voxels: header extensions, padding."""
+
+_TO_MM = {"meter": 1000.0, "micron": 0.001}
+_NO_GRID = np.diag([-1.0, -1.0, 1.0, 1.0])  # file axes Left, Posterior, Superior: canonical, transposed
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """The grid of a canonical array, and all it takes to go back to the file's own grid.
+
+    Attributes:
+        shape: (Z, Y, X) of the canonical array.
+        spacing: (z, y, x) in mm, from a voxel to the next along each axis; None where it is unknown.
+        affine: (4, 4) float64, voxel indices of the FILE (its own axis order) to mm, or None if unknown.
+        qform: (4, 4) float64, the file's second such matrix, where it has one.
+        codes: qform and sform code of the file's header, kept for writing.
+
+    Example:
+        >>> geometry = Geometry.of_affine((4, 5, 6), np.diag([-0.7, -0.7, 3.0, 1.0]))
+        >>> geometry.shape, geometry.spacing
+        ((6, 5, 4), (3.0, 0.7, 0.7))
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float] | None = None
+    affine: NDArray[np.float64] | None = None
+    qform: NDArray[np.float64] | None = None
+    codes: tuple[int, int] = (0, 2)
+
+    @classmethod
+    def of_affine(
+        cls,
+        file_shape: tuple[int, ...],
+        affine: NDArray[np.float64],
+        qform: NDArray[np.float64] | None = None,
+        codes: tuple[int, int] = (0, 2),
+    ) -> "Geometry":
+        """Geometry of a file.
+
+        Args:
+            file_shape: the file's three spatial sizes, in its own axis order.
+            affine: (4, 4) voxel indices of the file to mm.
+            qform: (4, 4) second matrix of the file, if any.
+            codes: qform and sform code.
+
+        Raises:
+            DataError: if the affine is singular or not finite.
+        """
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        volume = abs(np.linalg.det(affine[:3, :3])) if np.isfinite(affine).all() else 0.0
+        if not volume > 1e-6 * lengths.prod():  # nor NaN; the product is the volume of an unsheared voxel
+            raise DataError(f"the affine must be finite and invertible but is {np.round(affine[:3], 4).tolist()}")
+        order = np.argsort(_to_canonical(affine)[:, 0])  # file axis behind each canonical axis
+        z, y, x = (int(axis) for axis in order)
+        return cls(
+            shape=(int(file_shape[z]), int(file_shape[y]), int(file_shape[x])),
+            spacing=spacing_of(affine[:3, [z, y, x]]),
+            affine=affine,
+            qform=qform,
+            codes=codes,
+        )
+
+    @property
+    def canonical_affine(self) -> NDArray[np.float64] | None:
+        """(4, 4) indices (z, y, x) of the canonical array to mm (RAS+), or None if unknown."""
+        if self.affine is None:
+            return None
+        back = _from_canonical(self.affine)
+        # inv_ornt_aff takes indices of the reoriented array (the file) to the original (canonical) ones.
+        to_file: NDArray[np.float64] = np.linalg.inv(orientations.inv_ornt_aff(back, self.shape))
+        return self.affine @ to_file
+
+    @property
+    def steps(self) -> NDArray[np.float64] | None:
+        """(3, 3) mm from a voxel of the canonical array to the next along z, y and x, as columns; None if unknown.
+
+        It is what distances and volumes need. Of axes at right angles, however they lie in space, it is the spacing on
+        the diagonal, so that a grid and a turned or mirrored one measure alike; within `SHEAR_TOLERANCE` they count
+        as such. Of others, as a tilted gantry gives them, it is the affine's.
+
+        Example:
+            >>> geometry = Geometry.of_affine((4, 5, 6), np.diag([-0.7, -0.7, 3.0, 1.0]))
+            >>> geometry.steps.tolist()
+            [[3.0, 0.0, 0.0], [0.0, 0.7, 0.0], [0.0, 0.0, 0.7]]
+        """
+        if self.spacing is None:
+            return None
+        affine = self.canonical_affine
+        if affine is None or largest_cosine(affine[:3, :3]) <= SHEAR_TOLERANCE:
+            return np.diag(self.spacing)
+        return affine[:3, :3]
+
+    def difference(self, other: "Geometry") -> str | None:
+        """What keeps two volumes from lying on one grid, in words; None if nothing does.
+
+        Args:
+            other: grid to compare with. Corners may differ by `GRID_TOLERANCE` voxels. Files may store their
+                axes in different orders: the canonical grids are compared.
+        """
+        if self.shape != other.shape:
+            return f"has shape {self.shape} but {other.shape} is due (slices, rows, columns)"
+        mine, theirs = self.canonical_affine, other.canonical_affine
+        if mine is None or theirs is None or other.spacing is None:
+            return None
+        corners = np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"), -1).reshape(-1, 3)
+        shift = (mine - theirs)[:3, :3] @ corners.T + (mine - theirs)[:3, 3:]
+        distance = float(np.linalg.norm(shift, axis=0).max())
+        if distance <= GRID_TOLERANCE * min(other.spacing):
+            return None
+        return f"lies {distance:.3g} mm off the grid due (spacing {other.spacing} mm)"
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A canonical array and its grid.
+
+    Attributes:
+        array: (C, Z, Y, X).
+        geometry: its grid; `geometry.shape` is (Z, Y, X).
+    """
+
+    array: NDArray[Any]
+    geometry: Geometry
+
+    @classmethod
+    def of_file(cls, array: NDArray[Any], geometry: Geometry) -> "Volume":
+        """Canonical volume of what a file holds.
+
+        Args:
+            array: in the file's own axis order, three-dimensional, or four-dimensional with the channels last.
+            geometry: of the file; its affine must be known.
+        """
+        if array.ndim == 3:
+            array = array[..., None]
+        if array.dtype.kind == "f":
+            array = array.astype(np.float32, copy=False)
+        assert geometry.affine is not None  # whoever reads a file has said so
+        canonical = np.moveaxis(orientations.apply_orientation(array, _to_canonical(geometry.affine)), -1, 0)
+        native = canonical.dtype.newbyteorder("=")
+        return cls(np.ascontiguousarray(canonical, dtype=native), geometry)
+
+
+def read_nifti(path: Path | str) -> Volume:
+    """Read a NIfTI file into the canonical orientation.
+
+    Args:
+        path: `.nii` or `.nii.gz`, three-dimensional, or four-dimensional with the channels last.
+
+    Returns:
+        Volume (C, Z, Y, X): integers as stored where the header scales nothing, else float32.
+
+    Raises:
+        DataError: if the file is missing, unreadable, cut short, corrupt, not a NIfTI, of another number of
+            dimensions or empty; or if its affine is singular.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> geometry = Geometry.of_affine((3, 4, 5), np.diag([2.0, 2.0, 5.0, 1.0]))
+        >>> with TemporaryDirectory() as folder:
+        ...     write_label_nifti(Path(folder, "a.nii.gz"), np.ones((5, 4, 3), np.uint8), geometry)
+        ...     volume = read_nifti(Path(folder, "a.nii.gz"))
+        >>> volume.array.shape, volume.geometry.spacing
+        ((1, 5, 4, 3), (5.0, 2.0, 2.0))
+    """
+    path = Path(path)
+    header, array = _load(path)
+    if array.ndim not in (3, 4):
+        raise DataError(
+            f"{path}: a volume has 3 dimensions, or 4 with channels last, but this has shape {array.shape}; "
+            "export one volume a file"
+        )
+    if 0 in array.shape:
+        raise DataError(f"{path}: no axis may be empty but the shape is {array.shape}; export the file again")
+    if array.dtype.kind not in "iuf":
+        raise DataError(f"{path}: voxels must be integers or floats but are {array.dtype}; convert the file")
+    try:
+        scale = _TO_MM.get(header.get_xyzt_units()[0], 1.0)
+        codes = (int(header["qform_code"]), int(header["sform_code"]))
+        qform = _in_mm(header.get_qform(), scale) if codes[0] else None
+        affine = _in_mm(header.get_best_affine(), scale)
+        geometry = Geometry.of_affine(array.shape[:3], affine, qform, codes)
+    except (DataError, HeaderDataError, ValueError) as error:
+        raise DataError(f"{path}: {error}; correct the header's sform or qform") from error
+    return Volume.of_file(array, geometry)
+
+
+def write_label_nifti(path: Path | str, label: NDArray[Any], geometry: Geometry) -> None:
+    """Write a label on the file's own grid: its orientation, shape, affine and header codes, in mm.
+
+    The file appears whole or not at all, and the same input gives the same bytes. Where the geometry has no
+    affine the axes are taken as canonical with a spacing of 1, so that `read_nifti` gives the array back.
+
+    Args:
+        path: `.nii` or `.nii.gz`; an existing file is replaced.
+        label: (Z, Y, X) integers; stored as uint8, or as int16 or int32 where values demand it.
+        geometry: the grid the label belongs to.
+
+    Raises:
+        DataError: if the label has another shape than the grid, or the file name another ending.
+    """
+    path = Path(path)
+    _check_target(path, label.shape, geometry)
+    low, high = int(label.min()), int(label.max())
+    dtype = next(t for t in (np.uint8, np.int16, np.int32) if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+    content: bytes = _nifti_of(label.astype(dtype), geometry).to_bytes()
+    if path.name.endswith(".gz"):
+        content = gzip.compress(content, compresslevel=6, mtime=0)
+    with written_whole(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
+def write_probabilities_nifti(path: Path | str, probabilities: NDArray[np.floating], geometry: Geometry) -> None:
+    """Write class probabilities on the file's own grid, the classes along the last axis: (X, Y, Z, K) float32.
+
+    As `write_label_nifti`, but a class after the other, so that no second copy is held.
+
+    Args:
+        path: `.nii.gz`; an existing file is replaced.
+        probabilities: (K, Z, Y, X); NIfTI knows no half precision.
+        geometry: the grid they belong to.
+
+    Raises:
+        DataError: if they have another shape than the grid, or the file name another ending.
+    """
+    path = Path(path)
+    _check_target(path, probabilities.shape[1:], geometry)
+    image = _nifti_of(np.moveaxis(probabilities, 0, -1), geometry)
+    image.set_data_dtype(np.float32)
+    with (
+        written_whole(path) as unfinished,
+        unfinished.open("wb") as file,
+        gzip.GzipFile("", "wb", compresslevel=3, fileobj=file, mtime=0) as stream,
+    ):
+        image.to_stream(stream)
+
+
+def _check_target(path: Path, shape: tuple[int, ...], geometry: Geometry) -> None:
+    if shape != geometry.shape:
+        raise DataError(
+            f"{path}: a label must have its grid's shape {geometry.shape} but has {shape}; "
+            "bring it back to the native grid first"
+        )
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise DataError(f"{path}: a NIfTI file is named .nii or .nii.gz; rename it")
+
+
+def _nifti_of(array: NDArray[Any], geometry: Geometry) -> nib.Nifti1Image:
+    """Image of a canonical array (Z, Y, X) or (Z, Y, X, K) with the file's own orientation, affine and header codes."""
+    affine = _NO_GRID if geometry.affine is None else geometry.affine
+    turned = orientations.apply_orientation(array, _from_canonical(affine))
+    half = turned.dtype == np.float16  # unknown to NIfTI
+    image = nib.Nifti1Image(turned, None, nib.Nifti1Header() if half else None)  # with an affine, it would choose codes
+    qform_code, sform_code = geometry.codes
+    image.header.set_sform(affine, sform_code)
+    image.header.set_qform(affine if geometry.qform is None else geometry.qform, qform_code)
+    image.header.set_xyzt_units("mm")
+    return image
+
+
+def as_label(volume: Volume, name: str) -> Volume:
+    """Check that a volume can be a label, and make its values integers.
+
+    Args:
+        volume: (1, Z, Y, X) of integers, or of floats within 0.001 of one (scaled or resaved labels).
+        name: what to call it in messages, such as its file name.
+
+    Raises:
+        DataError: if there are several channels, or values that are fractional or not finite.
+    """
+    array = volume.array
+    if len(array) != 1:
+        raise DataError(f"{name}: a label has one channel but this has {len(array)}; export one label map a case")
+    if array.dtype.kind in "iu":
+        return volume
+    whole = np.rint(array)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        wrong = ~(np.abs(array - whole) <= 1e-3)  # written so that NaN is wrong, too
+    if wrong.any():
+        raise DataError(
+            f"{name}: label values must be whole numbers but {int(wrong.sum())} voxels are not, "
+            f"such as {float(array[wrong][0]):.4g}; export again with nearest-neighbour interpolation"
+        )
+    return Volume(whole.astype(np.int32), volume.geometry)
+
+
+def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
+    """Header and voxels of a NIfTI-1 or -2 file; whatever goes wrong is a DataError."""
+    opener = gzip.open if path.name.endswith(".gz") else open
+    try:
+        with opener(path, "rb") as stream:
+            size = stream.read(4)  # of the header: tells NIfTI-2 from NIfTI-1, in either byte order
+            newer = 540 in (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
+            kind = nib.Nifti2Image if newer else nib.Nifti1Image
+            _check_size(path, kind.header_class(size + stream.read(536 if newer else 344)))
+            stream.seek(0)
+            image = kind.from_stream(stream)
+            array = np.asanyarray(image.dataobj)
+            for _ in range(MOST_BESIDES >> 20):  # the check sum of a gzip file is only verified at its end
+                if not stream.read(1 << 20):
+                    break
+            else:
+                raise DataError(
+                    f"{path}: over {MOST_BESIDES >> 20} MiB follow the voxels that the header names; export it again"
+                )
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: the file does not exist; correct the path or restore the file") from error
+    except (HeaderDataError, WrapStructError, nib.filebasedimages.ImageFileError) as error:
+        raise DataError(f"{path}: this is not a NIfTI file ({one_line(error)}); convert it to .nii.gz") from error
+    except (OSError, EOFError, ValueError, zlib.error, OverflowError) as error:
+        raise DataError(
+            f"{path}: the file is unreadable, cut short or corrupt ({one_line(error)}); copy it again"
+        ) from error
+    return image.header, array
+
+
+def _check_size(path: Path, header: nib.Nifti1Header) -> None:
+    """Refuse by the header alone what would fill the memory; what else may be wrong with it comes to light later."""
+    shape = [max(0, int(n)) for n in header["dim"][1 : 1 + min(7, max(0, int(header["dim"][0])))]]
+    check_voxels(str(path), shape)
+    if (offset := float(header["vox_offset"])) > MOST_BESIDES:
+        raise DataError(
+            f"{path}: the header says that voxels begin at byte {offset:.3g}, but {MOST_BESIDES:.2g} bytes are enough "
+            "for any header; export it again"
+        )
+
+
+def _to_canonical(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3, 2) orientation transform from the file's axes to the canonical ones."""
+    transform: NDArray[np.float64] = orientations.ornt_transform(
+        orientations.io_orientation(affine), orientations.axcodes2ornt(CANONICAL)
+    )
+    return transform
+
+
+def _from_canonical(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3, 2) orientation transform from the canonical axes to the file's."""
+    transform: NDArray[np.float64] = orientations.ornt_transform(
+        orientations.axcodes2ornt(CANONICAL), orientations.io_orientation(affine)
+    )
+    return transform
+
+
+def _in_mm(affine: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    """A header's matrix as float64, its three rows scaled to mm."""
+    scaled = np.array(affine, dtype=np.float64)
+    scaled[:3] *= scale
+    return scaled

@@ -1,0 +1,85 @@
+"""Checkpoint files on disk: written whole or not at all, verified, read without running code, and found again."""
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from adawac.errors import ConfigError, TrainingError, one_line
+from adawac.io.atomic import written_whole
+from adawac.runs.checkpoint import read_checkpoint
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Lightning's way to disk, with two promises: no half a file ever bears a checkpoint's name, and no code is run.
+
+    A checkpoint is written beside its place, flushed to the disk, read back against its check sums and only then
+    renamed; whatever goes wrong before leaves the previous one as it was.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            TrainingError: the disk is full or fails; what lay at `path` is still whole.
+        """
+        path = Path(path)
+        try:
+            with written_whole(path) as scratch:
+                with scratch.open("wb") as file:
+                    torch.save(checkpoint, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                with zipfile.ZipFile(scratch) as archive:
+                    if (broken := archive.testzip()) is not None:
+                        raise OSError(f"{broken} does not read back as it was written")
+        except (OSError, RuntimeError, zipfile.BadZipFile) as error:  # torch wraps what the disk says
+            reason = one_line(error.__cause__ or error.__context__ or error)
+            raise TrainingError(
+                f"{path}: the checkpoint cannot be written ({reason}); the one before it is whole: free space "
+                "and go on with --resume auto"
+            ) from error
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        """Read a checkpoint as tensors and plain values, whatever the caller asks for.
+
+        Raises:
+            ConfigError: it cannot be read so, or is none of adawac's.
+        """
+        return read_checkpoint(Path(path))
+
+
+def newest_checkpoint(runs: Path, name: str) -> Path | None:
+    """The checkpoint to go on from: of all versions of a run the last one that has any, and of those the furthest.
+
+    Args:
+        runs: folder of all runs.
+        name: of the experiment.
+
+    Returns:
+        A checkpoint that can be read whole; of several at one step `last.ckpt`. None if there is none.
+    """
+    versions = [folder for folder in (runs / name).glob("version_*") if folder.name[8:].isdecimal()]
+    for version in sorted(versions, key=lambda folder: int(folder.name[8:]), reverse=True):
+        steps: dict[Path, tuple[int, bool]] = {}
+        for path in version.glob("checkpoints/*.ckpt"):
+            if (step := _step_of_whole(path)) is not None:
+                steps[path] = (step, path.name == "last.ckpt")
+        if steps:
+            return max(steps, key=lambda path: steps[path])
+    return None
+
+
+def _step_of_whole(path: Path) -> int | None:
+    """Step of a checkpoint that is whole and one of adawac's trainings."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                return None
+        checkpoint = read_checkpoint(path)
+    except (OSError, zipfile.BadZipFile, ConfigError):
+        return None
+    return int(checkpoint["global_step"]) if "global_step" in checkpoint else None

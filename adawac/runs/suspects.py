@@ -1,0 +1,77 @@
+"""Label-sparse slices that stay as hard as label-dense ones, and the file in which a run names them."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adawac.errors import DataError
+from adawac.io.atomic import written_whole
+
+FILE = "suspects.csv"
+"""Its name in a run's folder."""
+
+COLUMNS = ("case", "unit", "score")
+
+FOUND = 0.3
+"""Dice of the best class below which a run names none: where no organ is found yet, hard says nothing of labels."""
+
+
+def suspects(scores: NDArray[np.floating], dense: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Label-sparse samples that are as hard as label-dense ones: a label may be missing, or an organ begins there.
+
+    Args:
+        scores: (n,) log-odds or losses, higher for harder samples; finite.
+        dense: (n,) True for label-dense samples.
+
+    Returns:
+        (m,) those whose score lies above the median of label-dense samples, the highest first; none where a group is
+        empty.
+
+    Example:
+        >>> suspects(np.array([3.0, 1.0, 2.0, -1.0, 5.0]), np.array([True, True, False, False, False])).tolist()
+        [4]
+    """
+    if not dense.any():
+        return np.zeros(0, dtype=np.intp)
+    order = np.argsort(-scores, kind="stable")
+    hard: NDArray[np.bool_] = ~dense & (scores > np.median(scores[dense]))
+    found: NDArray[np.intp] = order[hard[order]]
+    return found
+
+
+def write_suspects(path: Path, named: Iterable[tuple[str, object, float]]) -> None:
+    """Write the file, whole or not at all.
+
+    Args:
+        path: of the file.
+        named: case, unit (the number of a slice from 0, the first voxel of a patch) and score of each.
+    """
+    with written_whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows((case, unit, f"{score:.6g}") for case, unit, score in named)
+
+
+def read_suspects(path: Path) -> tuple[str, ...]:
+    """Names of the suspects of a run as CASE:UNIT, in the order of the file, the hardest first.
+
+    Raises:
+        DataError: if the file is no such table.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     write_suspects(Path(folder) / FILE, [("pt_4", 17, 2.5), ("pt_9", 3, 1.5)])
+        ...     read_suspects(Path(folder) / FILE)
+        ('pt_4:17', 'pt_9:3')
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return tuple(f"{line['case']}:{line['unit']}" for line in csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+        raise DataError(
+            f"{path}: not readable as a table of {', '.join(COLUMNS)} ({error}); delete it, or train the run anew"
+        ) from error

@@ -1,0 +1,111 @@
+"""Writes beside a run what it was made from: split, training units, versions."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+import adawac
+from adawac.data.subsets import absent_classes, describe
+from adawac.io.atomic import written_whole
+from adawac.runs.provenance import git_state, versions
+from adawac.types import Batch
+
+log = logging.getLogger(__name__)
+
+OF_A_PART = ("command", "versions", "code", "device")
+"""What may be another when a run goes on: kept of every part, under "earlier"."""
+
+
+class RunRecord(Callback):
+    """Writes `split.json` and `run.json` into the run's folder when training starts, and what it took when it ends.
+
+    Not where a checkpoint is refused or nothing is left to train: that is no part of the run.
+    """
+
+    def __init__(self) -> None:
+        self.images_seen = 0  # training units drawn, repetitions counted, by all processes
+        self._began = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write both files."""
+        self._began = True
+        log_dir = trainer.log_dir  # broadcast: every process has to ask
+        if not trainer.is_global_zero or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        run = Path(log_dir)
+        run.mkdir(parents=True, exist_ok=True)
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        data.split.save(run / "split.json")
+        units, rows = data.units, np.arange(len(data.units))
+        described = data.describe()
+        record = {
+            "command": sys.argv,
+            "versions": versions(),
+            "code": {"adawac": git_state(Path(adawac.__file__).parent), "working_folder": git_state(Path.cwd())},
+            "device": str(pl_module.device),
+            "data": {case: digest for part in ("train", "val") for case, digest in described[part].items()},
+            "skipped": data.skipped,
+            "subset": type(data.subset).__name__,
+            "unit": units.kind.noun[0],
+            "training_units": len(units),
+            "label_dense": int(units.dense.sum()),
+            "label_sparse": int(units.sparse.sum()),
+            "wholly_ignored": int((~units.labelled).sum()),
+            "units_of_class": dict(describe(units, rows)),
+            "absent_classes": list(absent_classes(units, rows)),
+        }
+        if trainer.ckpt_path and (run / "run.json").is_file():
+            before = json.loads((run / "run.json").read_text())
+            record["earlier"] = [*before.get("earlier", []), {key: before.get(key) for key in OF_A_PART}]
+        _write(run / "run.json", record)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Count the batch of all processes, whose shares may differ by one."""
+        first, end = trainer.train_dataloader.order.bounds(batch_idx)  # type: ignore[union-attr]
+        self.images_seen += end - first
+
+    def state_dict(self) -> dict[str, Any]:
+        """A resumed run counts on."""
+        return {"images_seen": self.images_seen}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Count on."""
+        self.images_seen = state_dict["images_seen"]
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say how well the best checkpoint does and what to type next."""
+        best, log_dir = trainer.checkpoint_callback, trainer.log_dir
+        if not trainer.is_global_zero or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        if self._began:
+            path = Path(log_dir) / "run.json"
+            record = json.loads(path.read_text()) | {
+                "steps": trainer.global_step,
+                "images_seen": self.images_seen,
+                "network_passes": self.images_seen * pl_module.weighting.views,  # type: ignore[union-attr, operator]
+            }
+            _write(path, record)
+        else:
+            log.info(
+                "nothing was left to train: %d epochs are done, trainer.max_epochs is %s; raise it to go on",
+                trainer.current_epoch,
+                trainer.max_epochs,
+            )
+        if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
+            log.info("best %s: %.3f", best.monitor, best.best_model_score)
+        if trainer.datamodule.split.test:  # type: ignore[attr-defined]
+            log.info("next: adawac test %s", os.path.relpath(log_dir))
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    with written_whole(path) as unfinished:
+        unfinished.write_text(json.dumps(record, indent=1) + "\n")

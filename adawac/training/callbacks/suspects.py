@@ -1,0 +1,92 @@
+"""Names slices whose labels may be missing: those without labels that stay as hard as those with."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import lightning.pytorch as pl
+import numpy as np
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from adawac.errors import some_of
+from adawac.runs.suspects import FILE, FOUND, suspects, write_suspects
+from adawac.training.task import SegmentationTask
+
+log = logging.getLogger(__name__)
+
+
+class SuspectSlices(Callback):
+    """Writes `suspects.csv` into the run's folder when training ends: case, unit and score, the hardest first.
+
+    A slice is hard by its log-odds where the method has them, else by its last cross-entropy. Suspect are label-sparse
+    slices with a score above the median of label-dense ones, see `adawac.runs.suspects`. None is named while no
+    class has a Dice of `FOUND`, in the last validation or, without one, in the last training batch that was logged: to
+    such a network every slice is hard. Where a sampler draws some slices rarely their losses are old, and too high for
+    that alone: then only log-odds name any.
+    """
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write, and say how many there are, or why there are none."""
+        task, log_dir = cast(SegmentationTask, pl_module), trainer.log_dir  # broadcast: every process has to ask
+        if not trainer.is_global_zero or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        log_odds = getattr(task.weighting, "log_odds", None)
+        if log_odds is None and task.data.sampling is not None:
+            return
+        known = best_dice(trainer.callback_metrics, len(task.data.facts.classes))
+        if known is None:  # nothing was trained: it had ended before, and its file is there
+            return
+        part, dice = known
+        if not dice >= FOUND:
+            write_suspects(Path(log_dir) / FILE, [])
+            log.info(
+                "suspects.csv names no %s: the best class has a %s Dice of %.2f, and below %.1f all are hard, whatever "
+                "their labels; train longer",
+                task.data.units.kind.noun[0],
+                part,
+                dice,
+                FOUND,
+            )
+            return
+        scores = (task.last_losses.ce if log_odds is None else log_odds).detach().double().cpu().numpy()
+        seen = np.flatnonzero(np.isfinite(scores) & task.data.units.labelled)
+        units, scores = task.data.units.take(seen), scores[seen]
+        found = [(units.cases[units.case[row]], units.key(row), scores[row]) for row in suspects(scores, units.dense)]
+        write_suspects(Path(log_dir) / FILE, found)
+        if found:
+            log.info(
+                "suspects.csv: %d of %d label-sparse %s are harder than half of the label-dense ones; "
+                "is a label missing? %s",
+                len(found),
+                np.count_nonzero(units.sparse),
+                units.kind.noun[1],
+                some_of([f"{case}:{key}" for case, key, _ in found]),
+            )
+
+
+def best_dice(metrics: Mapping[str, Tensor], num_classes: int) -> tuple[str, float] | None:
+    """Which part of the data the Dice of the best class is known of, and that Dice; None where nothing is known.
+
+    The loss of a training batch is a mean over classes, background included. What background, at most 1, does not
+    explain is the mean of the others, of which the best is not below.
+
+    Args:
+        metrics: what the task logged last, see `SegmentationTask`.
+        num_classes: K, background included.
+
+    Example:
+        >>> import torch
+        >>> best_dice({"val/dice/liver": torch.tensor(0.5), "val/dice/spleen": torch.tensor(0.75)}, 3)
+        ('validation', 0.75)
+        >>> best_dice({"train/dice": torch.tensor(0.5)}, 2)  # no validation cases; background 1, the class 0
+        ('training', 0.0)
+    """
+    validated = [float(value) for name, value in metrics.items() if name.startswith("val/dice/")]
+    if validated:
+        return "validation", max(validated)
+    if "train/dice" in metrics:
+        explained = num_classes * (1 - float(metrics["train/dice"]))
+        return "training", max(0.0, (explained - 1) / (num_classes - 1))
+    return None

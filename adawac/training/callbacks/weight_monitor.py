@@ -1,0 +1,118 @@
+"""Shows after every epoch how the weights separate the slices, and on what scales the losses are."""
+
+import math
+from pathlib import Path
+from typing import cast
+
+import lightning.pytorch as pl
+import numpy as np
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adawac.data.preprocessing import Axis
+from adawac.data.units import UnitTable
+from adawac.figures import weights_by_position
+from adawac.runs.slice_weights import SliceWeights
+from adawac.training.task import SegmentationTask
+from adawac.weighting.diagnostics import group_means, mean_ratio, separation_auroc
+
+ENDS: dict[Axis, tuple[str, str]] = {
+    "axial": ("inferior", "superior"),
+    "coronal": ("anterior", "posterior"),
+    "sagittal": ("right", "left"),
+}
+"""What lies at the first and at the last slice of a canonical volume."""
+
+
+class WeightMonitor(Callback):
+    """Logs losses and weights of the two groups of slices, and draws the weights by slice position.
+
+    Scalars go to every logger and to `callback_metrics`, where other callbacks may monitor them; histograms
+    and the figure to TensorBoard, in the epochs that validate: to draw takes half a second. All is read at the end
+    of an epoch from tables with a row a slice.
+
+    - `ce/dense`, `ce/sparse`, `consistency/dense`, `consistency/sparse`: means of each slice's last loss.
+    - `ratio/ac_over_ce`, `ratio/ce_over_dice`: the scales of the three losses.
+    - `weights/dense_mean`, `weights/sparse_mean`, `weights/auroc`: the latter of the log-odds as detector of
+      label-dense slices over the whole training set.
+    - histograms `weights/dense`, `weights/sparse`, `log_odds`; figure `weights/by_position`.
+
+    Slices that are wholly ignored have no supervised loss and are in neither group: they are left out of all this.
+
+    What is undefined (no consistency loss, an empty group, a method without weights per slice) is left out. When
+    training ends the weights of all slices are written to `weights.csv` in the run's folder.
+
+    Args:
+        cases: volumes in the figure, the first of the training set; 0 for no figure.
+    """
+
+    def __init__(self, cases: int = 4) -> None:
+        self.cases = cases
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Read the tables and log."""
+        task = cast(SegmentationTask, pl_module)
+        labelled = np.flatnonzero(task.data.units.labelled)
+        units = task.data.units.take(labelled)
+        dense = units.dense
+        ce, consistency = (_array(losses)[labelled] for losses in (task.last_losses.ce, task.last_losses.consistency))
+        dice = trainer.callback_metrics.get("train/dice")
+        scalars = {
+            **_by_group("ce/{}", ce, dense),
+            **_by_group("consistency/{}", consistency, dense),
+            "ratio/ac_over_ce": mean_ratio(consistency, ce),
+            "ratio/ce_over_dice": math.nan if dice is None else mean_ratio(ce, _array(dice.reshape(1))),
+        }
+        weights = task.weighting.weights
+        if weights is not None:
+            log_odds = getattr(task.weighting, "log_odds", None)
+            scores = _array(weights if log_odds is None else log_odds)[labelled]
+            scalars |= _by_group("weights/{}_mean", _array(weights)[labelled], dense)
+            scalars["weights/auroc"] = separation_auroc(scores, dense)
+            ends = ENDS[task.data.facts.preprocessing.axis]
+            validates = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+            for logger in trainer.loggers:
+                if validates and isinstance(logger, TensorBoardLogger):
+                    self._draw(logger, trainer.global_step, _array(weights)[labelled], units, ends)
+                    if log_odds is not None:
+                        logger.experiment.add_histogram("log_odds", scores, trainer.global_step)
+        # All processes have computed the same; to say so costs nothing and spares a warning a scalar.
+        pl_module.log_dict({name: value for name, value in scalars.items() if math.isfinite(value)}, sync_dist=True)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the table of weights, where the method has one."""
+        task, log_dir = cast(SegmentationTask, pl_module), trainer.log_dir  # broadcast: every process has to ask
+        weights = task.weighting.weights
+        if weights is None or not trainer.is_global_zero or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        log_odds = getattr(task.weighting, "log_odds", None)
+        scores = None if log_odds is None else _array(log_odds)
+        SliceWeights.of_units(task.data.units, _array(weights), scores).write(Path(log_dir) / "weights.csv")
+
+    def _draw(
+        self,
+        logger: TensorBoardLogger,
+        step: int,
+        weights: NDArray[np.float32],
+        units: UnitTable,
+        ends: tuple[str, str],
+    ) -> None:
+        """Histograms of both groups and the figure."""
+        for name, group in (("dense", units.dense), ("sparse", units.sparse)):
+            if group.any():
+                logger.experiment.add_histogram(f"weights/{name}", weights[group], step)
+        if self.cases:
+            shown = [units.cases[case] for case in np.unique(units.case)[: self.cases]]
+            figure = weights_by_position(weights, units, shown, ends)
+            logger.experiment.add_figure("weights/by_position", figure, step)
+
+
+def _by_group(name: str, values: NDArray[np.float32], dense: NDArray[np.bool_]) -> dict[str, float]:
+    return {name.format(group): mean for group, mean in group_means(values, dense)._asdict().items()}
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = tensor.detach().float().cpu().numpy()
+    return array

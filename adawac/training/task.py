@@ -1,0 +1,425 @@
+"""The training task: AdaWAC's algorithm, step by step, as a LightningModule."""
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from adawac.augment import Augmentation, RandomAugmentation
+from adawac.consistency import Consistency, ConsistencyLoss, feature_std
+from adawac.data.datamodule import SegmentationData
+from adawac.data.loading import VolumeItem
+from adawac.data.subsets import describe
+from adawac.distributed import gather_cases, gather_terms, take_weights, world_size
+from adawac.errors import ConfigError, DataError
+from adawac.evaluation import CaseRow, case_rows, position_rows, summarise, training_rows
+from adawac.inference.volume import predict_volume
+from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
+from adawac.metrics import TOLERANCE, EmptyPolicy, check_tolerance
+from adawac.networks import NetworkSpec, SegmentationNetwork
+from adawac.randomness import Source
+from adawac.runs.checkpoint import RECIPE, Recipe, load_matching
+from adawac.runs.resume import DATA, UNITS, check_resumable
+from adawac.training.performance.compile import Compiled
+from adawac.training.performance.cuda_graphs import GraphedStep
+from adawac.training.schedules import Constant, Poly, Schedule
+from adawac.types import IGNORE_INDEX, Batch, NetworkOutput, StepOutput, Terms
+from adawac.weighting import AdaWAC, LastLosses, Weighting
+from adawac.weighting.rollback import Rollback
+
+log = logging.getLogger(__name__)
+
+Prediction = NDArray[np.uint8]
+Forward = Callable[[Tensor], NetworkOutput]
+Supervise = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+
+CHOOSING_POLICY: EmptyPolicy = "skip"
+"""Checkpoints are chosen by Dice over the organs that a case holds or is said to hold, as nnU-Net does."""
+
+
+class SegmentationTask(pl.LightningModule):
+    """Trains a segmentation network on weighted slices, or patches.
+
+    Args:
+        network: class path and arguments of the network.
+        weighting: how much each slice's losses count. None: AdaWAC.
+        supervised: loss of a slice against its label. None: cross-entropy.
+        consistency: loss of a slice between its two views. None: aligned and normalised.
+        augmentation: how views are drawn. None: `RandomAugmentation`.
+        optimizer: made from the parameters.
+        schedule: factor on the learning rate over the course of training. None: polynomial decay.
+        dice_ratio: share of the batch Dice in the loss, 0 to 1; the weights do not touch it.
+        init_from: checkpoint or run folder whose matching network weights are the start; or a file of published
+            weights, for networks that can read one (TransUNet, ResNetUNet).
+        flip_left_right: average predictions with those of mirrored slices.
+        policy: what empty masks are worth in the metrics of `test`, see `adawac.metrics`.
+        tolerances: of the surface Dice in `test`, in mm (in voxels where the spacing is unknown).
+        predict_batch_size: slices a forward pass when whole volumes are predicted.
+        compile: put network and losses through `torch.compile` in training; where that fails, a warning says why and
+            training goes on without. Predictions are never compiled.
+        cuda_graphs: record a step once and replay it, which spares the host launching its kernels one by one; on one
+            GPU, in `bf16-mixed` or `32-true`. Elsewhere a warning says why it is left out.
+        channels_last: keep images and weights with their channels innermost, which tensor cores prefer.
+        tf32: whether GPUs may round the factors of float32 products to 10 bits; None leaves it to torch, which does so
+            in convolutions and not in matrix products.
+        seed: of the views and of dropout; follows `seed_everything` on the command line.
+
+    References:
+        Dong, Xie, Ward, ICML 2023, Algorithm 1; the Dice term is the one of the official code.
+    """
+
+    def __init__(
+        self,
+        network: NetworkSpec,
+        weighting: Weighting | None = None,
+        supervised: SupervisedLoss | None = None,
+        consistency: ConsistencyLoss | None = None,
+        augmentation: Augmentation | None = None,
+        optimizer: Callable[[Iterable[Tensor]], Optimizer] = torch.optim.AdamW,
+        schedule: Schedule | None = None,
+        dice_ratio: float = 0.5,
+        init_from: str | None = None,
+        flip_left_right: bool = False,
+        policy: EmptyPolicy = "penalise",
+        tolerances: tuple[float, ...] = (TOLERANCE,),
+        predict_batch_size: int = 32,
+        compile: bool = False,
+        cuda_graphs: bool = False,
+        channels_last: bool = False,
+        tf32: bool | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= dice_ratio <= 1:
+            raise ConfigError(f"model.dice_ratio is {dice_ratio}; give a share from 0 to 1 (0.5 is the paper's)")
+        for tolerance in tolerances:
+            check_tolerance(tolerance)
+        self.network_spec = network
+        self.weighting = weighting or AdaWAC()
+        self.supervised = supervised or CrossEntropy()
+        self.consistency = consistency or Consistency()
+        self.augmentation = augmentation or RandomAugmentation()
+        self.make_optimizer = optimizer
+        self.schedule = schedule or Poly()
+        self.dice_ratio = dice_ratio
+        self.init_from = init_from
+        self.flip_left_right = flip_left_right
+        self.policy: EmptyPolicy = policy
+        self.tolerances = tolerances
+        self.predict_batch_size = predict_batch_size
+        self.compile_step = compile
+        self.cuda_graphs = cuda_graphs
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.tf32 = tf32
+        self.seed = seed
+        self.network: SegmentationNetwork
+        self._compiled: tuple[Forward, Supervise] | None = None
+        self.graphed: GraphedStep | None = None
+        """Records and replays steps; None where they run one by one."""
+        self.recipe: Recipe | None = None
+        self.last_losses = LastLosses()
+        self._rollback = Rollback(self)
+        self.case_rows: list[CaseRow] = []
+        self._tested: dict[str, list[CaseRow]] = {}
+        self._validated: dict[str, list[CaseRow]] = {}
+        self.units_of_class: dict[str, int] | None = None
+        """Slices or patches that were trained on and hold each class; None where that is not known."""
+
+    # --- what depends on the data -------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> SegmentationData:
+        """The data module of the run."""
+        data: SegmentationData = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data
+
+    def setup(self, stage: str) -> None:
+        """Check what was asked for, build what has the data's shape, and take up the start that `init_from` names.
+
+        Raises:
+            ConfigError: the precision would keep losses and weights of slices in something else than float32.
+        """
+        if str(self.trainer.precision) in ("bf16-true", "16-true", "64-true"):
+            raise ConfigError(
+                f"trainer.precision is {self.trainer.precision}, but losses, weights and Dice are computed in float32; "
+                "give bf16-mixed, 16-mixed or 32-true"
+            )
+        if stage == "validate" and not self.data.split.val:
+            raise DataError(f"{self.data.root}: the split names no validation cases; add some, or use `adawac test`")
+        self._build(stage)
+        if self.tf32 is not None:
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.tf32
+        if stage == "fit":
+            if self.compile_step:
+                self._compiled = Compiled(self.network, "the network"), Compiled(self._supervise, "the losses")
+            if self.init_from is not None:
+                for line in load_matching(self.network, Path(self.init_from)):
+                    log.warning("init_from: %s", line)
+
+    def configure_model(self) -> None:
+        """Build all parameters and buffers: callbacks that average weights ask for it before `setup`, to copy them."""
+        self._build(self.trainer.state.fn)
+
+    def _build(self, stage: str | None) -> None:
+        """Build what has the data's shape: network and mirrored classes once, a row of state for every slice afresh."""
+        facts = self.data.facts
+        if self.recipe is None:
+            self.recipe = Recipe(
+                self.network_spec, facts.in_channels, facts.classes, facts.mirror_table, facts.preprocessing, facts.unit
+            )
+            if self.flip_left_right:
+                self.recipe.check_flip()
+            with torch.random.fork_rng():
+                torch.manual_seed(self.seed)  # the same start for every method, whatever ran before
+                self.network = self.recipe.build_network()
+            shapes = self.network.probe(self.recipe.input_size)
+            log.info(
+                "%s, %.1f M parameters, features %s; on %s in %s",
+                self.network_spec.architecture.rpartition(".")[2],
+                sum(weight.numel() for weight in self.network.parameters()) / 1e6,
+                ", ".join(f"{s} of layer {name}" for s, name in zip(shapes, self.network.feature_layers, strict=True)),
+                self.trainer.strategy.root_device,
+                self.trainer.precision,
+            )
+            self.augmentation = self.augmentation.with_mirror(
+                facts.mirror_table, facts.preprocessing.left_right_in_plane
+            )
+        if facts.unit.spatial_dims == 3 and self.memory_format is torch.channels_last:
+            self.memory_format = torch.channels_last_3d
+        self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs forgot it
+        if stage == "fit":
+            units = self.data.units
+            self.weighting.allocate(units)
+            self.last_losses.allocate(len(units))
+            self.units_of_class = dict(describe(units, np.arange(len(units))))
+            self._rollback = Rollback(self)
+
+    # --- training -----------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Two views, one forward pass, terms, weights, loss."""
+        if self.graphed is None:
+            step = self._compute(*batch, self.current_epoch)
+        else:
+            epoch = torch.full((), self.current_epoch, device=self.device)  # as a number it would be recorded with
+            step = StepOutput(*self.graphed(*batch, epoch))  # type: ignore[arg-type]
+        if self._logs_this_step():
+            self.log("train/loss", step.loss.detach(), prog_bar=True)
+            self.log_dict({"train/dice": step.dice.detach(), "train/ce": step.ce.nanmean()})
+            self.log("train/feature_std", feature_std(step.features.chunk(self.weighting.views)[0]))
+            if step.consistency is not None:
+                self.log("train/consistency", step.consistency.detach().mean())
+        return step.loss
+
+    def _compute(self, image: Tensor, label: Tensor, index: Tensor, dense: Tensor, epoch: int | Tensor) -> StepOutput:
+        """What happens to a batch, on its device alone, where nothing waits for it."""
+        number = self.weighting.views
+        source = Source(self.seed, epoch, index, tuple(range(number)))
+        views = self.augmentation.draw(image, label, source)
+        forward, supervise = self._compiled or (self.network, self._supervise)
+        output = forward(views.image.contiguous(memory_format=self.memory_format))
+        ce, labelled, dice = supervise(output.logits, views.label.int())  # a CPU's compiler makes no vectors of bytes
+        consistency = None
+        if self.weighting.uses_consistency:
+            consistency = self.consistency(*output.chunk(number), *views.affine.chunk(number))
+
+        terms, mine = gather_terms(_detached(Terms(index, ce, consistency, dense), labelled))
+        weights = take_weights(self.weighting.step(terms), mine)
+        # Either loss's mean is over the samples of the batch that have it: those without a label thin nothing out.
+        supervised = (~terms.ce.isnan()).sum().clamp(min=1)
+        weighted = torch.where(labelled, weights.ce, 0) * ce * (len(terms.index) / supervised)
+        if consistency is not None and weights.consistency is not None:
+            weighted = weighted + weights.consistency * consistency
+        # The mean over the batch of all processes, of whose gradients DistributedDataParallel forms the mean.
+        weighted = weighted.sum() * world_size() / len(terms.index)
+        loss: Tensor = self.dice_ratio * dice + (1 - self.dice_ratio) * weighted
+        self.last_losses.record(terms)
+        return StepOutput(loss, dice, terms.ce[mine], consistency, output.features[-1])
+
+    def _supervise(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Supervised loss of every slice, (B,), the mean of its views; whether it has any; the Dice loss of the batch.
+
+        A view in which nothing is labelled is none of those: its loss is no 0 to be averaged.
+        """
+        views = self.weighting.views
+        seen = (label != IGNORE_INDEX).flatten(1).any(1).view(views, -1)
+        ce = torch.where(seen, self.supervised(logits, label).view(views, -1), 0).sum(0) / seen.sum(0).clamp(min=1)
+        return ce, seen.any(0), dice_loss(logits, label, views=views)
+
+    def _logs_this_step(self) -> bool:
+        """Every `log_every_n_steps` steps and at the end of an epoch: logging takes time, whether it is kept or not."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return self.trainer.is_last_batch or (every > 0 and (self.trainer.global_step + 1) % every == 0)
+
+    def on_train_start(self) -> None:
+        """Set the learning rate from progress alone, so that a longer `max_epochs` stretches the schedule.
+
+        Raises:
+            ConfigError: if training has no end that a schedule could run to.
+        """
+        if math.isinf(self.trainer.estimated_stepping_batches) and not isinstance(self.schedule, Constant):
+            raise ConfigError(
+                f"model.schedule is {type(self.schedule).__name__}, which runs to the end of training, but "
+                "trainer.max_epochs -1 sets none; give trainer.max_epochs or trainer.max_steps (trainer.max_time may "
+                "stop it earlier), or the schedule Constant"
+            )
+        if self.cuda_graphs:
+            self.graphed = self._record_steps()
+        for config in self.trainer.lr_scheduler_configs:
+            scheduler = config.scheduler
+            if isinstance(scheduler, LambdaLR):
+                factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
+                for group, base, factor in zip(
+                    scheduler.optimizer.param_groups, scheduler.base_lrs, factors, strict=True
+                ):
+                    group["lr"] = base * factor
+
+    def on_train_end(self) -> None:
+        """Give back the memory of recorded steps."""
+        self.graphed = None
+
+    def _record_steps(self) -> GraphedStep | None:
+        """What records and replays steps, where that can be."""
+        obstacle = None
+        if self.device.type != "cuda":
+            obstacle = f"training runs on {self.device.type}, not on a CUDA GPU"
+        elif not isinstance(self.trainer.strategy, SingleDeviceStrategy):
+            obstacle = "several processes wait for one another within a step"
+        elif getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+            obstacle = "16-mixed scales a loss before it is differentiated; bf16-mixed needs no scale"
+        if obstacle is not None:
+            log.warning("model.cuda_graphs: %s; training goes on without", obstacle)
+            return None
+        return GraphedStep(self._compute, list(self.network.parameters()), [self])
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Make dropout a function of (seed, epoch, batch) alone: a resumed run needs no saved generator."""
+        if not self._rollback.marked:  # where gradients are accumulated, several batches make a step
+            self._rollback.mark()
+        torch.manual_seed(int(np.random.SeedSequence((self.seed, self.current_epoch, batch_idx)).generate_state(1)[0]))
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser, and the schedule as a factor a step."""
+        optimizer = self.make_optimizer(self.network.parameters())
+        optimizer.register_step_post_hook(self._on_step_taken)
+        scheduler = LambdaLR(optimizer, lambda step: self.schedule(self._progress(step)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take the step; where it is not taken, its batches leave nothing but the mark of what is not finite itself."""
+        try:
+            super().optimizer_step(*args, **kwargs)
+        finally:
+            if self._rollback.marked:
+                infinite = self.last_losses.ce.isinf()  # `HardnessWeighted` would draw it again and again
+                self._rollback.restore()
+                self.last_losses.ce.masked_fill_(infinite, torch.inf)
+
+    def _on_step_taken(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """The optimiser has run, as it does not where a loss scaler rejects the step; without gradients for nothing."""
+        if any(parameter.grad is not None for parameter in self.network.parameters()):
+            if (rejected := getattr(optimizer, "found_inf", None)) is not None:  # fused optimisers decide on the device
+                self._rollback.restore(where=rejected)
+            self._rollback.forget()
+
+    def _progress(self, step: int) -> float:
+        """Share of the training that is done, 0 to 1."""
+        # Lightning's estimate makes the training loader; asked for before training starts, in configure_optimizers,
+        # it would keep a resumed loader from taking up its saved position.
+        return step / max(1, self.trainer.estimated_stepping_batches) if step else 0.0
+
+    # --- validation and test ------------------------------------------------------------------------------------
+
+    def predict_item(self, item: VolumeItem) -> Prediction:
+        """Class indices (S, H, W) of a volume on its native grid."""
+        facts = self.data.facts
+        return predict_volume(
+            self.network,
+            item.image,
+            item.placement,
+            facts.unit,
+            self.predict_batch_size,
+            self.flip_left_right,
+            facts.mirror_table,
+        )
+
+    def validation_step(self, item: VolumeItem, batch_idx: int) -> Prediction:  # type: ignore[override]
+        """Dice of a whole volume on its native grid; callbacks receive what was predicted."""
+        preds, names = self.predict_item(item), self.data.facts.classes.names
+        self._validated[item.case] = case_rows(
+            item.case, item.patient, preds, item.target, item.steps, names, CHOOSING_POLICY, surface=False
+        )
+        return preds
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean Dice of the organs that count, of each of them, and of label-dense and label-sparse slices."""
+        rows = [row for found in gather_cases(self._validated).values() for row in found]
+        self._validated = {}
+        summary = summarise([*rows, *training_rows(rows, self.units_of_class)])
+        clean = summary.false_positive_slices
+        scalars = {f"val/dice/{name}": mean.value for name, mean in summary.per_class().items()}
+        scalars["val/dice_dense"] = summary.mean(group="dense").value
+        # Without foreground there is no Dice: what counts on label-sparse slices is how many are left clean.
+        scalars["val/false_positive_slices_sparse"] = clean.part / clean.whole if clean.whole else math.nan
+        # All processes have computed the same; to say so costs nothing and spares a warning.
+        self.log_dict({name: value for name, value in scalars.items() if math.isfinite(value)}, sync_dist=True)
+        self.log("val/dice", summary.mean().value, prog_bar=True, sync_dist=True)
+
+    def test_step(self, item: VolumeItem, batch_idx: int) -> None:
+        """Every metric of a whole volume on its native grid, into the case table."""
+        preds, names, method = self.predict_item(item), self.data.facts.classes.names, type(self.weighting).__name__
+        rows = case_rows(
+            item.case,
+            item.patient,
+            preds,
+            item.target,
+            item.steps,
+            names,
+            self.policy,
+            method=method,
+            tolerances=self.tolerances,
+        )
+        rows += position_rows(item.case, item.patient, preds, item.target, names, self.policy, method=method)
+        self._tested[item.case] = [row._replace(data_hash=item.data_hash) for row in rows]
+
+    def on_test_epoch_end(self) -> None:
+        """Bring the rows of all processes together into the case table, in the order of the cases."""
+        tested = gather_cases(self._tested)
+        self._tested = {}
+        rows = [row for case in self.data.split.test if case in tested for row in tested[case]]
+        self.case_rows = [*rows, *training_rows(rows, self.units_of_class)]
+
+    # --- checkpoints --------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the recipe, with which the checkpoint alone can predict; of a step under way, what was before it."""
+        checkpoint["state_dict"].update(self._rollback.before(self))
+        if self.recipe is not None:
+            checkpoint[RECIPE] = self.recipe.to_json()
+            checkpoint[DATA] = json.dumps(self.data.describe())
+            checkpoint[UNITS] = json.dumps(self.units_of_class)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse what was made of other data, classes or another network, before any weight is taken over."""
+        if self.recipe is not None:
+            check_resumable(checkpoint, self.recipe, self.data.describe() if self.trainer.state.fn == "fit" else None)
+            self.units_of_class = json.loads(checkpoint.get(UNITS, "null")) or self.units_of_class
+
+
+def _detached(terms: Terms, labelled: Tensor) -> Terms:
+    """The terms without their graph, in float32: what a weighting may see; supervised only where there are labels."""
+    consistency = None if terms.consistency is None else terms.consistency.detach().float()
+    ce = terms.ce.detach().float()
+    ce = torch.where(labelled, torch.where(ce.isnan(), torch.inf, ce), torch.nan)
+    return Terms(terms.index, ce, consistency, terms.dense)

@@ -1,0 +1,216 @@
+"""DICOM series, against NIfTI files of the same voxels and affine: written by pydicom, read by SimpleITK."""
+
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+from dicom_files import SERIES, change, write_series
+from pydicom import dcmread
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, JPEG2000Lossless
+
+from adawac.data.layouts import Folders
+from adawac.errors import DataError
+from adawac.io.dicom import is_dicom, read_series, series_files
+from adawac.io.images import files_of, read_image
+from adawac.io.volumes import read_nifti, write_label_nifti
+
+
+def affine_of(degrees: float = 0.0, step=(0.0, 0.0, 3.0), order=(0, 1, 2), flip=(-1, -1, 1)) -> np.ndarray:
+    """Spacing 0.7 x 0.9 mm, slices a step apart, axes permuted, flipped and turned about two axes."""
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    tilt = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    columns = np.stack([[0.7, 0, 0], [0, 0.9, 0], step], axis=1)
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ tilt @ (np.diag(flip) @ columns)[list(order)]
+    affine[:3, 3] = (12.5, -70.25, 133.0)
+    return affine
+
+
+@pytest.fixture
+def voxels():
+    return np.random.default_rng(5).integers(-1000, 1500, (7, 6, 5)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "affine",
+    [
+        affine_of(),
+        affine_of(degrees=19),
+        affine_of(flip=(1, -1, -1)),
+        affine_of(degrees=-33, order=(0, 2, 1)),  # coronal slices
+        affine_of(degrees=8, order=(2, 0, 1), flip=(-1, 1, 1)),  # sagittal ones
+        affine_of(step=(0.0, 1.1, 3.0)),  # the gantry is tilted
+    ],
+    ids=["plain", "oblique", "upside-down", "coronal", "sagittal", "tilted"],
+)
+def test_voxels_and_grid_are_those_of_the_nifti(voxels, affine, tmp_path):
+    write_series(tmp_path / "series", voxels, affine)
+    nib.save(nib.Nifti1Image(voxels, affine), tmp_path / "same.nii.gz")
+    found, due = read_image([tmp_path / "series"]), read_nifti(tmp_path / "same.nii.gz")
+    assert found.array.dtype == np.float32
+    assert np.array_equal(found.array, due.array)
+    assert np.allclose(found.geometry.canonical_affine, due.geometry.canonical_affine, atol=1e-4)
+    assert np.allclose(found.geometry.spacing, due.geometry.spacing, atol=1e-5)
+    assert found.geometry.difference(due.geometry) is None
+
+    label = (found.array[0] > 0).astype(np.uint8)
+    write_label_nifti(tmp_path / "label.nii.gz", label, found.geometry)
+    written = nib.load(tmp_path / "label.nii.gz")
+    assert np.allclose(written.affine, found.geometry.affine, atol=1e-4)
+    if written.header["qform_code"]:
+        assert np.allclose(written.get_qform(), written.get_sform(), atol=1e-4)
+    assert np.array_equal(read_nifti(tmp_path / "label.nii.gz").array[0], label)
+    assert bool(written.header["qform_code"]) == (affine[1, 2] != affine_of(step=(0.0, 1.1, 3.0))[1, 2])
+
+
+def test_every_slice_has_its_own_slope(voxels, tmp_path):
+    write_series(tmp_path, voxels, affine_of(), slope=0.37, intercept=-1000.5)
+    nib.save(nib.Nifti1Image(voxels, affine_of()), tmp_path / "same.nii.gz")
+    due = read_nifti(tmp_path / "same.nii.gz").array
+    assert np.abs(read_series(series_files(tmp_path), tmp_path).array - due).max() <= 0.37 * 1.4 / 2 + 1e-3
+
+
+def structure_set(file) -> bytes:
+    """A slice that says it is a structure set."""
+    copied = file.with_name("copied")
+    copied.write_bytes(file.read_bytes())
+    change(copied, SOPClassUID=UID("1.2.840.10008.5.1.4.1.1.481.3"))
+    raw = copied.read_bytes()
+    copied.unlink()
+    return raw.replace(b"1.2.840.10008.5.1.4.1.1.2\x00", b"1.2.840.10008.5.1.4.1.1.481.3\x00", 1)
+
+
+def test_files_are_found_by_what_they_are(voxels, tmp_path):
+    files = write_series(tmp_path, voxels, affine_of())
+    (tmp_path / "notes.txt").write_text("x" * 200)
+    (tmp_path / "short").write_text("DICM")
+    (tmp_path / ".hidden.dcm").write_bytes(files[0].read_bytes())
+    (tmp_path / "folder.dcm").mkdir()
+    structures = tmp_path / "RS.dcm"
+    structures.write_bytes(structure_set(files[0]))
+    assert is_dicom(structures)
+    assert files_of(tmp_path) == tuple(sorted(files))
+    assert len(read_image(files_of(tmp_path)).array[0]) == 5
+
+
+@pytest.mark.parametrize("place", ["labels/ct_1.dcm", "labels/ct_1/structures.dcm"])
+def test_labels_in_dicom_are_named_with_what_to_do(place, voxels, tmp_path):
+    (slice_file, *_) = write_series(tmp_path / "images/ct_1", voxels, affine_of())
+    (tmp_path / place).parent.mkdir(parents=True)
+    (tmp_path / place).write_bytes(slice_file.read_bytes())
+    assert Folders().matches(tmp_path)
+    with pytest.raises(
+        DataError, match=r"^case ct_1: \S+ is DICOM, which labels are not read from; convert it to NIfTI"
+    ):
+        Folders().scan(tmp_path)
+
+
+def test_a_series_without_slices_is_named(voxels, tmp_path):
+    (tmp_path / "images/ct_1").mkdir(parents=True)
+    (tmp_path / "images/ct_1/RS.dcm").write_bytes(structure_set(write_series(tmp_path / "ct", voxels, affine_of())[0]))
+    (tmp_path / "labels").mkdir()
+    nib.save(nib.Nifti1Image(np.uint8(voxels > 0), affine_of()), tmp_path / "labels/ct_1.nii.gz")
+    with pytest.raises(DataError, match="ct_1 holds DICOM files but no slice; copy the series there"):
+        Folders().scan(tmp_path)
+
+
+def test_one_slice_is_a_volume(voxels, tmp_path):
+    write_series(tmp_path, voxels[..., :1], affine_of())
+    assert read_image([tmp_path]).array.shape == (1, 1, 6, 7)
+    assert read_image([tmp_path]).geometry.spacing == (1.0, 0.9, 0.7)
+
+
+class TestRefusal:
+    @pytest.fixture
+    def files(self, voxels, tmp_path):
+        return write_series(tmp_path, voxels, affine_of(degrees=10))
+
+    def refused(self, folder) -> str:
+        with pytest.raises(DataError) as error:
+            read_image([folder])
+        return str(error.value)
+
+    def test_two_series(self, files, voxels, tmp_path):
+        write_series(tmp_path / "b", voxels[..., :2], affine_of(), series=f"{SERIES}.77", description="scout")
+        for path in (tmp_path / "b").iterdir():
+            path.rename(tmp_path / f"other_{path.name}")
+        said = self.refused(tmp_path)
+        assert "one series but this has 2" in said
+        assert f"{SERIES} (abdomen, 5 slices)" in said
+        assert f"{SERIES}.77 (scout, 2 slices)" in said
+        assert "move each into a folder of its own" in said
+
+    def test_missing_slice(self, files, tmp_path):
+        files[2].unlink()
+        said = self.refused(tmp_path)
+        assert f"slices are 1 missing between {files[1].name} and {files[3].name}: they lie 6 mm apart" in said
+
+    def test_uneven_slices(self, files, tmp_path):
+        moved = affine_of(degrees=10) @ [0, 0, 4.3, 1]
+        change(files[4], ImagePositionPatient=[float(-moved[0]), float(-moved[1]), float(moved[2])])
+        assert "slices are uneven between" in self.refused(tmp_path)
+        moved = affine_of(degrees=10) @ [0, 0, 3.7, 1]
+        change(files[4], ImagePositionPatient=[float(-moved[0]), float(-moved[1]), float(moved[2])])
+        assert "must lie in even steps but these go from 2.1 to 3 mm" in self.refused(tmp_path)
+
+    def test_slices_off_the_line(self, files, tmp_path):
+        moved = affine_of(degrees=10) @ [1, 0, 2, 1]  # a pixel to the side
+        change(files[2], ImagePositionPatient=[float(-moved[0]), float(-moved[1]), float(moved[2])])
+        assert "straight line but are up to 0.7 mm off" in self.refused(tmp_path)
+
+    def test_two_slices_at_one_place(self, files, tmp_path):
+        (tmp_path / "again.dcm").write_bytes(files[1].read_bytes())
+        said = self.refused(tmp_path)
+        assert "lie at one place" in said
+        assert "again.dcm" in said
+
+    def test_scout_of_another_orientation(self, files, tmp_path):
+        change(files[3], ImageOrientationPatient=[1, 0, 0, 0, 0, -1])
+        assert "share one orientation and pixel spacing" in self.refused(tmp_path)
+
+    def test_slice_of_another_size(self, files, tmp_path):
+        change(files[3], Columns=6, PixelData=b"\0\0" * 36)
+        assert re.search(r"share one size but this has \(\d, 6\)", self.refused(tmp_path))
+
+    def test_no_position(self, files, tmp_path):
+        change(files[0], ImagePositionPatient=None)
+        assert "has no position in space" in self.refused(tmp_path)
+
+    def test_several_frames(self, files, tmp_path):
+        change(files[0], NumberOfFrames=2, PixelData=b"\0\0" * 84)
+        assert "one slice a file is read" in self.refused(tmp_path)
+
+    def test_colour(self, files, tmp_path):
+        colour = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+        eight = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PixelRepresentation": 0}
+        change(files[0], **colour, **eight, PixelData=b"\0" * 126)
+        assert "in colour" in self.refused(tmp_path)
+
+    def test_cut_short(self, files, tmp_path):
+        files[1].write_bytes(files[1].read_bytes()[:-40])
+        said = self.refused(tmp_path)
+        assert f"{files[1].name}: not readable as a DICOM image" in said
+        assert "copy it again" in said
+
+    def test_empty_file(self, files, tmp_path):
+        (tmp_path / "empty.dcm").write_bytes(b"")
+        assert "empty.dcm: not readable as a DICOM image" in self.refused(tmp_path)
+
+    def test_corrupt_voxels(self, files, tmp_path):
+        data = dcmread(files[2])
+        data.file_meta.TransferSyntaxUID = JPEG2000Lossless
+        data.PixelData = encapsulate([b"these are no voxels!"])
+        data["PixelData"].VR = "OB"
+        data.save_as(files[2])
+        assert "a slice is cut short or corrupt" in self.refused(tmp_path)
+
+    def test_no_image(self, tmp_path):
+        (tmp_path / "notes.txt").write_text("no image")
+        assert "no DICOM image there; give the folder of a series" in self.refused(tmp_path)
+
+    def test_too_large(self, files, tmp_path, monkeypatch):
+        monkeypatch.setenv("ADAWAC_MAX_VOXELS", "100")
+        assert "at most 1e+02 are read" in self.refused(tmp_path)
