@@ -15,6 +15,7 @@ from typing import Any
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from adawac.evaluation import CaseRow, read_run, summarise_methods, to_markdown
+from adawac.runs.folder import RunFolder
 
 WEIGHTS = {"weights/auroc": "AUROC", "weights/dense_mean": "mean weight, dense", "weights/sparse_mean": "sparse"}
 SHOWN_EPOCHS = (1, 2, 5, 10, 20, 50, 100, 200)
@@ -31,7 +32,7 @@ def main() -> None:
     training: dict[str, dict[str, Any]] = {}
     args.output.mkdir(parents=True, exist_ok=True)
     for run in args.runs:
-        table = read_run(run)
+        table = read_run(RunFolder(run))
         method = table[0].method
         if method in rows:
             parser.error(f"{run}: {method} has a run here already; `adawac evaluate` takes several seeds of a method")

@@ -37,7 +37,7 @@ from adawac.errors import AdaWACError, ConfigError, DataError
 from adawac.io.volumes import write_label_nifti
 from adawac.runs.checkpoint import read_checkpoint
 from adawac.runs.resume import DATA
-from adawac.runs.suspects import FILE, read_suspects
+from adawac.runs.suspects import read_suspects
 from adawac.study import Cell, read_study
 from adawac.study.results import Spread, cell_results
 from adawac.types import IGNORE_INDEX
@@ -164,12 +164,13 @@ def measure(study_file: Path, copy: Path, runs: Path, output: Path) -> None:
 
 def measured(cell: Cell, group_of: Mapping[Slice, str]) -> dict[str, Any]:
     """Means by group and AUROC at the end of training."""
-    checkpoint = read_checkpoint(cell.checkpoint)
+    checkpoint = read_checkpoint(cell.run.last)
     slices = [(case, z) for case, keys in json.loads(checkpoint[DATA])["slices"].items() for z in keys]
     if unknown := [one for one in slices if one not in group_of]:
         case, z = unknown[0]
         raise DataError(
-            f"{cell.run}: {len(unknown)} of its {len(slices)} training slices, such as {case}:{z}, are not in {TABLE}; "
+            f"{cell.run.path}: {len(unknown)} of its {len(slices)} training slices, such as {case}:{z}, are not in "
+            f"{TABLE}; "
             "give the copy that the study was run on"
         )
     group = np.array([group_of[one] for one in slices])
@@ -186,7 +187,7 @@ def measured(cell: Cell, group_of: Mapping[Slice, str]) -> dict[str, Any]:
         "auroc": {
             name: separation_auroc(score[detected], group[detected] == "erased") for name, score in scores.items()
         },
-        "named": named(cell.run / FILE, dict(zip(slices, group, strict=True))),
+        "named": named(cell.run.suspects_file, dict(zip(slices, group, strict=True))),
     }
 
 

@@ -37,7 +37,7 @@ def main() -> None:
     args = parser.parse_args()
 
     study = read_study(args.study, args.runs)
-    cells = [{**cell.options, **course(cell.run)} for cell in study.cells if cell.state == "finished"]
+    cells = [{**cell.options, **course(cell.run.path)} for cell in study.cells if cell.state == "finished"]
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.with_suffix(".json").write_text(json.dumps(cells, indent=1) + "\n")
     text = "\n".join([*table(cells), *unfinished(study)])

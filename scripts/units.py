@@ -14,6 +14,7 @@ from adawac.data.unit_kinds import PatchUnit, UnitKind
 from adawac.evaluation import read_run, summarise_methods
 from adawac.evaluation.summary import Summary
 from adawac.runs.checkpoint import RECIPE, Recipe, find_checkpoint, read_checkpoint
+from adawac.runs.folder import RunFolder
 from adawac.runs.slice_weights import SliceWeights
 
 HEAD = ("unit", "training samples", "label-dense", "steps", "Dice", "worst organ", "AUROC", "weight, dense", "sparse")
@@ -24,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder with cases.csv in it")
     print("| " + " | ".join(HEAD) + " |\n|---|" + "---:|" * (len(HEAD) - 1))
-    tables = {str(run): read_run(run) for run in parser.parse_args().runs}
+    tables = {str(run): read_run(RunFolder(run)) for run in parser.parse_args().runs}
     summaries = summarise_methods(tables)
     for run, summary in summaries.items():
         print("| " + " | ".join(line(Path(run), summary)) + " |")

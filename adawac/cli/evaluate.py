@@ -51,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
     from adawac.report.sources import Source, evaluate_sources
     from adawac.report.wording import left_out_of_means, summary
     from adawac.report.write import write_report
+    from adawac.runs.folder import CASES
 
     policy: EmptyPolicy = args.policy or "penalise"
     empty_rule(policy)  # known, before anything is read
@@ -84,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
         command=shlex.join(["adawac", "evaluate", *argv]),
     )
     rows = [row._replace(run=run.name, method=run.method, subset=run.subset) for run in report.runs for row in run.rows]
-    write_table(args.output / "cases.csv", rows)
+    write_table(args.output / CASES, rows)
     if args.parquet:
         write_table(args.output / "cases.parquet", rows)
     page = write_report(report, args.output)
@@ -157,8 +158,9 @@ def _references(args: argparse.Namespace, sources: "Sequence[Source]") -> "tuple
     from adawac.evaluation.references import References
     from adawac.io.images import find_images
     from adawac.report.sources import recipe_of
+    from adawac.runs.folder import RunFolder
 
-    runs = [source.path.resolve() for source in sources if source.kind == "run"]
+    runs = [RunFolder(source.path.resolve()) for source in sources if source.kind == "run"]
     if args.labels is not None:
         images = None if args.images is None else find_images(args.images)
         return References.of_folder(args.labels, _classes(args, sources), images, _patients(args), args.axis), ""
@@ -169,7 +171,7 @@ def _references(args: argparse.Namespace, sources: "Sequence[Source]") -> "tuple
     try:
         return References.of_run(runs[0], recipe_of(runs[0])), ""
     except AdaWACError as error:
-        if all((run / "cases.csv").is_file() for run in runs) and len(runs) == len(sources) and not args.predict:
+        if all(run.cases_file.is_file() for run in runs) and len(runs) == len(sources) and not args.predict:
             return None, str(error)
         raise
 
@@ -188,6 +190,7 @@ def _classes(args: argparse.Namespace, sources: "Sequence[Source]") -> "Classes 
     """What label values mean; None leaves it to the labels."""
     from adawac.evaluation.references import classes_beside, named_classes, read_classes
     from adawac.report.sources import recipe_of
+    from adawac.runs.folder import RunFolder
 
     if args.classes is not None:
         path = Path(args.classes)
@@ -202,7 +205,7 @@ def _classes(args: argparse.Namespace, sources: "Sequence[Source]") -> "Classes 
         if source.kind == "predictions" and (found := classes_beside(source.path)) is not None:
             return found
         if source.kind == "run":
-            return recipe_of(source.path).classes
+            return recipe_of(RunFolder(source.path)).classes
     return None
 
 

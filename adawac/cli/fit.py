@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, get_loader, set_loader
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -32,7 +32,8 @@ from adawac.data.datamodule import SegmentationData
 from adawac.distributed import connection_closed
 from adawac.errors import AdaWACError, ConfigError, TrainingError
 from adawac.runs.atomic_checkpoint import WholeCheckpoints, newest_checkpoint
-from adawac.runs.checkpoint import find_checkpoint
+from adawac.runs.folder import RunFolder, checkpoint_to_resume, run_of_checkpoint
+from adawac.runs.old_names import with_new_names
 from adawac.training.callbacks import (
     CaseTableWriter,
     DueValidation,
@@ -61,6 +62,8 @@ UNFIT = {
     BatchSizeFinder: "weights depend on the batch size, which shall not depend on the machine; give data.batch_size",
 }
 """Callbacks of Lightning's that would do something else than they promise, and what to do instead."""
+
+_YAML = get_loader("yaml")
 
 FIT_ALONE = {"--resume", "--non_finite", "--times"}
 """Options that do nothing where nothing is trained."""
@@ -117,7 +120,7 @@ class TrainingCLI(LightningCLI):
         if self.config["subcommand"] == "fit" and config["resume"] is not None:
             config["ckpt_path"] = _checkpoint_to_resume(config)
         if config["ckpt_path"] is not None and config["data.patient_pattern"] == AUTO:
-            config["data.patient_pattern"] = recorded_patient_pattern(Path(config["ckpt_path"]).parent.parent)
+            config["data.patient_pattern"] = run_of_checkpoint(Path(config["ckpt_path"])).patient_pattern
         _lengthen(config)
         for option in ("runs", "data.root", "data.store", "model.init_from"):
             if (path := config.get(option)) is not None:
@@ -214,6 +217,7 @@ def main(argv: Sequence[str]) -> int:
     """
     _speak_of_the_run_alone()
     keep_freed_memory()
+    set_loader("yaml", _read_yaml, exceptions=(yaml.YAMLError,))
     sys.path.append(str(Path.cwd()))  # classes of the user's own, such as `--model.weighting hard.HardHalf`
     if argv[0] != "fit":
         if given := {option.partition("=")[0] for option in argv} & FIT_ALONE:  # which a run's own config.yaml may hold
@@ -243,6 +247,11 @@ def main(argv: Sequence[str]) -> int:
             parser_kwargs={"prog": "adawac", argv[0]: {"usage": usage}},
         )
     return 0
+
+
+def _read_yaml(text: str) -> Any:
+    """As jsonargparse does, with names of earlier versions as they are now."""
+    return with_new_names(_YAML(text))
 
 
 @contextmanager
@@ -296,38 +305,21 @@ def _expand_run(argv: list[str]) -> list[str]:
     """`test RUN` means its configuration, its best checkpoint and its own split; what it measures goes into RUN."""
     if len(argv) < 2 or argv[0] == "fit" or argv[1].startswith("-"):
         return argv
-    run = Path(argv[1]).resolve()
-    if not (run / "config.yaml").is_file():
-        raise ConfigError(f"{argv[1]} is no run folder (no config.yaml in it); give one such as runs/NAME/version_0")
+    run = RunFolder.open(Path(argv[1]))
     options = {
-        "--config": str(run / "config.yaml"),
-        "--ckpt_path": str(find_checkpoint(run)),
-        "--runs": str(run.parent.parent),
-        "--name": run.parent.name,
+        "--config": str(run.config_file),
+        "--ckpt_path": str(run.checkpoint),
+        "--runs": str(run.runs),
+        "--name": run.experiment,
         "--trainer.logger": "null",  # trackers follow the training
     }
-    if recorded_patient_pattern(run) is None:  # also where it was a default that is not written down
+    if run.patient_pattern is None:  # also where it was a default that is not written down
         options["--data.patient_pattern"] = "null"
-    if (run / "split.json").is_file():  # whatever has become of the rule, its file and the data since
+    if run.split_file.is_file():  # whatever has become of the rule, its file and the data since
         # Every argument is said: what the run's own rule had, such as a fold, would stay otherwise.
-        split = {"class_path": "FileSplit", "init_args": {"path": str(run / "split.json"), "fold": 0}}
+        split = {"class_path": "FileSplit", "init_args": {"path": str(run.split_file), "fold": 0}}
         options["--data.split"] = json.dumps(split)
     return [argv[0], *(f"{option}={value}" for option, value in options.items()), *argv[2:]]
-
-
-def recorded_patient_pattern(run: Path) -> str | None:
-    """What the patients of a run were when it was trained, for whoever does not say: every case was one by default.
-
-    Args:
-        run: its folder; of a checkpoint that lies alone nothing is known.
-    """
-    try:
-        content = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return AUTO
-    data = content.get("data") if isinstance(content, dict) else None
-    pattern: str | None = data.get("patient_pattern") if isinstance(data, dict) else AUTO
-    return pattern
 
 
 def _refuse_empty_keys(parser: LightningArgumentParser, config: Namespace) -> None:
@@ -357,9 +349,7 @@ def _checkpoint_to_resume(config: Namespace) -> str | None:
         newest = newest_checkpoint(Path(config["runs"]), config["name"])
         log.info("resume: %s", newest or "no whole checkpoint yet, so from the beginning")
         return None if newest is None else str(newest.absolute())
-    run = Path(config["resume"])
-    last = run / "checkpoints/last.ckpt"  # where it stopped; `best` is for predictions
-    return str((last if last.is_file() else find_checkpoint(run)).absolute())
+    return str(checkpoint_to_resume(Path(config["resume"])).absolute())
 
 
 def _said_by_a_part(error: BaseException | None) -> AdaWACError | None:
@@ -376,6 +366,6 @@ def _version(config: Namespace) -> str | None:
     ckpt_path = config.get("ckpt_path")
     if ckpt_path is None:
         return None
-    run = Path(ckpt_path).resolve().parent.parent
+    run = run_of_checkpoint(Path(ckpt_path)).path
     is_its_run = run.parent == (Path(config["runs"]) / config["name"]).resolve()
     return run.name if is_its_run else None

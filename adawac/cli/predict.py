@@ -155,7 +155,7 @@ def predict_files(
 
 def _models(runs: Sequence[Path]) -> dict[str, Path]:
     """Checkpoints by the hash of their content."""
-    from adawac.runs.checkpoint import find_checkpoint
+    from adawac.runs.folder import find_checkpoint
     from adawac.runs.provenance import short_hash
 
     models: dict[str, Path] = {}

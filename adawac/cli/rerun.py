@@ -36,40 +36,45 @@ def main(argv: Sequence[str]) -> int:
     args, more = parser.parse_known_args(argv)
     if given := sorted({option.partition("=")[0] for option in more} & SET_HERE):
         raise ConfigError(f"{', '.join(given)}: a rerun sets this itself; leave it out")
-    run: Path = args.run.resolve()
-    for name in ("config.yaml", "split.json", "run.json", "checkpoints/last.ckpt"):
-        if not (run / name).is_file():
-            raise ConfigError(f"{args.run} has no {name}; give the folder of a run that has ended, runs/NAME/version_0")
-    then = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    from adawac.runs.folder import RunFolder
+
+    run = RunFolder(args.run.resolve())
+    for path in (run.config_file, run.split_file, run.record_file, run.last):
+        if not path.is_file():
+            raise ConfigError(
+                f"{args.run} has no {path.relative_to(run.path)}; give the folder of a run that has ended, "
+                "runs/NAME/version_0"
+            )
+    then = run.record
     if "steps" not in then:
         raise ConfigError(f"{args.run} has not ended; go on with it first: adawac fit --resume {args.run}")
 
     from adawac.cli import fit as training_cli
     from adawac.runs.checkpoint import read_checkpoint
 
-    split = {"class_path": "FileSplit", "init_args": {"path": str(run / "split.json")}}
+    split = {"class_path": "FileSplit", "init_args": {"path": str(run.split_file)}}
     options = {
-        "--config": str(run / "config.yaml"),
+        "--config": str(run.config_file),
         "--data.split": json.dumps(split),
-        "--runs": str(run.parent.parent),
-        "--name": f"{run.parent.name}_rerun",
+        "--runs": str(run.runs),
+        "--name": f"{run.experiment}_rerun",
         "--ckpt_path": "null",
         "--resume": "null",  # or a run trained with it would go on from an earlier rerun, and find itself the same
     }
-    if training_cli.recorded_patient_pattern(run) is None:
+    if run.patient_pattern is None:
         options["--data.patient_pattern"] = "null"
     exit_code = training_cli.main(["fit", *(f"{option}={value}" for option, value in options.items()), *more])
     if exit_code:
         return exit_code
-    again = _newest(run.parent.parent / f"{run.parent.name}_rerun")
-    now = json.loads((again / "run.json").read_text(encoding="utf-8"))
+    again = RunFolder.versions(run.runs, f"{run.experiment}_rerun")[0]
+    now = again.record
     parts = [*then.get("earlier", []), {}]  # of a run that went on, perhaps elsewhere
     for line in dict.fromkeys(line for part in parts for line in differences({**then, **part}, now)):
         print(f"differs: {line}")
     commands = [shlex.join(["adawac", *(part.get("command") or then["command"])[1:]]) for part in parts]
-    states = [read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"] for folder in (run, again)]
+    states = [read_checkpoint(each.last)["state_dict"] for each in (run, again)]
     other = other_weights(*states)
-    print(f"{again}: " + ("the same weights, bit for bit" if not other else f"other weights: {', '.join(other)}"))
+    print(f"{again.path}: " + ("the same weights, bit for bit" if not other else f"other weights: {', '.join(other)}"))
     if other and len(commands) > 1:  # such as with more epochs, to which the schedule was stretched
         print(f"the run went on {len(commands) - 1} times, perhaps with other settings; it was trained by")
         print("\n".join(f"  {command}" for command in commands))
@@ -80,7 +85,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What two records of runs do not share of what a result depends on.
 
     Args:
-        then: content of run.json.
+        then: what was recorded of the run.
         now: of the other.
 
     Example:
@@ -109,8 +114,3 @@ def other_weights(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]
 
     names = [name for name in {**one, **other} if not same(name)]
     return [*names[:3], f"and {len(names) - 3} more"] if len(names) > 3 else names
-
-
-def _newest(folder: Path) -> Path:
-    """The version of a run that was made last."""
-    return max(folder.glob("version_*"), key=lambda path: int(path.name[8:]))

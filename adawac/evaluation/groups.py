@@ -200,7 +200,7 @@ def read_metadata(path: Path, column: str) -> Metadata:
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
-        ...     path = Path(folder) / "cases.csv"
+        ...     path = Path(folder) / "sites.csv"
         ...     _ = path.write_text("case,site\nct_1,Aachen\nct_2,Bonn\n")
         ...     read_metadata(path, "site").groups
         ('site: Aachen', 'site: Bonn')

@@ -1,6 +1,5 @@
 """The test cases that predictions are held against: their references, and their images where they are at hand."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 import adawac.data.layouts as layouts
@@ -24,6 +22,7 @@ from adawac.errors import ConfigError, DataError, some_of
 from adawac.io.images import files_of, list_files, stem
 from adawac.io.volumes import Volume
 from adawac.runs.checkpoint import Recipe
+from adawac.runs.folder import RunFolder
 from adawac.runs.provenance import short_hash
 
 
@@ -90,11 +89,11 @@ class References:
         return cls(layout, cases, classes, _patients(cases.values(), patient_pattern), axis)
 
     @classmethod
-    def of_run(cls, run: Path, recipe: Recipe) -> "References":
+    def of_run(cls, run: RunFolder, recipe: Recipe) -> "References":
         """The test cases of a run, where its data still lie.
 
         Args:
-            run: folder of the run, with config.yaml and split.json.
+            run: folder of the run, with its configuration and its split.
             recipe: of its checkpoint.
 
         Raises:
@@ -102,13 +101,14 @@ class References:
             DataError: if its data are not there any more, or its split has no test cases.
         """
         try:
-            data = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["data"]
-            test = json.loads((run / "split.json").read_text(encoding="utf-8"))["test"]
-            root, pattern = Path(data["root"]), data.get("patient_pattern")
-            layout = layouts.detect(root, _named_layout(data.get("layout")))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, yaml.YAMLError) as error:
+            if (split := run.split) is None or not run.config:
+                raise ConfigError(f"no {run.config_file.name} with {run.split_file.name}")
+            test = split.test
+            root, pattern = Path(run.setting("data", "root")), run.setting("data", "patient_pattern")
+            layout = layouts.detect(root, _named_layout(run.setting("data", "layout")))
+        except (ConfigError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
             raise ConfigError(
-                f"{run}: no readable config.yaml and split.json ({error}); give a whole run folder, or --labels and "
+                f"{run.path}: no readable configuration and split ({error}); give a whole run folder, or --labels and "
                 "--images"
             ) from error
         try:
@@ -117,9 +117,9 @@ class References:
             collection = error.sound
         cases = {case.id: case for case in collection.cases if case.label}
         if not test:
-            raise DataError(f"{run}: its split names no test cases; give --labels and --images")
+            raise DataError(f"{run.path}: its split names no test cases; give --labels and --images")
         if missing := [case for case in test if case not in cases]:
-            raise DataError(f"{run}: {root} has no case {some_of(missing)} any more; give --labels and --images")
+            raise DataError(f"{run.path}: {root} has no case {some_of(missing)} any more; give --labels and --images")
         tested = {case: cases[case] for case in test}
         patients = _patients(tested.values(), pattern)
         return cls(layout, tested, recipe.classes, patients, recipe.preprocessing.axis)

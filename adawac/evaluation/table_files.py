@@ -34,8 +34,8 @@ def write_table(path: Path, rows: Iterable[CaseRow]) -> None:
         >>> from tempfile import TemporaryDirectory
         >>> row = CaseRow("run_0", "erm", "ct_7", "p3", 'kidney, "left"', "all", "dice", 1 / 3, "penalise")
         >>> with TemporaryDirectory() as folder:
-        ...     write_table(Path(folder) / "cases.csv", [row])
-        ...     read_table(Path(folder) / "cases.csv") == [row]
+        ...     write_table(Path(folder) / "table.csv", [row])
+        ...     read_table(Path(folder) / "table.csv") == [row]
         True
     """
     (write_parquet if _is_parquet(path) else write_csv)(path, rows)

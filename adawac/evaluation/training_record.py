@@ -1,11 +1,11 @@
 """What a run was trained on, as rows of its case table: which classes it could learn goes wherever the table goes."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
+from adawac.errors import ConfigError
 from adawac.evaluation.case_table import ANY_CLASS, TRAINING_UNITS, CaseRow
 from adawac.evaluation.table_files import read_csv
+from adawac.runs.folder import RunFolder
 
 
 def training_rows(rows: Sequence[CaseRow], units: Mapping[str, int] | None) -> list[CaseRow]:
@@ -27,20 +27,20 @@ def training_rows(rows: Sequence[CaseRow], units: Mapping[str, int] | None) -> l
     ]
 
 
-def recorded_units(run: Path) -> dict[str, int] | None:
-    """Class -> units that a run was trained on and that hold it, as its `run.json` says; None where it does not."""
+def recorded_units(run: RunFolder) -> dict[str, int] | None:
+    """Class -> units that a run was trained on and that hold it, as its record says; None where it does not."""
     try:
-        found = json.loads((run / "run.json").read_text(encoding="utf-8"))["units_of_class"]
+        found = run.record["units_of_class"]
         return {str(name): int(count) for name, count in found.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ConfigError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def read_run(run: Path) -> list[CaseRow]:
-    """The case table of a run folder, with what the run was trained on, which older tables leave to `run.json`.
+def read_run(run: RunFolder) -> list[CaseRow]:
+    """The case table of a run folder, with what the run was trained on, which older tables leave to the run's record.
 
     Raises:
         DataError: if the run has no case table.
     """
-    rows = read_csv(run / "cases.csv")
+    rows = read_csv(run.cases_file)
     return [*rows, *training_rows(rows, recorded_units(run))]

@@ -14,7 +14,8 @@ from adawac.inference.largest_component import keep_largest
 from adawac.inference.volume import classes_of, native_probabilities
 from adawac.io.volumes import Volume
 from adawac.networks import Ensemble, SegmentationNetwork
-from adawac.runs.checkpoint import RECIPE, Recipe, find_checkpoint, network_weights, read_checkpoint
+from adawac.runs.checkpoint import RECIPE, Recipe, network_weights, read_checkpoint
+from adawac.runs.folder import find_checkpoint
 
 
 class Prediction(NamedTuple):

@@ -28,7 +28,7 @@ from adawac.report.wording import (
 from adawac.runs.suspects import FOUND
 
 MOST_SUSPECTS = 10
-"""Rows of their table; a run's suspects.csv has all."""
+"""Rows of their table; the run's own table has all."""
 
 OF = "\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}"
 

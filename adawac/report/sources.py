@@ -1,6 +1,5 @@
 """Where a report's runs come from: run folders, folders of predictions by any tool, case tables."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from adawac.errors import ConfigError, DataError, some_of
@@ -20,10 +18,12 @@ from adawac.inference.segmenter import load
 from adawac.io.volumes import Volume
 from adawac.metrics import EmptyPolicy
 from adawac.report.runs import MethodRun
-from adawac.runs.checkpoint import RECIPE, Recipe, find_checkpoint, read_checkpoint
+from adawac.runs.checkpoint import RECIPE, Recipe, read_checkpoint
+from adawac.runs.folder import CASES, RunFolder
 from adawac.runs.provenance import short_hash
-from adawac.runs.slice_weights import SliceWeights
-from adawac.runs.suspects import FILE, read_suspects
+
+RESULTS = "results.json"
+"""Of a report: its numbers, beside its case table."""
 
 Track = Callable[[Iterable[str]], Iterable[str]]
 
@@ -59,8 +59,8 @@ class Source:
         if not Path(path).exists():
             raise ConfigError(f"{text}: there is nothing at {path}; give METHOD=PATH or PATH of what is there")
         method, _, subset = name.partition("@")
-        place, table = Path(path), Path(path) / "cases.csv"
-        is_report = table.is_file() and (place / "results.json").is_file()
+        place, table = Path(path), Path(path) / CASES
+        is_report = table.is_file() and (place / RESULTS).is_file()
         return cls(table if is_report else place, method, subset)
 
     @property
@@ -68,7 +68,7 @@ class Source:
         """What it is, by what lies there."""
         if self.path.is_file():
             return "table"
-        return "run" if any((self.path / name).is_file() for name in ("config.yaml", "cases.csv")) else "predictions"
+        return "run" if RunFolder(self.path).exists else "predictions"
 
 
 @dataclass(frozen=True)
@@ -201,43 +201,40 @@ def _of_run(
     track: Track,
     problems: list[str],
 ) -> Evaluated:
-    path = source.path.resolve()
-    record = _read_json(path / "run.json")
-    name = path.parent.name if path.name == "version_0" else f"{path.parent.name}/{path.name}"
-    predict = None if references is None else from_checkpoint(path, references, device)
-    table = path / "cases.csv"
-    if table.is_file() and not again:
-        rows, axis = read_run(path), str(_setting(path, "data", "axis") or "")
+    folder = RunFolder(source.path.resolve())
+    record = folder.record
+    predict = None if references is None else from_checkpoint(folder, references, device)
+    if folder.cases_file.is_file() and not again:
+        rows, axis = read_run(folder), str(folder.setting("data", "axis") or "")
     elif references is None or predict is None:
         raise ConfigError(
             f"{source.path} has no case table; run `adawac test {source.path}`, or give --labels, --images"
         )
     else:
-        method = source.method or _weighting(path)
+        method = source.method or _weighting(folder)
         rows, found = measure(
             predict,
             references,
             policy,
-            run=name,
+            run=folder.title,
             method=method,
-            checkpoint_hash=short_hash([find_checkpoint(path)]),
-            config_hash=short_hash([path / "config.yaml"]),
+            checkpoint_hash=short_hash([folder.checkpoint]),
+            config_hash=short_hash([folder.config_file]),
             track=track,
         )
         problems += found
-        rows += training_rows(rows, recorded_units(path))
+        rows += training_rows(rows, recorded_units(folder))
         axis = references.axis
-    weights, suspects = path / "weights.csv", path / FILE
     run = MethodRun(
-        method=source.method or (rows[0].method if rows else path.parent.name),
+        method=source.method or (rows[0].method if rows else folder.experiment),
         subset=source.subset or str(record.get("subset", "")),
-        name=name,
+        name=folder.title,
         rows=rows,
         images_seen=record.get("images_seen"),
         network_passes=record.get("network_passes"),
-        weights=SliceWeights.read(weights) if weights.is_file() else None,
-        training=tuple(_read_json(path / "split.json").get("train", ())),
-        suspects=read_suspects(suspects) if suspects.is_file() else None,
+        weights=folder.weights,
+        training=folder.split.train if folder.split else (),
+        suspects=folder.suspects,
         made=_made(source.path, rows, record),
         axis=axis,
         unit=str(record.get("unit", "")),
@@ -264,7 +261,7 @@ def _in_turn(values: Iterable[str | None]) -> str:
     return ", then ".join(dict.fromkeys(value for value in values if value))
 
 
-def from_checkpoint(run: Path, references: References, device: str = "cpu") -> Predict:
+def from_checkpoint(run: RunFolder, references: References, device: str = "cpu") -> Predict:
     """Predictions of a run's checkpoint; it is loaded when the first case is asked for.
 
     Args:
@@ -272,45 +269,29 @@ def from_checkpoint(run: Path, references: References, device: str = "cpu") -> P
         references: the test cases, with images.
         device: where to predict.
     """
-    segmenter = cache(lambda: load(run, device))
+    segmenter = cache(lambda: load(run.path, device))
 
     def predict(case: str, target: Volume) -> NDArray[np.uint8]:
         image = references.image(case)
         if difference := target.geometry.difference(image.geometry):
             raise DataError(f"label {difference}, as the image has it; re-export the label on the image's grid")
-        labels = segmenter().predict(image, case, flip_left_right=bool(_setting(run, "model", "flip_left_right")))
-        return encoded(labels, references, f"of {run.parent.name}")
+        labels = segmenter().predict(image, case, flip_left_right=bool(run.setting("model", "flip_left_right")))
+        return encoded(labels, references, f"of {run.experiment}")
 
     return predict
 
 
-def recipe_of(run: Path) -> Recipe:
+def recipe_of(run: RunFolder) -> Recipe:
     """The recipe of a run's checkpoint.
 
     Raises:
         ConfigError: if there is none.
     """
-    return Recipe.from_json(read_checkpoint(find_checkpoint(run))[RECIPE])
+    return Recipe.from_json(read_checkpoint(run.checkpoint)[RECIPE])
 
 
-def _weighting(run: Path) -> str:
+def _weighting(run: RunFolder) -> str:
     """Class name of a run's weighting."""
-    weighting = _setting(run, "model", "weighting")
+    weighting = run.setting("model", "weighting")
     name = weighting.get("class_path", "") if isinstance(weighting, dict) else weighting
     return str(name or "AdaWAC").rpartition(".")[2]
-
-
-def _setting(run: Path, part: Literal["model", "data"], key: str) -> Any:
-    """What a run's configuration says of its model or data."""
-    try:
-        return yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))[part].get(key)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

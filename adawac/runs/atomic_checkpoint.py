@@ -11,6 +11,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from adawac.errors import ConfigError, TrainingError, one_line
 from adawac.io.atomic import written_whole
 from adawac.runs.checkpoint import read_checkpoint
+from adawac.runs.folder import RunFolder
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -60,14 +61,13 @@ def newest_checkpoint(runs: Path, name: str) -> Path | None:
         name: of the experiment.
 
     Returns:
-        A checkpoint that can be read whole; of several at one step `last.ckpt`. None if there is none.
+        A checkpoint that can be read whole; of several at one step the last. None if there is none.
     """
-    versions = [folder for folder in (runs / name).glob("version_*") if folder.name[8:].isdecimal()]
-    for version in sorted(versions, key=lambda folder: int(folder.name[8:]), reverse=True):
+    for run in RunFolder.versions(runs, name):
         steps: dict[Path, tuple[int, bool]] = {}
-        for path in version.glob("checkpoints/*.ckpt"):
+        for path in run.checkpoints:
             if (step := _step_of_whole(path)) is not None:
-                steps[path] = (step, path.name == "last.ckpt")
+                steps[path] = (step, path == run.last)
         if steps:
             return max(steps, key=lambda path: steps[path])
     return None

@@ -16,6 +16,7 @@ from adawac.errors import ConfigError, first_line
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.networks.published import Pretrainable
 from adawac.runs.config_diff import flatten
+from adawac.runs.folder import find_checkpoint
 
 RECIPE = "adawac_recipe"
 """Key of the recipe in a checkpoint."""
@@ -137,20 +138,6 @@ class Recipe:
                 f"the checkpoint's recipe cannot be read ({type(error).__name__}: {error}); it is damaged or of "
                 f"another version than {adawac.__version__}, so train again or install the version that wrote it"
             ) from error
-
-
-def find_checkpoint(run: Path) -> Path:
-    """The checkpoint meant by a path: a file itself, or the best (else the last) one of a run folder.
-
-    Raises:
-        ConfigError: if there is none.
-    """
-    if run.is_file():
-        return run
-    for candidate in ("checkpoints/best.ckpt", "checkpoints/last.ckpt"):
-        if (run / candidate).is_file():
-            return run / candidate
-    raise ConfigError(f"{run}: neither a checkpoint nor a run folder with checkpoints/best.ckpt or last.ckpt in it")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

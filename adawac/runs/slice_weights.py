@@ -33,8 +33,8 @@ class SliceWeights(NamedTuple):
         ...     ("a", "a"), ("0", "1"), np.array([0.25, 0.75]), dense, np.array([0.9, 0.2]), np.array([2.2, -1.4])
         ... )
         >>> with TemporaryDirectory() as folder:
-        ...     table.write(Path(folder) / "weights.csv")
-        ...     back = SliceWeights.read(Path(folder) / "weights.csv")
+        ...     table.write(Path(folder) / "table.csv")
+        ...     back = SliceWeights.read(Path(folder) / "table.csv")
         >>> back.means, back.auroc
         (GroupMeans(dense=0.9, sparse=0.2), 1.0)
     """

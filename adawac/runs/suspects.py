@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 from adawac.errors import DataError
 from adawac.io.atomic import written_whole
 
-FILE = "suspects.csv"
-"""Its name in a run's folder."""
-
 COLUMNS = ("case", "unit", "score")
 
 FOUND = 0.3
@@ -64,8 +61,8 @@ def read_suspects(path: Path) -> tuple[str, ...]:
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
-        ...     write_suspects(Path(folder) / FILE, [("pt_4", 17, 2.5), ("pt_9", 3, 1.5)])
-        ...     read_suspects(Path(folder) / FILE)
+        ...     write_suspects(Path(folder) / "named.csv", [("pt_4", 17, 2.5), ("pt_9", 3, 1.5)])
+        ...     read_suspects(Path(folder) / "named.csv")
         ('pt_4:17', 'pt_9:3')
     """
     try:

@@ -26,7 +26,7 @@ def is_cross_validation(study: Study) -> bool:
     cases: dict[str, set[str]] = {}
     for cell in study.cells:
         if FOLD in cell.options and cell.state == "finished" and cell.options[FOLD] not in cases:
-            cases[cell.options[FOLD]] = {row.case for row in read_csv(cell.cases)}
+            cases[cell.options[FOLD]] = {row.case for row in read_csv(cell.run.cases_file)}
     return len(cases) > 1 and not set.intersection(*cases.values())
 
 

@@ -35,7 +35,7 @@ def report_study(
             references = References.of_run(finished[0].run, recipe_of(finished[0].run))
     except AdaWACError as error:  # the data have moved: all else can be said without them
         why_none = str(error)
-    sources = [Source(cell.run, *study.labels(cell)) for cell in finished]
+    sources = [Source(cell.run.path, *study.labels(cell)) for cell in finished]
     report = make_report(
         evaluate_sources(sources, references, "penalise", device=device),
         references,

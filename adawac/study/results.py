@@ -117,7 +117,7 @@ def cell_results(cells: Sequence[Cell]) -> tuple[list[CellResult], list[str]]:
 
 
 def _cell_result(cell: Cell, summary: Summary) -> CellResult:
-    record = json.loads((cell.run / "run.json").read_text(encoding="utf-8"))
+    record = cell.run.record
     return CellResult(
         cell=cell.name,
         options=dict(cell.options),

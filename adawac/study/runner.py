@@ -13,12 +13,13 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from statistics import fmean
 from threading import Event
-from typing import IO, Any
+from typing import IO
 
 import yaml
 
 from adawac.errors import ConfigError
 from adawac.runs.config_diff import changed, flatten
+from adawac.runs.old_names import with_new_names
 from adawac.study.spec import Cell
 
 try:
@@ -69,11 +70,11 @@ def _resolve(cell: Cell) -> str:
 
 def _check_unchanged(cell: Cell, config: str) -> None:
     """What has been trained under other settings is neither mixed in nor overwritten."""
-    if not cell.config.is_file() or not (cell.cases.is_file() or cell.checkpoint.is_file()):
+    if not cell.config.is_file() or not (cell.run.cases_file.is_file() or cell.run.last.is_file()):
         return
-    before = yaml.safe_load(cell.config.read_text(encoding="utf-8"))
+    before = with_new_names(yaml.safe_load(cell.config.read_text(encoding="utf-8")))
     found = changed(before, yaml.safe_load(config), "default")
-    recorded = _recorded(cell)  # what a default was then
+    recorded = flatten(with_new_names(dict(cell.run.config)))  # what a default was then
     lines = [
         f"\n  {key}: {was} then, {now} now"
         for key, (was, now) in found.items()
@@ -84,14 +85,6 @@ def _check_unchanged(cell: Cell, config: str) -> None:
             f"cell {cell.name} was begun with other settings than the study now gives it:{''.join(lines)}\n"
             f"give the study another name, or delete {cell.folder} to run the cell anew"
         )
-
-
-def _recorded(cell: Cell) -> dict[str, Any]:
-    """All settings that a cell's run has written down, by dotted keys."""
-    try:
-        return flatten(yaml.safe_load((cell.run / "config.yaml").read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return {}
 
 
 def run_cells(cells: Sequence[Cell], configs: Mapping[str, str], jobs: int, ended: Callable[[Cell], None]) -> None:
@@ -141,16 +134,16 @@ def run_cell(cell: Cell, config: str, environment: Mapping[str, str], stop: Even
             return
         begun, before = time.monotonic(), cell.record.get("seconds", 0.0)
         going_on = []
-        if cell.checkpoint.is_file():
-            going_on = [f"--ckpt_path={cell.checkpoint}"]
+        if cell.run.last.is_file():
+            going_on = [f"--ckpt_path={cell.run.last}"]
         else:  # what was begun and has no checkpoint is begun anew, in a folder of the same name
-            shutil.rmtree(cell.run, ignore_errors=True)
+            shutil.rmtree(cell.run.path, ignore_errors=True)
         cell.config.write_text(config, encoding="utf-8")
         fit = ["fit", f"--config={cell.config}", f"--runs={cell.folder.parent}", *going_on]
-        exit_code = _call(fit, log, environment, stop) or _call(["test", str(cell.run)], log, environment, stop)
-        if exit_code == 0 and not cell.cases.is_file():
+        exit_code = _call(fit, log, environment, stop) or _call(["test", str(cell.run.path)], log, environment, stop)
+        if exit_code == 0 and not cell.run.cases_file.is_file():
             log.write(
-                f"no {cell.cases}: a cell needs test cases, checkpoints and Lightning's default logger\n".encode()
+                f"no {cell.run.cases_file}: a cell needs test cases, checkpoints and the default logger\n".encode()
             )
             exit_code = 1
         cell.write_record(before + time.monotonic() - begun, None if stop.is_set() else exit_code)

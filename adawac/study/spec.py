@@ -28,6 +28,7 @@ from typing import Any, Literal
 import yaml
 
 from adawac.errors import ConfigError
+from adawac.runs.folder import RunFolder
 
 State = Literal["new", "stopped", "failed", "finished"]
 
@@ -40,7 +41,6 @@ FOLD = "fold"
 METHOD, SUBSET = "method", "subset"
 """The axes that name what is compared, and on what it was trained."""
 
-_RUN = "version_0"
 _PORTABLE = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.+-]*[A-Za-z0-9_])?")
 _OWN = ("name", "runs", "ckpt_path")
 _COLUMNS = ("run", "case", "patient", "class", "group", "metric", "value", "policy")
@@ -63,19 +63,9 @@ class Cell:
     folder: Path
 
     @property
-    def run(self) -> Path:
-        """Folder of the run."""
-        return self.folder / _RUN
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where a stopped run goes on."""
-        return self.run / "checkpoints/last.ckpt"
-
-    @property
-    def cases(self) -> Path:
-        """The case table: the last that a cell writes."""
-        return self.run / "cases.csv"
+    def run(self) -> RunFolder:
+        """Folder of the run; its case table is the last that a cell writes."""
+        return RunFolder(self.folder / "version_0")
 
     @property
     def config(self) -> Path:
@@ -95,11 +85,11 @@ class Cell:
     @property
     def state(self) -> State:
         """How far it is, by what lies in its folder."""
-        if self.cases.is_file():
+        if self.run.cases_file.is_file():
             return "finished"
         if self.record.get("exit_code"):
             return "failed"
-        return "stopped" if self.checkpoint.is_file() else "new"
+        return "stopped" if self.run.last.is_file() else "new"
 
     @property
     def record(self) -> Mapping[str, Any]:

@@ -154,7 +154,7 @@ def test_a_study_that_says_aloud_what_was_the_default_goes_on(tmp_path, monkeypa
     [cell] = read_study(Path("study.yaml"), Path("runs")).cells
     cell.run.mkdir(parents=True)
     cell.config.write_text(resolve([cell])[cell.name])
-    cell.cases.touch()
+    cell.run.cases_file.touch()
     (cell.run / "config.yaml").write_text(yaml.safe_dump({"data": {"patient_pattern": None}}))
     [loud] = read_study(Path("study.yaml"), Path("runs"), ["--data.patient_pattern=null"]).cells
     assert resolve([loud])

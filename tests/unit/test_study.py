@@ -143,20 +143,20 @@ class TestState:
         assert one.record == {}
         touch(one.run / "run.json")
         assert one.state == "new"
-        touch(one.checkpoint)
+        touch(one.run.last)
         assert one.state == "stopped"
         one.write_record(12.34, 1)
         assert one.state == "failed"
         one.write_record(20, None)
         assert one.state == "stopped"
         one.write_record(30, 0)
-        touch(one.cases)
+        touch(one.run.cases_file)
         assert one.state == "finished"
         assert one.record == {"seconds": 30, "exit_code": 0}
 
     def test_a_record_cut_short_is_none(self, tmp_path):
         one = cell(tmp_path)
-        touch(one.checkpoint)
+        touch(one.run.last)
         (one.folder / "cell.json").write_text('{"sec')
         assert (one.record, one.state) == ({}, "stopped")
 
@@ -181,7 +181,7 @@ class TestTimeLeft:
         ]
         assert seconds_left(cells, cells, 1) is None
         for done, seconds in ((0, 10), (2, 30)):  # erm and pair at the first seed
-            touch(cells[done].cases)
+            touch(cells[done].run.cases_file)
             cells[done].write_record(seconds, 0)
         waiting = [cell for cell in cells if cell.state != "finished"]
         assert seconds_left(waiting, cells, 1) == 10 + 30 + 20 + 20

@@ -8,23 +8,23 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
 from adawac.evaluation import CaseRow, recorded_units, summary_table, training_rows, write_table
+from adawac.runs.folder import RunFolder
 from adawac.runs.provenance import short_hash
 
 
 class CaseTableWriter(Callback):
-    """Writes `cases.csv` into the run's folder and prints its summary."""
+    """Writes the case table into the run's folder and prints its summary."""
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write and print."""
         rows: list[CaseRow] = pl_module.case_rows  # type: ignore[assignment]
-        run = Path(trainer.log_dir or trainer.default_root_dir)  # broadcast: every process has to ask
-        if not trainer.is_global_zero or not rows:
+        if (run := RunFolder.of_trainer(trainer)) is None or not rows:
             return
         checkpoint = short_hash([Path(trainer.ckpt_path)] if trainer.ckpt_path else [])
-        config = short_hash([run / "config.yaml"])
-        rows = [row._replace(run=run.parent.name, checkpoint_hash=checkpoint, config_hash=config) for row in rows]
+        config = short_hash([run.config_file])
+        rows = [row._replace(run=run.experiment, checkpoint_hash=checkpoint, config_hash=config) for row in rows]
         rows += training_rows(rows, recorded_units(run))  # which old checkpoints do not know
-        write_table(run / "cases.csv", rows)
+        write_table(run.cases_file, rows)
         console = Console()
         console.print(summary_table({rows[0].method: rows}))
-        console.print(f"case table: {os.path.relpath(run / 'cases.csv')}")
+        console.print(f"case table: {os.path.relpath(run.cases_file)}")

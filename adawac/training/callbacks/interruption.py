@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from adawac.errors import Interrupted
+from adawac.runs.folder import RunFolder
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -45,7 +46,7 @@ def interruptible(saved: str = "nothing had to be saved") -> Iterator[None]:
 
 
 class StopOnSignal(Callback):
-    """Lets the step under way end, saves `last.ckpt` and raises `Interrupted`; a second signal does not wait.
+    """Lets the step under way end, saves the last checkpoint and raises `Interrupted`; a second signal does not wait.
 
     With several processes a signal to one of them stops all.
     """
@@ -94,7 +95,7 @@ class StopOnSignal(Callback):
         folder = callback.dirpath if isinstance(callback, ModelCheckpoint) else None
         if folder is None or trainer.sanity_checking:
             raise Interrupted(self._signum, "nothing had to be saved")
-        path = Path(folder) / "last.ckpt"
+        path = RunFolder(Path(folder).parent).last
         trainer.save_checkpoint(path)
         raise Interrupted(self._signum, f"saved {path}; the same with --resume auto goes on from there")
 

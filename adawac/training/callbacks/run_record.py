@@ -1,6 +1,5 @@
 """Writes beside a run what it was made from: split, training units, versions."""
 
-import json
 import logging
 import os
 import sys
@@ -13,7 +12,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 import adawac
 from adawac.data.subsets import absent_classes, describe
-from adawac.io.atomic import written_whole
+from adawac.runs.folder import RunFolder
 from adawac.runs.provenance import git_state, versions
 from adawac.types import Batch
 
@@ -24,7 +23,7 @@ OF_A_PART = ("command", "versions", "code", "device")
 
 
 class RunRecord(Callback):
-    """Writes `split.json` and `run.json` into the run's folder when training starts, and what it took when it ends.
+    """Writes split and record into the run's folder when training starts, and what it took when it ends.
 
     Not where a checkpoint is refused or nothing is left to train: that is no part of the run.
     """
@@ -36,13 +35,10 @@ class RunRecord(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write both files."""
         self._began = True
-        log_dir = trainer.log_dir  # broadcast: every process has to ask
-        if not trainer.is_global_zero or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if (run := RunFolder.of_trainer(trainer)) is None:
             return
-        run = Path(log_dir)
-        run.mkdir(parents=True, exist_ok=True)
         data = trainer.datamodule  # type: ignore[attr-defined]
-        data.split.save(run / "split.json")
+        run.write_split(data.split)
         units, rows = data.units, np.arange(len(data.units))
         described = data.describe()
         record = {
@@ -61,10 +57,9 @@ class RunRecord(Callback):
             "units_of_class": dict(describe(units, rows)),
             "absent_classes": list(absent_classes(units, rows)),
         }
-        if trainer.ckpt_path and (run / "run.json").is_file():
-            before = json.loads((run / "run.json").read_text())
+        if trainer.ckpt_path and (before := run.record):
             record["earlier"] = [*before.get("earlier", []), {key: before.get(key) for key in OF_A_PART}]
-        _write(run / "run.json", record)
+        run.write_record(record)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -83,29 +78,23 @@ class RunRecord(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how well the best checkpoint does and what to type next."""
-        best, log_dir = trainer.checkpoint_callback, trainer.log_dir
-        if not trainer.is_global_zero or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if (run := RunFolder.of_trainer(trainer)) is None:
             return
         if self._began:
-            path = Path(log_dir) / "run.json"
-            record = json.loads(path.read_text()) | {
+            took = {
                 "steps": trainer.global_step,
                 "images_seen": self.images_seen,
                 "network_passes": self.images_seen * pl_module.weighting.views,  # type: ignore[union-attr, operator]
             }
-            _write(path, record)
+            run.write_record(run.record | took)
         else:
             log.info(
                 "nothing was left to train: %d epochs are done, trainer.max_epochs is %s; raise it to go on",
                 trainer.current_epoch,
                 trainer.max_epochs,
             )
+        best = trainer.checkpoint_callback
         if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
             log.info("best %s: %.3f", best.monitor, best.best_model_score)
         if trainer.datamodule.split.test:  # type: ignore[attr-defined]
-            log.info("next: adawac test %s", os.path.relpath(log_dir))
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    with written_whole(path) as unfinished:
-        unfinished.write_text(json.dumps(record, indent=1) + "\n")
+            log.info("next: adawac test %s", os.path.relpath(run.path))

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import cast
 
 import lightning.pytorch as pl
@@ -11,14 +10,15 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from adawac.errors import some_of
-from adawac.runs.suspects import FILE, FOUND, suspects, write_suspects
+from adawac.runs.folder import RunFolder
+from adawac.runs.suspects import FOUND, suspects
 from adawac.training.task import SegmentationTask
 
 log = logging.getLogger(__name__)
 
 
 class SuspectSlices(Callback):
-    """Writes `suspects.csv` into the run's folder when training ends: case, unit and score, the hardest first.
+    """Writes a table into the run's folder when training ends: case, unit and score, the hardest first.
 
     A slice is hard by its log-odds where the method has them, else by its last cross-entropy. Suspect are label-sparse
     slices with a score above the median of label-dense ones, see `adawac.runs.suspects`. None is named while no
@@ -29,9 +29,9 @@ class SuspectSlices(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write, and say how many there are, or why there are none."""
-        task, log_dir = cast(SegmentationTask, pl_module), trainer.log_dir  # broadcast: every process has to ask
-        if not trainer.is_global_zero or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if (run := RunFolder.of_trainer(trainer)) is None:
             return
+        task = cast(SegmentationTask, pl_module)
         log_odds = getattr(task.weighting, "log_odds", None)
         if log_odds is None and task.data.sampling is not None:
             return
@@ -40,10 +40,11 @@ class SuspectSlices(Callback):
             return
         part, dice = known
         if not dice >= FOUND:
-            write_suspects(Path(log_dir) / FILE, [])
+            run.write_suspects([])
             log.info(
-                "suspects.csv names no %s: the best class has a %s Dice of %.2f, and below %.1f all are hard, whatever "
+                "%s names no %s: the best class has a %s Dice of %.2f, and below %.1f all are hard, whatever "
                 "their labels; train longer",
+                run.suspects_file.name,
                 task.data.units.kind.noun[0],
                 part,
                 dice,
@@ -54,11 +55,11 @@ class SuspectSlices(Callback):
         seen = np.flatnonzero(np.isfinite(scores) & task.data.units.labelled)
         units, scores = task.data.units.take(seen), scores[seen]
         found = [(units.cases[units.case[row]], units.key(row), scores[row]) for row in suspects(scores, units.dense)]
-        write_suspects(Path(log_dir) / FILE, found)
+        run.write_suspects(found)
         if found:
             log.info(
-                "suspects.csv: %d of %d label-sparse %s are harder than half of the label-dense ones; "
-                "is a label missing? %s",
+                "%s: %d of %d label-sparse %s are harder than half of the label-dense ones; is a label missing? %s",
+                run.suspects_file.name,
                 len(found),
                 np.count_nonzero(units.sparse),
                 units.kind.noun[1],

@@ -1,7 +1,6 @@
 """Shows after every epoch how the weights separate the slices, and on what scales the losses are."""
 
 import math
-from pathlib import Path
 from typing import cast
 
 import lightning.pytorch as pl
@@ -14,6 +13,7 @@ from torch import Tensor
 from adawac.data.preprocessing import Axis
 from adawac.data.units import UnitTable
 from adawac.figures import weights_by_position
+from adawac.runs.folder import RunFolder
 from adawac.runs.slice_weights import SliceWeights
 from adawac.training.task import SegmentationTask
 from adawac.weighting.diagnostics import group_means, mean_ratio, separation_auroc
@@ -42,7 +42,7 @@ class WeightMonitor(Callback):
     Slices that are wholly ignored have no supervised loss and are in neither group: they are left out of all this.
 
     What is undefined (no consistency loss, an empty group, a method without weights per slice) is left out. When
-    training ends the weights of all slices are written to `weights.csv` in the run's folder.
+    training ends the weights of all slices are written into the run's folder.
 
     Args:
         cases: volumes in the figure, the first of the training set; 0 for no figure.
@@ -83,13 +83,13 @@ class WeightMonitor(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the table of weights, where the method has one."""
-        task, log_dir = cast(SegmentationTask, pl_module), trainer.log_dir  # broadcast: every process has to ask
+        task, run = cast(SegmentationTask, pl_module), RunFolder.of_trainer(trainer)
         weights = task.weighting.weights
-        if weights is None or not trainer.is_global_zero or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if weights is None or run is None:
             return
         log_odds = getattr(task.weighting, "log_odds", None)
         scores = None if log_odds is None else _array(log_odds)
-        SliceWeights.of_units(task.data.units, _array(weights), scores).write(Path(log_dir) / "weights.csv")
+        run.write_weights(SliceWeights.of_units(task.data.units, _array(weights), scores))
 
     def _draw(
         self,

@@ -5,6 +5,7 @@ import yaml
 
 from adawac.errors import ConfigError
 from adawac.evaluation.references import References
+from adawac.runs.folder import RunFolder
 
 
 @pytest.mark.parametrize("layout", ["moved.Mine", "adawac.data.layouts.Mine", "Mine"])
@@ -12,6 +13,6 @@ def test_a_run_whose_layout_is_not_there_any_more_is_refused_in_words(tmp_path, 
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"data": {"root": ".", "layout": {"class_path": layout}}}))
     (tmp_path / "split.json").write_text(json.dumps({"test": ["pt_1"]}))
     with pytest.raises(
-        ConfigError, match=r"no readable config\.yaml .*give a whole run folder, or --labels and --images"
+        ConfigError, match=r"no readable configuration and split .*give a whole run folder, or --labels and --images"
     ):
-        References.of_run(tmp_path, recipe=None)
+        References.of_run(RunFolder(tmp_path), recipe=None)

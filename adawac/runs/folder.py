@@ -1,0 +1,283 @@
+"""A run's folder, RUNS/NAME/version_K: the one place that knows the names and formats of what lies in it.
+
+config.yaml             all settings, as `adawac fit` read them
+split.json              cases that were trained on, validated and left for the test
+run.json                what the run was made of, and what it took
+checkpoints/best.ckpt   of the highest validation Dice; last.ckpt where it stopped
+weights.csv             weight of every training slice, where the method has them
+suspects.csv            slices whose labels may be missing
+cases.csv               the case table, once `adawac test` has measured it
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from adawac.errors import ConfigError, one_line
+from adawac.io.atomic import written_whole
+from adawac.runs.suspects import read_suspects, write_suspects
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+
+    from adawac.data.splits import Split  # needs nibabel
+    from adawac.runs.slice_weights import SliceWeights  # needs torch
+
+CASES = "cases.csv"
+"""Name of a case table, in the folder of a run and of a report."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one training; `open` takes one that is there, `of_trainer` the one that is being written.
+
+    Attributes:
+        path: RUNS/NAME/version_K.
+
+    Example:
+        >>> run = RunFolder(Path("runs/mine/version_1"))
+        >>> run.title, run.experiment, str(run.runs), str(run.best)
+        ('mine/version_1', 'mine', 'runs', 'runs/mine/version_1/checkpoints/best.ckpt')
+    """
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """The folder of a run that was trained.
+
+        Raises:
+            ConfigError: if it holds no configuration.
+        """
+        run = cls(Path(path).resolve())
+        if not run.config_file.is_file():
+            raise ConfigError(
+                f"{path} is no run folder (no {run.config_file.name} in it); give one such as runs/NAME/version_0"
+            )
+        return run
+
+    @classmethod
+    def of_trainer(cls, trainer: "pl.Trainer") -> "RunFolder | None":
+        """The folder that this process writes: none in processes but the first, without a folder, or in a trial run."""
+        folder = trainer.log_dir  # broadcast: every process has to ask
+        if folder is None or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return None
+        return cls(Path(folder))
+
+    @classmethod
+    def versions(cls, runs: Path, name: str) -> "list[RunFolder]":
+        """All runs of an experiment, the newest first."""
+        found = [folder for folder in (Path(runs) / name).glob("version_*") if folder.name[8:].isdecimal()]
+        return [cls(folder) for folder in sorted(found, key=lambda folder: int(folder.name[8:]), reverse=True)]
+
+    # --- names --------------------------------------------------------------------------------------------------------
+
+    @property
+    def runs(self) -> Path:
+        """Folder of all experiments."""
+        return self.path.parent.parent
+
+    @property
+    def experiment(self) -> str:
+        """Name of the experiment."""
+        return self.path.parent.name
+
+    @property
+    def title(self) -> str:
+        """What a report calls the run: its experiment, and its version where that is not the first."""
+        return self.experiment if self.path.name == "version_0" else f"{self.experiment}/{self.path.name}"
+
+    @property
+    def config_file(self) -> Path:
+        """All settings."""
+        return self.path / "config.yaml"
+
+    @property
+    def split_file(self) -> Path:
+        """Which cases were trained on, validated and left for the test."""
+        return self.path / "split.json"
+
+    @property
+    def record_file(self) -> Path:
+        """What the run was made of, and what it took."""
+        return self.path / "run.json"
+
+    @property
+    def cases_file(self) -> Path:
+        """The case table, see `adawac.evaluation.read_table`."""
+        return self.path / CASES
+
+    @property
+    def weights_file(self) -> Path:
+        """Weights of all training slices."""
+        return self.path / "weights.csv"
+
+    @property
+    def suspects_file(self) -> Path:
+        """Slices whose labels may be missing."""
+        return self.path / "suspects.csv"
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint of the highest validation Dice."""
+        return self.path / "checkpoints/best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint where the training stopped."""
+        return self.path / "checkpoints/last.ckpt"
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """All checkpoints that are there."""
+        return sorted(self.last.parent.glob("*.ckpt"))
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run lies here: trained, or tested and then freed of all but its case table."""
+        return self.config_file.is_file() or self.cases_file.is_file()
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    @property
+    def checkpoint(self) -> Path:
+        """What predictions are made with: the best checkpoint, else the last.
+
+        Raises:
+            ConfigError: if there is neither.
+        """
+        for path in (self.best, self.last):
+            if path.is_file():
+                return path
+        raise ConfigError(
+            f"{self.path}: neither a checkpoint nor a run folder with checkpoints/{self.best.name} or {self.last.name} "
+            "in it"
+        )
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """All settings; empty where none are recorded.
+
+        Raises:
+            ConfigError: if the file is damaged.
+        """
+        return _mapping(self.config_file, yaml.safe_load)
+
+    def setting(self, part: Literal["model", "data"], key: str) -> Any:
+        """What the configuration says of the model or the data; None where it says nothing."""
+        section = self.config.get(part)
+        return section.get(key) if isinstance(section, dict) else None
+
+    @property
+    def patient_pattern(self) -> str | None:
+        """What patients were when it was trained: in 0.1 every case, where nothing is said; `auto` without a run.
+
+        Raises:
+            ConfigError: if the file is damaged.
+        """
+        data = self.config.get("data")
+        pattern: str | None = data.get("patient_pattern") if isinstance(data, dict) else "auto"
+        return pattern
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the run was made of, and what it took; empty where nothing is recorded.
+
+        Raises:
+            ConfigError: if the file is damaged.
+        """
+        return _mapping(self.record_file, json.loads)
+
+    @property
+    def split(self) -> "Split | None":
+        """Which cases were trained on, validated and left for the test; None where it is not recorded.
+
+        Raises:
+            ConfigError: if the file is damaged.
+        """
+        from adawac.data.splits import Split
+
+        parts = _mapping(self.split_file, json.loads)
+        try:
+            return Split(**{part: tuple(map(str, cases)) for part, cases in parts.items()}) if parts else None
+        except TypeError as error:
+            raise _damaged(self.split_file, error) from error
+
+    @property
+    def weights(self) -> "SliceWeights | None":
+        """Weights of all training slices; None where the method has none."""
+        from adawac.runs.slice_weights import SliceWeights
+
+        return SliceWeights.read(self.weights_file) if self.weights_file.is_file() else None
+
+    @property
+    def suspects(self) -> tuple[str, ...] | None:
+        """Slices whose labels may be missing, the hardest first; None where nobody looked."""
+        return read_suspects(self.suspects_file) if self.suspects_file.is_file() else None
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Write what `record` reads, whole or not at all."""
+        with written_whole(self.record_file) as unfinished:
+            unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+    def write_split(self, split: "Split") -> None:
+        """Write what `split` reads, whole or not at all."""
+        with written_whole(self.split_file) as unfinished:
+            split.save(unfinished)
+
+    def write_weights(self, weights: "SliceWeights") -> None:
+        """Write what `weights` reads, whole or not at all."""
+        weights.write(self.weights_file)
+
+    def write_suspects(self, suspects: Iterable[tuple[str, object, float]]) -> None:
+        """Write what `suspects` reads: case, unit and score of each, whole or not at all."""
+        write_suspects(self.suspects_file, suspects)
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint meant by a path: a file itself, or the best (else the last) one of a run folder.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    return path if path.is_file() else RunFolder(path).checkpoint
+
+
+def checkpoint_to_resume(path: Path) -> Path:
+    """Where a run goes on: a checkpoint itself, or that in which the run of a folder stopped (else its best).
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    last = RunFolder(path).last
+    return last if last.is_file() else find_checkpoint(path)
+
+
+def run_of_checkpoint(path: Path) -> RunFolder:
+    """The folder of the run that a checkpoint belongs to."""
+    return RunFolder(path.resolve().parent.parent)
+
+
+def _mapping(path: Path, parse: Any) -> dict[str, Any]:
+    try:
+        content = parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(content, dict):
+        raise _damaged(path, TypeError(f"{type(content).__name__} where a mapping is due"))
+    return content
+
+
+def _damaged(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"{path}: damaged ({one_line(error)}); take it from a backup, or move the run away and train it anew"
+    )
