@@ -6,7 +6,7 @@
 
 Of each network there are `synapse_*_subsets` (AdaWAC against plain training on the subsets of the training slices),
 `synapse_*_methods` (its ablations and rivals on all slices) and `acdc_*_methods`. The recipe is that of
-`configs/<data>_<network>_adawac.yaml`, to the paper's letter but for what stands at the top of that file; methods with
+`configs/<data>_<network>.yaml`, to the paper's letter but for what stands at the top of that file; methods with
 a step size take AdaWAC's. Two things are ours: `pair`, plain training at AdaWAC's compute, and several seeds, without
 which no difference can be told from luck. The paper's seed is 1234.
 
@@ -55,7 +55,7 @@ Study = dict[str, Any]
 def main() -> int:
     """Parse, write, say what comes next."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    there = sorted(path.stem.split("_")[1] for path in CONFIGS.glob("synapse_*_adawac.yaml"))
+    there = sorted(path.stem.split("_")[1] for path in CONFIGS.glob("synapse_*.yaml"))
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the STUDY.yaml files")
     parser.add_argument("--networks", nargs="+", choices=there, help="default: the paper's")
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
@@ -90,7 +90,7 @@ def studies(network: str, seeds: list[int], folder: Path) -> list[Study]:
 
     found = []
     for data, topics in {"synapse": ("subsets", "methods"), "acdc": ("methods",)}.items():
-        recipe = f"{data}_{network}_adawac"
+        recipe = f"{data}_{network}"
         step_size = yaml.safe_load((CONFIGS / f"{recipe}.yaml").read_text())["model"]["weighting"]["init_args"][
             "step_size"
         ]

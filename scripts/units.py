@@ -1,6 +1,6 @@
 """Put tested AdaWAC runs on slices, on slices with neighbours and on patches side by side, as a Markdown table.
 
-    python scripts/units.py runs/phantom_{unet,unet25d,unet3d}_adawac/version_0
+    python scripts/units.py runs/phantom_{unet,unet25d,unet3d}/version_0
 
 Dice is of whole test volumes on their native grid (mean of the organs), AUROC how well the log-odds at the end of the
 training detect label-dense samples, over the whole training set.

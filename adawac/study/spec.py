@@ -1,7 +1,7 @@
 """What a study is: its YAML read and checked, the grid as cells, and how far each cell is. Runs nothing.
 
     name: openkbp5                        # the study lies in RUNS/openkbp5, each cell in a folder of its name
-    config: ../openkbp5_unet_adawac.yaml  # one or several, relative to this file or to the working folder
+    config: ../openkbp5_unet.yaml  # one or several, relative to this file or to the working folder
     common: {trainer.max_epochs: 4}       # of every cell
     grid:
       method:                             # an axis: name of the option -> its keys

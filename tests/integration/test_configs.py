@@ -21,7 +21,7 @@ TRACKERS = {"mlflow", "wandb"}
 
 OVERLAYS = sorted({path.stem for path in (CONFIGS / "overlays").glob("*.yaml")} - TRACKERS)
 
-BASE_OF_OVERLAY = {"acdc_25": "acdc_unet_adawac", "half_vol_synapse": "synapse_unet_adawac"}
+BASE_OF_OVERLAY = {"acdc_25": "acdc_unet", "half_vol_synapse": "synapse_unet"}
 """The others are put on OpenKBP."""
 
 OPENKBP_NAMES = (
@@ -138,20 +138,17 @@ def experiment(name: str) -> dict:
 class TestFit:
     @pytest.mark.parametrize("name", EXPERIMENTS)
     def test_two_steps_of_every_experiment(self, name, data, tiny_networks, tmp_path):
-        folder, network, _ = name.split("_")
+        folder, network = name.split("_")
         checkpoint = fit(CONFIGS / f"{name}.yaml", tiny_networks[network], root=data[folder], runs=tmp_path)
         assert checkpoint["global_step"] == 2
         moved = checkpoint["state_dict"].get("weighting.log_odds")
-        if name.endswith("adawac"):
-            assert 0 < moved.count_nonzero() <= 4  # two batches of two slices
-        else:
-            assert moved is None
+        assert 0 < moved.count_nonzero() <= 4  # two batches of two slices
         has_validation = not name.startswith("synapse")
         assert (tmp_path / name / "version_0/checkpoints/best.ckpt").exists() == has_validation
 
     @pytest.mark.parametrize("overlay", OVERLAYS)
     def test_two_steps_of_every_overlay(self, overlay, data, acdc_25, tiny, tmp_path):
-        name = BASE_OF_OVERLAY.get(overlay, "openkbp_unet_adawac")
+        name = BASE_OF_OVERLAY.get(overlay, "openkbp_unet")
         root = acdc_25 if overlay == "acdc_25" else data[name.split("_")[0]]
         configs = [CONFIGS / f"{name}.yaml", CONFIGS / f"overlays/{overlay}.yaml", tiny]
         more = ("--trainer.precision", "32-true") if overlay == "gpu" else ()
@@ -159,8 +156,9 @@ class TestFit:
 
     def test_overlays_compose(self, data, tiny, tmp_path):
         """On an experiment whose classes differ, and under an option of the command line."""
-        names = ("openkbp_unet_pair", *(f"overlays/{name}" for name in ("paper_adawac", "half_slice")))
-        configs = [CONFIGS / f"{name}.yaml" for name in names]
+        (tmp_path / "pair.yaml").write_text("model: {weighting: Pair}")
+        names = ("overlays/paper_adawac", "overlays/half_slice")
+        configs = [CONFIGS / "openkbp_unet.yaml", tmp_path / "pair.yaml", *(CONFIGS / f"{name}.yaml" for name in names)]
         more = ("--model.weighting.step_size", "4", "--name", "mixed")
         fit(*configs, tiny, root=data["openkbp"], runs=tmp_path, more=more)
         written = yaml.safe_load((tmp_path / "mixed/version_0/config.yaml").read_text())
@@ -171,20 +169,20 @@ class TestFit:
         assert written["data"]["mirror_pairs"] == {"LeftParotid": "RightParotid"}
 
     def test_checkpoints_can_be_switched_off(self, data, tiny, tmp_path):
-        configs = ["--config", str(CONFIGS / "phantom_unet_erm.yaml"), "--config", str(tiny)]
+        configs = ["--config", str(CONFIGS / "phantom_unet.yaml"), "--config", str(tiny), "--model.weighting", "ERM"]
         options = ["--data.root", str(data["phantom"]), "--runs", str(tmp_path)]
         assert main(["fit", *configs, *options, "--trainer.enable_checkpointing", "false"]) == 0
         assert not list(tmp_path.rglob("*.ckpt"))
 
     def test_printed_configuration_runs_as_it_is(self, data, tiny, tmp_path, capsys):
-        options = ["--config", str(CONFIGS / "openkbp5_unet_adawac.yaml"), "--config", str(tiny)]
+        options = ["--config", str(CONFIGS / "openkbp5_unet.yaml"), "--config", str(tiny)]
         options += ["--data.root", str(data["openkbp5"]), "--runs", str(tmp_path / "runs")]
         printed = self.printed(capsys, *options)
         again = tmp_path / "again.yaml"
         again.write_text(printed)
         assert self.printed(capsys, "--config", str(again)) == printed
         assert main(["fit", "--config", str(again)]) == 0
-        assert (tmp_path / "runs/openkbp5_unet_adawac/version_0/checkpoints/last.ckpt").exists()
+        assert (tmp_path / "runs/openkbp5_unet/version_0/checkpoints/last.ckpt").exists()
 
     @staticmethod
     def printed(capsys, *options: str) -> str:
@@ -196,33 +194,32 @@ class TestFit:
 
 
 class TestContent:
-    def test_every_data_set_has_its_three_methods(self):
-        sets = ("phantom", "openkbp", "openkbp5", "synapse", "acdc")
-        expected = {f"{data}_unet_{method}" for data in sets for method in ("erm", "pair", "adawac")}
-        paper = ("synapse_transunet", "synapse_resnetunet", "acdc_transunet", "acdc_resnetunet")
-        expected |= {f"{name}_{method}" for name in paper for method in ("erm", "pair", "adawac")}
-        assert expected <= set(EXPERIMENTS)
+    def test_every_data_set_has_its_networks(self):
+        ours = {f"{data}_unet{kind}" for data in ("phantom", "openkbp5") for kind in ("", "25d", "3d")}
+        papers = {
+            f"{data}_{network}" for data in ("synapse", "acdc") for network in ("unet", "transunet", "resnetunet")
+        }
+        assert {*ours, *papers, "openkbp_unet"} == set(EXPERIMENTS)
 
     @pytest.mark.parametrize("name", EXPERIMENTS)
     def test_name_and_command_are_the_file_s(self, name):
         assert experiment(name)["name"] == name
         assert f"--config configs/{name}.yaml" in (CONFIGS / f"{name}.yaml").read_text()
 
-    @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if not name.endswith("adawac")])
-    def test_methods_differ_in_nothing_else(self, name):
-        """Name, weighting, and the consistency loss that only AdaWAC has; so a comparison is fair."""
+    @pytest.mark.parametrize("method", ["ERM", "Pair"])
+    @pytest.mark.parametrize("name", EXPERIMENTS)
+    def test_the_method_is_an_argument(self, name, method, capsys):
+        """It changes nothing but itself, so a comparison is fair."""
+        recipe = ["--config", str(CONFIGS / f"{name}.yaml")]
+        plain, weighted = (
+            yaml.safe_load(TestFit.printed(capsys, *recipe, *more)) for more in (["--model.weighting", method], [])
+        )
+        assert plain["model"].pop("weighting")["class_path"].endswith(f".{method}")
+        assert weighted["model"].pop("weighting")["class_path"].endswith(".AdaWAC")
+        assert plain == weighted
 
-        def shared(settings: dict) -> dict:
-            del settings["name"], settings["model"]["weighting"]
-            settings["model"].pop("consistency", None)
-            return settings
-
-        reference = name.rpartition("_")[0] + "_adawac"
-        assert shared(experiment(name)) == shared(experiment(reference))
-
-    @pytest.mark.parametrize("method", ["erm", "pair", "adawac"])
-    def test_openkbp5_is_openkbp_without_two_classes(self, method):
-        five, seven = experiment(f"openkbp5_unet_{method}"), experiment(f"openkbp_unet_{method}")
+    def test_openkbp5_is_openkbp_without_two_classes(self):
+        five, seven = experiment("openkbp5_unet"), experiment("openkbp_unet")
         assert five["data"].pop("drop") == ["SpinalCord", "Esophagus"]
         del five["name"], seven["name"]
         assert five == seven
@@ -230,7 +227,7 @@ class TestContent:
     def test_overlay_is_the_paper_s_rule_of_its_recipe(self):
         overlay, recipe = (
             experiment("overlays/paper_adawac")["model"],
-            experiment("synapse_unet_adawac")["model"],
+            experiment("synapse_unet")["model"],
         )
         assert overlay == {key: recipe[key] for key in overlay}
 
@@ -265,7 +262,7 @@ class TestRefusal:
         ],
     )
     def test_bad_option(self, option, named, capsys):
-        config = str(CONFIGS / "openkbp_unet_adawac.yaml")
+        config = str(CONFIGS / "openkbp_unet.yaml")
         said = refusal(capsys, "--config", config, "--data.root", "nowhere", option)
         assert named in said
         assert "nowhere" not in said
@@ -275,23 +272,23 @@ class TestRefusal:
     def test_key_of_a_file_with_nothing_behind_it(self, key, tmp_path, capsys):
         settings = functools.reduce(lambda inner, name: {name: inner}, reversed(key.split(".")), None)
         (tmp_path / "empty.yaml").write_text(yaml.safe_dump(settings))
-        config = str(CONFIGS / "openkbp_unet_adawac.yaml")
+        config = str(CONFIGS / "openkbp_unet.yaml")
         said = refusal(capsys, "--config", config, "--config", str(tmp_path / "empty.yaml"), "--data.root", "nowhere")
         assert f"{key} has nothing behind it; give it a value, or leave the key out" in said
 
     def test_unknown_key_in_a_file(self, tmp_path, capsys):
-        settings = experiment("phantom_unet_erm")
+        settings = experiment("phantom_unet")
         settings["trainer"]["max_epoch"] = 3
         (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(settings))
         assert "max_epoch" in refusal(capsys, "--config", str(tmp_path / "wrong.yaml"))
 
     def test_folder_that_does_not_exist(self, capsys):
-        config = str(CONFIGS / "openkbp_unet_adawac.yaml")
+        config = str(CONFIGS / "openkbp_unet.yaml")
         said = refusal(capsys, "--config", config, "--data.root", "nowhere", "--trainer.accelerator", "cpu")
         assert "nowhere" in said
 
     def test_exit_code_of_the_command(self):
-        command = [sys.executable, "-m", "adawac", "fit", "--config", "configs/acdc_unet_erm.yaml"]
+        command = [sys.executable, "-m", "adawac", "fit", "--config", "configs/acdc_unet.yaml"]
         done = subprocess.run([*command, "--data.rot", "nowhere"], capture_output=True, text=True, check=False)
         assert done.returncode == 2
         assert "data.rot" in done.stderr

@@ -12,7 +12,7 @@ from tiny_data import CLASS_NAMES, write_msd
 from adawac.cli import main
 from adawac.runs.checkpoint import read_checkpoint
 
-CONFIG = Path(__file__).parents[2] / "configs/phantom_unet_erm.yaml"
+CONFIG = Path(__file__).parents[2] / "configs/phantom_unet.yaml"
 
 WEIGHTINGS = {
     "acr-only": "ACROnly",
