@@ -31,7 +31,7 @@ from adawac.data.case_names import AUTO
 from adawac.data.datamodule import SegmentationData
 from adawac.distributed import connection_closed
 from adawac.errors import AdaWACError, ConfigError, TrainingError
-from adawac.runs.atomic_checkpoint import WholeCheckpoints, newest_checkpoint
+from adawac.runs.atomic_checkpoint import AtomicCheckpointIO, newest_checkpoint
 from adawac.runs.folder import RunFolder, checkpoint_to_resume, run_of_checkpoint
 from adawac.runs.old_names import with_new_names
 from adawac.training.callbacks import (
@@ -172,7 +172,7 @@ class TrainingCLI(LightningCLI):
                 "train on a few cases name them in a file, --data.split FileSplit --data.split.path FEW.json"
             )
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # unless the configuration names another
-            trainer.strategy.checkpoint_io = WholeCheckpoints()
+            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         if trainer.precision == "bf16-mixed" and trainer.strategy.root_device.type == "cpu" and emulates_bfloat16():
             log.warning(
                 "this processor has no bfloat16 (AMX or AVX512-BF16) and emulates it, several times slower than "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from adawac.errors import ConfigError, DataError
 from adawac.inference.prediction_folder import LABEL, PICTURE, PROBABILITIES, PredictionFolder
 from adawac.inference.prefetch import prefetched
-from adawac.io.atomic import written_whole
+from adawac.io.atomic import atomic_write
 
 if TYPE_CHECKING:
     from adawac.inference.segmenter import Prediction, Segmenter
@@ -155,8 +155,8 @@ def predict_files(
 
 def _models(runs: Sequence[Path]) -> dict[str, Path]:
     """Checkpoints by the hash of their content."""
+    from adawac.io.hashing import short_hash
     from adawac.runs.folder import find_checkpoint
-    from adawac.runs.provenance import short_hash
 
     models: dict[str, Path] = {}
     for path in map(find_checkpoint, runs):
@@ -179,7 +179,7 @@ def _write(
 
         classes, spacing = segmenter.recipe.classes, volume.geometry.spacing or (1.0, 1.0, 1.0)
         image = segmenter.recipe.preprocessing.intensities(volume.array[:1].astype("float32"))[0]
-        with written_whole(folder.file(case, PICTURE)) as unfinished:
+        with atomic_write(folder.file(case, PICTURE)) as unfinished:
             three_views(image, prediction.preds, classes.names, spacing, case).savefig(unfinished, format="png")
     labels = segmenter.recipe.classes.decode(prediction.preds)
     write_label_nifti(folder.file(case), labels, volume.geometry)

@@ -26,9 +26,8 @@ from adawac.data.preprocessing import Preprocessing
 from adawac.data.reading import Digest, Track, for_every_case, read_case
 from adawac.data.steps import spacing_of
 from adawac.errors import DataError
-from adawac.io.hashing import Contents
+from adawac.io.hashing import FileHashCache, short_hash
 from adawac.io.locking import writing
-from adawac.runs.provenance import short_hash
 from adawac.types import IGNORE_INDEX
 
 VERSION = 5
@@ -92,7 +91,7 @@ class VolumeStore:
         self.classes = classes
         self.preprocessing = preprocessing
         self.in_channels = in_channels
-        self.contents = Contents(self.folder / ".hashes")
+        self.contents = FileHashCache(self.folder / ".hashes")
 
     def prepare(self, cases: Sequence[Case], track: Track | None = None, verify: bool = False) -> dict[str, str]:
         """Make what is missing, in a thread a core, while no other process writes into the store.

@@ -19,11 +19,11 @@ from adawac.data.layouts.folders import Folders
 from adawac.data.patients import SuggestedPatients, patients_in
 from adawac.data.preprocessing import AXES, Axis, cut_steps
 from adawac.errors import ConfigError, DataError, some_of
+from adawac.io.hashing import short_hash
 from adawac.io.images import files_of, list_files, stem
 from adawac.io.volumes import Volume
 from adawac.runs.checkpoint import Recipe
 from adawac.runs.folder import RunFolder
-from adawac.runs.provenance import short_hash
 
 
 @dataclass(frozen=True)

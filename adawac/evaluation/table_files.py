@@ -8,7 +8,7 @@ from typing import Any
 
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation.case_table import CaseRow
-from adawac.io.atomic import written_whole
+from adawac.io.atomic import atomic_write
 from adawac.metrics import EMPTY_RULES
 
 COLUMNS = tuple("class" if field == "class_name" else field for field in CaseRow._fields)
@@ -61,7 +61,7 @@ def write_csv(path: Path, rows: Iterable[CaseRow]) -> None:
         path: the file, replaced if it is there.
         rows: of any number of cases, methods and runs.
     """
-    with written_whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         # Names are quoted whatever is in them; floats are written in their shortest exact form.
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -102,7 +102,7 @@ def write_parquet(path: Path, rows: Iterable[CaseRow]) -> None:
     types = [arrow.float64() if name == "value" else arrow.string() for name in COLUMNS]
     arrays = [arrow.array(values, type_) for values, type_ in zip(columns, types, strict=True)]
     table = arrow.Table.from_arrays(arrays, names=list(COLUMNS))
-    with written_whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         parquet.write_table(table, unfinished, compression="zstd")
 
 

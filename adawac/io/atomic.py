@@ -8,7 +8,7 @@ from uuid import uuid4
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A file to write that takes the place of `path` when it is finished, and leaves nothing when it is not.
 
     Args:
@@ -20,7 +20,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:
-        ...     with written_whole(Path(folder) / "a/table.csv") as unfinished:
+        ...     with atomic_write(Path(folder) / "a/table.csv") as unfinished:
         ...         _ = unfinished.write_text("1,2")
         ...     [path.name for path in Path(folder).rglob("*.*")]
         ['table.csv']

@@ -1,14 +1,44 @@
-"""Which content a file has: its hash, looked up while size and modification time are those that were hashed."""
+"""Which content files have: a short hash, looked up while size and modification time are those that were hashed."""
 
 import hashlib
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from adawac.io.atomic import written_whole
-from adawac.runs.provenance import short_hash
+from adawac.io.atomic import atomic_write
+
+DIGITS = 12
+"""Of SHA-256 in hexadecimal: no two files of a project share them by chance."""
 
 
-class Contents:
+def short_hash(paths: Iterable[Path]) -> str:
+    """The first digits of what `cat PATHS | sha256sum` says: names, places and dates do not count.
+
+    Args:
+        paths: files, in an order that means something; one that comes twice counts once.
+
+    Returns:
+        The digits; "" (unknown) if there are no paths or one of them is no file.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, "abc")
+        ...     _ = path.write_text("abc")
+        ...     short_hash([path]), short_hash([path, Path(folder, "missing")])
+        ('ba7816bf8f01', '')
+    """
+    digest, paths = hashlib.sha256(), list(dict.fromkeys(paths))
+    if not paths or not all(path.is_file() for path in paths):
+        return ""
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:DIGITS]
+
+
+class FileHashCache:
     """Remembers hashes of files in a folder, an entry for each (path, size, modification time).
 
     Args:
@@ -19,7 +49,7 @@ class Contents:
         >>> with TemporaryDirectory() as folder:
         ...     path = Path(folder, "abc")
         ...     _ = path.write_text("abc")
-        ...     contents = Contents(Path(folder, "hashes"))
+        ...     contents = FileHashCache(Path(folder, "hashes"))
         ...     contents.known(path), contents.hash(path), contents.known(path)
         (None, 'ba7816bf8f01', 'ba7816bf8f01')
     """
@@ -59,7 +89,7 @@ class Contents:
         if found != known:
             self._found[entry] = found
             # A store that cannot be written is said to be so when there is more to write.
-            with suppress(OSError), written_whole(entry) as unfinished:
+            with suppress(OSError), atomic_write(entry) as unfinished:
                 unfinished.write_text(found)
         return found
 

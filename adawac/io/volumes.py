@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from adawac.data.steps import SHEAR_TOLERANCE, largest_cosine, spacing_of
 from adawac.errors import DataError, one_line
-from adawac.io.atomic import written_whole
+from adawac.io.atomic import atomic_write
 from adawac.io.limits import check_voxels
 
 CANONICAL = ("S", "P", "L")
@@ -236,7 +236,7 @@ def write_label_nifti(path: Path | str, label: NDArray[Any], geometry: Geometry)
     content: bytes = _nifti_of(label.astype(dtype), geometry).to_bytes()
     if path.name.endswith(".gz"):
         content = gzip.compress(content, compresslevel=6, mtime=0)
-    with written_whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_bytes(content)
 
 
@@ -258,7 +258,7 @@ def write_probabilities_nifti(path: Path | str, probabilities: NDArray[np.floati
     image = _nifti_of(np.moveaxis(probabilities, 0, -1), geometry)
     image.set_data_dtype(np.float32)
     with (
-        written_whole(path) as unfinished,
+        atomic_write(path) as unfinished,
         unfinished.open("wb") as file,
         gzip.GzipFile("", "wb", compresslevel=3, fileobj=file, mtime=0) as stream,
     ):

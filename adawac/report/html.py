@@ -118,7 +118,7 @@ def render(document: Document) -> str:
         tag("p", "adawac report", class_="kind"),
         tag("h1", document.title),
         tag("p", document.summary, class_="summary"),
-        tag("nav", tag("ul", *links), aria_label="Contents"),
+        tag("nav", tag("ul", *links), aria_label="FileHashCache"),
     )
     main = tag("main", *(_section(part) for part in document.sections))
     footer = tag("footer", "Written by adawac. This file holds everything it shows; it loads nothing.")

@@ -15,12 +15,12 @@ from adawac.evaluation import CaseRow, read_run, read_table, recorded_units, tra
 from adawac.evaluation.predictions import Predict, encoded, from_files, measure, name_problems, prediction_files
 from adawac.evaluation.references import References
 from adawac.inference.segmenter import load
+from adawac.io.hashing import short_hash
 from adawac.io.volumes import Volume
 from adawac.metrics import EmptyPolicy
 from adawac.report.runs import MethodRun
 from adawac.runs.checkpoint import RECIPE, Recipe, read_checkpoint
 from adawac.runs.folder import CASES, RunFolder
-from adawac.runs.provenance import short_hash
 
 RESULTS = "results.json"
 """Of a report: its numbers, beside its case table."""

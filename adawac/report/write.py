@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from adawac.io.atomic import written_whole
+from adawac.io.atomic import atomic_write
 from adawac.report import html, markdown
 from adawac.report.blocks import Document
 from adawac.report.contents import Report
@@ -53,7 +53,7 @@ def write_document(content: Document, numbers: Mapping[str, Any], folder: Path) 
         "report.html": html.render(content).encode(),
     }
     for name, written in files.items():
-        with written_whole(folder / name) as unfinished:
+        with atomic_write(folder / name) as unfinished:
             unfinished.write_bytes(written)
     # Figures that the earlier report shows: others in the folder are somebody else's.
     for old in set(re.findall(rf"\]\(({FIGURES}/[\w.-]+\.(?:svg|png))\)", earlier)) - files.keys():

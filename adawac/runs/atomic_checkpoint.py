@@ -9,12 +9,12 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from adawac.errors import ConfigError, TrainingError, one_line
-from adawac.io.atomic import written_whole
+from adawac.io.atomic import atomic_write
 from adawac.runs.checkpoint import read_checkpoint
 from adawac.runs.folder import RunFolder
 
 
-class WholeCheckpoints(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's way to disk, with two promises: no half a file ever bears a checkpoint's name, and no code is run.
 
     A checkpoint is written beside its place, flushed to the disk, read back against its check sums and only then
@@ -29,7 +29,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         """
         path = Path(path)
         try:
-            with written_whole(path) as scratch:
+            with atomic_write(path) as scratch:
                 with scratch.open("wb") as file:
                     torch.save(checkpoint, file)
                     file.flush()

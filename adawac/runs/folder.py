@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from adawac.errors import ConfigError, one_line
-from adawac.io.atomic import written_whole
+from adawac.io.atomic import atomic_write
 from adawac.runs.suspects import read_suspects, write_suspects
 
 if TYPE_CHECKING:
@@ -224,12 +224,12 @@ class RunFolder:
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Write what `record` reads, whole or not at all."""
-        with written_whole(self.record_file) as unfinished:
+        with atomic_write(self.record_file) as unfinished:
             unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
     def write_split(self, split: "Split") -> None:
         """Write what `split` reads, whole or not at all."""
-        with written_whole(self.split_file) as unfinished:
+        with atomic_write(self.split_file) as unfinished:
             split.save(unfinished)
 
     def write_weights(self, weights: "SliceWeights") -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from adawac.data.units import UnitTable
 from adawac.errors import DataError
-from adawac.io.atomic import written_whole
+from adawac.io.atomic import atomic_write
 from adawac.weighting.diagnostics import GroupMeans, group_means, separation_auroc
 
 COLUMNS = ("case", "unit", "position", "label_dense", "weight", "score")
@@ -70,7 +70,7 @@ class SliceWeights(NamedTuple):
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        with written_whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        with atomic_write(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             for case, unit, position, dense, weight, score in zip(*self, strict=True):

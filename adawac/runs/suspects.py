@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.errors import DataError
-from adawac.io.atomic import written_whole
+from adawac.io.atomic import atomic_write
 
 COLUMNS = ("case", "unit", "score")
 
@@ -46,7 +46,7 @@ def write_suspects(path: Path, named: Iterable[tuple[str, object, float]]) -> No
         path: of the file.
         named: case, unit (the number of a slice from 0, the first voxel of a patch) and score of each.
     """
-    with written_whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows((case, unit, f"{score:.6g}") for case, unit, score in named)

@@ -9,7 +9,7 @@ from scipy import stats
 
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation import MEAN_OF_CLASSES, TRAINING_UNITS, CaseRow, SharedCases, lost_classes, read_csv
-from adawac.io.atomic import written_whole
+from adawac.io.atomic import atomic_write
 from adawac.report.patients import choose_patients
 from adawac.study.results import tested
 from adawac.study.spec import FOLD, Study
@@ -129,6 +129,6 @@ def compare_folds(study: Study, reference: str | None = None) -> tuple[str, Path
         )
     path = study.folder / "folds.md"
     for file, text in {path.with_suffix(".json"): json.dumps(dice, indent=1), path: table}.items():
-        with written_whole(file) as unfinished:
+        with atomic_write(file) as unfinished:
             unfinished.write_text(text + "\n", encoding="utf-8")
     return table, path

@@ -152,13 +152,13 @@ def test_a_study_that_says_aloud_what_was_the_default_goes_on(tmp_path, monkeypa
     grid = {"name": "old", "common": {"data.root": "data"}, "grid": {"method": {"erm": {"model.weighting": "ERM"}}}}
     Path("study.yaml").write_text(yaml.safe_dump(grid))
     [cell] = read_study(Path("study.yaml"), Path("runs")).cells
-    cell.run.mkdir(parents=True)
+    cell.run.path.mkdir(parents=True)
     cell.config.write_text(resolve([cell])[cell.name])
     cell.run.cases_file.touch()
-    (cell.run / "config.yaml").write_text(yaml.safe_dump({"data": {"patient_pattern": None}}))
+    cell.run.config_file.write_text(yaml.safe_dump({"data": {"patient_pattern": None}}))
     [loud] = read_study(Path("study.yaml"), Path("runs"), ["--data.patient_pattern=null"]).cells
     assert resolve([loud])
-    (cell.run / "config.yaml").write_text(yaml.safe_dump({"data": {"patient_pattern": "(p)"}}))
+    cell.run.config_file.write_text(yaml.safe_dump({"data": {"patient_pattern": "(p)"}}))
     with pytest.raises(Exception, match="begun with other settings"):
         resolve([loud])
     shutil.rmtree(cell.folder)

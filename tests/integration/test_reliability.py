@@ -17,7 +17,7 @@ from tiny_data import make_case, save_nifti, write_msd
 
 from adawac.cli import main
 from adawac.errors import TrainingError
-from adawac.runs.atomic_checkpoint import WholeCheckpoints, newest_checkpoint
+from adawac.runs.atomic_checkpoint import AtomicCheckpointIO, newest_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -152,13 +152,13 @@ class TestNotFinite:
 class TestCheckpointFiles:
     def test_a_full_disk_leaves_the_previous_checkpoint_whole(self, tmp_path):
         path = tmp_path / "last.ckpt"
-        WholeCheckpoints().save_checkpoint({"adawac_recipe": "first"}, path)
+        AtomicCheckpointIO().save_checkpoint({"adawac_recipe": "first"}, path)
         before = path.read_bytes()
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
         try:
             with pytest.raises(TrainingError, match=r"cannot be written \(.*\); the one before it is whole: free"):
-                WholeCheckpoints().save_checkpoint({"adawac_recipe": "", "x": torch.zeros(1 << 16)}, path)
+                AtomicCheckpointIO().save_checkpoint({"adawac_recipe": "", "x": torch.zeros(1 << 16)}, path)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert path.read_bytes() == before

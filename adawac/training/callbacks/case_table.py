@@ -8,8 +8,8 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
 from adawac.evaluation import CaseRow, recorded_units, summary_table, training_rows, write_table
+from adawac.io.hashing import short_hash
 from adawac.runs.folder import RunFolder
-from adawac.runs.provenance import short_hash
 
 
 class CaseTableWriter(Callback):
