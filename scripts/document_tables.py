@@ -243,7 +243,7 @@ def _compared(found: Sequence[Results] | None) -> list[str]:
     if not found:
         return ["", ""]
     mean = found[0]
-    within = interval(mean["low"], mean["high"], sign=True)
+    within = "no interval" if mean["low"] is None else interval(mean["low"], mean["high"], sign=True)
     return [f"{signed(mean['difference'])} ({within})", mean["verdict"]]
 
 

@@ -24,8 +24,11 @@ from adawac.evaluation.case_table import CaseRow, higher_is_better
 from adawac.evaluation.intervals import LEVEL, mean_interval, paired_test
 from adawac.evaluation.pairing import SharedCases
 
-Verdict = Literal["better", "worse", "no significant difference", "single run"]
-"""What is said of a method; a single run on either side says nothing of methods."""
+Verdict = Literal["better", "worse", "no significant difference", "not significant after correction", "single run"]
+"""What is said of a method. After correction: alone p would be below 0.05, among all that are in view it is not enough.
+
+A single run on either side says nothing of methods.
+"""
 
 
 @dataclass(frozen=True)
@@ -310,7 +313,7 @@ def _verdict(found: Comparison, mean: Comparison) -> Verdict:
     if min(found.runs) == 1:
         return "single run"
     if not max(found.p_holm, mean.p_holm) < 1 - LEVEL:
-        return "no significant difference"
+        return "not significant after correction" if found.p < 1 - LEVEL else "no significant difference"
     return "better" if (found.difference > 0) == higher_is_better(found.metric) else "worse"
 
 

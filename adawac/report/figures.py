@@ -36,6 +36,7 @@ VERDICT_COLOURS: Mapping[Verdict | None, str] = {
     "better": BLUE,
     "worse": VERMILION,
     "no significant difference": "#555555",
+    "not significant after correction": "#555555",
     "single run": "#555555",
     None: "#555555",
 }

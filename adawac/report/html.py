@@ -12,7 +12,14 @@ from adawac.report.blocks import Block, Code, Document, Finding, Heading, Paragr
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """Content security policy: the browser itself refuses whatever is not in the file."""
 
-SIGNS = {"better": "▲", "worse": "▼", "no significant difference": "=", "single run": "?", None: "?"}
+SIGNS = {
+    "better": "▲",
+    "worse": "▼",
+    "no significant difference": "=",
+    "not significant after correction": "≈",
+    "single run": "?",
+    None: "?",
+}
 
 STYLE = """
 :root{--ink:#1c2126;--soft:#57606a;--line:#d9dee3;--wash:#f5f7f9;--blue:#005a94;--red:#a84300;color-scheme:light}

@@ -197,6 +197,7 @@ _WORDS: Mapping[Verdict, str] = {
     "better": "is better than",
     "worse": "is worse than",
     "no significant difference": "shows no significant difference from",
+    "not significant after correction": "shows no difference that is significant after correction from",
     "single run": "gets no verdict against",
 }
 
@@ -225,6 +226,10 @@ def _rest(methods: Sequence[str], subsets: Sequence[SubsetResult], reference: st
 
 _OF_OTHERS: Mapping[Verdict, tuple[str, str]] = {
     "no significant difference": ("shows no significant difference from", "show no significant difference from"),
+    "not significant after correction": (
+        "shows no difference that is significant after correction from",
+        "show no difference that is significant after correction from",
+    ),
     "single run": ("gets no verdict against", "get no verdict against"),
 }
 

@@ -172,7 +172,13 @@ class TestCorrected:
     def test_an_organ_gets_a_verdict_only_where_the_mean_has_one(self):
         [(mean, organ)] = corrected([pair(0.2, 0.0001)])
         assert organ.p_holm == 0.0001
-        assert mean.verdict == organ.verdict == "no significant difference"
+        assert (mean.verdict, organ.verdict) == ("no significant difference", "not significant after correction")
+
+    def test_what_the_correction_alone_denies_is_said_to_be_so(self):
+        """An interval that does not hold 0 beside a flat `no difference` would contradict itself."""
+        found = [mean for mean, *_ in corrected([pair(0.03), pair(0.04), pair(0.3), pair(0.001)])]
+        denied, small = "not significant after correction", "no significant difference"
+        assert [each.verdict for each in found] == [denied, denied, small, "better"]
 
     def test_what_cannot_be_tested_does_not_count(self):
         [(mean, nothing, organ)] = corrected([pair(0.01, math.nan, 0.02)])

@@ -131,7 +131,7 @@ def test_verdicts_are_corrected_over_all_methods_and_subsets_in_view():
     assert [(each.family, each.p_holm, each.verdict) for each in means] == [(6, 6 * 2 / 2**8, "better")] * 6
     organ = report.subsets[0].comparisons["a"][1]
     assert (organ.family, organ.p_holm) == (12, 12 * 2 / 2**8)
-    assert organ.verdict == "no significant difference"
+    assert organ.verdict == "not significant after correction"
     assert "Holm over the 6 comparisons of means in this report" in text_of(report, "Verdicts")
     [table] = [b for b in organs(report) if getattr(b, "header", ("",))[0] == "difference of Dice"][:1]
     assert "the mean by Holm over the 6 comparisons of means in this report" in table.note
@@ -331,7 +331,7 @@ def test_what_so_few_patients_could_never_have_found_is_said():
     assert "95 % interval without ends" in text_of(five, "Verdicts")
     # of 6 patients the least p is 0.031, twice that with two organs
     six = report_of(*few("pair", WORSE, 6), *few("adawac", BETTER, 6))
-    nothing = "no significant difference"
+    nothing = "not significant after correction"
     assert [each.verdict for each in six.subsets[0].comparisons["adawac"]] == ["better", nothing, nothing]
     assert "could not have found" not in summary_sentence(six.subsets, "pair")
     assert (
@@ -343,7 +343,7 @@ def test_what_so_few_patients_could_never_have_found_is_said():
 
 def test_so_many_methods_that_no_p_can_pass_are_named():
     many = report_of(*few("pair", WORSE, 8), *(each for name in "abcdefg" for each in few(name, BETTER, 8)))
-    assert {found[0].verdict for found in many.subsets[0].comparisons.values()} == {"no significant difference"}
+    assert {found[0].verdict for found in many.subsets[0].comparisons.values()} == {"not significant after correction"}
     said = "7 comparisons must be corrected for. 9 patients could, or 6 comparisons at most."
     assert said in summary_sentence(many.subsets, "pair")
 

@@ -1,11 +1,13 @@
 """Figures of the report that the reader could not make out: too many panels, labels over one another."""
 
 import math
+from typing import get_args
 
 import pytest
 from matplotlib.colors import same_color
 
 from adawac.evaluation import Ranking
+from adawac.evaluation.statistics import Verdict
 from adawac.report.figures import PANELS, Line, forest, method_styles, ranks
 
 LINES = [Line("mean of organs", 0.02, 0.01, 0.03, "better", overall=True), Line("liver", 0.01, -0.02, 0.05)]
@@ -29,9 +31,9 @@ def markers(axes):
 
 
 def test_only_what_differs_is_filled():
-    verdicts = ("better", "worse", "no significant difference", "single run", None)
+    verdicts = ("better", "worse", *({*get_args(Verdict)} - {"better", "worse"}), None)
     figure = forest({"a": [Line("liver", 0.02, 0.01, 0.03, verdict) for verdict in verdicts]})
-    assert markers(figure.axes[0]) == [False, False, True, True, True]
+    assert markers(figure.axes[0]) == [False, False, True, True, True, True]
 
 
 def test_an_interval_without_ends_is_drawn_with_arrows_on_both_sides():
