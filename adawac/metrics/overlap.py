@@ -68,6 +68,10 @@ class OverlapCounts:
         """(..., K) True where the class is predicted and nowhere in the target."""
         return np.asarray((self.reference == 0) & (self.predicted > 0))
 
+    def where_labelled(self, values: NDArray[np.generic]) -> NDArray[np.float64]:
+        """(..., K) values, NaN where no voxel counts: nothing is known there, whatever the policy."""
+        return np.where(self.labelled[..., None], values, np.nan)
+
     def dice(self, policy: EmptyPolicy = "penalise") -> NDArray[np.float64]:
         """(..., K) Dice, 2 TP / (predicted + reference), 0 to 1."""
         return self._ratio(2 * self.true_positive, self.predicted + self.reference, policy)
