@@ -300,14 +300,14 @@ def chosen_classes(num_classes: int, classes: Sequence[int] | None) -> list[int]
     """Indices of the classes that are measured: all but background unless they are given.
 
     Raises:
-        ConfigError: if there is none, or one is not among them.
+        ConfigError: if there is but background, or one that is named is not among them.
 
     Example:
         >>> chosen_classes(4, None), chosen_classes(4, [0, 3])
         ([1, 2, 3], [0, 3])
     """
     chosen = list(range(1, num_classes)) if classes is None else [int(index) for index in classes]
-    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= index < num_classes for index in chosen):
+    if num_classes < 2 or len(set(chosen)) < len(chosen) or not all(0 <= index < num_classes for index in chosen):
         raise ConfigError(
             f"classes {chosen} of {num_classes}; name each once, from 0 (background) to {num_classes - 1}"
         )

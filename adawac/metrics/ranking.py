@@ -1,14 +1,12 @@
 """How well scores order label-dense before label-sparse slices."""
 
-from typing import Any
-
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 from torch import Tensor
 
 from adawac.errors import DataError
+from adawac.metrics.overlap import numpy_array
 
 
 def separation_auroc(scores: ArrayLike | Tensor, dense: ArrayLike | Tensor) -> float:
@@ -57,12 +55,3 @@ def scores_and_groups(
     if groups.dtype != np.bool_:
         raise DataError(f"dense has dtype {groups.dtype}; give bool, True for label-dense slices")
     return values, groups
-
-
-def numpy_array(given: ArrayLike | Tensor) -> NDArray[Any]:
-    """On the host, in NumPy; bfloat16, which NumPy lacks, as float32."""
-    if isinstance(given, Tensor):
-        given = given.detach().cpu()
-        given = given.float() if given.is_floating_point() and given.dtype != torch.float64 else given
-        return np.asarray(given.numpy())
-    return np.asarray(given)

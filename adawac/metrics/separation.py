@@ -8,7 +8,8 @@ from torch import Tensor
 
 from adawac.errors import DataError
 from adawac.metrics.cases import RecordMetric
-from adawac.metrics.ranking import numpy_array, scores_and_groups, separation_auroc
+from adawac.metrics.overlap import numpy_array
+from adawac.metrics.ranking import scores_and_groups, separation_auroc
 
 
 class SeparationAUROC(RecordMetric):

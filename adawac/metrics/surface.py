@@ -250,7 +250,7 @@ def voxel_steps(spacing: ArrayLike, axes: int = 3) -> NDArray[np.float64]:
     steps = np.diag(size) if size.shape == (axes,) and (size > 0).all() else size
     if steps.shape != (axes, axes) or not np.isfinite(steps).all() or not abs(np.linalg.det(steps)) > 0:
         raise DataError(
-            f"spacing {spacing!r} must be {axes} positive numbers (mm, in array order), as many steps in as many "
+            f"spacing {spacing!r} must be {axes} positive numbers (mm, in array order), or as many steps in as many "
             "columns, or an affine; mend the header, or pass None to measure in voxels"
         )
     return steps

@@ -134,6 +134,7 @@ class SegmentationTask(pl.LightningModule):
         self.case_rows: list[CaseRow] = []
         self._tested: dict[str, list[CaseRow]] = {}
         self._validated: MetricCollection
+        self._counting: list[int] = []
         self.units_of_class: dict[str, int] | None = None
         """Slices or patches that were trained on and hold each class; None where that is not known."""
 
@@ -358,9 +359,10 @@ class SegmentationTask(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Begin to count: Dice of the organs that training could learn, over all slices and over label-dense ones."""
         classes, learned = self.data.facts.classes.names, self.units_of_class or {}
+        self._counting = [k for k, name in enumerate(classes) if k and learned.get(name) != 0]
         counted: dict[str, Any] = {
             "num_classes": len(classes),
-            "classes": [k for k, name in enumerate(classes) if k and learned.get(name) != 0],
+            "classes": self._counting,
             "policy": CHOOSING_POLICY,
             "reduction": "classes",
         }
@@ -384,7 +386,7 @@ class SegmentationTask(pl.LightningModule):
         """Log the mean Dice of the organs that count, of each of them, and of label-dense and label-sparse slices."""
         found = self._validated.compute()
         dice, names = found["dice"], self.data.facts.classes.names
-        scalars = {f"val/dice/{names[k]}": dice[i] for i, k in enumerate(self._validated["dice"].classes)}
+        scalars = {f"val/dice/{names[k]}": dice[i] for i, k in enumerate(self._counting)}
         scalars["val/dice_dense"] = found["dice_dense"].nanmean()
         scalars["val/false_positive_slices_sparse"] = found["false_positive_slices_sparse"]
         # All processes have computed the same; to say so costs nothing and spares a warning.
