@@ -35,13 +35,13 @@ from adawac.data.patients import patients_of
 from adawac.data.splits import FileSplit
 from adawac.errors import AdaWACError, ConfigError, DataError
 from adawac.io.volumes import write_label_nifti
+from adawac.metrics import separation_auroc
 from adawac.runs.checkpoint import read_checkpoint
 from adawac.runs.resume import DATA
 from adawac.runs.suspects import read_suspects
 from adawac.study import Cell, read_study
 from adawac.study.results import Spread, cell_results
 from adawac.types import IGNORE_INDEX
-from adawac.weighting.diagnostics import separation_auroc
 
 GROUPS = ("dense", "sparse", "erased")
 TABLE = "slices.csv"

@@ -1,6 +1,6 @@
 """The case table: one tidy row per (run, method, case, class, group of slices, metric)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +8,15 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from adawac.errors import ConfigError, DataError
-from adawac.metrics import TOLERANCE, EmptyPolicy, OverlapCounts, slice_counts, surface_distances, voxel_steps
+from adawac.metrics import (
+    TOLERANCE,
+    EmptyPolicy,
+    OverlapCounts,
+    SurfaceDistances,
+    class_distances,
+    slice_counts,
+    voxel_steps,
+)
 from adawac.metrics.overlap import label_array
 from adawac.types import IGNORE_INDEX
 
@@ -134,9 +142,8 @@ def case_rows(
         counts = slice_counts(preds, target, len(class_names), ignore_index)
         table = rows("all", foreground, overlap_values(counts, policy))
         if surface:
-            ignored = None if ignore_index is None else target == ignore_index
-            masks = [(preds == k, target == k) for k in range(1, len(class_names))]
-            distances = _surface(masks, steps, ignored, policy, tolerances)
+            measured = list(class_distances(preds, target, range(1, len(class_names)), steps, ignore_index))
+            distances = _surface(measured, "voxel" if steps is None else "mm", policy, tolerances)
             seen = counts.labelled.any()
             table += rows("all", foreground, {name: np.where(seen, all_, np.nan) for name, all_ in distances.items()})
     except DataError as error:
@@ -199,23 +206,16 @@ def overlap_values(counts: OverlapCounts, policy: EmptyPolicy) -> dict[str, Arra
         "false_alarm": total.false_alarm,
     }
     return {
-        **{name: np.where(total.labelled, values[1:], np.nan) for name, values in metrics.items()},
+        **{name: total.where_labelled(values)[1:] for name, values in metrics.items()},
         "predicted_voxels": total.predicted[1:],
         "reference_voxels": total.reference[1:],
     }
 
 
 def _surface(
-    masks: Iterable[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
-    steps: NDArray[np.float64] | None,
-    ignored: NDArray[np.bool_] | None,
-    policy: EmptyPolicy,
-    tolerances: Sequence[float],
+    distances: Sequence[SurfaceDistances], unit: str, policy: EmptyPolicy, tolerances: Sequence[float]
 ) -> dict[str, ArrayLike]:
-    """Surface distances and surface Dice of each pair of masks (prediction, reference)."""
-    ignored = ignored if ignored is not None and ignored.any() else None
-    distances = [surface_distances(pred, target, steps, ignored) for pred, target in masks]
-    unit = "voxel" if steps is None else "mm"
+    """Surface distances and surface Dice of each foreground class."""
     return {
         f"hd95_{unit}": [each.hd95("pooled", policy) for each in distances],
         f"hd95_max_{unit}": [each.hd95("max", policy) for each in distances],

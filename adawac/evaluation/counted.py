@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from adawac.errors import some_of
 from adawac.evaluation.case_table import TRAINING_UNITS, CaseRow
+from adawac.metrics.means import counting_pairs
 
 
 class LeftOut(NamedTuple):
@@ -94,14 +95,12 @@ def counted(
         liver, 1 case (b): no value in a run of erm
         ghost: no test case holds it
     """
-    missing = {method: np.asarray(np.isnan(array).any(axis=1)) for method, array in values.items()}
-    counting = np.array([name not in lost for name in classes], dtype=bool)
-    pairs = np.asarray(~np.any(list(missing.values()), axis=0) & counting, dtype=bool)
+    pairs = counting_pairs(values.values(), np.array([name in lost for name in classes], dtype=bool))
     left_out = []
     for k, name in enumerate(classes):
         if not pairs[:, k].all():
             without = tuple(case for case, counts in zip(cases, pairs[:, k].tolist(), strict=True) if not counts)
-            lacking = [method for method, absent in missing.items() if absent[:, k].any()]
+            lacking = [method for method, array in values.items() if np.isnan(array[:, :, k]).any()]
             reason = lost.get(name) or f"no value in a run of {some_of(lacking)}"
             left_out.append(LeftOut(name, reason, without, whole=len(without) == len(cases)))
     return pairs, tuple(left_out)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from adawac.errors import DataError, some_of
 from adawac.evaluation.case_table import ANY_CLASS, CaseRow
 from adawac.evaluation.counted import LeftOut, counted, lost_classes
+from adawac.metrics.means import patient_means
 
 Array = NDArray[np.float64]
 
@@ -146,16 +147,13 @@ class SharedCases(NamedTuple):
         pairs = self.pairs & chosen
         kept, used = pairs.any(axis=1), np.flatnonzero(pairs.any(axis=0))
         pairs = pairs[kept][:, used]
-        patients, member = np.unique(self.patients[kept], return_inverse=True)
-        of_patient = (member == np.arange(len(patients))[:, None]).astype(np.float64)  # (n, cases)
-        cases = of_patient @ pairs  # (n, K) of each patient and class
-        share = np.where(cases > 0, 1 / np.maximum((cases > 0).sum(axis=0), 1), 0) / max(len(used), 1)  # 1 / (n_k K)
         means, scores, levels = [], [], []
-        for array in self.values:
-            values = np.where(pairs[:, None], array[kept][:, :, used], 0)
-            by_patient = np.einsum("nc,crk->nrk", of_patient, values) / np.maximum(cases, 1)[:, None]
+        for array in self.values:  # patients, and which of them have a class, are the same for all
+            patients, has, by_patient = patient_means(array[kept][:, :, used], pairs, self.patients[kept])
+            n = np.maximum(has.sum(axis=0), 1)
+            share = has / n / max(len(used), 1)  # 1 / (n_k K)
             of_run = np.einsum("nrk,nk->r", by_patient, share)
-            of_class = (by_patient * (cases > 0)[:, None]).sum(axis=0) / np.maximum((cases > 0).sum(axis=0), 1)
+            of_class = by_patient.sum(axis=0) / n
             means.append(float(of_run.mean()) if len(patients) else float("nan"))
             scores.append(len(patients) * np.einsum("nrk,nk->nr", by_patient, share))
             levels.append(of_run + len(patients) * np.einsum("nrk,nk->nr", by_patient - of_class, share))

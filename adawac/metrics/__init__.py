@@ -1,8 +1,37 @@
-"""Metrics of label volumes: overlap, surface distances, and what empty masks are worth."""
+"""Metrics of label volumes: overlap, surface distances, and what empty masks are worth.
+
+Classes are `torchmetrics.Metric`s for any training loop, in one process or in several: each case counts once. Beside
+each stands a function of one volume. They are imported when they are first used: torchmetrics takes seconds, and to
+read or to write a table of results needs none of it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from adawac.metrics.empty import EMPTY_RULES, EmptyPolicy, EmptyRule, empty_rule, policy_note
 from adawac.metrics.overlap import OverlapCounts, slice_counts
-from adawac.metrics.surface import HD95, TOLERANCE, SurfaceDistances, check_tolerance, surface_distances, voxel_steps
+from adawac.metrics.ranking import separation_auroc
+from adawac.metrics.surface import (
+    HD95,
+    TOLERANCE,
+    SurfaceDistances,
+    check_tolerance,
+    class_distances,
+    surface_distances,
+    voxel_steps,
+)
+
+if TYPE_CHECKING:
+    from adawac.metrics.dice import (
+        FalsePositiveSlices,
+        GroupDice,
+        VolumeDice,
+        false_positive_slices,
+        group_dice,
+        volume_dice,
+    )
+    from adawac.metrics.distances import VolumeASSD, VolumeHD95, VolumeNSD, volume_assd, volume_hd95, volume_nsd
+    from adawac.metrics.separation import SeparationAUROC
 
 __all__ = [
     "EMPTY_RULES",
@@ -10,12 +39,58 @@ __all__ = [
     "TOLERANCE",
     "EmptyPolicy",
     "EmptyRule",
+    "FalsePositiveSlices",
+    "GroupDice",
     "OverlapCounts",
+    "SeparationAUROC",
     "SurfaceDistances",
+    "VolumeASSD",
+    "VolumeDice",
+    "VolumeHD95",
+    "VolumeNSD",
     "check_tolerance",
+    "class_distances",
     "empty_rule",
+    "false_positive_slices",
+    "group_dice",
     "policy_note",
+    "separation_auroc",
     "slice_counts",
     "surface_distances",
+    "volume_assd",
+    "volume_dice",
+    "volume_hd95",
+    "volume_nsd",
     "voxel_steps",
 ]
+
+_HOMES = {
+    "adawac.metrics.dice": (
+        "FalsePositiveSlices",
+        "GroupDice",
+        "VolumeDice",
+        "false_positive_slices",
+        "group_dice",
+        "volume_dice",
+    ),
+    "adawac.metrics.distances": (
+        "VolumeASSD",
+        "VolumeHD95",
+        "VolumeNSD",
+        "volume_assd",
+        "volume_hd95",
+        "volume_nsd",
+    ),
+    "adawac.metrics.separation": ("SeparationAUROC",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'adawac.metrics' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

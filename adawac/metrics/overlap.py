@@ -1,8 +1,10 @@
 """Voxel counts per slice and class, and the overlap metrics that any group of slices yields from them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -67,6 +69,10 @@ class OverlapCounts:
     def false_alarm(self) -> NDArray[np.bool_]:
         """(..., K) True where the class is predicted and nowhere in the target."""
         return np.asarray((self.reference == 0) & (self.predicted > 0))
+
+    def where_labelled(self, values: NDArray[np.generic]) -> NDArray[np.float64]:
+        """(..., K) values, NaN where no voxel counts: nothing is known there, whatever the policy."""
+        return np.where(self.labelled[..., None], values, np.nan)
 
     def dice(self, policy: EmptyPolicy = "penalise") -> NDArray[np.float64]:
         """(..., K) Dice, 2 TP / (predicted + reference), 0 to 1."""
@@ -166,12 +172,21 @@ def label_array(labels: ArrayLike | Tensor, name: str) -> NDArray[np.generic]:
         >>> label_array(torch.tensor([0, 2]), "preds").tolist()
         [0, 2]
     """
-    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    array = numpy_array(labels)
     if array.dtype.kind not in "iub":
         raise DataError(
             f"{name} have dtype {array.dtype}, but class indices are integers; take the argmax of the logits"
         )
     return array
+
+
+def numpy_array(given: ArrayLike | Tensor) -> NDArray[Any]:
+    """On the host, in NumPy; bfloat16, which NumPy lacks, as float32."""
+    if isinstance(given, Tensor):
+        given = given.detach().cpu()
+        given = given.float() if given.is_floating_point() and given.dtype != torch.float64 else given
+        return np.asarray(given.numpy())
+    return np.asarray(given)
 
 
 def _check_values(values: NDArray[np.generic], num_classes: int, name: str) -> None:

@@ -1,8 +1,8 @@
-"""Exact distances between the surfaces of two masks, and the metrics formed from them."""
+"""Exact distances between the surfaces of two masks, and what is formed from them."""
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_erosion
 from scipy.spatial import KDTree
+from torch import Tensor
 
 from adawac.errors import ConfigError, DataError
 from adawac.metrics.empty import EmptyPolicy, empty_rule
+from adawac.metrics.overlap import label_array
+from adawac.types import IGNORE_INDEX
 
 HD95 = Literal["pooled", "max"]
 """`pooled`: 95th percentile over both directions together (medpy); `max`: the larger directed one (MONAI)."""
@@ -64,11 +67,9 @@ class SurfaceDistances:
         Raises:
             ConfigError: if the definition is neither.
         """
-        if definition == "pooled":
+        if check_definition(definition) == "pooled":
             return self._distance(lambda a, b: np.percentile(np.concatenate([a, b]), 95), policy)
-        if definition == "max":
-            return self._distance(lambda a, b: max(np.percentile(a, 95), np.percentile(b, 95)), policy)
-        raise ConfigError(f"HD95 definition {definition!r} is unknown; choose 'pooled' or 'max'")
+        return self._distance(lambda a, b: max(np.percentile(a, 95), np.percentile(b, 95)), policy)
 
     def hd(self, policy: EmptyPolicy = "penalise") -> float:
         """Hausdorff distance: the largest distance in either direction."""
@@ -114,7 +115,18 @@ class SurfaceDistances:
         return float(metric(self.pred_to_target, self.target_to_pred))
 
 
-def check_tolerance(tolerance: float) -> None:
+def check_definition(definition: HD95) -> HD95:
+    """Refuse what is no definition of HD95.
+
+    Raises:
+        ConfigError: if it is neither "pooled" nor "max".
+    """
+    if definition not in ("pooled", "max"):
+        raise ConfigError(f"HD95 definition {definition!r} is unknown; choose 'pooled' or 'max'")
+    return definition
+
+
+def check_tolerance(tolerance: float) -> float:
     """Refuse what is no tolerance of a surface Dice.
 
     Raises:
@@ -122,6 +134,7 @@ def check_tolerance(tolerance: float) -> None:
     """
     if not 0 <= tolerance < math.inf:
         raise ConfigError(f"surface Dice: the tolerance is {tolerance}; give a distance of 0 or more, such as 2")
+    return tolerance
 
 
 def surface_distances(
@@ -177,12 +190,46 @@ def surface_distances(
     )
 
 
+def class_distances(
+    preds: ArrayLike | Tensor,
+    target: ArrayLike | Tensor,
+    classes: Sequence[int],
+    spacing: ArrayLike | Tensor | None = None,
+    ignore_index: int | None = IGNORE_INDEX,
+) -> Iterator[SurfaceDistances]:
+    """Distances between the surfaces of each class of a volume, from which every surface metric follows.
+
+    Args:
+        preds: (Z, Y, X) class indices.
+        target: (Z, Y, X) class indices or `ignore_index`.
+        classes: indices of those to measure.
+        spacing: as of `surface_distances`; None measures in voxels.
+        ignore_index: value of the target along whose voxels no surface runs; None for none.
+
+    Raises:
+        DataError: if the shapes differ, the spacing does not fit, or a volume is not of integers.
+
+    Example:
+        >>> labels = np.array([[[0, 1, 2]]])
+        >>> [distances.hd() for distances in class_distances(labels, labels, classes=[1, 2])]
+        [0.0, 0.0]
+    """
+    preds, target = label_array(preds, "preds"), label_array(target, "target")
+    spacing = spacing.detach().cpu().numpy() if isinstance(spacing, Tensor) else spacing
+    steps = None if spacing is None else voxel_steps(spacing, target.ndim)
+    ignored = None if ignore_index is None else target == ignore_index
+    ignored = ignored if ignored is not None and ignored.any() else None
+    for k in classes:
+        yield surface_distances(preds == k, target == k, steps, ignored)
+
+
 def voxel_steps(spacing: ArrayLike, axes: int = 3) -> NDArray[np.float64]:
     """Steps from one voxel to the next as columns, of a spacing or of such steps themselves.
 
     Args:
         spacing: (axes,) size of a voxel along each axis in mm; or (axes, axes), whose column j leads in mm from a voxel
-            to the next along array axis j, in any right-angled frame.
+            to the next along array axis j, in any right-angled frame; or the (axes + 1, axes + 1) affine of an array
+            whose axis j is that of its column j.
         axes: number of axes of the array.
 
     Returns:
@@ -194,13 +241,17 @@ def voxel_steps(spacing: ArrayLike, axes: int = 3) -> NDArray[np.float64]:
     Example:
         >>> voxel_steps((5.0, 2.0), axes=2).tolist()
         [[5.0, 0.0], [0.0, 2.0]]
+        >>> voxel_steps([[0.0, 2.0, -30.0], [5.0, 0.0, 12.0], [0.0, 0.0, 1.0]], axes=2).tolist()  # an affine
+        [[0.0, 2.0], [5.0, 0.0]]
     """
     size = np.asarray(spacing, dtype=np.float64)
+    if size.shape == (axes + 1, axes + 1) and (size[-1] == np.eye(axes + 1)[-1]).all():
+        size = size[:-1, :-1]
     steps = np.diag(size) if size.shape == (axes,) and (size > 0).all() else size
     if steps.shape != (axes, axes) or not np.isfinite(steps).all() or not abs(np.linalg.det(steps)) > 0:
         raise DataError(
             f"spacing {spacing!r} must be {axes} positive numbers (mm, in array order), or as many steps in as many "
-            "columns; mend the header, or pass None to measure in voxels"
+            "columns, or an affine; mend the header, or pass None to measure in voxels"
         )
     return steps
 

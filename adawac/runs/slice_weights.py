@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from adawac.data.units import UnitTable
 from adawac.errors import DataError
 from adawac.io.atomic import atomic_write
-from adawac.weighting.diagnostics import GroupMeans, group_means, separation_auroc
+from adawac.metrics import separation_auroc
+from adawac.weighting.diagnostics import GroupMeans, group_means
 
 COLUMNS = ("case", "unit", "position", "label_dense", "weight", "score")
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import MetricCollection
 
 from adawac.augment import Augmentation, RandomAugmentation
 from adawac.consistency import Consistency, ConsistencyLoss, feature_std
@@ -23,10 +24,10 @@ from adawac.data.loading import VolumeItem
 from adawac.data.subsets import describe
 from adawac.distributed import gather_cases, gather_terms, take_weights, world_size
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation import CaseRow, case_rows, position_rows, summarise, training_rows
+from adawac.evaluation import CaseRow, case_rows, position_rows, training_rows
 from adawac.inference.volume import predict_volume
 from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
-from adawac.metrics import TOLERANCE, EmptyPolicy, check_tolerance
+from adawac.metrics import TOLERANCE, EmptyPolicy, FalsePositiveSlices, VolumeDice, check_tolerance
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.randomness import Source
 from adawac.runs.checkpoint import RECIPE, Recipe, load_matching
@@ -132,7 +133,8 @@ class SegmentationTask(pl.LightningModule):
         self._rollback = Rollback(self)
         self.case_rows: list[CaseRow] = []
         self._tested: dict[str, list[CaseRow]] = {}
-        self._validated: dict[str, list[CaseRow]] = {}
+        self._validated: MetricCollection
+        self._counting: list[int] = []
         self.units_of_class: dict[str, int] | None = None
         """Slices or patches that were trained on and hold each class; None where that is not known."""
 
@@ -354,27 +356,42 @@ class SegmentationTask(pl.LightningModule):
             facts.mirror_table,
         )
 
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count: Dice of the organs that training could learn, over all slices and over label-dense ones."""
+        classes, learned = self.data.facts.classes.names, self.units_of_class or {}
+        self._counting = [k for k, name in enumerate(classes) if k and learned.get(name) != 0]
+        counted: dict[str, Any] = {
+            "num_classes": len(classes),
+            "classes": self._counting,
+            "policy": CHOOSING_POLICY,
+            "reduction": "classes",
+        }
+        self._validated = MetricCollection(
+            {
+                "dice": VolumeDice(**counted),
+                "dice_dense": VolumeDice(**counted, slices="dense"),
+                # Without foreground there is no Dice: what counts on label-sparse slices is how many are left clean.
+                "false_positive_slices_sparse": FalsePositiveSlices(len(classes)),
+            },
+            compute_groups=[["dice", "dice_dense", "false_positive_slices_sparse"]],  # all have the same counts
+        ).to(self.device)
+
     def validation_step(self, item: VolumeItem, batch_idx: int) -> Prediction:  # type: ignore[override]
         """Dice of a whole volume on its native grid; callbacks receive what was predicted."""
-        preds, names = self.predict_item(item), self.data.facts.classes.names
-        self._validated[item.case] = case_rows(
-            item.case, item.patient, preds, item.target, item.steps, names, CHOOSING_POLICY, surface=False
-        )
+        preds = self.predict_item(item)
+        self._validated.update(preds, item.target, item.case, patient=item.patient)
         return preds
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean Dice of the organs that count, of each of them, and of label-dense and label-sparse slices."""
-        rows = [row for found in gather_cases(self._validated).values() for row in found]
-        self._validated = {}
-        summary = summarise([*rows, *training_rows(rows, self.units_of_class)])
-        clean = summary.false_positive_slices
-        scalars = {f"val/dice/{name}": mean.value for name, mean in summary.per_class().items()}
-        scalars["val/dice_dense"] = summary.mean(group="dense").value
-        # Without foreground there is no Dice: what counts on label-sparse slices is how many are left clean.
-        scalars["val/false_positive_slices_sparse"] = clean.part / clean.whole if clean.whole else math.nan
+        found = self._validated.compute()
+        dice, names = found["dice"], self.data.facts.classes.names
+        scalars = {f"val/dice/{names[k]}": dice[i] for i, k in enumerate(self._counting)}
+        scalars["val/dice_dense"] = found["dice_dense"].nanmean()
+        scalars["val/false_positive_slices_sparse"] = found["false_positive_slices_sparse"]
         # All processes have computed the same; to say so costs nothing and spares a warning.
-        self.log_dict({name: value for name, value in scalars.items() if math.isfinite(value)}, sync_dist=True)
-        self.log("val/dice", summary.mean().value, prog_bar=True, sync_dist=True)
+        self.log_dict({name: value for name, value in scalars.items() if value.isfinite()}, sync_dist=True)
+        self.log("val/dice", dice.nanmean(), prog_bar=True, sync_dist=True)
 
     def test_step(self, item: VolumeItem, batch_idx: int) -> None:
         """Every metric of a whole volume on its native grid, into the case table."""

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 
 class GroupMeans(NamedTuple):
@@ -41,34 +40,6 @@ def mean_ratio(numerator: NDArray[np.floating], denominator: NDArray[np.floating
     """
     below = _known_mean(denominator)
     return _known_mean(numerator) / below if below else float("nan")
-
-
-def separation_auroc(scores: NDArray[np.floating], dense: NDArray[np.bool_]) -> float:
-    """How well scores detect label-dense samples: the share of (dense, sparse) pairs that they order rightly.
-
-    The area under the ROC curve, from ranks: ties count half, and log-odds of any size are told apart.
-    (Through a float32 sigmoid, as in torchmetrics, all those above 17 would be ties.)
-
-    Args:
-        scores: (n,) log-odds or weights, higher for samples held to be label-dense; finite.
-        dense: (n,) True for label-dense samples.
-
-    Returns:
-        0 to 1, 1/2 for scores that say nothing; NaN if a group is empty.
-
-    References:
-        Hanley, McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC)
-        curve", Radiology 1982.
-
-    Example:
-        >>> separation_auroc(np.array([40.0, 39.0, -2.0, 39.0]), np.array([True, True, False, False]))
-        0.875
-    """
-    num_dense, num_sparse = int(dense.sum()), int((~dense).sum())
-    if not num_dense or not num_sparse:
-        return float("nan")
-    above = rankdata(scores)[dense].sum() - num_dense * (num_dense + 1) / 2
-    return float(above / (num_dense * num_sparse))
 
 
 def _known_mean(values: NDArray[np.floating]) -> float:

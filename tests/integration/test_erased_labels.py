@@ -13,9 +13,9 @@ from tiny_data import write_msd
 from adawac.cli import main as adawac
 from adawac.data.datamodule import SegmentationData
 from adawac.data.units import UnitTable
+from adawac.metrics import separation_auroc
 from adawac.runs.slice_weights import SliceWeights
 from adawac.runs.suspects import read_suspects
-from adawac.weighting.diagnostics import separation_auroc
 
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(Path(__file__).parents[2] / "scripts")

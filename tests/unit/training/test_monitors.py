@@ -17,6 +17,7 @@ from adawac.data.sampling import ForegroundOversampling
 from adawac.data.splits import FractionSplit
 from adawac.data.subsets import Trim
 from adawac.errors import ConfigError
+from adawac.metrics import separation_auroc
 from adawac.networks import NetworkSpec
 from adawac.runs.slice_weights import SliceWeights
 from adawac.training.callbacks.pictures import PredictionPictures
@@ -25,7 +26,6 @@ from adawac.training.callbacks.suspects import SuspectSlices
 from adawac.training.callbacks.weight_monitor import WeightMonitor
 from adawac.training.task import SegmentationTask
 from adawac.weighting import ERM, AdaWAC
-from adawac.weighting.diagnostics import separation_auroc
 
 LOSS_KEYS = {"ce/dense", "ce/sparse"}
 PAIR_KEYS = {"consistency/dense", "consistency/sparse", "ratio/ac_over_ce", "ratio/ce_over_dice"}

@@ -1,0 +1,392 @@
+"""The torchmetrics classes: in a training loop that knows nothing of adawac, in two processes, and against others."""
+
+import math
+from pathlib import Path
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from medpy.metric import binary
+from monai.metrics import DiceMetric, compute_hausdorff_distance, compute_surface_dice
+from scipy.stats import mannwhitneyu
+from torch.nn.functional import one_hot
+from torch.utils.data import DataLoader
+from torchmetrics import MetricCollection
+from torchmetrics.segmentation import DiceScore
+
+from adawac.errors import ConfigError, DataError
+from adawac.evaluation import case_rows, summarise
+from adawac.metrics import (
+    FalsePositiveSlices,
+    GroupDice,
+    SeparationAUROC,
+    VolumeASSD,
+    VolumeDice,
+    VolumeHD95,
+    VolumeNSD,
+    false_positive_slices,
+    group_dice,
+    separation_auroc,
+    volume_assd,
+    volume_dice,
+    volume_hd95,
+    volume_nsd,
+)
+
+K, SHAPE = 4, (5, 12, 10)
+
+
+def volume(seed, shape=SHAPE):
+    """Prediction and target in which every class is found and missed in part."""
+    rng = np.random.default_rng(seed)
+    target = rng.integers(0, K, shape)
+    return torch.as_tensor(np.where(rng.random(shape) < 0.6, target, rng.integers(0, K, shape))), torch.as_tensor(
+        target
+    )
+
+
+VOLUMES = {f"ct_{seed}": volume(seed) for seed in range(5)}
+
+
+def all_of(metric, cases=VOLUMES, **kwargs):
+    for case in cases:
+        metric.update(*VOLUMES[case], case, **kwargs)
+    return metric
+
+
+def channels(labels):
+    return one_hot(labels, K).movedim(-1, 0)[None]
+
+
+class TestDice:
+    def test_equals_torchmetrics_and_monai(self):
+        theirs, monai = DiceScore(K, include_background=False, average="none"), DiceMetric(include_background=False)
+        for preds, target in VOLUMES.values():
+            theirs.update(channels(preds), channels(target))
+            monai(channels(preds), channels(target))
+        torch.testing.assert_close(all_of(VolumeDice(K, reduction="classes")).compute(), theirs.compute())
+        torch.testing.assert_close(all_of(VolumeDice(K)).compute(), monai.aggregate().float().squeeze())
+
+    @pytest.mark.parametrize("numbered", [True, False])
+    def test_pieces_in_any_order_are_the_volume(self, numbered):
+        order = [(case, s) for case in VOLUMES for s in range(SHAPE[0])]
+        np.random.default_rng(0).shuffle(order)
+        metric = VolumeDice(K, reduction="cases")
+        for batch in (order[i : i + 4] for i in range(0, len(order), 4)):
+            cases, numbers = [str(case) for case, _ in batch], torch.tensor([int(s) for _, s in batch])
+            preds, target = (
+                torch.stack([VOLUMES[c][part][int(s)] for c, s in zip(cases, numbers, strict=True)]) for part in (0, 1)
+            )
+            metric(preds, target, cases, slices=numbers if numbered else None)  # forward: with a value of the batch
+        for case, dice in metric.compute().items():
+            expected = [binary.dc(*(np.asarray(part) == k for part in VOLUMES[case])) for k in range(1, K)]
+            assert dice.tolist() == pytest.approx(expected, abs=1e-6)
+
+    def test_a_slice_that_is_given_twice_counts_once(self):
+        preds, target = VOLUMES["ct_0"]
+        metric, once = VolumeDice(K), VolumeDice(K)
+        once.update(preds, target, "a")
+        metric.update(preds, target, "a", slices=range(5))
+        metric.update(preds[2:4], target[2:4], ["a", "a"], slices=[2, 3])
+        assert metric.compute() == once.compute()
+
+    def test_other_voxels_under_the_same_number_are_refused(self):
+        preds, target = VOLUMES["ct_0"]
+        metric = VolumeDice(K)
+        metric.update(preds[:1], target[:1], ["a"], slices=[0])
+        metric.update(preds[1:2], target[1:2], ["a"], slices=[0])
+        with pytest.raises(DataError, match=r"case a: given twice, .* voxels of one target.*slices="):
+            metric.compute()
+
+    def test_a_patient_of_many_cases_counts_once(self):
+        metric = VolumeDice(K, reduction="cases")
+        by_case = {c: v.mean().item() for c, v in all_of(metric).compute().items()}
+        mean = VolumeDice(K)
+        for case, patient in zip(VOLUMES, "ppppq", strict=True):
+            mean.update(*VOLUMES[case], case, patient=patient)
+        *many, last = by_case.values()
+        assert mean.compute().item() == pytest.approx((np.mean(many) + last) / 2)
+
+    @pytest.mark.parametrize(("policy", "expected"), [("penalise", 0.5), ("skip", 0.0), ("paper", 0.5)])
+    def test_policy_and_classes_that_nothing_holds(self, policy, expected):
+        metric = VolumeDice(3, policy=policy, reduction="classes")
+        held, empty = torch.tensor([[[0, 1]]]), torch.zeros(1, 1, 2, dtype=torch.int64)
+        metric.update(empty, held, "missed")
+        metric.update(empty, empty, "nothing there")
+        assert metric.compute().tolist() == pytest.approx([expected, math.nan], nan_ok=True)
+
+    def test_ignored_voxels_and_dense_slices(self):
+        preds = torch.tensor([[[1, 1, 1]], [[1, 0, 0]], [[1, 1, 1]]])
+        target = torch.tensor([[[1, 0, 255]], [[0, 0, 0]], [[255, 255, 255]]])
+        metrics = MetricCollection(
+            {"all": VolumeDice(2), "dense": VolumeDice(2, slices="dense"), "alarms": FalsePositiveSlices(2)},
+            compute_groups=[["all", "dense", "alarms"]],
+        )
+        metrics.update(preds, target, "a")
+        found = {name: value.item() for name, value in metrics.compute().items()}
+        assert found == pytest.approx({"all": 2 / 4, "dense": 2 / 3, "alarms": 1})
+        assert volume_dice(preds, target, 2).item() == pytest.approx(2 / 4)
+        assert volume_dice(preds, target, 2, slices="dense").item() == pytest.approx(2 / 3)
+        assert false_positive_slices(preds, target, 2).item() == 1
+
+    def test_means_are_those_of_the_evaluation(self):
+        """What validation logged when it went through the case table, to a float32's rounding."""
+        rng, names, rows = np.random.default_rng(3), ["background", "a", "b", "c", "d"], []
+        dice, dense = (VolumeDice(5, policy="skip", slices=s, reduction="classes") for s in ("all", "dense"))
+        alarms = FalsePositiveSlices(5)
+        for number in range(9):  # class 4 is nowhere; some cases lack others, some slices are empty or ignored
+            target = rng.integers(0, 4, (6, 9, 7)) * (rng.random((6, 1, 1)) < 0.7) * (number != 4)
+            target[target == number % 4] = 0
+            target[rng.random(target.shape) < 0.1] = 255
+            target[number % 6] = 255
+            preds = np.where(rng.random(target.shape) < 0.7, target % 255, rng.integers(0, 5, target.shape))
+            case, patient = f"ct_{number}", f"p{number // 2}"
+            rows += case_rows(case, patient, preds, target, None, names, "skip", surface=False)
+            for metric in (dice, dense, alarms):
+                metric.update(preds, target, case, patient=patient)
+        summary = summarise(rows)
+        for metric, group in ((dice, "all"), (dense, "dense")):
+            found, expected = metric.compute(), [mean.value for mean in summary.per_class(group=group).values()]
+            assert found.tolist() == pytest.approx(expected, abs=1e-7, nan_ok=True)
+            assert found.nanmean().item() == pytest.approx(summary.mean(group=group).value, abs=1e-7)
+        assert math.isnan(expected[-1])
+        share = summary.false_positive_slices
+        assert alarms.compute().item() == pytest.approx(share.part / share.whole, abs=1e-7)
+
+    def test_groups_of_cases_and_of_slices(self):
+        sites = dict(zip(VOLUMES, ["b", "a", "b", "a", "a"], strict=True))
+        metric = GroupDice(K)
+        for case, site in sites.items():
+            metric.update(*VOLUMES[case], case, site)
+        dice = {case: volume_dice(*pair, K).mean().item() for case, pair in VOLUMES.items()}
+        expected = {site: np.mean([dice[case] for case in sites if sites[case] == site]) for site in ("a", "b")}
+        assert {site: value.item() for site, value in metric.compute().items()} == pytest.approx(expected)
+        twin = group_dice(*zip(*VOLUMES.values(), strict=True), list(sites.values()), K)
+        assert twin == metric.compute()
+        halves = GroupDice(K)
+        preds, target = VOLUMES["ct_0"]
+        halves.update(preds, target, "a", [0, 0, 1, 1, 1], slices=range(5))
+        torch.testing.assert_close(halves.compute()["1"], volume_dice(preds[2:], target[2:], K).mean())
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    def test_logits_are_refused_in_words(self, dtype):
+        with pytest.raises(DataError, match=r"preds have dtype .*float.*take the argmax of the logits"):
+            VolumeDice(K).update(torch.zeros(SHAPE, dtype=dtype), VOLUMES["ct_0"][1], "a")
+
+    def test_what_does_not_fit_is_refused(self):
+        preds, target = VOLUMES["ct_0"]
+        with pytest.raises(DataError, match="case: 2 given for 5 samples; give one for each"):
+            VolumeDice(K).update(preds, target, ["a", "b"])
+        with pytest.raises(DataError, match=r"\(4, 12, 10\) but target has \(5, 12, 10\)"):
+            VolumeDice(K).update(preds[:4], target, "a")
+        with pytest.raises(DataError, match="case a: target, slice 0: class indices must be 0 to 1, found 3"):
+            VolumeDice(2).update(preds % 2, target, "a")
+        for wrong in ({"policy": "none"}, {"classes": [4]}, {"reduction": "sum"}, {"slices": "sparse"}):
+            with pytest.raises(ConfigError, match=r"unknown; choose|classes \[4\] of 4"):
+                VolumeDice(K, **wrong)
+
+
+class TestDistances:
+    SPACING = (3.0, 0.75, 0.9)
+
+    def monai(self, function, *args, **kwargs):
+        found = [
+            function(channels(preds), channels(target), *args, include_background=False, spacing=self.SPACING, **kwargs)
+            for preds, target in VOLUMES.values()
+        ]
+        return torch.cat(found).mean(0).float()
+
+    def test_equal_monai_and_medpy(self):
+        metrics = [
+            VolumeHD95(K, "max", reduction="classes"),
+            VolumeASSD(K, reduction="classes"),
+            VolumeNSD(K, 1.0, reduction="classes"),
+            VolumeHD95(K, reduction="classes"),
+        ]
+        largest, assd, nsd, pooled = (all_of(metric, spacing=self.SPACING).compute() for metric in metrics)
+        torch.testing.assert_close(largest, self.monai(compute_hausdorff_distance, percentile=95))
+        torch.testing.assert_close(nsd, self.monai(compute_surface_dice, [1.0] * (K - 1)))
+        medpy = np.mean(
+            [
+                [
+                    [of(np.asarray(p) == k, np.asarray(t) == k, self.SPACING) for k in range(1, K)]
+                    for of in (binary.hd95, binary.assd)
+                ]
+                for p, t in VOLUMES.values()
+            ],
+            axis=0,
+        )
+        assert pooled.tolist() == pytest.approx(medpy[0], rel=1e-6)
+        assert assd.tolist() == pytest.approx(medpy[1], rel=1e-6)
+
+    def test_affine_batch_and_twins(self):
+        axes = np.diag([*self.SPACING, 1.0])
+        axes[:3, 3] = -120, 7, 60
+        metric, plain = VolumeHD95(K, reduction="cases"), VolumeHD95(K, reduction="cases")
+        preds, target = (torch.stack([pair[part] for pair in VOLUMES.values()]) for part in (0, 1))
+        metric.update(preds, target, list(VOLUMES), torch.as_tensor(np.stack([axes] * 5)))
+        all_of(plain, spacing=self.SPACING)
+        for case, expected in plain.compute().items():
+            pair = VOLUMES[case]
+            assert torch.equal(metric.compute()[case], expected)
+            assert torch.equal(volume_hd95(*pair, K, self.SPACING), expected)
+        for kind, twin in ((VolumeASSD, volume_assd), (VolumeNSD, volume_nsd)):
+            found = all_of(kind(K, reduction="cases"), ["ct_3"], spacing=self.SPACING).compute()["ct_3"]
+            assert torch.equal(twin(*VOLUMES["ct_3"], K, self.SPACING), found)
+
+    def test_a_part_is_no_volume(self):
+        preds, target = VOLUMES["ct_0"]
+        metric = VolumeASSD(K)
+        metric.update(preds[:2], target[:2], "a")
+        metric.update(preds[2:], target[2:], "a")
+        with pytest.raises(DataError, match="case a: given twice"):
+            metric.compute()
+
+    def test_one_spacing_for_several_volumes_is_refused(self):
+        preds, target = (torch.stack([VOLUMES[case][part] for case in ("ct_0", "ct_1")]) for part in (0, 1))
+        with pytest.raises(DataError, match="spacing: 3 given for 2 volumes; give one for each"):
+            VolumeNSD(K).update(preds, target, ["a", "b"], self.SPACING)
+
+
+class TestAUROC:
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+    def test_equals_the_u_statistic(self, dtype):
+        rng = np.random.default_rng(0)
+        dense = torch.as_tensor(rng.random(80) < 0.4)
+        scores = torch.as_tensor(rng.normal(dense.numpy() * 1.0) * 20).to(dtype)
+        metric = SeparationAUROC()
+        for rows in (slice(0, 30), slice(20, 80)):  # ten of them twice
+            metric.update(scores[rows], dense[rows], torch.arange(80)[rows])
+        u = mannwhitneyu(scores[dense].double().numpy(), scores[~dense].double().numpy()).statistic
+        expected = u / (dense.sum() * (~dense).sum()).item()
+        assert metric.compute().item() == pytest.approx(expected)
+        assert separation_auroc(scores, dense) == pytest.approx(expected)
+
+    def test_what_does_not_fit_is_refused(self):
+        scores = torch.tensor([1.0, math.nan])
+        with pytest.raises(DataError, match="1 of 2 scores are NaN; leave"):
+            SeparationAUROC().update(scores, scores > 0)
+        with pytest.raises(DataError, match="dense has dtype int64; give bool"):
+            SeparationAUROC().update(scores, torch.tensor([0, 1]))
+
+
+class Stranger(pl.LightningModule):
+    """Anybody's module: it predicts one class of each pixel from one number."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(1, K, 1)
+        self.metrics = MetricCollection({"dice": VolumeDice(K), "slices": FalsePositiveSlices(K)}, prefix="val/")
+        self.sites, self.hd95, self.seen = GroupDice(K), VolumeHD95(K), []
+
+    def training_step(self, batch, batch_idx):
+        return torch.nn.functional.cross_entropy(self.layer(batch["image"]), batch["label"])
+
+    def validation_step(self, batch, batch_idx):
+        preds = self.layer(batch["image"]).argmax(1)
+        self.seen.append((preds, batch["label"], batch["case"]))
+        self.metrics.update(preds, batch["label"], batch["case"], slices=batch["slice"])
+        self.sites.update(preds, batch["label"], batch["case"], batch["site"], slices=batch["slice"])
+        self.log_dict(self.metrics, on_epoch=True, batch_size=len(preds))
+
+    def on_validation_epoch_end(self):
+        for site, dice in self.sites.compute().items():
+            self.log(f"val/site_{site}", dice)
+        self.sites.reset()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.5)
+
+
+def test_in_a_strangers_module(tmp_path):
+    slices = [
+        {"image": target[s][None].float(), "label": target[s], "case": case, "slice": s, "site": f"s{case[-1] > '2'}"}
+        for case, (_, target) in VOLUMES.items()
+        for s in range(SHAPE[0])
+    ]
+    torch.manual_seed(0)
+    module = Stranger()
+    trainer = pl.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        default_root_dir=tmp_path,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=1,  # whose slices are not to be counted
+    )
+    trainer.fit(module, DataLoader(slices, batch_size=8), DataLoader(slices, batch_size=3))
+    last = module.seen[-math.ceil(len(slices) / 3) :]  # of the second epoch
+    preds, target = (np.asarray(torch.cat([batch[part] for batch in last])) for part in (0, 1))
+    cases = np.array([case for batch in last for case in batch[2]])
+    dice = {
+        case: np.mean([binary.dc(preds[cases == case] == k, target[cases == case] == k) for k in range(1, K)])
+        for case in VOLUMES
+    }
+    found = trainer.callback_metrics
+    assert found["val/dice"].item() == pytest.approx(np.mean(list(dice.values())), abs=1e-6)
+    assert found["val/site_sTrue"].item() == pytest.approx((dice["ct_3"] + dice["ct_4"]) / 2, abs=1e-6)
+    assert not module.sites.records
+
+
+def share(rank):
+    """Three cases, and two with one of them again."""
+    return (["ct_0", "ct_1", "ct_2"], ["ct_3", "ct_4", "ct_0"])[rank]
+
+
+def one_of_two(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    dice, hd95, sites = VolumeDice(K, reduction="cases"), VolumeHD95(K), GroupDice(K)
+    for case in share(rank):
+        dice.update(*VOLUMES[case], case)
+        hd95.update(*VOLUMES[case], case)
+        sites.update(*VOLUMES[case], case, case > "ct_2")
+    slices, alone, auroc = VolumeDice(K), VolumeDice(K), SeparationAUROC()
+    for s in range(rank, 5, 2):  # as a sampler deals them out, the first of them twice
+        slices.update(*(part[[s, 0]] for part in VOLUMES["ct_0"]), ["a", "a"], slices=[s, 0])
+    if rank == 0:  # the other process has seen nothing
+        alone.update(*VOLUMES["ct_1"], "a")
+    auroc.update(torch.tensor([3.0, 1.0 - rank]), torch.tensor([True, False]), torch.tensor([0, 1 + rank]))
+    parts = VolumeDice(K)
+    parts.update(*(part[rank::2] for part in VOLUMES["ct_0"]), "a")
+    try:
+        parts.compute()
+    except DataError as error:
+        refused = str(error)
+    metrics = {"dice": dice, "hd95": hd95, "sites": sites, "slices": slices, "alone": alone, "auroc": auroc}
+    found = {name: metric.compute() for name, metric in metrics.items()}
+    torch.save({**found, "refused": refused}, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(not dist.is_available(), reason="this torch has no torch.distributed")
+def test_two_processes_count_each_case_once(tmp_path: Path):
+    mp.spawn(one_of_two, (str(tmp_path),), nprocs=2)
+    one = {
+        "dice": all_of(VolumeDice(K, reduction="cases")).compute(),
+        "hd95": all_of(VolumeHD95(K)).compute(),
+        "slices": volume_dice(*VOLUMES["ct_0"], K).mean(),
+        "alone": volume_dice(*VOLUMES["ct_1"], K).mean(),
+        "auroc": torch.tensor(1.0),
+    }
+    sites = group_dice(*zip(*VOLUMES.values(), strict=True), ["False"] * 3 + ["True"] * 2, K)
+    for rank in range(2):
+        two = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for name, expected in {**one, "sites": sites}.items():
+            torch.testing.assert_close(two[name], expected, msg=name)
+        assert "case a: given twice" in two["refused"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu():
+    metric, auroc = VolumeDice(K).to("cuda"), SeparationAUROC().to("cuda")
+    metric.update(*(part.to("cuda") for part in VOLUMES["ct_0"]), "a")
+    auroc.update(torch.tensor([1.0, 0.0], device="cuda"), torch.tensor([True, False], device="cuda"))
+    assert metric.compute().device.type == "cuda"
+    assert metric.compute().item() == pytest.approx(volume_dice(*VOLUMES["ct_0"], K).mean().item())
+    assert auroc.compute() == 1
