@@ -72,8 +72,41 @@ class RunFolder:
     @classmethod
     def versions(cls, runs: Path, name: str) -> "list[RunFolder]":
         """All runs of an experiment, the newest first."""
-        found = [folder for folder in (Path(runs) / name).glob("version_*") if folder.name[8:].isdecimal()]
-        return [cls(folder) for folder in sorted(found, key=lambda folder: int(folder.name[8:]), reverse=True)]
+        found = [cls(folder) for folder in (Path(runs) / name).glob("version_*") if folder.name[8:].isdecimal()]
+        return sorted(found, key=lambda run: run.version, reverse=True)
+
+    @classmethod
+    def claim(cls, runs: Path, name: str, version: int | None = None) -> "RunFolder":
+        """Make the folder of a new run, which is no other process's, however many begin at once.
+
+        Args:
+            runs: folder of all runs.
+            name: of the experiment.
+            version: K of version_K; None for the next.
+
+        Raises:
+            FileExistsError: there is this version already.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> with TemporaryDirectory() as runs:
+            ...     [RunFolder.claim(Path(runs), "mine").title for _ in range(3)]
+            ['mine', 'mine/version_1', 'mine/version_2']
+        """
+        experiment = Path(runs) / name
+        while True:
+            newest = next(iter(cls.versions(runs, name)), None)
+            number = version if version is not None else newest.version + 1 if newest else 0
+            experiment.mkdir(parents=True, exist_ok=True)
+            try:
+                (experiment / f"version_{number}").mkdir()
+            except FileExistsError:
+                if version is not None:
+                    raise
+            except FileNotFoundError:  # the last run that lay there was just taken away
+                continue
+            else:
+                return cls(experiment / f"version_{number}")
 
     # --- names --------------------------------------------------------------------------------------------------------
 
@@ -86,6 +119,11 @@ class RunFolder:
     def experiment(self) -> str:
         """Name of the experiment."""
         return self.path.parent.name
+
+    @property
+    def version(self) -> int:
+        """K of version_K."""
+        return int(self.path.name.removeprefix("version_"))
 
     @property
     def title(self) -> str:
