@@ -68,7 +68,7 @@ class Training(TrainingCLI):
     def __init__(self, config: Config, run: RunFolder | None) -> None:
         self.run = run
         super().__init__(
-            args=Namespace(subcommand=config.command, **{config.command: config.values}),
+            args=Namespace(subcommand=config.command, **{config.command: config.values}),  # type: ignore[no-untyped-call]
             save_config_callback=ConfigRecord if config.command == "fit" else None,  # how it was trained
             save_config_kwargs={"overwrite": True},
         )

@@ -85,8 +85,8 @@ class Cell:
 
     @property
     def state(self) -> State:
-        """How far it is, by what lies in its folder."""
-        if self.run.cases_file.is_file():
+        """How far it is, by what lies in its folder: finished once its present checkpoint is tested."""
+        if self.run.cases_file.is_file() and self.run.stale_cases is None:
             return "finished"
         if self.record.get("exit_code"):
             return "failed"

@@ -66,7 +66,7 @@ def resolve(given: Sequence[str] | Mapping[str, Any], *, exit_on_error: bool = F
         ('DATA', 'adawac.ERM')
         >>> resolve({**given, "data.sizes": 3})
         Traceback (most recent call last):
-        adawac.errors.ConfigError: Key 'data.sizes' is not expected
+        adawac.errors.ConfigError: unrecognized arguments: --data.sizes=3
     """
     argv = ["fit", *as_arguments(given)] if isinstance(given, Mapping) else list(given)
     if argv[0] != "fit" and (idle := {option.partition("=")[0] for option in argv} & FIT_ALONE):
@@ -161,7 +161,7 @@ class _Arguments(TrainingCLI):
     """What can be set, and nothing of what Lightning would do with it."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.config = Namespace(subcommand="fit", fit=Namespace(seed_everything=False))
+        self.config = Namespace(subcommand="fit", fit=Namespace(seed_everything=False))  # type: ignore[no-untyped-call]
 
     def instantiate_classes(self) -> None:
         pass
