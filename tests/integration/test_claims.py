@@ -124,15 +124,11 @@ def test_who_is_begun_beside_a_training_begins_a_run_of_its_own(path):
         ("--data.drop=[nothing]", 2),  # by the data
         ("--trainer.fast_dev_run=true", 0),
         ("--trainer.max_epochs=0", 0),
-        ("--ckpt_path=nowhere.ckpt", 1),
+        ("--ckpt_path=nowhere.ckpt", 2),
     ],
 )
 def test_a_folder_in_which_nothing_was_trained_is_taken_away(path, option, code):
-    if code == 1:
-        with pytest.raises(Exception, match="nowhere"):
-            main(["fit", str(path), option])
-    else:
-        assert main(["fit", str(path), option]) == code
+    assert main(["fit", str(path), option]) == code
     assert not (path.parent / "runs").exists()
 
 
