@@ -88,10 +88,10 @@ def draw(runs: dict[str, Path], rows: list[CaseRow]) -> None:
     for method, folder in runs.items():
         segmenter = adawac.load(folder)
         figure = overlay(
-            np.clip(image.array[0, position], *segmenter.recipe.preprocessing.window),
+            np.clip(image.array[0, position], *segmenter.recipe.data.preprocessing.window),
             labels[position],
             segmenter.predict(image, case)[position],
-            segmenter.recipe.classes.names,
+            segmenter.recipe.data.classes.names,
             title=f"{method}: {case}, slice {position} of {len(labels)}",
             spacing=image.geometry.spacing[1:] if image.geometry.spacing else (1.0, 1.0),
         )

@@ -39,7 +39,7 @@ def line(run: Path, summary: Summary) -> list[str]:
     worst = summary.worst_class
     recipe = Recipe.from_json(read_checkpoint(find_checkpoint(run))[RECIPE])
     return [
-        describe(recipe.unit),
+        describe(recipe.data.unit),
         str(len(weights.case)),
         f"{weights.dense.mean():.0%}",
         str(json.loads((run / "run.json").read_text())["steps"]),

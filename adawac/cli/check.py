@@ -23,12 +23,12 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         DataError: the folder as a whole makes no sense.
     """
-    from adawac.cli.suggestions import NamingParser  # so that layout and split take their settings as in `fit`
     from adawac.data.case_names import AUTO
     from adawac.data.check import check_data
     from adawac.data.layouts import Layout
     from adawac.data.modality import Modality
     from adawac.data.splits import SplitRule
+    from adawac.training.suggestions import NamingParser  # so that layout and split take their settings as in `fit`
 
     sys.path.append(str(Path.cwd()))  # layouts and split rules of the user's own, as in `fit`
     parser = NamingParser(prog="adawac check", description=__doc__)

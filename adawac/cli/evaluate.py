@@ -205,7 +205,7 @@ def _classes(args: argparse.Namespace, sources: "Sequence[Source]") -> "Classes 
         if source.kind == "predictions" and (found := classes_beside(source.path)) is not None:
             return found
         if source.kind == "run":
-            return recipe_of(RunFolder(source.path)).classes
+            return recipe_of(RunFolder(source.path)).data.classes
     return None
 
 

@@ -1,18 +1,14 @@
 """`adawac fit | validate | test`: a thin LightningCLI with our defaults."""
 
 import errno
-import json
 import logging
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from jsonargparse import Namespace, get_loader, set_loader
-from jsonargparse.typing import PositiveInt
+from jsonargparse import Namespace
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import (
@@ -23,17 +19,14 @@ from lightning.pytorch.callbacks import (
     ProgressBar,
     StochasticWeightAveraging,
 )
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
-from adawac.cli.suggestions import NamingParser
 from adawac.data.case_names import AUTO
-from adawac.data.datamodule import SegmentationData
 from adawac.distributed import connection_closed
 from adawac.errors import AdaWACError, ConfigError, TrainingError
 from adawac.runs.atomic_checkpoint import AtomicCheckpointIO, newest_checkpoint
+from adawac.runs.claim import claimed, continued, held
 from adawac.runs.folder import RunFolder, checkpoint_to_resume, run_of_checkpoint
-from adawac.runs.old_names import with_new_names
 from adawac.training.callbacks import (
     CaseTableWriter,
     DueValidation,
@@ -46,9 +39,9 @@ from adawac.training.callbacks import (
     WeightMonitor,
 )
 from adawac.training.callbacks.interruption import interruptible
+from adawac.training.configuration import Config, TrainingCLI, resolve
 from adawac.training.loggers import ConfigRecord, all_loggers, missing_package, place_trackers, run_logger
 from adawac.training.performance.cpu import emulates_bfloat16, keep_freed_memory
-from adawac.training.task import SegmentationTask
 
 log = logging.getLogger(__name__)
 
@@ -63,71 +56,22 @@ UNFIT = {
 }
 """Callbacks of Lightning's that would do something else than they promise, and what to do instead."""
 
-_YAML = get_loader("yaml")
 
-FIT_ALONE = {"--resume", "--non_finite", "--times"}
-"""Options that do nothing where nothing is trained."""
+class Training(TrainingCLI):
+    """Makes all parts that a configuration names, and runs them in a run's folder.
 
+    Args:
+        config: settings, with paths that are absolute.
+        run: folder of the run; None in processes but the first, which Lightning tells.
+    """
 
-class TrainingParser(NamingParser, LightningArgumentParser):
-    """Lightning's parser, which names the classes that an option takes."""
-
-
-class TrainingCLI(LightningCLI):
-    """Task and data module on the command line; one seed for both; a run folder named as the experiment."""
-
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """The verbs of training."""
-        return {
-            "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule"},
-            "validate": {"model", "dataloaders", "datamodule"},
-            "test": {"model", "dataloaders", "datamodule"},
-        }
-
-    def _parse_ckpt_path(self) -> None:
-        """Checkpoints rule no settings; here Lightning would read one for them, and fail on other files in its way."""
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the run's name and its folder, and let one seed rule all randomness."""
-        parser.add_argument("--name", type=str, default="run", help="name of the experiment: runs/NAME/version_K")
-        parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
-        parser.add_argument(
-            "--resume",
-            type=str | None,
-            help="auto: go on from the newest whole checkpoint of the run, or begin it; or a run folder or checkpoint",
+    def __init__(self, config: Config, run: RunFolder | None) -> None:
+        self.run = run
+        super().__init__(
+            args=Namespace(subcommand=config.command, **{config.command: config.values}),  # type: ignore[no-untyped-call]
+            save_config_callback=ConfigRecord if config.command == "fit" else None,  # how it was trained
+            save_config_kwargs={"overwrite": True},
         )
-        parser.add_argument(
-            "--non_finite",
-            type=Literal["stop", "skip"],
-            default="stop",
-            help="what a loss or gradient that is not finite does: stop the training, or leave the batch out",
-        )
-        parser.add_argument(
-            "--times",
-            type=PositiveInt,
-            default=1,
-            help="so many times the trainer's epochs (or steps), validated as often in all; such as 2 for training on "
-            "one view, which costs half of training on two",
-        )
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
-        parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
-
-    def before_instantiate_classes(self) -> None:
-        """Make paths absolute: a run shall find its data, and go on in its folder, from any working folder."""
-        config = self.config[self.config["subcommand"]]
-        _refuse_empty_keys(self._parser(self.config["subcommand"]), config)
-        if self.config["subcommand"] == "fit" and config["resume"] is not None:
-            config["ckpt_path"] = _checkpoint_to_resume(config)
-        if config["ckpt_path"] is not None and config["data.patient_pattern"] == AUTO:
-            config["data.patient_pattern"] = run_of_checkpoint(Path(config["ckpt_path"])).patient_pattern
-        _lengthen(config)
-        for option in ("runs", "data.root", "data.store", "model.init_from"):
-            if (path := config.get(option)) is not None:
-                config[option] = str(Path(path).expanduser().absolute())
-        for option in ("data.split.init_args.path", "data.patient_pattern"):  # may be something else than a file here
-            if (path := config.get(option)) not in (None, AUTO) and Path(path).is_file():
-                config[option] = str(Path(path).absolute())
 
     def instantiate_classes(self) -> None:
         """Make all parts; what a part says about a bad value is passed on without jsonargparse's wrapping."""
@@ -136,7 +80,7 @@ class TrainingCLI(LightningCLI):
         self.config = self.config.clone()
         self._recorded[f"{self._recorded['subcommand']}.ckpt_path"] = None
         config = self.config[self.config["subcommand"]]
-        self._run_logger = run_logger(config, _version(config))
+        self._run_logger = run_logger(config, None if self.run is None else self.run.path.name)
         place_trackers(config, Path(self._run_logger.log_dir))
         try:
             super().instantiate_classes()
@@ -209,49 +153,72 @@ def default_callbacks(non_finite: Literal["stop", "skip"] = "stop") -> list[Call
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run a verb of training.
+    """Run a command of training.
 
     Args:
-        argv: the verb and its arguments. For `validate` and `test` a run folder may stand in for its configuration,
-            its checkpoint and its split.
+        argv: the command and its arguments, see `adawac.training.configuration.resolve`.
+    """
+    train(resolve(argv, exit_on_error=True))
+    return 0
+
+
+def train(config: Config) -> RunFolder | None:
+    """Train, validate or test.
+
+    Args:
+        config: what `resolve` read; left as it is.
+
+    Returns:
+        The run's folder; None in processes but the first.
+
+    Raises:
+        ConfigError: settings contradict each other or the data; or another process trains in the folder to go on in.
+        DataError: all problems of the data together.
+        TrainingError: the training cannot go on.
+        Interrupted: SIGINT or SIGTERM came.
     """
     _speak_of_the_run_alone()
     keep_freed_memory()
-    set_loader("yaml", _read_yaml, exceptions=(yaml.YAMLError,))
-    sys.path.append(str(Path.cwd()))  # classes of the user's own, such as `--model.weighting hard.HardHalf`
-    if argv[0] != "fit":
-        if given := {option.partition("=")[0] for option in argv} & FIT_ALONE:  # which a run's own config.yaml may hold
-            raise ConfigError(f"{', '.join(sorted(given))} means something to `adawac fit` alone; leave it out")
+    if config.command != "fit":
         # No checkpoint will be written, so it does not matter where the run wrote its own.
         warnings.filterwarnings("ignore", message="The dirpath has changed")
         # The run's own split leaves out what the run left out.
         warnings.filterwarnings("ignore", message=".*into no part: left out")
-    # Above what is wrong with an option, in place of the names of all of them.
-    usage = f"adawac {argv[0]} {'--config YAML' if argv[0] == 'fit' else 'RUN'} [--KEY VALUE ...]"
-    with connection_closed(), interruptible(), _full_disk(), _lightning_refuses():
-        TrainingCLI(
-            SegmentationTask,
-            SegmentationData,
-            args=["--data.skip_bad=true" if option == "--skip-bad" else option for option in _expand_run(list(argv))],
-            seed_everything_default=1234,
-            auto_configure_optimizers=False,  # the task's own, model.optimizer and model.schedule
-            save_config_callback=ConfigRecord if argv[0] == "fit" else None,  # the record of how it was trained
-            save_config_kwargs={"overwrite": True},
-            trainer_defaults={
-                "use_distributed_sampler": False,
-                "max_epochs": 20,
-                "log_every_n_steps": 10,
-                "enable_model_summary": False,
-            },
-            parser_class=TrainingParser,
-            parser_kwargs={"prog": "adawac", argv[0]: {"usage": usage}},
-        )
-    return 0
+    config = Config(config.command, config.values.clone())
+    with connection_closed(), interruptible(), _full_disk(), _lightning_refuses(), _place(config) as run:
+        _settle(config.values)
+        Training(config, run)
+        return run
 
 
-def _read_yaml(text: str) -> Any:
-    """As jsonargparse does, with names of earlier versions as they are now."""
-    return with_new_names(_YAML(text))
+@contextmanager
+def _place(config: Config) -> Iterator[RunFolder | None]:
+    """The run's folder, this process's alone while it trains; the settings then say from which checkpoint to go on."""
+    values, trains, first = config.values, config.command == "fit", rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    runs, name = Path(values["runs"]).expanduser(), values["name"]
+    resume = values["resume"] if trains else None  # which a run's own configuration may hold
+    if resume is not None and values["ckpt_path"] is not None:
+        raise ConfigError("--resume and --ckpt_path both say where to go on; give one of them")
+    run, checkpoint = None, values["ckpt_path"]
+    with ExitStack() as stack:
+        if resume == "auto":
+            if first:
+                run, checkpoint = stack.enter_context(continued(runs, name))
+            else:
+                checkpoint = newest_checkpoint(runs, name)
+            log.info("resume: %s", checkpoint or "no whole checkpoint yet, so from the beginning")
+        elif resume is not None:
+            checkpoint = checkpoint_to_resume(Path(resume))
+        if checkpoint is not None:
+            values["ckpt_path"] = checkpoint if resume is None else str(Path(checkpoint).absolute())
+            its_run = run_of_checkpoint(Path(checkpoint))
+            if run is None and its_run.path.parent == (runs / name).resolve():
+                run = its_run
+                if first and trains:
+                    stack.enter_context(held(run))
+        if run is None and first:
+            run = stack.enter_context(claimed(runs, name, trains=trains))
+        yield run
 
 
 @contextmanager
@@ -301,36 +268,17 @@ def _speak_of_the_run_alone() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def _expand_run(argv: list[str]) -> list[str]:
-    """`test RUN` means its configuration, its best checkpoint and its own split; what it measures goes into RUN."""
-    if len(argv) < 2 or argv[0] == "fit" or argv[1].startswith("-"):
-        return argv
-    run = RunFolder.open(Path(argv[1]))
-    options = {
-        "--config": str(run.config_file),
-        "--ckpt_path": str(run.checkpoint),
-        "--runs": str(run.runs),
-        "--name": run.experiment,
-        "--trainer.logger": "null",  # trackers follow the training
-    }
-    if run.patient_pattern is None:  # also where it was a default that is not written down
-        options["--data.patient_pattern"] = "null"
-    if run.split_file.is_file():  # whatever has become of the rule, its file and the data since
-        # Every argument is said: what the run's own rule had, such as a fold, would stay otherwise.
-        split = {"class_path": "FileSplit", "init_args": {"path": str(run.split_file), "fold": 0}}
-        options["--data.split"] = json.dumps(split)
-    return [argv[0], *(f"{option}={value}" for option, value in options.items()), *argv[2:]]
-
-
-def _refuse_empty_keys(parser: LightningArgumentParser, config: Namespace) -> None:
-    """Refuse null where a value must be: the parser takes a key of a file with nothing behind it for one not given."""
-    empty = [group for group in parser.groups or () if config.get(group, "") is None]
-    try:
-        parser.validate(config, skip_unset=False)
-    except TypeError as error:
-        empty.append(str(error).partition('"')[2].partition('"')[0])
-    if empty:
-        raise ConfigError(f"{empty[0]} has nothing behind it; give it a value, or leave the key out")
+def _settle(values: Namespace) -> None:
+    """Make paths absolute: a run shall find its data, and go on in its folder, from any working folder."""
+    if values["ckpt_path"] is not None and values["data.patient_pattern"] == AUTO:
+        values["data.patient_pattern"] = run_of_checkpoint(Path(values["ckpt_path"])).patient_pattern
+    _lengthen(values)
+    for option in ("runs", "data.root", "data.store", "model.init_from"):
+        if (path := values.get(option)) is not None:
+            values[option] = str(Path(path).expanduser().absolute())
+    for option in ("data.split.init_args.path", "data.patient_pattern"):  # may be something else than a file here
+        if (path := values.get(option)) not in (None, AUTO) and Path(path).is_file():
+            values[option] = str(Path(path).absolute())
 
 
 def _lengthen(config: Namespace) -> None:
@@ -341,17 +289,6 @@ def _lengthen(config: Namespace) -> None:
     config["times"] = 1
 
 
-def _checkpoint_to_resume(config: Namespace) -> str | None:
-    """What `--resume` means; None where there is nothing to go on from yet."""
-    if config["ckpt_path"] is not None:
-        raise ConfigError("--resume and --ckpt_path both say where to go on; give one of them")
-    if config["resume"] == "auto":
-        newest = newest_checkpoint(Path(config["runs"]), config["name"])
-        log.info("resume: %s", newest or "no whole checkpoint yet, so from the beginning")
-        return None if newest is None else str(newest.absolute())
-    return str(checkpoint_to_resume(Path(config["resume"])).absolute())
-
-
 def _said_by_a_part(error: BaseException | None) -> AdaWACError | None:
     """The first error of ours among an error and its causes; a package that is missing is one."""
     while error is not None and not isinstance(error, AdaWACError):
@@ -359,13 +296,3 @@ def _said_by_a_part(error: BaseException | None) -> AdaWACError | None:
             return missing_package(error)
         error = error.__cause__
     return error
-
-
-def _version(config: Namespace) -> str | None:
-    """Go on in the folder of the run that a checkpoint belongs to; else a new one."""
-    ckpt_path = config.get("ckpt_path")
-    if ckpt_path is None:
-        return None
-    run = run_of_checkpoint(Path(ckpt_path)).path
-    is_its_run = run.parent == (Path(config["runs"]) / config["name"]).resolve()
-    return run.name if is_its_run else None

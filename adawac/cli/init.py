@@ -30,8 +30,8 @@ def main(argv: Sequence[str]) -> int:
         ConfigError: a file to write is there already.
         DataError: all problems of the data together.
     """
-    from adawac.cli.suggestions import NamingParser  # so that a layout takes its settings as in `fit`
     from adawac.data.layouts import Layout
+    from adawac.training.suggestions import NamingParser  # so that a layout takes its settings as in `fit`
 
     sys.path.append(str(Path.cwd()))  # layouts of the user's own, as in `fit`
     parser = NamingParser(prog="adawac init", description=__doc__)

@@ -122,7 +122,7 @@ def predict_files(
     segmenter = load(runs, device, trust)
     if flip_left_right:
         segmenter.recipe.check_flip()
-    classes = segmenter.recipe.classes.names
+    classes = segmenter.recipe.data.classes.names
     settings = {
         "flip": flip_left_right,
         "largest_component": [classes[index] for index in sorted(segmenter.indices(largest_component))],
@@ -177,11 +177,11 @@ def _write(
     if PICTURE in folder.endings:
         from adawac.figures import three_views
 
-        classes, spacing = segmenter.recipe.classes, volume.geometry.spacing or (1.0, 1.0, 1.0)
-        image = segmenter.recipe.preprocessing.intensities(volume.array[:1].astype("float32"))[0]
+        classes, spacing = segmenter.recipe.data.classes, volume.geometry.spacing or (1.0, 1.0, 1.0)
+        image = segmenter.recipe.data.preprocessing.intensities(volume.array[:1].astype("float32"))[0]
         with atomic_write(folder.file(case, PICTURE)) as unfinished:
             three_views(image, prediction.preds, classes.names, spacing, case).savefig(unfinished, format="png")
-    labels = segmenter.recipe.classes.decode(prediction.preds)
+    labels = segmenter.recipe.data.classes.decode(prediction.preds)
     write_label_nifti(folder.file(case), labels, volume.geometry)
 
 

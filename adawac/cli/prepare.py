@@ -26,8 +26,8 @@ def main(argv: Sequence[str]) -> int:
     """
     from jsonargparse import SUPPRESS
 
-    from adawac.cli.suggestions import NamingParser
     from adawac.data.datamodule import SegmentationData
+    from adawac.training.suggestions import NamingParser
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     sys.path.append(str(Path.cwd()))  # layouts and split rules of the user's own, as in `fit`

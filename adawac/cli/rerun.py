@@ -1,7 +1,6 @@
 """`adawac rerun RUN`: train again what a run folder records, and say whether the same came out."""
 
 import argparse
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,24 +48,21 @@ def main(argv: Sequence[str]) -> int:
     if "steps" not in then:
         raise ConfigError(f"{args.run} has not ended; go on with it first: adawac fit --resume {args.run}")
 
-    from adawac.cli import fit as training_cli
+    from adawac.cli.fit import train
     from adawac.runs.checkpoint import read_checkpoint
+    from adawac.training.configuration import as_trained, resolve
 
-    split = {"class_path": "FileSplit", "init_args": {"path": str(run.split_file)}}
     options = {
         "--config": str(run.config_file),
-        "--data.split": json.dumps(split),
+        **as_trained(run),
         "--runs": str(run.runs),
         "--name": f"{run.experiment}_rerun",
         "--ckpt_path": "null",
         "--resume": "null",  # or a run trained with it would go on from an earlier rerun, and find itself the same
     }
-    if run.patient_pattern is None:
-        options["--data.patient_pattern"] = "null"
-    exit_code = training_cli.main(["fit", *(f"{option}={value}" for option, value in options.items()), *more])
-    if exit_code:
-        return exit_code
-    again = RunFolder.versions(run.runs, f"{run.experiment}_rerun")[0]
+    again = train(resolve(["fit", *(f"{key}={value}" for key, value in options.items()), *more], exit_on_error=True))
+    if again is None or not again.last.is_file():  # one of several processes; or options that leave nothing to compare
+        return 0
     now = again.record
     parts = [*then.get("earlier", []), {}]  # of a run that went on, perhaps elsewhere
     for line in dict.fromkeys(line for part in parts for line in differences({**then, **part}, now)):

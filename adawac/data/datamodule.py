@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch.utils.data import DataLoader
 from adawac.data.case_names import AUTO
 from adawac.data.check import duplicates
 from adawac.data.classes import Classes
+from adawac.data.facts import DataFacts
 from adawac.data.grid import Grid
 from adawac.data.layouts import Case, Collection, Layout, ListingError, detect
 from adawac.data.loading import DrawnOrder, EpochOrder, ResumableLoader, VolumeDataset, VolumeItem
@@ -27,30 +27,11 @@ from adawac.data.sampling import Losses, Sampling
 from adawac.data.splits import AutoSplit, Split, SplitRule
 from adawac.data.store import PreparedCase, VolumeStore
 from adawac.data.subsets import Full, Subset, absent_classes, describe
-from adawac.data.unit_kinds import UnitKind, unit_kind
+from adawac.data.unit_kinds import unit_kind
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """What a task must know of its data, beyond the batches.
-
-    Attributes:
-        in_channels: channels of an image.
-        classes: names of the classes and what they are on disk.
-        mirror_table: for each class its mirror image, itself where it has no side; None if no pairs are named.
-        preprocessing: what prediction must repeat.
-        unit: what a sample is: a slice, with or without neighbours, or a patch.
-    """
-
-    in_channels: int
-    classes: Classes
-    mirror_table: tuple[int, ...] | None
-    preprocessing: Preprocessing
-    unit: UnitKind
 
 
 class SegmentationData(pl.LightningDataModule):

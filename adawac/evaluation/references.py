@@ -122,7 +122,7 @@ class References:
             raise DataError(f"{run.path}: {root} has no case {some_of(missing)} any more; give --labels and --images")
         tested = {case: cases[case] for case in test}
         patients = _patients(tested.values(), pattern)
-        return cls(layout, tested, recipe.classes, patients, recipe.preprocessing.axis)
+        return cls(layout, tested, recipe.data.classes, patients, recipe.data.preprocessing.axis)
 
     def take(self, ids: Iterable[str]) -> "References":
         """These cases alone, in their own order."""

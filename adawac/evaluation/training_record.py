@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, DataError
 from adawac.evaluation.case_table import ANY_CLASS, TRAINING_UNITS, CaseRow
 from adawac.evaluation.table_files import read_csv
 from adawac.runs.folder import RunFolder
@@ -40,7 +40,9 @@ def read_run(run: RunFolder) -> list[CaseRow]:
     """The case table of a run folder, with what the run was trained on, which older tables leave to the run's record.
 
     Raises:
-        DataError: if the run has no case table.
+        DataError: if the run has no case table, or one of another checkpoint than its present best.
     """
+    if (stale := run.stale_cases) is not None:
+        raise DataError(stale)
     rows = read_csv(run.cases_file)
     return [*rows, *training_rows(rows, recorded_units(run))]

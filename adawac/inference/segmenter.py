@@ -64,7 +64,7 @@ class Segmenter:
             DataError: if the volume has another number of channels, or NaN or infinite voxels.
             ConfigError: if the model has no left and right to flip, or no class of such a name.
         """
-        return self.recipe.classes.decode(self.classify(volume, case, flip_left_right, largest_component).preds)
+        return self.recipe.data.classes.decode(self.classify(volume, case, flip_left_right, largest_component).preds)
 
     def classify(
         self,
@@ -88,15 +88,15 @@ class Segmenter:
             recipe.check_flip()
         cleaned = self.indices(largest_component)
         channels = len(volume.array)
-        if channels != recipe.in_channels:
+        if channels != recipe.data.in_channels:
             raise DataError(
-                f"case {case}: the image has {channels} channels, but the model was trained on {recipe.in_channels}; "
-                "give the same channels in the same order"
+                f"case {case}: the image has {channels} channels, but the model was trained on "
+                f"{recipe.data.in_channels}; give the same channels in the same order"
             )
         bad = int(np.count_nonzero(~np.isfinite(volume.array)))
         if bad:
             raise DataError(f"case {case}: {bad} voxels are NaN or infinite; repair the image and try again")
-        slices = recipe.preprocessing.apply(volume, case)
+        slices = recipe.data.preprocessing.apply(volume, case)
         image = torch.from_numpy(slices.image)
         preds, kept = [], []
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
@@ -104,18 +104,18 @@ class Segmenter:
                 self.network,
                 image,
                 slices.placement,
-                recipe.unit,
+                recipe.data.unit,
                 flip_left_right=flip_left_right,
-                mirror_table=recipe.mirror_table,
+                mirror_table=recipe.data.mirror_table,
             ):
                 preds.append(classes_of(part))
                 if probabilities:
                     part[:, 0] += 1 - part.sum(1)  # outside of the training grid all is background
                     kept.append(part.half().cpu().numpy())
-        labels = recipe.preprocessing.uncut(np.concatenate(preds)[None])[0]
+        labels = recipe.data.preprocessing.uncut(np.concatenate(preds)[None])[0]
         return Prediction(
             keep_largest(labels, cleaned) if cleaned else labels,
-            recipe.preprocessing.uncut(np.concatenate(kept).swapaxes(0, 1)) if probabilities else None,
+            recipe.data.preprocessing.uncut(np.concatenate(kept).swapaxes(0, 1)) if probabilities else None,
         )
 
     def indices(self, organs: str | Sequence[str]) -> list[int]:
@@ -124,7 +124,7 @@ class Segmenter:
         Raises:
             ConfigError: naming what is no class of the model.
         """
-        names = self.recipe.classes.names
+        names = self.recipe.data.classes.names
         organs = [organs] if isinstance(organs, str) else list(organs)
         if organs == ["all"]:
             return list(range(1, len(names)))

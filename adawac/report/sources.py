@@ -144,7 +144,9 @@ def _with_subsets(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
 
 
 def _of_table(source: Source) -> list[Evaluated]:
-    """A case table of one or many runs."""
+    """A case table of one or many runs; that of a run folder is of its present checkpoint."""
+    if source.path.name == CASES and (stale := RunFolder(source.path.resolve().parent).stale_cases) is not None:
+        raise DataError(stale)
     rows: dict[tuple[str, str, str], list[CaseRow]] = {}
     for row in read_table(source.path):
         rows.setdefault((row.method, row.subset, row.run), []).append(row)

@@ -63,14 +63,13 @@ def newest_checkpoint(runs: Path, name: str) -> Path | None:
     Returns:
         A checkpoint that can be read whole; of several at one step the last. None if there is none.
     """
-    for run in RunFolder.versions(runs, name):
-        steps: dict[Path, tuple[int, bool]] = {}
-        for path in run.checkpoints:
-            if (step := _step_of_whole(path)) is not None:
-                steps[path] = (step, path == run.last)
-        if steps:
-            return max(steps, key=lambda path: steps[path])
-    return None
+    return next(filter(None, map(newest_whole, RunFolder.versions(runs, name))), None)
+
+
+def newest_whole(run: RunFolder) -> Path | None:
+    """The furthest checkpoint of a run that can be read whole; of several at one step the last. None if none can."""
+    steps = {path: (step, path == run.last) for path in run.checkpoints if (step := _step_of_whole(path)) is not None}
+    return max(steps, key=lambda path: steps[path], default=None)
 
 
 def _step_of_whole(path: Path) -> int | None:

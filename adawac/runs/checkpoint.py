@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 import adawac
 from adawac.data.classes import Classes
+from adawac.data.facts import DataFacts
 from adawac.data.preprocessing import Preprocessing
-from adawac.data.unit_kinds import SINGLE_SLICE, UnitKind, unit_kind
+from adawac.data.unit_kinds import unit_kind
 from adawac.errors import ConfigError, first_line
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.networks.published import Pretrainable
@@ -31,32 +32,25 @@ class Recipe:
 
     Attributes:
         network: its class path and arguments.
-        in_channels: channels of an image.
-        classes: names of the classes and what they are on disk.
-        mirror_table: for each class its mirror image, or None.
-        preprocessing: intensities, cut and grid.
-        unit: what the network is shown of a volume at a time.
+        data: channels, classes, preprocessing and unit of what it was trained on.
         version: of adawac that wrote it.
     """
 
     network: NetworkSpec
-    in_channels: int
-    classes: Classes
-    mirror_table: tuple[int, ...] | None
-    preprocessing: Preprocessing
-    unit: UnitKind = SINGLE_SLICE
+    data: DataFacts
     version: str = adawac.__version__
 
     def build_network(self) -> SegmentationNetwork:
         """A network with fresh weights."""
+        data = self.data
         return self.network.build(
-            self.unit.in_channels(self.in_channels), len(self.classes), spatial_dims=self.unit.spatial_dims
+            data.unit.in_channels(data.in_channels), len(data.classes), spatial_dims=data.unit.spatial_dims
         )
 
     @property
     def input_size(self) -> tuple[int, ...]:
         """Size of what the network is shown: (h, w), or (d, h, w)."""
-        return self.unit.input_size(self.preprocessing.grid.size)
+        return self.data.unit.input_size(self.data.preprocessing.grid.size)
 
     def check_flip(self) -> None:
         """Refuse to average over slices with left and right exchanged where slices do not show left and right.
@@ -64,9 +58,9 @@ class Recipe:
         Raises:
             ConfigError: if the model was trained on sagittal slices.
         """
-        if not self.preprocessing.left_right_in_plane:
+        if not self.data.preprocessing.left_right_in_plane:
             raise ConfigError(
-                f"flip_left_right: {self.preprocessing.axis} slices do not show left and right, so mirroring them "
+                f"flip_left_right: {self.data.preprocessing.axis} slices do not show left and right, so mirroring them "
                 "tells nothing; switch it off"
             )
 
@@ -84,15 +78,16 @@ class Recipe:
 
     def _seen_by_network(self) -> dict[str, Any]:
         """What a network's inputs and outputs mean."""
-        preprocessing = self.preprocessing.to_json()
-        if self.preprocessing.modality != "ct":
+        data = self.data
+        preprocessing = data.preprocessing.to_json()
+        if data.preprocessing.modality != "ct":
             del preprocessing["window"]  # not used
-        classes = {"names": self.classes.names, "values": self.classes.values}
+        classes = {"names": data.classes.names, "values": data.classes.values}
         return {
-            "channels": self.in_channels,
+            "channels": data.in_channels,
             "classes": classes,
-            "mirror_table": self.mirror_table,
-            "unit": self.unit.to_json(),
+            "mirror_table": data.mirror_table,
+            "unit": data.unit.to_json(),
             **preprocessing,
         }
 
@@ -101,11 +96,11 @@ class Recipe:
         plain = {
             "version": self.version,
             "network": vars(self.network),
-            "in_channels": self.in_channels,
-            "classes": self.classes.to_json(),
-            "mirror_table": self.mirror_table,
-            "preprocessing": self.preprocessing.to_json(),
-            "unit": self.unit.to_json(),
+            "in_channels": self.data.in_channels,
+            "classes": self.data.classes.to_json(),
+            "mirror_table": self.data.mirror_table,
+            "preprocessing": self.data.preprocessing.to_json(),
+            "unit": self.data.unit.to_json(),
         }
         return json.dumps(plain, indent=1)
 
@@ -126,11 +121,13 @@ class Recipe:
             network = plain["network"]
             return cls(
                 network=NetworkSpec(**network) if trust else NetworkSpec.of_stranger(network),
-                in_channels=plain["in_channels"],
-                classes=Classes.from_json(plain["classes"]),
-                mirror_table=None if table is None else tuple(table),
-                preprocessing=Preprocessing.from_json(plain["preprocessing"]),
-                unit=unit_kind(**plain.get("unit", {})),  # checkpoints of before were all of single slices
+                data=DataFacts(
+                    in_channels=plain["in_channels"],
+                    classes=Classes.from_json(plain["classes"]),
+                    mirror_table=None if table is None else tuple(table),
+                    preprocessing=Preprocessing.from_json(plain["preprocessing"]),
+                    unit=unit_kind(**plain.get("unit", {})),  # checkpoints of before were all of single slices
+                ),
                 version=plain["version"],
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -1,5 +1,8 @@
-"""Nested settings as one level of dotted keys, to compare them."""
+"""Nested settings as one level of dotted keys, to compare them, and as arguments of a command line."""
 
+import json
+from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 
@@ -34,3 +37,21 @@ def changed(was: object, now: object, unsaid: object = None) -> dict[str, tuple[
     before, after = flatten(was), flatten(now)
     values = {key: (before.get(key, unsaid), after.get(key, unsaid)) for key in {**before, **after}}
     return {key: (one, other) for key, (one, other) in values.items() if one != other}
+
+
+def as_arguments(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as arguments of `adawac fit`.
+
+    Args:
+        settings: key, dotted or of a section -> value; `config` -> a file of settings, or several.
+
+    Example:
+        >>> as_arguments({"config": "mine.yaml", "model.weighting": "ERM", "data": {"size": [32, 32]}})
+        ['--config=mine.yaml', '--model.weighting=ERM', '--data={"size": [32, 32]}']
+    """
+    arguments = []
+    for key, value in settings.items():
+        for each in value if key == "config" and isinstance(value, list) else [value]:
+            said = str(each) if isinstance(each, str | PathLike) else json.dumps(each, default=str)
+            arguments.append(f"--{key}={said}")
+    return arguments

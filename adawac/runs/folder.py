@@ -9,10 +9,11 @@ suspects.csv            slices whose labels may be missing
 cases.csv               the case table, once `adawac test` has measured it
 """
 
+import csv
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,7 @@ import yaml
 
 from adawac.errors import ConfigError, one_line
 from adawac.io.atomic import atomic_write
+from adawac.io.hashing import short_hash
 from adawac.runs.suspects import read_suspects, write_suspects
 
 if TYPE_CHECKING:
@@ -72,8 +74,41 @@ class RunFolder:
     @classmethod
     def versions(cls, runs: Path, name: str) -> "list[RunFolder]":
         """All runs of an experiment, the newest first."""
-        found = [folder for folder in (Path(runs) / name).glob("version_*") if folder.name[8:].isdecimal()]
-        return [cls(folder) for folder in sorted(found, key=lambda folder: int(folder.name[8:]), reverse=True)]
+        found = [cls(folder) for folder in (Path(runs) / name).glob("version_*") if folder.name[8:].isdecimal()]
+        return sorted(found, key=lambda run: run.version, reverse=True)
+
+    @classmethod
+    def claim(cls, runs: Path, name: str, version: int | None = None) -> "RunFolder":
+        """Make the folder of a new run, which is no other process's, however many begin at once.
+
+        Args:
+            runs: folder of all runs.
+            name: of the experiment.
+            version: K of version_K; None for the next.
+
+        Raises:
+            FileExistsError: there is this version already.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> with TemporaryDirectory() as runs:
+            ...     [RunFolder.claim(Path(runs), "mine").title for _ in range(3)]
+            ['mine', 'mine/version_1', 'mine/version_2']
+        """
+        experiment = Path(runs) / name
+        while True:
+            newest = next(iter(cls.versions(runs, name)), None)
+            number = version if version is not None else newest.version + 1 if newest else 0
+            experiment.mkdir(parents=True, exist_ok=True)
+            try:
+                (experiment / f"version_{number}").mkdir()
+            except FileExistsError:
+                if version is not None:
+                    raise
+            except FileNotFoundError:  # the last run that lay there was just taken away
+                continue
+            else:
+                return cls(experiment / f"version_{number}")
 
     # --- names --------------------------------------------------------------------------------------------------------
 
@@ -86,6 +121,11 @@ class RunFolder:
     def experiment(self) -> str:
         """Name of the experiment."""
         return self.path.parent.name
+
+    @property
+    def version(self) -> int:
+        """K of version_K."""
+        return int(self.path.name.removeprefix("version_"))
 
     @property
     def title(self) -> str:
@@ -157,6 +197,25 @@ class RunFolder:
         raise ConfigError(
             f"{self.path}: neither a checkpoint nor a run folder with checkpoints/{self.best.name} or {self.last.name} "
             "in it"
+        )
+
+    @property
+    def stale_cases(self) -> str | None:
+        """Why the case table is not that of the checkpoint that is there now, and the remedy; None where nothing is.
+
+        Tables that do not say their checkpoint, and those whose checkpoints have been deleted, are taken as they are.
+        """
+        then = _checkpoint_of(self.cases_file)
+        try:
+            path = self.checkpoint
+        except ConfigError:
+            return None
+        now = _hash(path, path.stat().st_size, path.stat().st_mtime_ns)
+        if then in ("", now):
+            return None
+        return (
+            f"{self.cases_file} was measured with another checkpoint ({then}) than {path.relative_to(self.path)} is "
+            f"now ({now}); measure it: adawac test {self.path}"
         )
 
     @cached_property
@@ -263,6 +322,21 @@ def checkpoint_to_resume(path: Path) -> Path:
 def run_of_checkpoint(path: Path) -> RunFolder:
     """The folder of the run that a checkpoint belongs to."""
     return RunFolder(path.resolve().parent.parent)
+
+
+def _checkpoint_of(table: Path) -> str:
+    """Hash of the checkpoint that a case table was measured with; "" where it does not say."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            return next(csv.DictReader(file), {}).get("checkpoint_hash") or ""
+    except (OSError, ValueError, csv.Error):  # whoever reads the table will say so
+        return ""
+
+
+@lru_cache
+def _hash(path: Path, size: int, changed_ns: int) -> str:
+    """Hash of a file, which is read once as long as it looks the same."""
+    return short_hash([path])
 
 
 def _mapping(path: Path, parse: Any) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def check_resumable(checkpoint: Mapping[str, Any], recipe: Recipe, data: Mapping
     """
     differences = _in_recipe(json.loads(checkpoint[RECIPE]), json.loads(recipe.to_json()), training=data is not None)
     if data is not None and DATA in checkpoint:
-        differences += _in_data(json.loads(checkpoint[DATA]), data, recipe.unit.noun[1])
+        differences += _in_data(json.loads(checkpoint[DATA]), data, recipe.data.unit.noun[1])
     if not differences:
         return
     more = len(differences) - MOST_LINES

@@ -1,6 +1,5 @@
 """Runs the cells of a study, each in processes of its own, so that one that fails takes nothing down with it."""
 
-import io
 import os
 import shutil
 import signal
@@ -9,18 +8,22 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
 from threading import Event
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import yaml
 
 from adawac.errors import ConfigError
+from adawac.runs.claim import held
 from adawac.runs.config_diff import changed, flatten
 from adawac.runs.old_names import with_new_names
 from adawac.study.spec import Cell
+
+if TYPE_CHECKING:
+    from adawac.training.configuration import Config
 
 try:
     import fcntl
@@ -46,34 +49,32 @@ def resolve(cells: Sequence[Cell]) -> dict[str, str]:
     resolved = {cell.name: _resolve(cell) for cell in cells}
     for cell in cells:
         _check_unchanged(cell, resolved[cell.name])
-    return resolved
+    return {name: config.text for name, config in resolved.items()}
 
 
-def _resolve(cell: Cell) -> str:
-    from adawac.cli import fit as training_cli
+def _resolve(cell: Cell) -> "Config":
+    from adawac.training.configuration import resolve
 
-    out, err = io.StringIO(), io.StringIO()
     try:
-        with redirect_stdout(out), redirect_stderr(err):
-            training_cli.main(["fit", *cell.arguments, "--print_config=skip_default"])
-    except SystemExit as stop:
-        if stop.code:
-            said = err.getvalue().rpartition("error:")[2].strip()
-            raise ConfigError(f"cell {cell.name}: {said}\nmend the study; `adawac fit --help` knows the keys") from None
-    root = (yaml.safe_load(out.getvalue()).get("data") or {}).get("root")
+        config = resolve(["fit", *cell.arguments])
+    except ConfigError as error:
+        raise ConfigError(f"cell {cell.name}: {error}\nmend the study; `adawac fit --help` knows the keys") from None
+    root = config.values["data.root"]
     if root is None:
         raise ConfigError(f"cell {cell.name}: data.root is not set; say where the data are: --data.root DATA")
     if not Path(root).expanduser().exists():
         raise ConfigError(f"cell {cell.name}: there is no data folder {root}; say where it is: --data.root DATA")
-    return out.getvalue()
+    return config
 
 
-def _check_unchanged(cell: Cell, config: str) -> None:
+def _check_unchanged(cell: Cell, config: "Config") -> None:
     """What has been trained under other settings is neither mixed in nor overwritten."""
+    from adawac.training.configuration import resolve
+
     if not cell.config.is_file() or not (cell.run.cases_file.is_file() or cell.run.last.is_file()):
         return
-    before = with_new_names(yaml.safe_load(cell.config.read_text(encoding="utf-8")))
-    found = changed(before, yaml.safe_load(config), "default")
+    before = resolve(["fit", f"--config={cell.config}"])
+    found = changed(yaml.safe_load(before.text), yaml.safe_load(config.text), "default")
     recorded = flatten(with_new_names(dict(cell.run.config)))  # what a default was then
     lines = [
         f"\n  {key}: {was} then, {now} now"
@@ -133,11 +134,12 @@ def run_cell(cell: Cell, config: str, environment: Mapping[str, str], stop: Even
         if not _lock(log, stop) or cell.state == "finished":  # a process of a study that was killed may have gone on
             return
         begun, before = time.monotonic(), cell.record.get("seconds", 0.0)
-        going_on = []
-        if cell.run.last.is_file():
-            going_on = [f"--ckpt_path={cell.run.last}"]
-        else:  # what was begun and has no checkpoint is begun anew, in a folder of the same name
-            shutil.rmtree(cell.run.path, ignore_errors=True)
+        try:
+            going_on = _where_to_begin(cell)
+        except ConfigError as error:
+            log.write(f"{error}\n".encode())
+            cell.write_record(before, 2)
+            return
         cell.config.write_text(config, encoding="utf-8")
         fit = ["fit", f"--config={cell.config}", f"--runs={cell.folder.parent}", *going_on]
         exit_code = _call(fit, log, environment, stop) or _call(["test", str(cell.run.path)], log, environment, stop)
@@ -147,6 +149,21 @@ def run_cell(cell: Cell, config: str, environment: Mapping[str, str], stop: Even
             )
             exit_code = 1
         cell.write_record(before + time.monotonic() - begun, None if stop.is_set() else exit_code)
+
+
+def _where_to_begin(cell: Cell) -> list[str]:
+    """Arguments that go on from the last checkpoint; without one what was begun is begun anew, in the same folder.
+
+    Raises:
+        ConfigError: somebody trains in it.
+    """
+    if cell.run.last.is_file():
+        return [f"--ckpt_path={cell.run.last}"]
+    if cell.run.path.is_dir():
+        with held(cell.run):
+            pass
+        shutil.rmtree(cell.run.path, ignore_errors=True)
+    return []
 
 
 def _call(arguments: Sequence[str], log: IO[bytes], environment: Mapping[str, str], stop: Event) -> int:

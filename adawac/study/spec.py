@@ -28,6 +28,7 @@ from typing import Any, Literal
 import yaml
 
 from adawac.errors import ConfigError
+from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 
 State = Literal["new", "stopped", "failed", "finished"]
@@ -84,8 +85,8 @@ class Cell:
 
     @property
     def state(self) -> State:
-        """How far it is, by what lies in its folder."""
-        if self.run.cases_file.is_file():
+        """How far it is, by what lies in its folder: finished once its present checkpoint is tested."""
+        if self.run.cases_file.is_file() and self.run.stale_cases is None:
             return "finished"
         if self.record.get("exit_code"):
             return "failed"
@@ -250,15 +251,13 @@ def _options(key: str, axis: str, given: object, path: Path) -> dict[Any, Any]:
 
 def _arguments(keys: object, path: Path, place: str) -> list[str]:
     """Config keys as arguments of `adawac fit`."""
-    arguments = []
+    arguments: list[str] = []
     for key, value in _mapping({} if keys is None else keys, f"{path}: {place}").items():
         if key in _OWN:
             raise ConfigError(f"{path}: {place}.{key} is set by the study itself; leave it out")
         if key == "config":
-            files = value if isinstance(value, list) else [value]
-            arguments += [f"--config={_find(str(file), path)}" for file in files]
-        else:
-            arguments.append(f"--{key}={value if isinstance(value, str) else json.dumps(value, default=str)}")
+            value = [_find(str(file), path) for file in (value if isinstance(value, list) else [value])]
+        arguments += as_arguments({key: value})
     return arguments
 
 

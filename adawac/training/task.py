@@ -177,9 +177,7 @@ class SegmentationTask(pl.LightningModule):
         """Build what has the data's shape: network and mirrored classes once, a row of state for every slice afresh."""
         facts = self.data.facts
         if self.recipe is None:
-            self.recipe = Recipe(
-                self.network_spec, facts.in_channels, facts.classes, facts.mirror_table, facts.preprocessing, facts.unit
-            )
+            self.recipe = Recipe(self.network_spec, facts)
             if self.flip_left_right:
                 self.recipe.check_flip()
             with torch.random.fork_rng():

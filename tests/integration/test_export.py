@@ -20,6 +20,7 @@ from tiny_run import ADAMW, tiny_settings, write_config
 import adawac
 from adawac.cli import main
 from adawac.data.classes import Classes
+from adawac.data.facts import DataFacts
 from adawac.data.grid import Grid
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.unit_kinds import SINGLE_SLICE, PatchUnit, SliceUnit, UnitKind
@@ -53,7 +54,7 @@ def checkpoint(
     unit: UnitKind = SINGLE_SLICE,
 ) -> Path:
     """A checkpoint of drawn weights, whose predictions are all over the place."""
-    recipe = Recipe(NetworkSpec(network, NETWORKS[network]), channels, CLASSES, None, preprocessing, unit)
+    recipe = Recipe(NetworkSpec(network, NETWORKS[network]), DataFacts(channels, CLASSES, None, preprocessing, unit))
     torch.manual_seed(3)
     weights = recipe.build_network().state_dict()
     torch.save({"state_dict": {f"network.{k}": v for k, v in weights.items()}, RECIPE: recipe.to_json()}, path)
@@ -88,7 +89,7 @@ def trained(tmp_path_factory) -> Path:
 def slices(trained) -> torch.Tensor:
     """Slices of an unseen patient on the training grid, more than a batch of the export's example."""
     image, _ = make_case(np.random.default_rng(5), (9, 40, 36))
-    return torch.from_numpy(load(trained).recipe.preprocessing.slices(image, None, "a").image[0][:, None])
+    return torch.from_numpy(load(trained).recipe.data.preprocessing.slices(image, None, "a").image[0][:, None])
 
 
 def agreement(one: torch.Tensor, other: torch.Tensor) -> float:

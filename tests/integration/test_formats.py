@@ -128,7 +128,7 @@ class TestChannels:
         (root / "dataset.json").write_text(json.dumps(dataset | {"channel_names": {"0": "T1", "1": "FLAIR"}}))
         run = fit(tmp_path, root)
         recipe = recipe_of(run)
-        assert (recipe.in_channels, recipe.preprocessing.modality) == (2, "mr")
+        assert (recipe.data.in_channels, recipe.data.preprocessing.modality) == (2, "mr")
         command = ["predict", str(run), "-i", str(root / "imagesTs"), "-o", str(tmp_path / "out"), "--device", "cpu"]
         assert main([*command, "--pictures"]) == 0
         assert {path.name for path in (tmp_path / "out").iterdir()} == {"pt_5.nii.gz", "pt_5.png", "predictions.json"}

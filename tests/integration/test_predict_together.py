@@ -15,6 +15,7 @@ from tiny_data import make_case, save_nifti
 import adawac
 from adawac.cli import main
 from adawac.data.classes import Classes
+from adawac.data.facts import DataFacts
 from adawac.data.grid import Grid
 from adawac.data.preprocessing import Preprocessing
 from adawac.errors import ConfigError
@@ -27,7 +28,8 @@ from adawac.runs.checkpoint import NETWORK, RECIPE, Recipe
 UNET = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2], "norm": "INSTANCE"})
 DEEPER = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8, 8], "strides": [2, 2], "norm": "INSTANCE"})
 CLASSES = Classes.from_labels({0: "background", 2: "left_kidney", 5: "right_kidney"})
-LEARNED = Recipe(UNET, 1, CLASSES, (0, 2, 1), Preprocessing("ct", grid=Grid(size=(32, 32), spacing=(1.0, 1.0))))
+SEEN = Preprocessing("ct", grid=Grid(size=(32, 32), spacing=(1.0, 1.0)))
+LEARNED = Recipe(UNET, DataFacts(1, CLASSES, (0, 2, 1), SEEN))
 """The training grid covers 32 mm of planes that are wider."""
 
 
@@ -98,22 +100,31 @@ class TestEnsemble:
             ({"classes": Classes.from_labels({2: "left_kidney", 7: "right_kidney"})}, r"classes.values is \(0, 2, 7\)"),
             ({"mirror_table": None}, r"mirror_table is None but \(0, 2, 1\) is due"),
             ({"in_channels": 2}, "channels is 2 but 1 is due"),
-            ({"preprocessing": Preprocessing("mr", grid=LEARNED.preprocessing.grid)}, "modality is mr but ct is due"),
-            ({"preprocessing": replace(LEARNED.preprocessing, window=(-100.0, 300.0))}, r"window is \(-100.0, 300.0\)"),
-            ({"preprocessing": replace(LEARNED.preprocessing, axis="coronal")}, "axis is coronal but axial is due"),
+            (
+                {"preprocessing": Preprocessing("mr", grid=SEEN.grid)},
+                "modality is mr but ct is due",
+            ),
+            (
+                {"preprocessing": replace(SEEN, window=(-100.0, 300.0))},
+                r"window is \(-100.0, 300.0\)",
+            ),
+            (
+                {"preprocessing": replace(SEEN, axis="coronal")},
+                "axis is coronal but axial is due",
+            ),
             ({"preprocessing": Preprocessing("ct", grid=Grid((32, 32)))}, r"grid.spacing is None but \(1.0, 1.0\)"),
             ({"preprocessing": Preprocessing("ct", grid=Grid((16, 16), (1.0, 1.0)))}, r"grid.size is \(16, 16\) but"),
             ({"preprocessing": Preprocessing("ct", grid=Grid((32, 32), (1.0, 1.0), True))}, "grid.body is True but"),
         ],
     )
     def test_models_of_other_tasks_are_refused(self, one, tmp_path, change, named):
-        stranger = save(tmp_path / "stranger.ckpt", replace(LEARNED, **change))
+        stranger = save(tmp_path / "stranger.ckpt", replace(LEARNED, data=replace(LEARNED.data, **change)))
         with pytest.raises(ConfigError, match=rf"stranger.ckpt cannot be averaged with .*run: .*{named}.*; give runs"):
             adawac.load([one, stranger])
 
     def test_the_window_of_mr_is_no_difference(self, tmp_path):
         recipes = [
-            replace(LEARNED, preprocessing=Preprocessing("mr", window, grid=Grid((32, 32))))
+            replace(LEARNED, data=replace(LEARNED.data, preprocessing=Preprocessing("mr", window, grid=Grid((32, 32)))))
             for window in ((-125.0, 275.0), (0.0, 1.0))
         ]
         assert adawac.load([save(tmp_path / f"{i}.ckpt", recipe) for i, recipe in enumerate(recipes)])

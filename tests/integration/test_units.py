@@ -121,10 +121,10 @@ def test_an_export_segments_a_volume_as_torch_does(run, unit, place, kind, tmp_p
     assert Recipe.from_json(said) == trained.recipe
     assert trained.example(2).shape[1:] == {"25d": (3, 32, 32), "3d": (1, 4, 8, 16)}[unit]
     volume = read_nifti(place / "in/pt_9.nii.gz")
-    image = torch.from_numpy(trained.recipe.preprocessing.apply(volume, "a").image)
+    image = torch.from_numpy(trained.recipe.data.preprocessing.apply(volume, "a").image)
     with torch.no_grad():
         ours, theirs = (
-            torch.cat(list(trained.recipe.unit.probabilities(network, image, batch_size=20))).argmax(1)
+            torch.cat(list(trained.recipe.data.unit.probabilities(network, image, batch_size=20))).argmax(1)
             for network in (trained.network, exported)
         )
     assert set(ours.unique().tolist()) == {0, 1, 2}

@@ -98,7 +98,7 @@ def write_bundle(trained: TrainedNetwork, path: Path) -> None:
     (path / "configs/metadata.json").write_text(json.dumps(metadata(trained), indent=2))
     recipe = trained.recipe
     network = recipe.network.architecture.rpartition(".")[2]
-    text = README.format(classes=", ".join(recipe.classes.names[1:]), network=network, version=recipe.version)
+    text = README.format(classes=", ".join(recipe.data.classes.names[1:]), network=network, version=recipe.version)
     (path / "docs/README.md").write_text(text)
     (path / "scripts/__init__.py").write_text("")
     for module in COPIED:
@@ -118,7 +118,7 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
     recipe = json.loads(trained.recipe.to_json())
     preprocessing, names = recipe["preprocessing"], recipe["classes"]["names"]
     size = preprocessing["grid"]["size"]
-    unit, channels = trained.recipe.unit, trained.in_channels
+    unit, channels = trained.recipe.data.unit, trained.in_channels
     kind = {"ct": "hounsfield", "mr": "MR", "unit": "unit"}[preprocessing["modality"]]
     return {
         "schema": SCHEMA,

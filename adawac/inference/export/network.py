@@ -74,7 +74,7 @@ def load_network(run: Path, trust: bool = False) -> TrainedNetwork:
     recipe, adapter = read_model(run, trust)
     adapter.eval()
     bare = recipe.network.build_bare(  # without the adapter, whose hooks cannot be traced
-        adapter.in_channels, adapter.num_classes, recipe.unit.spatial_dims
+        adapter.in_channels, adapter.num_classes, recipe.data.unit.spatial_dims
     )
     bare.load_state_dict(adapter.network.state_dict())
     return TrainedNetwork(bare.eval(), adapter.in_channels, recipe)

@@ -23,7 +23,7 @@ OF_A_PART = ("command", "versions", "code", "device")
 
 
 class RunRecord(Callback):
-    """Writes split and record into the run's folder when training starts, and what it took when it ends.
+    """Writes split and record into the run's folder once a step was made, and what it took when it ends.
 
     Not where a checkpoint is refused or nothing is left to train: that is no part of the run.
     """
@@ -32,7 +32,7 @@ class RunRecord(Callback):
         self.images_seen = 0  # training units drawn, repetitions counted, by all processes
         self._began = False
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def _begin(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write both files."""
         self._began = True
         if (run := RunFolder.of_trainer(trainer)) is None:
@@ -64,7 +64,9 @@ class RunRecord(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Count the batch of all processes, whose shares may differ by one."""
+        """Count the batch of all processes, whose shares may differ by one; the first one begins the record."""
+        if not self._began:
+            self._begin(trainer, pl_module)
         first, end = trainer.train_dataloader.order.bounds(batch_idx)  # type: ignore[union-attr]
         self.images_seen += end - first
 

@@ -6,6 +6,7 @@ import torch
 from faults import Bomb
 
 from adawac.data.classes import Classes
+from adawac.data.facts import DataFacts
 from adawac.data.grid import Grid
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.unit_kinds import PatchUnit, SliceUnit
@@ -18,12 +19,19 @@ CLASSES = Classes.from_labels({0: "background", 1: "left", 5: "right", 7: "cord"
 SPEC = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2]})
 RECIPE = Recipe(
     network=SPEC,
-    in_channels=2,
-    classes=CLASSES,
-    mirror_table=CLASSES.mirror_table({"left": "right"}),
-    preprocessing=Preprocessing("ct", (-100.0, 240.0), "coronal", Grid((32, 48), (1.5, 2.0), True)),
+    data=DataFacts(
+        in_channels=2,
+        classes=CLASSES,
+        mirror_table=CLASSES.mirror_table({"left": "right"}),
+        preprocessing=Preprocessing("ct", (-100.0, 240.0), "coronal", Grid((32, 48), (1.5, 2.0), True)),
+    ),
     version="0.0.7",
 )
+
+
+def on(**data):
+    """The recipe of a network that was trained on other data."""
+    return dataclasses.replace(RECIPE, data=dataclasses.replace(RECIPE.data, **data))
 
 
 def save(path, recipe=RECIPE):
@@ -41,10 +49,10 @@ class TestRecipe:
         "recipe",
         [
             RECIPE,
-            dataclasses.replace(RECIPE, mirror_table=None, preprocessing=Preprocessing("mr")),
+            on(mirror_table=None, preprocessing=Preprocessing("mr")),
             dataclasses.replace(RECIPE, network=NetworkSpec(SPEC.architecture, SPEC.arguments, "network.model.0")),
-            dataclasses.replace(RECIPE, unit=SliceUnit(5)),
-            dataclasses.replace(RECIPE, unit=PatchUnit((8, 16, 24))),
+            on(unit=SliceUnit(5)),
+            on(unit=PatchUnit((8, 16, 24))),
         ],
         ids=["all-set", "all-default", "feature-layer", "neighbours", "patches"],
     )
@@ -59,17 +67,17 @@ class TestRecipe:
         assert logits.shape == (1, 4, 32, 32)
 
     def test_neighbours_are_further_channels(self):
-        network = dataclasses.replace(RECIPE, unit=SliceUnit(3)).build_network()
+        network = on(unit=SliceUnit(3)).build_network()
         assert network(torch.zeros(1, 6, 32, 32)).logits.shape == (1, 4, 32, 32)
 
     def test_patches_take_a_network_of_three_dimensions(self):
-        recipe = dataclasses.replace(RECIPE, unit=PatchUnit((8, 16, 24)))
+        recipe = on(unit=PatchUnit((8, 16, 24)))
         assert recipe.input_size == (8, 16, 24)
         assert recipe.build_network()(torch.zeros(1, 2, 8, 16, 24)).logits.shape == (1, 4, 8, 16, 24)
 
     def test_a_network_of_planes_alone_takes_no_patches(self):
         spec = NetworkSpec("adawac.networks.resnet_unet.ResNetUNet")
-        recipe = dataclasses.replace(RECIPE, network=spec, unit=PatchUnit((8, 32, 32)))
+        recipe = dataclasses.replace(on(unit=PatchUnit((8, 32, 32))), network=spec)
         with pytest.raises(ConfigError, match=r"ResNetUNet takes no spatial_dims, .* leave data.patch out, or choose"):
             recipe.build_network()
 
@@ -86,7 +94,7 @@ class TestRecipe:
 
     def test_flip_needs_left_and_right_in_the_plane(self):
         RECIPE.check_flip()
-        sagittal = dataclasses.replace(RECIPE, preprocessing=Preprocessing("ct", axis="sagittal"))
+        sagittal = on(preprocessing=Preprocessing("ct", axis="sagittal"))
         with pytest.raises(ConfigError, match=r"sagittal slices do not show left and right.*switch it off"):
             sagittal.check_flip()
 

@@ -1,0 +1,223 @@
+"""How a training is configured: what can be set, and one function that reads it from arguments or from a mapping."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ArgumentError, Namespace, get_loader, set_loader
+from jsonargparse.typing import PositiveInt
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from adawac.data.datamodule import SegmentationData
+from adawac.errors import ConfigError
+from adawac.runs.config_diff import as_arguments
+from adawac.runs.folder import RunFolder
+from adawac.runs.old_names import with_new_names
+from adawac.training.suggestions import NamingParser
+from adawac.training.task import SegmentationTask
+
+FIT_ALONE = {"--resume", "--non_finite", "--times"}
+"""Options that do nothing where nothing is trained."""
+
+_YAML = get_loader("yaml")
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of one command of training, see `resolve`.
+
+    Attributes:
+        command: fit, validate or test.
+        values: every setting, defaults included, such as `values["data.root"]`.
+    """
+
+    command: str
+    values: Namespace
+
+    @cached_property
+    def text(self) -> str:
+        """YAML of what is not a default."""
+        dumped: str = _arguments().parser_of(self.command).dump(self.values, skip_unset=False, skip_default=True)
+        return dumped
+
+
+def resolve(given: Sequence[str] | Mapping[str, Any], *, exit_on_error: bool = False) -> Config:
+    """Read settings as `adawac fit`, `validate` or `test` does; nothing is made or run.
+
+    Args:
+        given: the command and its arguments, as on the command line: files of settings may stand first, and a run
+            folder in their place for `validate` and `test`. Or the settings of `fit`, with dotted or nested keys;
+            `config` names one file or several. What comes later counts.
+        exit_on_error: print what is wrong below the usage and leave with status 2, as a command line does.
+
+    Raises:
+        ConfigError: a key or a value that the command does not take, in the command line's words.
+
+    Example:
+        >>> unet = "monai.networks.nets.UNet"
+        >>> given = {"model.network.architecture": unet, "data": {"root": "DATA", "size": [32, 32]}}
+        >>> config = resolve({**given, "model.weighting": "ERM"})
+        >>> config.values["data.root"], config.values["model.weighting.class_path"]
+        ('DATA', 'adawac.ERM')
+        >>> resolve({**given, "data.sizes": 3})
+        Traceback (most recent call last):
+        adawac.errors.ConfigError: unrecognized arguments: --data.sizes=3
+    """
+    argv = ["fit", *as_arguments(given)] if isinstance(given, Mapping) else list(given)
+    if argv[0] != "fit" and (idle := {option.partition("=")[0] for option in argv} & FIT_ALONE):
+        raise ConfigError(f"{', '.join(sorted(idle))} means something to `adawac fit` alone; leave it out")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # classes of the user's own, such as `--model.weighting hard.HardHalf`
+    set_loader("yaml", _read_yaml, exceptions=(yaml.YAMLError,))
+    arguments = _arguments()
+    for parser in (arguments.parser, arguments.parser_of(argv[0])):
+        parser.exit_on_error = exit_on_error
+    try:
+        values = arguments.parser.parse_args(_expand(argv))
+    except ArgumentError as error:
+        raise ConfigError(str(error)) from None
+    _refuse_empty_keys(arguments.parser_of(argv[0]), values[argv[0]])
+    return Config(argv[0], values[argv[0]])
+
+
+class TrainingParser(NamingParser, LightningArgumentParser):
+    """Lightning's parser, which names the classes that an option takes."""
+
+
+class TrainingCLI(LightningCLI):
+    """Task and data module on the command line; one seed for both; a run folder named as the experiment."""
+
+    def __init__(self, **options: Any) -> None:
+        usages = {name: f"adawac {name} {'YAML' if name == 'fit' else 'RUN'} [--KEY VALUE ...]" for name in COMMANDS}
+        super().__init__(
+            SegmentationTask,
+            SegmentationData,
+            seed_everything_default=1234,
+            auto_configure_optimizers=False,  # the task's own, model.optimizer and model.schedule
+            trainer_defaults={
+                "use_distributed_sampler": False,
+                "max_epochs": 20,
+                "log_every_n_steps": 10,
+                "enable_model_summary": False,
+            },
+            parser_class=TrainingParser,
+            # Above what is wrong with an option, in place of the names of all of them.
+            parser_kwargs={"prog": "adawac", **{name: {"usage": usage} for name, usage in usages.items()}},
+            **options,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The commands of training."""
+        return COMMANDS
+
+    def parser_of(self, command: str) -> LightningArgumentParser:
+        """The parser of one command."""
+        return self._parser(command)
+
+    def _parse_ckpt_path(self) -> None:
+        """Checkpoints rule no settings; here Lightning would read one for them, and fail on other files in its way."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's name and its folder, and let one seed rule all randomness."""
+        parser.add_argument("--name", type=str, default="run", help="name of the experiment: runs/NAME/version_K")
+        parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+        parser.add_argument(
+            "--resume",
+            type=str | None,
+            help="auto: go on from the newest whole checkpoint of the run, or begin it; or a run folder or checkpoint",
+        )
+        parser.add_argument(
+            "--non_finite",
+            type=Literal["stop", "skip"],
+            default="stop",
+            help="what a loss or gradient that is not finite does: stop the training, or leave the batch out",
+        )
+        parser.add_argument(
+            "--times",
+            type=PositiveInt,
+            default=1,
+            help="so many times the trainer's epochs (or steps), validated as often in all; such as 2 for training on "
+            "one view, which costs half of training on two",
+        )
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
+
+
+COMMANDS = {
+    "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule"},
+    "validate": {"model", "dataloaders", "datamodule"},
+    "test": {"model", "dataloaders", "datamodule"},
+}
+"""Methods of the trainer, and which of their arguments are not settings."""
+
+
+class _Arguments(TrainingCLI):
+    """What can be set, and nothing of what Lightning would do with it."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = Namespace(subcommand="fit", fit=Namespace(seed_everything=False))  # type: ignore[no-untyped-call]
+
+    def instantiate_classes(self) -> None:
+        pass
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+@cache
+def _arguments() -> TrainingCLI:
+    return _Arguments()
+
+
+def _read_yaml(text: str) -> Any:
+    """As jsonargparse does, with names of earlier versions as they are now."""
+    return with_new_names(_YAML(text))
+
+
+def _refuse_empty_keys(parser: LightningArgumentParser, values: Namespace) -> None:
+    """Refuse null where a value must be: the parser takes a key of a file with nothing behind it for one not given."""
+    empty = [group for group in parser.groups or () if values.get(group, "") is None]
+    try:
+        parser.validate(values, skip_unset=False)
+    except TypeError as error:
+        empty.append(str(error).partition('"')[2].partition('"')[0])
+    if empty:
+        raise ConfigError(f"{empty[0]} has nothing behind it; give it a value, or leave the key out")
+
+
+def _expand(argv: list[str]) -> list[str]:
+    """Files that stand first are `--config`; `test RUN` is that run's configuration, best checkpoint and split."""
+    command, *more = argv
+    first = next((place for place, option in enumerate(more) if option.startswith("-")), len(more))
+    if not first:
+        return argv
+    if command == "fit":
+        return [command, *(f"--config={path}" for path in more[:first]), *more[first:]]
+    run = RunFolder.open(Path(more[0]))
+    options = {
+        "--config": str(run.config_file),
+        "--ckpt_path": str(run.checkpoint),
+        "--runs": str(run.runs),
+        "--name": run.experiment,
+        "--trainer.logger": "null",  # trackers follow the training
+        **as_trained(run),
+    }
+    return [command, *(f"{option}={value}" for option, value in options.items()), *more[1:]]
+
+
+def as_trained(run: RunFolder) -> dict[str, str]:
+    """Options that set a run's own patients and split, whatever has become of the rule, its file and the data since."""
+    options = {}
+    if run.patient_pattern is None:  # also where it was a default that is not written down
+        options["--data.patient_pattern"] = "null"
+    if run.split_file.is_file():
+        # Every argument is said: what the run's own rule had, such as a fold, would stay otherwise.
+        split = {"class_path": "FileSplit", "init_args": {"path": str(run.split_file), "fold": 0}}
+        options["--data.split"] = json.dumps(split)
+    return options

@@ -1,0 +1,101 @@
+"""A case table speaks for a run only while the checkpoint that it was measured with is the run's."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from test_study_runs import BASE, prepare, study
+from tiny_data import write_msd
+from tiny_run import tiny_settings, write_config
+
+from adawac.cli import main
+from adawac.evaluation import read_csv
+from adawac.runs.folder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A run of one epoch, tested; its best checkpoint is beaten by whatever comes next."""
+    folder = tmp_path_factory.mktemp("home") / "run"
+    settings = tiny_settings(folder, write_msd(folder.parent / "msd", cases=4, shape=(7, 32, 32)))
+    config = write_config(folder, settings | {"seed_everything": 3})
+    assert main(["fit", str(config), "--trainer.max_epochs=1"]) == 0
+    assert main(["test", str(folder / "runs/tiny/version_0")]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path) -> RunFolder:
+    shutil.copytree(trained, tmp_path / "run")
+    return RunFolder(tmp_path / "run/runs/tiny/version_0")
+
+
+def train_on(run: RunFolder) -> None:
+    """Three more epochs; the best of then gives way, whatever it was worth."""
+    checkpoint = torch.load(run.last, weights_only=True)
+    for key, state in checkpoint["callbacks"].items():
+        if "val/dice" in key:
+            state |= {name: torch.tensor(-1.0) for name in ("best_model_score", "current_score", "kth_value")}
+            state["best_k_models"] = dict.fromkeys(state["best_k_models"], torch.tensor(-1.0))
+    torch.save(checkpoint, run.last)
+    before = run.best.read_bytes()
+    options = ["--runs", str(run.runs), "--resume", "auto", "--trainer.max_epochs", "4"]
+    assert main(["fit", str(run.config_file), *options]) == 0
+    assert run.best.read_bytes() != before
+
+
+def test_a_table_of_an_earlier_checkpoint_is_refused_until_the_run_is_tested(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    evaluate = ["evaluate", "-o", "report", "--pictures=0"]
+    assert main([*evaluate, str(run.path)]) == 0
+    assert run.stale_cases is None
+    train_on(run)
+    for source in (run.path, run.cases_file):
+        capsys.readouterr()
+        assert main([*evaluate, str(source)]) == 2
+        said = capsys.readouterr().err
+        assert "cases.csv was measured with another checkpoint (" in said
+        assert f"than checkpoints/best.ckpt is now ({'%s'})" % run_hash(run) in said
+        assert f"measure it: adawac test {run.path}" in said
+    assert main([*evaluate, str(run.path), "--predict"]) == 0  # which measures by itself
+    assert main(["test", str(run.path)]) == 0
+    assert main([*evaluate, str(run.path)]) == 0
+    assert {row.checkpoint_hash for row in read_csv(tmp_path / "report/cases.csv")} == {run_hash(run)}
+
+
+def run_hash(run: RunFolder) -> str:
+    """As the shell says it: sha256sum best.ckpt | head -c 12."""
+    import hashlib
+
+    return hashlib.sha256(run.best.read_bytes()).hexdigest()[:12]
+
+
+def test_tables_that_cannot_be_told_are_taken_as_they_are(run):
+    table = run.cases_file.read_text()
+    run.cases_file.write_text(table.replace(run_hash(run), ""))  # of an older version, or written by hand
+    assert run.stale_cases is None
+    run.cases_file.write_text(table)
+    shutil.rmtree(run.best.parent)  # to save space
+    assert run.stale_cases is None
+    assert RunFolder(run.path / "nowhere").stale_cases is None
+
+
+def test_without_validation_it_is_the_last_checkpoint_that_counts(run):
+    run.best.unlink()
+    assert "than checkpoints/last.ckpt is now" in run.stale_cases
+    assert main(["test", str(run.path)]) == 0
+    assert run.stale_cases is None
+
+
+def test_a_cell_whose_training_went_on_is_tested_anew(tmp_path, capsys):
+    grid = {"method": {"erm": {"model.weighting": "ERM"}}}
+    home = prepare(tmp_path, {"name": "tiny", "config": "base.yaml", "grid": grid}, BASE)
+    study(home)
+    cell = RunFolder(home / "runs/tiny/erm/version_0")
+    state = torch.load(cell.best, weights_only=True)
+    torch.save(state | {"touched": True}, cell.best)  # another file, as after epochs that found a better one
+    assert "stopped" in study(home, "--dry-run")
+    assert "finished: erm" in study(home)
+    assert cell.stale_cases is None
+    assert "0 of 1 cells to run" in study(home, "--dry-run")
