@@ -11,10 +11,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from adawac.data.grid import Placement
 from adawac.data.sampling import Sampling
-from adawac.data.steps import spacing_of
 from adawac.data.store import PreparedCase
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError, DataError
+from adawac.io.steps import spacing_of
 from adawac.types import Batch
 
 

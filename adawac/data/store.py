@@ -24,10 +24,10 @@ from adawac.data.grid import Placement
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.reading import Digest, Track, for_every_case, read_case
-from adawac.data.steps import spacing_of
 from adawac.errors import DataError
 from adawac.io.hashing import FileHashCache, short_hash
 from adawac.io.locking import writing
+from adawac.io.steps import spacing_of
 from adawac.types import IGNORE_INDEX
 
 VERSION = 5

@@ -17,10 +17,10 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
-from adawac.data.steps import SHEAR_TOLERANCE, largest_cosine, spacing_of
 from adawac.errors import DataError, one_line
 from adawac.io.atomic import atomic_write
 from adawac.io.limits import check_voxels
+from adawac.io.steps import SHEAR_TOLERANCE, largest_cosine, spacing_of
 
 CANONICAL = ("S", "P", "L")
 """Where the axes Z, Y, X of a canonical array point."""
