@@ -1,10 +1,10 @@
 """`adawac check DATA`: read every case once; report all problems together, and show what is there."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adawac.cli.own_code import find_in_working_folder, use_readers
 from adawac.errors import printable
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     from adawac.data.modality import Modality
     from adawac.data.splits import SplitRule
 
-    sys.path.append(str(Path.cwd()))  # layouts and split rules of the user's own, as in `fit`
+    find_in_working_folder()
     parser = NamingParser(prog="adawac check", description=__doc__)
     # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
     parser.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
@@ -39,7 +39,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--picture", type=Path, metavar="PNG", help="file to draw; default: check_NAME.png")
     parser.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
     parser.add_subclass_arguments(SplitRule, "split", required=False, help="class; default: as in fit")
+    parser.add_argument(
+        "--readers", nargs="+", default=[], help="class paths of readers of yours, as data.readers of fit"
+    )
     args = parser.parse_args(list(argv))
+    use_readers(args.readers)
     root: Path = args.root.expanduser().resolve()
     parts = parser.instantiate(args)
     checkup = check_data(root, parts.layout, parts.split, args.patient_pattern, args.modality, track=_progress)

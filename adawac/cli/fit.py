@@ -3,7 +3,6 @@
 import errno
 import json
 import logging
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
+from adawac.cli.own_code import find_in_working_folder
 from adawac.cli.suggestions import NamingParser
 from adawac.data.case_names import AUTO
 from adawac.data.datamodule import SegmentationData
@@ -218,7 +218,7 @@ def main(argv: Sequence[str]) -> int:
     _speak_of_the_run_alone()
     keep_freed_memory()
     set_loader("yaml", _read_yaml, exceptions=(yaml.YAMLError,))
-    sys.path.append(str(Path.cwd()))  # classes of the user's own, such as `--model.weighting hard.HardHalf`
+    find_in_working_folder()
     if argv[0] != "fit":
         if given := {option.partition("=")[0] for option in argv} & FIT_ALONE:  # which a run's own config.yaml may hold
             raise ConfigError(f"{', '.join(sorted(given))} means something to `adawac fit` alone; leave it out")

@@ -30,6 +30,7 @@ from adawac.data.subsets import Full, Subset, absent_classes, describe
 from adawac.data.unit_kinds import UnitKind, unit_kind
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError, DataError
+from adawac.io.readers import Reader, use
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class SegmentationData(pl.LightningDataModule):
             free there, and the disk elsewhere. The batches are the same.
         seed: of the order of the batches; follows `seed_everything` on the command line.
         store: folder for prepared volumes; None for the user's cache.
+        readers: of file formats that are not read anyway, see `adawac.io.readers.Reader`.
         skip_bad: go on without cases that break a rule, and record which and why; otherwise they are an error.
     """
 
@@ -116,8 +118,11 @@ class SegmentationData(pl.LightningDataModule):
         seed: int = 0,
         store: str | None = None,
         skip_bad: bool = False,
+        readers: list[Reader] | None = None,
     ) -> None:
         super().__init__()
+        for reader in readers or ():
+            use(reader)
         if batch_size < 1:
             raise ConfigError(f"data.batch_size is {batch_size}; it must be at least 1")
         self.root = Path(root).expanduser()
