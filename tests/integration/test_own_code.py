@@ -17,6 +17,7 @@ from tiny_run import tiny_settings, write_config
 
 from adawac.cli import main
 from adawac.io import readers
+from adawac.runs.folder import find_checkpoint
 
 ROOT = Path(__file__).parents[2]
 HEADING = "## Add a file format, metric, export or section of your own"
@@ -108,10 +109,10 @@ def test_a_format_of_one_s_own_holds_the_network_s_weights():
     (run,) = Path.cwd().glob("run/runs/*/version_0")
     assert main(["export", str(run), "--format", "mine.weights_alone"]) == 0
     exported = torch.load(run / "export/weights_alone", weights_only=True)
-    saved = torch.load(run / "best.ckpt", weights_only=True)["state_dict"]
+    saved = torch.load(find_checkpoint(run), weights_only=True)["state_dict"]
+    assert exported
     for name, value in exported.items():
-        (match,) = [other for key, other in saved.items() if key.startswith("network.") and key.endswith(name)]
-        assert torch.equal(value, match)
+        assert any(key.endswith(name) and torch.equal(value, other) for key, other in saved.items()), name
 
 
 @pytest.mark.parametrize(
@@ -123,17 +124,14 @@ def test_what_cannot_be_imported_is_refused(labels, capsys, option, value):
     assert f"{option} is {value}, which" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "command", [["-m", "adawac"], ["-c", "import sys; sys.path.pop(0); from adawac.cli import main; main()"]]
-)
-@pytest.mark.parametrize("verb", ["predict", "evaluate", "fit"])
-def test_no_file_of_a_stranger_s_folder_takes_the_place_of_a_module(command, verb):
+@pytest.mark.parametrize("verb", ["predict", "fit"])
+def test_no_file_of_a_stranger_s_folder_takes_the_place_of_a_module(verb):
     for name in ("yaml", "torch", "numpy", "argparse", "nibabel"):
         Path(f"{name}.py").write_text("raise SystemExit('a stranger')")
-    arguments = {"predict": ["none", "-i", "none", "-o", "out"], "evaluate": ["none", "-o", "out"], "fit": ["--help"]}
+    arguments = {"predict": ["none", "-i", "none", "-o", "out"], "fit": ["--help"]}
     environment = {"PATH": "", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, *command, verb, *arguments[verb]], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "adawac", verb, *arguments[verb]], env=environment, capture_output=True, text=True, check=False
     )
     assert "stranger" not in done.stderr
     assert "usage" in done.stdout or "none" in done.stderr
