@@ -8,7 +8,7 @@ from adawac.cli.own_code import find_in_working_folder, use_readers
 from adawac.errors import printable
 
 if TYPE_CHECKING:
-    from adawac.data.check import Checkup
+    from adawac.data.checkup import Checkup
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     """
     from adawac.cli.suggestions import NamingParser  # so that layout and split take their settings as in `fit`
     from adawac.data.case_names import AUTO
-    from adawac.data.check import check_data
+    from adawac.data.checkup import check_data
     from adawac.data.layouts import Layout
     from adawac.data.modality import Modality
     from adawac.data.splits import SplitRule

@@ -14,7 +14,7 @@ from adawac.errors import ConfigError, DataError, printable
 if TYPE_CHECKING:
     from adawac.data.fingerprint import Fingerprint, Spread
     from adawac.data.layouts import Case, Layout
-    from adawac.data.splits import Split
+    from adawac.data.split import Split
 
 
 def main(argv: Sequence[str]) -> int:

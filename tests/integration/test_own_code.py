@@ -131,7 +131,11 @@ def test_no_file_of_a_stranger_s_folder_takes_the_place_of_a_module(verb):
     arguments = {"predict": ["none", "-i", "none", "-o", "out"], "fit": ["--help"]}
     environment = {"PATH": "", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-m", "adawac", verb, *arguments[verb]], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "adawac", verb, *arguments[verb]],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "stranger" not in done.stderr
     assert "usage" in done.stdout or "none" in done.stderr
