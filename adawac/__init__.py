@@ -6,15 +6,26 @@ The names below are imported when they are first used, so that `import adawac` c
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from adawac.version import __version__
+
 if TYPE_CHECKING:
     from adawac.consistency import Consistency
     from adawac.inference.segmenter import Segmenter, load
     from adawac.types import Terms, Weights
     from adawac.weighting import ERM, AdaWAC, Pair, Weighting
 
-__version__ = "0.1.0"
-
-__all__ = ["ERM", "AdaWAC", "Consistency", "Pair", "Segmenter", "Terms", "Weighting", "Weights", "load"]
+__all__ = [
+    "ERM",
+    "AdaWAC",
+    "Consistency",
+    "Pair",
+    "Segmenter",
+    "Terms",
+    "Weighting",
+    "Weights",
+    "__version__",
+    "load",
+]
 
 _HOMES = {
     "AdaWAC": "adawac.weighting",

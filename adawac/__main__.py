@@ -1,6 +1,10 @@
 """`python -m adawac` is the `adawac` command."""
 
 import sys
+from pathlib import Path
+
+if sys.path and sys.path[0] in ("", str(Path.cwd())):  # as `adawac` does: no file of the working folder is a module
+    del sys.path[0]
 
 from adawac.cli import main
 

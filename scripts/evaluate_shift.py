@@ -12,10 +12,10 @@ import argparse
 import sys
 
 from rich.console import Console
+from simulated_coverage import coverage_table, simulate_coverage
 
 from adawac.cli import main as adawac
 from adawac.errors import AdaWACError
-from adawac.evaluation.coverage import coverage_table, simulate_coverage
 from adawac.report.patients import by_patient
 from adawac.report.sources import Source, evaluate_sources
 

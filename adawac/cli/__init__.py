@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from adawac.errors import AdaWACError, Interrupted, printable
+from adawac.version import __version__
 
 TRAINING = {
     "fit": "train, validate and keep the best checkpoint",
@@ -40,9 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_usage())
         return 0 if argv else 2
     if argv[0] == "--version":
-        import adawac
-
-        print(adawac.__version__)
+        print(__version__)
         return 0
     verb = argv[0]
     if verb not in TRAINING and verb not in TOOLS:

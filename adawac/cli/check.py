@@ -1,14 +1,14 @@
 """`adawac check DATA`: read every case once; report all problems together, and show what is there."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adawac.errors import printable
+from adawac.io.own_code import find_in_working_folder, use_readers
 
 if TYPE_CHECKING:
-    from adawac.data.check import Checkup
+    from adawac.data.checkup import Checkup
 
 
 def main(argv: Sequence[str]) -> int:
@@ -24,13 +24,13 @@ def main(argv: Sequence[str]) -> int:
         DataError: the folder as a whole makes no sense.
     """
     from adawac.data.case_names import AUTO
-    from adawac.data.check import check_data
+    from adawac.data.checkup import check_data
     from adawac.data.layouts import Layout
     from adawac.data.modality import Modality
     from adawac.data.splits import SplitRule
     from adawac.training.suggestions import NamingParser  # so that layout and split take their settings as in `fit`
 
-    sys.path.append(str(Path.cwd()))  # layouts and split rules of the user's own, as in `fit`
+    find_in_working_folder()
     parser = NamingParser(prog="adawac check", description=__doc__)
     # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
     parser.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
@@ -39,7 +39,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--picture", type=Path, metavar="PNG", help="file to draw; default: check_NAME.png")
     parser.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
     parser.add_subclass_arguments(SplitRule, "split", required=False, help="class; default: as in fit")
+    parser.add_argument(
+        "--readers", nargs="+", default=[], help="class paths of readers of yours, as data.readers of fit"
+    )
     args = parser.parse_args(list(argv))
+    use_readers(args.readers)
     root: Path = args.root.expanduser().resolve()
     parts = parser.instantiate(args)
     checkup = check_data(root, parts.layout, parts.split, args.patient_pattern, args.modality, track=_progress)

@@ -4,11 +4,13 @@ import argparse
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adawac.data.case_names import AUTO
 from adawac.errors import AdaWACError, ConfigError, DataError
+from adawac.io.own_code import named, use_readers
 
 if TYPE_CHECKING:
     from adawac.data.classes import Classes
@@ -53,11 +55,15 @@ def main(argv: Sequence[str]) -> int:
     from adawac.report.write import write_report
     from adawac.runs.folder import CASES
 
+    use_readers(args.readers)
     policy: EmptyPolicy = args.policy or "penalise"
     empty_rule(policy)  # known, before anything is read
     console = Console(highlight=False)
     sources = [Source.parse(text) for text in args.sources]
     references, why_none = _references(args, sources)
+    metrics = {path.rpartition(".")[2]: named(path, "--metrics") for path in args.metrics}
+    if references is not None:
+        references = replace(references, metrics=metrics)
     evaluated = evaluate_sources(
         sources,
         references,
@@ -67,6 +73,12 @@ def main(argv: Sequence[str]) -> int:
         device=args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
         track=_progress,
     )
+    known = {row.metric for each in evaluated for row in each.run.rows}
+    if missing := metrics.keys() - known:
+        raise ConfigError(
+            f"--metrics: {', '.join(sorted(missing))} is measured of predictions, but all sources are case tables; "
+            "give folders of predictions with --labels, or --predict to measure run folders anew"
+        )
     if args.policy and (other := sorted({row.policy for each in evaluated for row in each.run.rows} - {policy})):
         raise ConfigError(
             f"--policy is {policy}, but there are case tables that were measured with {', '.join(other)}; add "
@@ -88,7 +100,8 @@ def main(argv: Sequence[str]) -> int:
     write_table(args.output / CASES, rows)
     if args.parquet:
         write_table(args.output / "cases.parquet", rows)
-    page = write_report(report, args.output)
+    more = [named(path, "--sections")(report) for path in args.sections]
+    page = write_report(report, args.output, more)
     console.print(summary(report), markup=False, soft_wrap=True)
     for said in dict.fromkeys(filter(None, map(left_out_of_means, report.subsets))):
         console.print(said, markup=False, soft_wrap=True)
@@ -146,6 +159,23 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--shared-cases", action="store_true", help="leave out cases that are not in all sources")
     made.add_argument(
         "--pictures", type=int, default=3, metavar="N", help="worst cases to draw; 0 for none (default: 3)"
+    )
+    made.add_argument(
+        "--readers", nargs="+", default=[], metavar="MODULE.CLASS", help="readers of yours for further file formats"
+    )
+    made.add_argument(
+        "--metrics",
+        nargs="+",
+        default=[],
+        metavar="MODULE.FUNCTION",
+        help="metrics of yours, for cases.csv: functions of a class's prediction, its reference and the steps in mm",
+    )
+    made.add_argument(
+        "--sections",
+        nargs="+",
+        default=[],
+        metavar="MODULE.FUNCTION",
+        help="sections of yours, at the end of the report: functions of the report that return a Section",
     )
     made.add_argument("--parquet", action="store_true", help="write cases.parquet as well")
     made.add_argument("--title", help="of the report; default: the name of OUTPUT")

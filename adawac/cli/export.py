@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adawac.errors import ConfigError
+from adawac.io.own_code import find_in_working_folder, named
 
 NAMES = {"torchscript": "model.ts", "onnx": "model.onnx", "monai-bundle": "monai_bundle"}
 """Formats, and what is written for each."""
@@ -20,12 +21,19 @@ def main(argv: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser("adawac export", description=__doc__)
     parser.add_argument("run", type=Path, help="run folder (its best checkpoint is taken) or checkpoint file")
-    parser.add_argument("--format", choices=NAMES, required=True)
+    parser.add_argument(
+        "--format", required=True, help=f"{', '.join(NAMES)}, or a function of yours that writes one: mine.write_it"
+    )
     parser.add_argument("-o", "--output", type=Path, help=f"default: {', '.join(NAMES.values())} in RUN/export")
     parser.add_argument("--overwrite", action="store_true", help="replace what lies there already")
     parser.add_argument("--trust", action="store_true", help="run the code of a network that is no adawac's or MONAI's")
     args = parser.parse_args(argv)
-    target = args.output or (args.run if args.run.is_dir() else args.run.parent) / "export" / NAMES[args.format]
+    if args.format not in NAMES and "." not in args.format:
+        parser.error(f"--format is {args.format}; give one of {', '.join(NAMES)}, or module.function of your own")
+    if args.trust:
+        find_in_working_folder()
+    name = NAMES.get(args.format, args.format.rpartition(".")[2])
+    target = args.output or (args.run if args.run.is_dir() else args.run.parent) / "export" / name
     export(args.run, args.format, target, args.overwrite, args.trust)
     print(f"{args.format} in {target}")
     return 0
@@ -36,7 +44,7 @@ def export(run: Path, format: str, target: Path, overwrite: bool = False, trust:
 
     Args:
         run: run folder or checkpoint.
-        format: a key of `NAMES`.
+        format: a key of `NAMES`; or `module.function`, called with a `TrainedNetwork` and the path to write to.
         target: file, or folder of a bundle.
         overwrite: whether to replace it.
         trust: as for `adawac.load`.
@@ -51,12 +59,15 @@ def export(run: Path, format: str, target: Path, overwrite: bool = False, trust:
         raise ConfigError(f"{target} is a folder, but no {format}, and is not replaced; give another --output")
     from adawac.inference.export import load_network, write_bundle, write_onnx, write_torchscript
 
-    write = {"torchscript": write_torchscript, "onnx": write_onnx, "monai-bundle": write_bundle}[format]
+    ours = {"torchscript": write_torchscript, "onnx": write_onnx, "monai-bundle": write_bundle}
+    write = ours.get(format) or named(format, "--format")
     trained = load_network(run, trust)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{os.getpid()}.{target.name}")
     try:
         write(trained, temporary)
+        if not temporary.exists():
+            raise ConfigError(f"--format {format}: nothing was written to the path it was given; write {temporary}")
         _remove(target)
         os.replace(temporary, target)
     finally:

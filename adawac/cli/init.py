@@ -1,7 +1,6 @@
 """`adawac init DATA`: look at a data folder; write what `adawac fit` trains, and a study that compares."""
 
 import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from adawac.cli.starting_config import render_config, render_study
 from adawac.data.case_names import AUTO
 from adawac.errors import ConfigError, DataError, printable
+from adawac.io.own_code import find_in_working_folder, use_readers
 
 if TYPE_CHECKING:
     from adawac.data.fingerprint import Fingerprint, Spread
     from adawac.data.layouts import Case, Layout
-    from adawac.data.splits import Split
+    from adawac.data.split import Split
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     from adawac.data.layouts import Layout
     from adawac.training.suggestions import NamingParser  # so that a layout takes its settings as in `fit`
 
-    sys.path.append(str(Path.cwd()))  # layouts of the user's own, as in `fit`
+    find_in_working_folder()
     parser = NamingParser(prog="adawac init", description=__doc__)
     # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
     parser.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
@@ -47,7 +47,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--force", action="store_true", help="overwrite the files")
     parser.add_argument("--skip-bad", action="store_true", help="go on without cases that have a problem, as fit will")
     parser.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
+    parser.add_argument(
+        "--readers", nargs="+", default=[], help="class paths of readers of yours, as data.readers of fit"
+    )
     args = parser.parse_args(list(argv))
+    use_readers(args.readers)
     root: Path = args.root.expanduser().resolve()
     name: str = args.name or "".join(c if c.isalnum() or c in "-_." else "_" for c in root.name)
     output: Path = args.output or Path(f"{name}.yaml")
@@ -58,6 +62,8 @@ def main(argv: Sequence[str]) -> int:
     layout = parser.instantiate(args).layout
     settings = args.layout.as_dict() if args.layout else None
     text = configure(root, name, args.patient_pattern, layout, settings, skip_bad=args.skip_bad)
+    if args.readers:  # so that fit reads them as well
+        text = text.replace("\ndata:\n", f"\ndata:\n  readers: [{', '.join(args.readers)}]\n", 1)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text, encoding="utf-8")
     study.write_text(render_study(name, output.name), encoding="utf-8")

@@ -9,6 +9,7 @@ from adawac.errors import ConfigError, DataError
 from adawac.inference.prediction_folder import LABEL, PICTURE, PROBABILITIES, PredictionFolder
 from adawac.inference.prefetch import prefetched
 from adawac.io.atomic import atomic_write
+from adawac.io.own_code import find_in_working_folder, use_readers
 
 if TYPE_CHECKING:
     from adawac.inference.segmenter import Prediction, Segmenter
@@ -22,7 +23,11 @@ def main(argv: Sequence[str]) -> int:
         argv: arguments after the verb.
     """
     args = _parser().parse_args(argv)
+    if args.trust:  # also a network's class that lies there
+        find_in_working_folder()
     from adawac.io.images import find_images  # not needed for --help
+
+    use_readers(args.readers)
 
     predict_files(
         args.run,
@@ -56,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "-o", "--output", type=Path, required=True, help="folder for the label files; what is finished there is kept"
+    )
+    made.add_argument(
+        "--readers", nargs="+", default=[], metavar="MODULE.CLASS", help="readers of yours for further file formats"
     )
     made.add_argument("--device", default=None, help="cpu, cuda, cuda:1 ...; default: CUDA if there is one")
     made.add_argument("--flip", action="store_true", help="average with the prediction of mirrored slices")

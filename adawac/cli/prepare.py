@@ -1,10 +1,10 @@
 """`adawac prepare --config mine.yaml`: bring the volumes of a configuration into the store, as `fit` does by itself."""
 
 import logging
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
+
+from adawac.io.own_code import find_in_working_folder
 
 OTHERS = (
     "name", "runs", "seed_everything", "trainer", "model", "resume", "non_finite", "times", "ckpt_path", "weights_only",
@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     from adawac.training.suggestions import NamingParser
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    sys.path.append(str(Path.cwd()))  # layouts and split rules of the user's own, as in `fit`
+    find_in_working_folder()
     parser = NamingParser(prog="adawac prepare", description=__doc__)
     parser.add_argument("--config", action="config", help="of `adawac fit`; several compose")
     parser.add_argument("--verify", action="store_true", help="read all files anew, also those that look unchanged")

@@ -10,7 +10,7 @@ from adawac.data.case_names import AUTO
 
 if TYPE_CHECKING:
     from adawac.data.fingerprint import Fingerprint
-    from adawac.data.splits import Split
+    from adawac.data.split import Split
 
 MULTIPLE, LARGEST = 32, 256
 """Sides of the training plane: every network can halve them five times; a CPU can train on them."""

@@ -1,7 +1,7 @@
 """Consistency losses: what a network makes of two views of a sample, compared; one file per kind."""
 
-from adawac.consistency.base import ConsistencyLoss
 from adawac.consistency.combined import CombinedConsistency
+from adawac.consistency.consistency_loss import ConsistencyLoss
 from adawac.consistency.features import Consistency, feature_std
 from adawac.consistency.probabilities import ProbabilityConsistency
 from adawac.consistency.relational import RelationalConsistency

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from adawac.consistency.base import ConsistencyLoss
+from adawac.consistency.consistency_loss import ConsistencyLoss
 from adawac.errors import ConfigError
 from adawac.types import NetworkOutput
 

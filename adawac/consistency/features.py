@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from adawac.consistency.base import ConsistencyLoss, mean_where, overlap
+from adawac.consistency.consistency_loss import ConsistencyLoss, mean_where, overlap
 from adawac.losses import full_precision, global_sum
 from adawac.types import NetworkOutput
 

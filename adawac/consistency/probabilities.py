@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from adawac.consistency.base import ConsistencyLoss, mean_where, overlap
+from adawac.consistency.consistency_loss import ConsistencyLoss, mean_where, overlap
 from adawac.losses import full_precision
 from adawac.types import NetworkOutput
 

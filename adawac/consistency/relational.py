@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adawac.consistency.base import ConsistencyLoss
+from adawac.consistency.consistency_loss import ConsistencyLoss
 from adawac.losses import full_precision
 from adawac.types import NetworkOutput
 

@@ -12,24 +12,28 @@ from rich.progress import track
 from torch.utils.data import DataLoader
 
 from adawac.data.case_names import AUTO
-from adawac.data.check import duplicates
+from adawac.data.checkup import duplicates
 from adawac.data.classes import Classes
+from adawac.data.datasets import VolumeDataset, VolumeItem
 from adawac.data.facts import DataFacts
 from adawac.data.grid import Grid
 from adawac.data.layouts import Case, Collection, Layout, ListingError, detect
-from adawac.data.loading import DrawnOrder, EpochOrder, ResumableLoader, VolumeDataset, VolumeItem
+from adawac.data.loading import DrawnOrder, EpochOrder, ResumableLoader
 from adawac.data.modality import Modality
 from adawac.data.patients import describe_patients, patients_in
+from adawac.data.prepared_case import PreparedCase
 from adawac.data.preprocessing import Axis, Preprocessing
 from adawac.data.reading import Digest
 from adawac.data.residency import Residency, ResidentUnits, dataset_of
 from adawac.data.sampling import Losses, Sampling
-from adawac.data.splits import AutoSplit, Split, SplitRule
-from adawac.data.store import PreparedCase, VolumeStore
-from adawac.data.subsets import Full, Subset, absent_classes, describe
+from adawac.data.split import Split
+from adawac.data.splits import AutoSplit, SplitRule
+from adawac.data.store import VolumeStore
+from adawac.data.subsets import Full, Subset, report_kept
 from adawac.data.unit_kinds import unit_kind
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError, DataError
+from adawac.io.readers import Reader, use
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +72,7 @@ class SegmentationData(pl.LightningDataModule):
             free there, and the disk elsewhere. The batches are the same.
         seed: of the order of the batches; follows `seed_everything` on the command line.
         store: folder for prepared volumes; None for the user's cache.
+        readers: of file formats that are not read anyway, see `adawac.io.readers.Reader`.
         skip_bad: go on without cases that break a rule, and record which and why; otherwise they are an error.
     """
 
@@ -97,8 +102,11 @@ class SegmentationData(pl.LightningDataModule):
         seed: int = 0,
         store: str | None = None,
         skip_bad: bool = False,
+        readers: list[Reader] | None = None,
     ) -> None:
         super().__init__()
+        for reader in readers or ():
+            use(reader)
         if batch_size < 1:
             raise ConfigError(f"data.batch_size is {batch_size}; it must be at least 1")
         self.root = Path(root).expanduser()
@@ -169,7 +177,7 @@ class SegmentationData(pl.LightningDataModule):
             )
             rows = self.subset.select(table)
             self._units = table.take(rows)
-            self._report(table, rows)
+            report_kept(type(self.subset).__name__, table, rows, self.batch_size)
 
     @property
     def facts(self) -> DataFacts:
@@ -305,31 +313,6 @@ class SegmentationData(pl.LightningDataModule):
 
     def _workers(self) -> dict[str, Any]:
         return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
-
-    def _report(self, table: UnitTable, rows: np.ndarray[Any, np.dtype[np.int64]]) -> None:
-        """Say what a subset keeps of every class: one that keeps none of a class cannot learn it."""
-        dense, labelled = int(self.units.dense.sum()), int(self.units.labelled.sum())
-        log.info(
-            "%s: %d of %d training %s, %s%d label-dense (%.0f %%); %s that hold each class: %s",
-            type(self.subset).__name__,
-            len(rows),
-            len(table),
-            self.unit.noun[1],
-            f"{len(rows) - labelled} of them wholly ignored, " if labelled < len(rows) else "",
-            dense,
-            100 * dense / max(1, labelled),
-            self.unit.noun[1],
-            ", ".join(f"{name} {count}" for name, count in describe(table, rows)),
-        )
-        if self.batch_size > len(rows):
-            log.warning(
-                "data.batch_size is %d, but training has %d %s: an epoch is a single step; lower it to a tenth",
-                self.batch_size,
-                len(rows),
-                self.unit.noun[len(rows) != 1],
-            )
-        if absent := absent_classes(table, rows):
-            log.warning("no training %s holds %s; left out of the means", self.unit.noun[0], ", ".join(absent))
 
 
 def _as_it_is(item: Any) -> Any:

@@ -9,7 +9,7 @@ from adawac.data.layouts.base import Case
 from adawac.errors import ConfigError, DataError, some_of
 from adawac.io.case_column import read_case_column
 from adawac.io.dicom import is_dicom, patient_id, series_files
-from adawac.io.images import IMAGES
+from adawac.io.readers import reader_of
 
 _NOBODY = {"", "0", "anon", "anonymous", "anonymized", "anonymised", "deidentified", "na", "none", "nobody", "removed"}
 """What stands for a PatientID that was taken out, in small letters and digits."""
@@ -175,6 +175,6 @@ def _slice(path: Path) -> Path | None:
     try:
         if path.is_dir():
             return next(iter(series_files(path)), None)
-        return path if not path.name.endswith(IMAGES) and is_dicom(path) else None
+        return path if reader_of(path) is None and is_dicom(path) else None
     except OSError:  # said, with the case, when it is read
         return None

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from adawac.data.grid import Grid, Placement
 from adawac.data.modality import MODALITIES, Modality
-from adawac.data.steps import SHEAR_TOLERANCE, largest_cosine, spacing_of
 from adawac.errors import ConfigError, DataError
+from adawac.io.steps import SHEAR_TOLERANCE, largest_cosine, spacing_of
 
 if TYPE_CHECKING:
     from adawac.io.volumes import Volume

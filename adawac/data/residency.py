@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adawac.data.loading import UnitDataset
-from adawac.data.store import PreparedCase
+from adawac.data.datasets import UnitDataset
+from adawac.data.prepared_case import PreparedCase
 from adawac.data.units import UnitTable
 from adawac.types import Batch
 

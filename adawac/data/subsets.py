@@ -4,6 +4,7 @@ Where training samples are patches, all that is said of slices holds of them, in
 Validation and test always see whole volumes. Every subset is deterministic: same table, same rows.
 """
 
+import logging
 import warnings
 from abc import ABC, abstractmethod
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
 
 
 class Subset(ABC):
@@ -194,6 +197,40 @@ def absent_classes(units: UnitTable, rows: NDArray[np.int64]) -> tuple[str, ...]
         (('liver',), ())
     """
     return tuple(name for name, count in describe(units, rows) if count == 0)
+
+
+def report_kept(subset: str, units: UnitTable, rows: NDArray[np.int64], batch_size: int) -> None:
+    """Log what a subset keeps of every class: one that keeps none of a class cannot learn it.
+
+    Args:
+        subset: its name.
+        units: n units of the training volumes.
+        rows: (m,) rows that it keeps.
+        batch_size: units a step.
+    """
+    kept, (one, many) = units.take(rows), units.kind.noun
+    dense, labelled = int(kept.dense.sum()), int(kept.labelled.sum())
+    log.info(
+        "%s: %d of %d training %s, %s%d label-dense (%.0f %%); %s that hold each class: %s",
+        subset,
+        len(rows),
+        len(units),
+        many,
+        f"{len(rows) - labelled} of them wholly ignored, " if labelled < len(rows) else "",
+        dense,
+        100 * dense / max(1, labelled),
+        many,
+        ", ".join(f"{name} {count}" for name, count in describe(units, rows)),
+    )
+    if batch_size > len(rows):
+        log.warning(
+            "data.batch_size is %d, but training has %d %s: an epoch is a single step; lower it to a tenth",
+            batch_size,
+            len(rows),
+            many if len(rows) != 1 else one,
+        )
+    if absent := absent_classes(units, rows):
+        log.warning("no training %s holds %s; left out of the means", one, ", ".join(absent))
 
 
 def _volumes(units: UnitTable) -> list[NDArray[np.int64]]:

@@ -14,7 +14,7 @@ from adawac.errors import ConfigError
 from adawac.types import IGNORE_INDEX
 
 if TYPE_CHECKING:
-    from adawac.data.store import PreparedCase
+    from adawac.data.prepared_case import PreparedCase
 
 Predict = Callable[[Tensor], Tensor]
 """Inputs (N, C, ...) of the network in, class probabilities (N, K, ...) out."""

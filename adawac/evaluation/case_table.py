@@ -1,6 +1,6 @@
 """The case table: one tidy row per (run, method, case, class, group of slices, metric)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,10 @@ VOXEL_VOLUME = "voxel_mm3"
 
 TRAINING_UNITS = "training_units"
 """Metric of the rows that say how many slices or patches that the run was trained on hold the class."""
+
+
+Metric = Callable[[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64] | None], float]
+"""A class as predicted and as it is, (S, H, W) each, and (3, 3) mm between voxels or None, to a number."""
 
 
 class CaseRow(NamedTuple):
@@ -81,6 +85,7 @@ def case_rows(
     method: str = "",
     ignore_index: int | None = IGNORE_INDEX,
     tolerances: Sequence[float] = (TOLERANCE,),
+    metrics: Mapping[str, Metric] | None = None,
 ) -> list[CaseRow]:
     """Everything that is measured of one predicted volume.
 
@@ -109,6 +114,8 @@ def case_rows(
         method: name of the method.
         ignore_index: target value that is left out of every metric; None for none.
         tolerances: of the surface Dice, in mm (in voxels if the spacing is unknown).
+        metrics: further ones by name, measured of every foreground class in "all"; ignored voxels belong to neither
+            mask.
 
     Raises:
         ConfigError: if a tolerance is negative.
@@ -141,6 +148,10 @@ def case_rows(
         preds, target = label_array(preds, "preds"), label_array(target, "target")
         counts = slice_counts(preds, target, len(class_names), ignore_index)
         table = rows("all", foreground, overlap_values(counts, policy))
+        counted = np.ones(target.shape, bool) if ignore_index is None else target != ignore_index
+        for name, metric in (metrics or {}).items():
+            pairs = [((preds == k) & counted, (target == k) & counted) for k in range(1, len(class_names))]
+            table += rows("all", foreground, {name: [metric(*pair, steps) for pair in pairs]})
         if surface:
             measured = list(class_distances(preds, target, range(1, len(class_names)), steps, ignore_index))
             distances = _surface(measured, "voxel" if steps is None else "mm", policy, tolerances)

@@ -150,7 +150,10 @@ def measure(
             target = references.target(case)
             preds = references.cut(predict(case, target))
             reference, steps = references.cut(target.array[0]), references.steps(target)
-            found = case_rows(case, patient, preds, reference, steps, names, policy, run=run, method=method)
+            own = references.metrics
+            found = case_rows(
+                case, patient, preds, reference, steps, names, policy, run=run, method=method, metrics=own
+            )
             found += position_rows(case, patient, preds, reference, names, policy, run=run, method=method)
         except DataError as error:
             message = str(error)

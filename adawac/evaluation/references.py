@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from adawac.data.layouts.folders import Folders
 from adawac.data.patients import SuggestedPatients, patients_in
 from adawac.data.preprocessing import AXES, Axis, cut_steps
 from adawac.errors import ConfigError, DataError, some_of
+from adawac.evaluation.case_table import Metric
 from adawac.io.hashing import short_hash
 from adawac.io.images import files_of, list_files, stem
 from adawac.io.volumes import Volume
@@ -36,6 +37,7 @@ class References:
         classes: how label values become class indices.
         patients: id -> whom the case shows.
         axis: direction along which volumes are cut into slices.
+        metrics: by name, measured of each case beside those of `case_rows`.
     """
 
     layout: Layout
@@ -43,6 +45,7 @@ class References:
     classes: Classes
     patients: Mapping[str, str]
     axis: Axis = "axial"
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
 
     @classmethod
     def of_folder(
@@ -213,7 +216,12 @@ def _named_layout(setting: Any) -> Layout | None:
         return None
     path, arguments = (setting, {}) if isinstance(setting, str) else (setting["class_path"], setting.get("init_args"))
     module, _, name = path.rpartition(".")
-    layout: Layout = getattr(import_module(module) if module else layouts, name)(**(arguments or {}))
+    try:
+        layout: Layout = getattr(import_module(module) if module else layouts, name)(**(arguments or {}))
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"the run's layout {path} cannot be imported ({error}); give the test cases with --labels and --images"
+        ) from error
     return layout
 
 

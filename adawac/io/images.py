@@ -8,14 +8,9 @@ import numpy as np
 
 from adawac.errors import DataError
 from adawac.io.dicom import is_dicom, read_series, series_files
-from adawac.io.itk import READERS, data_files, read_itk, simpleitk
-from adawac.io.volumes import Volume, read_nifti
-
-NIFTI = (".nii.gz", ".nii")
-"""Endings of NIfTI files."""
-
-IMAGES = (*NIFTI, *READERS)
-"""Endings of files that are an image by themselves."""
+from adawac.io.itk import simpleitk
+from adawac.io.readers import ending_of, reader_of
+from adawac.io.volumes import Volume
 
 
 def read_image(paths: Sequence[Path]) -> Volume:
@@ -31,14 +26,13 @@ def read_image(paths: Sequence[Path]) -> Volume:
         DataError: naming the file that cannot be read, or the channel that lies on another grid than the first.
         ConfigError: if it takes SimpleITK, and that is not installed.
     """
-    covered = {part for path in paths if path.suffix in READERS for part in data_files(path)}
-    slices = [path for path in paths if not path.name.endswith(IMAGES) and path not in covered and not path.is_dir()]
+    files = [path for path in paths if reader_of(path)]
+    covered = {part for path in files if path.is_file() for part in files_of(path)}
+    slices = [path for path in paths if path not in covered and path not in files and not path.is_dir()]
     volumes, names = [], []
     for path in paths:
-        if path.name.endswith(NIFTI):
-            volumes.append(read_nifti(path))
-        elif path.suffix in READERS:
-            volumes.append(read_itk(path))
+        if (reader := reader_of(path)) is not None:
+            volumes.append(reader.read(path))
         elif path.is_dir():
             volumes.append(read_series(series_files(path), path))
         else:
@@ -75,12 +69,13 @@ def files_of(path: Path) -> tuple[Path, ...]:
     """The files whose content makes an image: of a folder its slices, of a header also the file with its voxels."""
     if path.is_dir():
         return series_files(path)
-    return (path, *data_files(path)) if path.suffix in READERS else (path,)
+    return (path,) if (reader := reader_of(path)) is None else reader.files(path)
 
 
-def list_files(folder: Path, endings: tuple[str, ...] = IMAGES) -> list[Path]:
+def list_files(folder: Path, endings: tuple[str, ...] | None = None) -> list[Path]:
     """Image files of a folder, hidden ones (such as macOS's `._x.nii.gz`) left out."""
-    return sorted(path for path in folder.iterdir() if path.name.endswith(endings) and not path.name.startswith("."))
+    named = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in named if (reader_of(path) if endings is None else path.name.endswith(endings)))
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -101,8 +96,9 @@ def stem(path: Path) -> str:
         >>> stem(Path("imagesTr/pt_4.nii.gz")), stem(Path("images/pt_4.mha"))
         ('pt_4', 'pt_4')
     """
-    ends = (path.name[: -len(end)] for end in IMAGES if path.name.endswith(end))
-    return next(ends, path.name if path.is_dir() else path.stem)
+    if ending := ending_of(path):
+        return path.name.removesuffix(ending)
+    return path.name if path.is_dir() else path.stem
 
 
 def find_images(source: Path) -> dict[str, tuple[Path, ...]]:
@@ -126,8 +122,11 @@ def find_images(source: Path) -> dict[str, tuple[Path, ...]]:
             f"{source}: no image there; give a NIfTI, NRRD, MHA or MHD file, the folder of a DICOM series, or a folder "
             "of such files and folders"
         )
-    if not all(path.name.endswith(NIFTI) for path in paths):
-        simpleitk()
+    for path in paths:
+        if reader := reader_of(path):
+            reader.require()
+        else:  # a DICOM series
+            simpleitk()
     firsts = {stem(path).removesuffix("_0000") for path in paths if stem(path).endswith("_0000")}
     cases: dict[str, dict[int, Path]] = {}
     problems: list[str] = []
@@ -148,7 +147,7 @@ def find_images(source: Path) -> dict[str, tuple[Path, ...]]:
 
 def _images_at(source: Path) -> list[Path]:
     if not source.is_dir():
-        return [source] * (source.is_file() and source.name.endswith(IMAGES))
+        return [source] * (source.is_file() and reader_of(source) is not None)
     images = list_images(source)
     if not holds_dicom(source):
         return images

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.data.steps import SHEAR_TOLERANCE, largest_cosine
 from adawac.errors import ConfigError, DataError
+from adawac.io.canonical import Geometry
 from adawac.io.limits import check_voxels
-from adawac.io.volumes import Geometry, Volume
+from adawac.io.steps import SHEAR_TOLERANCE, largest_cosine
+from adawac.io.volumes import Volume
 
 READERS = {".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
 """SimpleITK's reader of each ending: what a file is called decides what it may be."""

@@ -2,6 +2,6 @@
 
 from adawac.networks.adapter import SegmentationNetwork
 from adawac.networks.ensemble import Ensemble
-from adawac.networks.spec import NetworkSpec
+from adawac.networks.network_spec import NetworkSpec
 
 __all__ = ["Ensemble", "NetworkSpec", "SegmentationNetwork"]

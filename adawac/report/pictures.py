@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.data.steps import spacing_of
 from adawac.errors import AdaWACError
 from adawac.evaluation import CaseRow, SharedCases
 from adawac.evaluation.predictions import Predict
 from adawac.evaluation.references import References
 from adawac.figures import side_by_side
+from adawac.io.steps import spacing_of
 from adawac.report.blocks import Picture
 from adawac.report.figures import encode
 from adawac.report.runs import MethodRun

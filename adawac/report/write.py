@@ -4,13 +4,13 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from adawac.io.atomic import atomic_write
 from adawac.report import html, markdown
-from adawac.report.blocks import Document
+from adawac.report.blocks import Document, Section
 from adawac.report.contents import Report
 from adawac.report.document import document
 from adawac.report.runs import MethodRun
@@ -20,17 +20,19 @@ from adawac.runs.slice_weights import SliceWeights
 FIGURES = "figures"
 
 
-def write_report(report: Report, folder: Path) -> Path:
+def write_report(report: Report, folder: Path, sections: Sequence[Section] = ()) -> Path:
     """Write report.html, report.md with its figures, and results.json.
 
     Args:
         report: what to write.
         folder: made where it is not there; files of an earlier report are replaced, and its other figures removed.
+        sections: after those of every report.
 
     Returns:
         The HTML file.
     """
-    return write_document(document(report), results(report), folder)
+    content = document(report)
+    return write_document(replace(content, sections=(*content.sections, *sections)), results(report), folder)
 
 
 def write_document(content: Document, numbers: Mapping[str, Any], folder: Path) -> Path:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import adawac
 from adawac.data.classes import Classes
 from adawac.data.facts import DataFacts
 from adawac.data.preprocessing import Preprocessing
@@ -18,6 +17,7 @@ from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.networks.published import Pretrainable
 from adawac.runs.config_diff import flatten
 from adawac.runs.folder import find_checkpoint
+from adawac.version import __version__
 
 RECIPE = "adawac_recipe"
 """Key of the recipe in a checkpoint."""
@@ -38,7 +38,7 @@ class Recipe:
 
     network: NetworkSpec
     data: DataFacts
-    version: str = adawac.__version__
+    version: str = __version__
 
     def build_network(self) -> SegmentationNetwork:
         """A network with fresh weights."""
@@ -133,7 +133,7 @@ class Recipe:
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"the checkpoint's recipe cannot be read ({type(error).__name__}: {error}); it is damaged or of "
-                f"another version than {adawac.__version__}, so train again or install the version that wrote it"
+                f"another version than {__version__}, so train again or install the version that wrote it"
             ) from error
 
 

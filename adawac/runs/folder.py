@@ -27,7 +27,7 @@ from adawac.runs.suspects import read_suspects, write_suspects
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
-    from adawac.data.splits import Split  # needs nibabel
+    from adawac.data.split import Split  # needs nibabel
     from adawac.runs.slice_weights import SliceWeights  # needs torch
 
 CASES = "cases.csv"
@@ -259,7 +259,7 @@ class RunFolder:
         Raises:
             ConfigError: if the file is damaged.
         """
-        from adawac.data.splits import Split
+        from adawac.data.split import Split
 
         parts = _mapping(self.split_file, json.loads)
         try:

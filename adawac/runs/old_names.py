@@ -9,11 +9,16 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-MODULES = {
-    "adawac.schedules": "adawac.training.schedules",
+MOVED = {
     "adawac.callbacks": "adawac.training.callbacks",
+    "adawac.consistency.base": "adawac.consistency.consistency_loss",
+    "adawac.networks.spec": "adawac.networks.network_spec",
+    "adawac.saving.WholeCheckpoints": "adawac.runs.atomic_checkpoint.AtomicCheckpointIO",
+    "adawac.schedules": "adawac.training.schedules",
+    "adawac.task": "adawac.training.task",
+    "adawac.weighting.base": "adawac.weighting.weighting",
 }
-"""Modules of which a configuration may name a class, before and since 0.2."""
+"""Modules and classes that a configuration may name, before and since 0.2."""
 
 
 def with_new_names(content: Any) -> Any:
@@ -37,7 +42,7 @@ def with_new_names(content: Any) -> Any:
 
 @cache  # so that each name is said once
 def _renamed(name: str) -> str:
-    for old, new in MODULES.items():
+    for old, new in MOVED.items():
         if name == old or name.startswith(f"{old}."):
             log.warning("%s is called %s now; it is read as that", name, now := new + name.removeprefix(old))
             return now

@@ -1,7 +1,6 @@
 """How a training is configured: what can be set, and one function that reads it from arguments or from a mapping."""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -15,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from adawac.data.datamodule import SegmentationData
 from adawac.errors import ConfigError
+from adawac.io.own_code import find_in_working_folder
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 from adawac.runs.old_names import with_new_names
@@ -71,8 +71,7 @@ def resolve(given: Sequence[str] | Mapping[str, Any], *, exit_on_error: bool = F
     argv = ["fit", *as_arguments(given)] if isinstance(given, Mapping) else list(given)
     if argv[0] != "fit" and (idle := {option.partition("=")[0] for option in argv} & FIT_ALONE):
         raise ConfigError(f"{', '.join(sorted(idle))} means something to `adawac fit` alone; leave it out")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # classes of the user's own, such as `--model.weighting hard.HardHalf`
+    find_in_working_folder()  # classes of the user's own, such as `--model.weighting hard.HardHalf`
     set_loader("yaml", _read_yaml, exceptions=(yaml.YAMLError,))
     arguments = _arguments()
     for parser in (arguments.parser, arguments.parser_of(argv[0])):

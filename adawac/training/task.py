@@ -20,7 +20,7 @@ from torchmetrics import MetricCollection
 from adawac.augment import Augmentation, RandomAugmentation
 from adawac.consistency import Consistency, ConsistencyLoss, feature_std
 from adawac.data.datamodule import SegmentationData
-from adawac.data.loading import VolumeItem
+from adawac.data.datasets import VolumeItem
 from adawac.data.subsets import describe
 from adawac.distributed import gather_cases, gather_terms, take_weights, world_size
 from adawac.errors import ConfigError, DataError

@@ -1,13 +1,13 @@
 """Weightings: one file per family, all behind `Weighting`."""
 
 from adawac.weighting.adawac import AdaWAC
-from adawac.weighting.base import Weighting
 from adawac.weighting.constant import ERM, ACROnly, Pair, PseudoAdaWAC
 from adawac.weighting.cvar import CVaRDRO
 from adawac.weighting.group_dro import GroupDRO
 from adawac.weighting.last_losses import LastLosses
 from adawac.weighting.simplex import PMDRO, ReweightOnly
 from adawac.weighting.trimming import TrimRatio, TrimRatioACR, TrimTrain, TrimTrainACR
+from adawac.weighting.weighting import Weighting
 
 __all__ = [
     "ERM",

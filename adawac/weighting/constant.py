@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 
 from adawac.types import Terms, Weights
-from adawac.weighting.base import Weighting, at_least_float32
+from adawac.weighting.weighting import Weighting, at_least_float32
 
 
 class ERM(Weighting):

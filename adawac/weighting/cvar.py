@@ -6,7 +6,7 @@ import torch
 
 from adawac.errors import ConfigError
 from adawac.types import Terms, Weights
-from adawac.weighting.base import Weighting, at_least_float32
+from adawac.weighting.weighting import Weighting, at_least_float32
 
 
 class CVaRDRO(Weighting):

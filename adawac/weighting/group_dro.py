@@ -10,7 +10,7 @@ from adawac.data.groups import Density, Grouping
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 from adawac.types import Terms, Weights
-from adawac.weighting.base import PerSampleState, Weighting
+from adawac.weighting.weighting import PerSampleState, Weighting
 
 
 class GroupDRO(PerSampleState, Weighting):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from adawac.types import Terms
-from adawac.weighting.base import PerSampleState
+from adawac.weighting.weighting import PerSampleState
 
 
 class LastLosses(PerSampleState):

@@ -9,7 +9,7 @@ from torch import Tensor
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 from adawac.types import Terms, Weights
-from adawac.weighting.base import PerSampleState, Weighting
+from adawac.weighting.weighting import PerSampleState, Weighting
 
 
 class ReweightOnly(PerSampleState, Weighting):

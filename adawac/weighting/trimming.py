@@ -9,7 +9,7 @@ from torch import Tensor
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 from adawac.types import Terms, Weights
-from adawac.weighting.base import Weighting, at_least_float32
+from adawac.weighting.weighting import Weighting, at_least_float32
 
 
 class Trimming(Weighting):

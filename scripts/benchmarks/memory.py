@@ -11,9 +11,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from adawac.data.datasets import UnitDataset
 from adawac.data.grid import Placement
-from adawac.data.loading import EpochOrder, ResumableLoader, UnitDataset
-from adawac.data.store import PreparedCase
+from adawac.data.loading import EpochOrder, ResumableLoader
+from adawac.data.prepared_case import PreparedCase
 from adawac.data.units import UnitTable
 
 DEPTH = 200

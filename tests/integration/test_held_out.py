@@ -9,7 +9,7 @@ import pytest
 from tiny_data import write_folders, write_msd, write_nnunet
 
 from adawac.cli import main
-from adawac.data.check import check_data
+from adawac.data.checkup import check_data
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from adawac.augment import (
     NoAugmentation,
     PaperAugmentation,
 )
-from adawac.consistency.base import align
+from adawac.consistency.consistency_loss import align
 from adawac.errors import ConfigError
 
 

@@ -17,7 +17,7 @@ from adawac.consistency import (
     RelationalConsistency,
     feature_std,
 )
-from adawac.consistency.base import align
+from adawac.consistency.consistency_loss import align
 from adawac.errors import ConfigError
 from adawac.networks import SegmentationNetwork
 from adawac.types import NetworkOutput

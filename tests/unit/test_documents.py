@@ -10,6 +10,7 @@ from statistics import median
 
 import pytest
 import torch
+from test_layers import LAYERS
 
 from adawac.cli import TOOLS, TRAINING, main
 
@@ -125,16 +126,10 @@ def test_costs_of_methods_are_their_own():
     assert {"AdaWAC", "Pair", "ERM", "GroupDRO"} <= {name for name, _ in shown}
 
 
-def test_the_readme_s_map_names_what_is_there():
-    readme = (ROOT / "README.md").read_text()
-    house = re.search(r"^## The house\n(.*?)^## ", readme, re.MULTILINE | re.DOTALL)[1]
-    rooms = re.findall(r"^      ([a-z_]+(?:\.py|/))", house, re.MULTILINE)
-    assert len(rooms) > 10
-    for room in rooms:
-        assert (ROOT / "adawac" / room).exists(), room
-    for room in (ROOT / "adawac").iterdir():  # and nothing is missing
-        if not room.name.startswith(("_", "py.typed")):
-            assert room.name in house, room.name
+def test_the_picture_of_the_layers_is_what_the_imports_keep_to():
+    picture = re.search(r"^```text\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL)[1]
+    drawn = [re.split(r"  +", line.strip())[0].split() for line in picture.splitlines()]
+    assert drawn == [line.split() for line in LAYERS.split(", ")][1:]
 
 
 def test_no_code_is_swallowed_by_a_list():

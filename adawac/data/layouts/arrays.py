@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from adawac.data.layouts.base import Case, Layout
 from adawac.errors import DataError
+from adawac.io.canonical import Geometry
 from adawac.io.limits import check_voxels
-from adawac.io.volumes import Geometry, Volume, as_label
+from adawac.io.volumes import Volume, as_label
 
 
 class ArrayLayout(Layout):

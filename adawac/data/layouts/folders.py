@@ -11,7 +11,8 @@ from adawac.data.layouts.nifti import NiftiLayout
 from adawac.data.modality import Modality
 from adawac.errors import DataError
 from adawac.io.dicom import is_dicom
-from adawac.io.images import IMAGES, files_of, list_images, stem
+from adawac.io.images import files_of, list_images, stem
+from adawac.io.readers import reader_of
 
 
 class Folders(NiftiLayout):
@@ -75,7 +76,7 @@ class Folders(NiftiLayout):
             for case_id, path in mine.items()
             if case_id not in theirs
         ]
-        unread = {name: path for name, path in labels.items() if not path.name.endswith(IMAGES)}
+        unread = {name: path for name, path in labels.items() if reader_of(path) is None}
         problems += [
             f"case {name}: {path} is DICOM, which labels are not read from; convert it to NIfTI as data_README.md shows"
             for name, path in unread.items()

@@ -9,9 +9,10 @@ from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.data.layouts.files import parse_labels, read_json, sorted_cases
 from adawac.data.layouts.nifti import NiftiLayout, modality_of
 from adawac.errors import DataError
-from adawac.io.images import NIFTI, list_files, stem
+from adawac.io.images import list_files, stem
+from adawac.io.readers import Nifti
 
-ENDINGS = (*NIFTI, ".nrrd", ".mha")
+ENDINGS = (*Nifti.endings, ".nrrd", ".mha")
 """What `file_ending` may be: formats whose files hold header and voxels."""
 
 

@@ -1,6 +1,9 @@
 """A run as a MONAI bundle: its network, a chain of transforms around it, and no need of this package."""
 
+import inspect
 import json
+import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +12,14 @@ import nibabel
 import numpy as np
 import torch
 
-import adawac
 from adawac.inference.export.network import TrainedNetwork
 from adawac.inference.export.torchscript import write_torchscript
+from adawac.version import __version__
 
-COPIED = (
-    "errors",
-    "structures",
-    "data.modality",
-    "data.steps",
-    "data.grid",
-    "data.preprocessing",
-    "data.unit_kinds",
-    "inference",
-    "export.segment_volume",
-)
-"""Modules whose source goes into the bundle's `scripts`, each after those it imports: no code is written twice."""
+TRANSFORMS = "adawac.inference.export.segment_volume"
+"""Goes into the bundle's `scripts`, with all that it imports of ours: no code is written twice."""
+
+_OURS = re.compile(r"^from (adawac\.[\w.]+) import", re.MULTILINE)
 
 INFERENCE: dict[str, Any] = {
     "imports": ["$import glob", "$import os", "$import sys", "$import torch"],
@@ -101,16 +96,27 @@ def write_bundle(trained: TrainedNetwork, path: Path) -> None:
     text = README.format(classes=", ".join(recipe.data.classes.names[1:]), network=network, version=recipe.version)
     (path / "docs/README.md").write_text(text)
     (path / "scripts/__init__.py").write_text("")
-    for module in COPIED:
-        (path / f"scripts/{module.rpartition('.')[2]}.py").write_text(copied(module))
+    for name, source in scripts().items():
+        (path / f"scripts/{name}.py").write_text(source)
 
 
-def copied(module: str) -> str:
-    """Source of one of our modules, importing its neighbours in `scripts`."""
-    source = Path(adawac.__file__).parent.joinpath(*module.split(".")).with_suffix(".py").read_text()
-    for other in COPIED:
-        source = source.replace(f"from adawac.{other} import", f"from scripts.{other.rpartition('.')[2]} import")
-    return f"# Copied from adawac {adawac.__version__} (Apache License 2.0).\n{source}"
+def scripts() -> dict[str, str]:
+    """Name and source of `TRANSFORMS` and of each of our modules that it needs, importing each other from `scripts`."""
+    found: dict[str, str] = {}
+    waiting = [TRANSFORMS]
+    while waiting:
+        if (module := waiting.pop()) not in found:
+            found[module] = inspect.getsource(import_module(module))
+            waiting += _OURS.findall(found[module])
+    return {
+        _last(module): f"# Copied from adawac {__version__} (Apache License 2.0).\n"
+        + _OURS.sub(lambda match: f"from scripts.{_last(match[1])} import", source)
+        for module, source in found.items()
+    }
+
+
+def _last(module: str) -> str:
+    return module.rpartition(".")[2]
 
 
 def metadata(trained: TrainedNetwork) -> dict[str, Any]:
@@ -123,7 +129,7 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "version": "0.1.0",
-        "changelog": {"0.1.0": f"exported by adawac {adawac.__version__}"},
+        "changelog": {"0.1.0": f"exported by adawac {__version__}"},
         "monai_version": monai.__version__,
         "pytorch_version": torch.__version__.partition("+")[0],
         "numpy_version": np.__version__,

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 
-from adawac.data.loading import VolumeItem
+from adawac.data.datasets import VolumeItem
 from adawac.errors import ConfigError
 from adawac.figures import overlay
 from adawac.training.task import SegmentationTask

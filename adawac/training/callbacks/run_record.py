@@ -10,7 +10,6 @@ import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-import adawac
 from adawac.data.subsets import absent_classes, describe
 from adawac.runs.folder import RunFolder
 from adawac.runs.provenance import git_state, versions
@@ -44,7 +43,7 @@ class RunRecord(Callback):
         record = {
             "command": sys.argv,
             "versions": versions(),
-            "code": {"adawac": git_state(Path(adawac.__file__).parent), "working_folder": git_state(Path.cwd())},
+            "code": {"adawac": git_state(Path(__file__).parents[2]), "working_folder": git_state(Path.cwd())},
             "device": str(pl_module.device),
             "data": {case: digest for part in ("train", "val") for case, digest in described[part].items()},
             "skipped": data.skipped,

@@ -9,11 +9,13 @@ from tiny_data import write_msd
 from torch.utils.data import DataLoader
 
 from adawac.data.classes import Classes
+from adawac.data.datasets import UnitDataset, VolumeDataset, VolumeItem
 from adawac.data.grid import Grid, Placement
 from adawac.data.layouts import detect
-from adawac.data.loading import EpochOrder, ResumableLoader, UnitDataset, VolumeDataset, VolumeItem
+from adawac.data.loading import EpochOrder, ResumableLoader
+from adawac.data.prepared_case import PreparedCase
 from adawac.data.preprocessing import Preprocessing
-from adawac.data.store import PreparedCase, VolumeStore
+from adawac.data.store import VolumeStore
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError, DataError
 from adawac.types import Batch

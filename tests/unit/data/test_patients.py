@@ -11,12 +11,13 @@ from dicom_files import change, write_series
 from tiny_data import write_acdc_volumes, write_msd, write_nnunet
 
 from adawac.data.case_names import suggest_patient_pattern
-from adawac.data.check import check_data
+from adawac.data.checkup import check_data
 from adawac.data.datamodule import SegmentationData
 from adawac.data.layouts import Folders
 from adawac.data.layouts.base import Case
 from adawac.data.patients import SuggestedPatients, patients_in, patients_of
-from adawac.data.splits import AutoSplit, FileSplit, FoldSplit, FractionSplit, LayoutSplit, Split, SplitRule
+from adawac.data.split import Split
+from adawac.data.splits import AutoSplit, FileSplit, FoldSplit, FractionSplit, LayoutSplit, SplitRule
 from adawac.errors import AdaWACError, ConfigError, DataError
 
 

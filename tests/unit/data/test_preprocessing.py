@@ -9,9 +9,10 @@ from tiny_data import make_case
 
 from adawac.data.grid import Grid
 from adawac.data.preprocessing import AXES, Preprocessing, cut_steps
-from adawac.data.steps import spacing_of
 from adawac.errors import ConfigError, DataError
-from adawac.io.volumes import Geometry, Volume
+from adawac.io.canonical import Geometry
+from adawac.io.steps import spacing_of
+from adawac.io.volumes import Volume
 from adawac.types import IGNORE_INDEX
 
 SHAPE = (6, 16, 20)

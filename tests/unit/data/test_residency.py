@@ -7,7 +7,7 @@ import torch
 from tiny_data import write_msd
 
 from adawac.data.datamodule import SegmentationData
-from adawac.data.loading import UnitDataset
+from adawac.data.datasets import UnitDataset
 from adawac.data.residency import ResidentUnits, bytes_of, dataset_of
 from adawac.data.splits import FractionSplit
 from adawac.data.subsets import HalfSparse

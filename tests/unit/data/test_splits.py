@@ -7,15 +7,8 @@ from jsonargparse import ArgumentParser
 
 from adawac.data.layouts.base import Case
 from adawac.data.patients import patients_of
-from adawac.data.splits import (
-    AutoSplit,
-    FileSplit,
-    FoldSplit,
-    FractionSplit,
-    LayoutSplit,
-    Split,
-    SplitRule,
-)
+from adawac.data.split import Split
+from adawac.data.splits import AutoSplit, FileSplit, FoldSplit, FractionSplit, LayoutSplit, SplitRule
 from adawac.errors import ConfigError, DataError
 
 FRAMES = [f"patient{p:03d}_frame{f:02d}" for p in range(1, 21) for f in (1, 12)]

@@ -14,9 +14,9 @@ from scipy import ndimage
 from tiny_data import make_case, save_nifti, write_acdc_volumes, write_msd
 
 from adawac.data.classes import Classes
+from adawac.data.datasets import VolumeDataset
 from adawac.data.grid import Grid, Placement
 from adawac.data.layouts import detect
-from adawac.data.loading import VolumeDataset
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.store import VolumeStore, count_voxels
 from adawac.errors import DataError

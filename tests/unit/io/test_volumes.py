@@ -8,8 +8,9 @@ from nibabel import orientations
 from scipy.spatial.distance import cdist
 
 from adawac.errors import DataError
+from adawac.io.canonical import Geometry
 from adawac.io.images import stack_channels
-from adawac.io.volumes import Geometry, Volume, as_label, read_nifti, write_label_nifti
+from adawac.io.volumes import Volume, as_label, read_nifti, write_label_nifti
 
 AXCODES = [
     codes for axes in itertools.permutations([("L", "R"), ("P", "A"), ("I", "S")]) for codes in itertools.product(*axes)

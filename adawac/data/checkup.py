@@ -13,7 +13,8 @@ from adawac.data.layouts import Collection, Layout, ListingError, detect
 from adawac.data.modality import Modality
 from adawac.data.patients import SuggestedPatients, patients_in
 from adawac.data.reading import Digest, Track
-from adawac.data.splits import PARTS, AutoSplit, Split, SplitRule
+from adawac.data.split import PARTS, Split
+from adawac.data.splits import AutoSplit, SplitRule
 from adawac.errors import AdaWACError, DataError
 
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 from scipy.special import expit, logit
-
-from adawac.errors import ConfigError
-from adawac.evaluation.coverage import (
+from simulated_coverage import (
     SCENARIOS,
     Rate,
     Scenario,
     coverage_table,
     simulate_coverage,
 )
+
+from adawac.errors import ConfigError
 from adawac.evaluation.intervals import paired_test
 
 NOTHING_MISSED = [scenario for scenario in SCENARIOS if not scenario.missed]

@@ -1,0 +1,79 @@
+"""Which cases train, which validate and which test: a split, in which no patient lies in two parts."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from adawac.data.patients import SuggestedPatients
+from adawac.errors import DataError, some_of
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Case ids of the three parts, each in the order of the data.
+
+    Attributes:
+        train: cases that are trained on.
+        val: cases that choose the checkpoint; may be empty.
+        test: cases that are only looked at once; may be empty.
+
+    Example:
+        >>> split = Split(train=("a", "b"), val=("c",), test=())
+        >>> split.check({"a": "p1", "b": "p1", "c": "p2"})
+        >>> split.check({"a": "p1", "b": "p2", "c": "p2"})  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        adawac.errors.DataError: patient p2 lies in more than one part (train: b; val: c); ...
+    """
+
+    train: tuple[str, ...]
+    val: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+
+    def check(self, patients: Mapping[str, str]) -> None:
+        """Refuse a split that leaks a patient from one part into another, or trains on nothing.
+
+        Args:
+            patients: the patient of every case.
+
+        Raises:
+            DataError: naming each such patient, its cases and the parts they lie in.
+        """
+        known, remedy = "", "mend patient_pattern if they are different patients"
+        if isinstance(patients, SuggestedPatients):
+            known, remedy = ", by the names of its cases,", patients.remedy
+        where: dict[str, dict[str, list[str]]] = {}
+        for part in PARTS:
+            for case in getattr(self, part):
+                where.setdefault(patients[case], {}).setdefault(part, []).append(case)
+        problems = []
+        for patient, parts in where.items():
+            if len(parts) > 1:
+                places = "; ".join(f"{part}: {some_of(ids)}" for part, ids in parts.items())
+                problems.append(
+                    f"patient {patient}{known} lies in more than one part ({places}); move all its cases "
+                    f"into one part, or {remedy}"
+                )
+        if not self.train:
+            problems.append("the split has no training case; put at least one case into train")
+        if problems:
+            raise DataError.from_problems(problems)
+
+    def only(self, cases: Collection[str]) -> "Split":
+        """The split of these cases alone.
+
+        Example:
+            >>> Split(train=("a", "b"), val=("c",)).only({"b", "c"})
+            Split(train=('b',), val=('c',), test=())
+        """
+        return Split(**{part: tuple(id_ for id_ in getattr(self, part) if id_ in cases) for part in PARTS})
+
+    def to_json(self) -> str:
+        """Text of a file that `FileSplit` reads back."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write `to_json` to a file, beside the run."""
+        path.write_text(self.to_json(), encoding="utf-8")

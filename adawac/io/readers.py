@@ -1,0 +1,90 @@
+"""Which files are images, by the ending of their names, and what reads each: one class a family of formats."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from adawac.io.itk import READERS, data_files, read_itk, simpleitk
+from adawac.io.volumes import Volume, read_nifti
+
+
+class Reader(ABC):
+    """Reads the files of some endings. One of your own is named by its class path: `--readers mine.Gipl`.
+
+    Attributes:
+        endings: of file names, with the dot.
+    """
+
+    endings: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def read(self, path: Path) -> Volume:
+        """The volume of a file, see `Volume.of_file`.
+
+        Raises:
+            DataError: if the file is none of these, or damaged.
+        """
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """The files whose content makes the image: this one, and what lies beside it."""
+        return (path,)
+
+    def require(self) -> None:  # noqa: B027  # most need nothing
+        """Refuse where a library is missing.
+
+        Raises:
+            ConfigError: naming the library.
+        """
+
+
+class Nifti(Reader):
+    """NIfTI-1 and -2."""
+
+    endings = (".nii.gz", ".nii")
+
+    def read(self, path: Path) -> Volume:
+        """See `read_nifti`."""
+        return read_nifti(path)
+
+
+class Itk(Reader):
+    """NRRD and MetaImage, by SimpleITK."""
+
+    endings = tuple(READERS)
+
+    def read(self, path: Path) -> Volume:
+        """See `read_itk`."""
+        return read_itk(path)
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """The header, and the file that it names."""
+        return (path, *data_files(path))
+
+    def require(self) -> None:
+        """SimpleITK."""
+        simpleitk()
+
+
+_IN_USE: list[Reader] = [Nifti(), Itk()]
+
+
+def use(reader: Reader) -> None:
+    """Let this process read further endings, from now on; asked before the others."""
+    if not any(type(reader) is type(each) for each in _IN_USE):
+        _IN_USE.insert(0, reader)
+
+
+def reader_of(path: Path) -> Reader | None:
+    """What reads a file, by its name; None if nothing does.
+
+    Example:
+        >>> type(reader_of(Path("ct.nii.gz"))).__name__, reader_of(Path("notes.txt"))
+        ('Nifti', None)
+    """
+    return next((reader for reader in _IN_USE if path.name.endswith(reader.endings)), None)
+
+
+def ending_of(path: Path) -> str:
+    """The ending that a reader knows a file by; empty if none does."""
+    reader = reader_of(path)
+    return "" if reader is None else next(end for end in reader.endings if path.name.endswith(end))

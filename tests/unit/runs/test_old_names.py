@@ -1,0 +1,75 @@
+"""Every class that a configuration of 0.1.0 may name is still found by the path that it had then."""
+
+from importlib import import_module
+
+import pytest
+
+from adawac.runs.old_names import with_new_names
+
+# module: classes
+OF_0_1_0 = """
+adawac.augment.views: Augmentation NoAugmentation PaperAugmentation RandomAugmentation
+adawac.callbacks: CaseTableWriter DueValidation FiniteGuard PredictionPictures RunProgress RunRecord StopOnSignal
+adawac.callbacks: SuspectSlices WeightMonitor
+adawac.callbacks.case_table: CaseTableWriter
+adawac.callbacks.finite: FiniteGuard
+adawac.callbacks.interruption: DueValidation StopOnSignal
+adawac.callbacks.pictures: PredictionPictures
+adawac.callbacks.progress: RunProgress
+adawac.callbacks.run_record: RunRecord
+adawac.callbacks.suspects: SuspectSlices
+adawac.callbacks.weight_monitor: WeightMonitor
+adawac.consistency: CombinedConsistency Consistency ConsistencyLoss ProbabilityConsistency RelationalConsistency
+adawac.consistency.base: ConsistencyLoss
+adawac.consistency.combined: CombinedConsistency
+adawac.consistency.features: Consistency
+adawac.consistency.probabilities: ProbabilityConsistency
+adawac.consistency.relational: RelationalConsistency
+adawac.data.groups: CaseTable Density Grouping OrganPresent PositionBins
+adawac.data.layouts: ACDC Folders Layout MSD NNUNet Synapse
+adawac.data.layouts.acdc: ACDC
+adawac.data.layouts.arrays: ArrayLayout
+adawac.data.layouts.base: Case Collection Layout
+adawac.data.layouts.folders: Folders
+adawac.data.layouts.msd: MSD
+adawac.data.layouts.nifti: NiftiLayout
+adawac.data.layouts.nnunet: NNUNet
+adawac.data.layouts.synapse: Synapse
+adawac.data.datamodule: SegmentationData
+adawac.data.sampling: ForegroundOversampling GroupBalanced HardnessWeighted Sampling
+adawac.data.splits: AutoSplit FileSplit FoldSplit FractionSplit LayoutSplit Split SplitRule
+adawac.data.subsets: Full HalfSlice HalfSparse HalfVolume SparseMix Subset Trim
+adawac.losses: CrossEntropy DiceCrossEntropy Focal SupervisedLoss
+adawac.networks: Ensemble NetworkSpec SegmentationNetwork
+adawac.networks.adapter: SegmentationNetwork
+adawac.networks.resnet_unet: ResNetUNet
+adawac.networks.spec: NetworkSpec
+adawac.networks.transunet: TransUNet
+adawac.saving: WholeCheckpoints
+adawac.schedules: Constant Cosine Poly Schedule
+adawac.task: SegmentationTask
+adawac.weighting: ACROnly AdaWAC CVaRDRO ERM GroupDRO LastLosses PMDRO Pair PseudoAdaWAC ReweightOnly TrimRatio
+adawac.weighting: TrimRatioACR TrimTrain TrimTrainACR Weighting
+adawac.weighting.adawac: AdaWAC
+adawac.weighting.base: Weighting
+adawac.weighting.constant: ACROnly ERM Pair PseudoAdaWAC
+adawac.weighting.cvar: CVaRDRO
+adawac.weighting.group_dro: GroupDRO
+adawac.weighting.last_losses: LastLosses
+adawac.weighting.simplex: PMDRO ReweightOnly
+adawac.weighting.trimming: TrimRatio TrimRatioACR TrimTrain TrimTrainACR
+"""
+PATHS = [
+    f"{module}.{name}"
+    for module, names in (line.split(": ") for line in OF_0_1_0.split("\n") if line)
+    for name in names.split()
+]
+CALLED_OTHERWISE = {"WholeCheckpoints": "AtomicCheckpointIO"}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_class_path_of_then_leads_to_the_class(path):
+    module, _, name = with_new_names(path).rpartition(".")
+    found = getattr(import_module(module), name)
+    was = path.rpartition(".")[2]
+    assert found.__name__ == CALLED_OTHERWISE.get(was, was)
