@@ -22,15 +22,9 @@ from adawac.metrics.surface import (
 )
 
 if TYPE_CHECKING:
-    from adawac.metrics.dice import (
-        FalsePositiveSlices,
-        GroupDice,
-        VolumeDice,
-        false_positive_slices,
-        group_dice,
-        volume_dice,
-    )
+    from adawac.metrics.dice import GroupDice, VolumeDice, group_dice, volume_dice
     from adawac.metrics.distances import VolumeASSD, VolumeHD95, VolumeNSD, volume_assd, volume_hd95, volume_nsd
+    from adawac.metrics.false_positives import FalsePositiveSlices, false_positive_slices
     from adawac.metrics.separation import SeparationAUROC
 
 __all__ = [
@@ -65,14 +59,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "adawac.metrics.dice": (
-        "FalsePositiveSlices",
-        "GroupDice",
-        "VolumeDice",
-        "false_positive_slices",
-        "group_dice",
-        "volume_dice",
-    ),
+    "adawac.metrics.dice": ("GroupDice", "VolumeDice", "group_dice", "volume_dice"),
+    "adawac.metrics.false_positives": ("FalsePositiveSlices", "false_positive_slices"),
     "adawac.metrics.distances": (
         "VolumeASSD",
         "VolumeHD95",

@@ -1,4 +1,4 @@
-"""Dice of volumes that come whole, slice by slice or in batches; by group; and what is found on empty slices."""
+"""Dice of volumes that come whole, slice by slice or in batches; and by group."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -18,7 +18,7 @@ Slices = Literal["all", "dense"]
 """Of which slices Dice is: of all of them, or of those whose target holds any foreground (label-dense)."""
 
 
-class _CountMetric(RecordMetric):
+class CountMetric(RecordMetric):
     """What is counted of a case: voxels of all and of the label-dense slices, and what is found on label-sparse ones.
 
     Metrics of one set of arguments have the same state, which a `torchmetrics.MetricCollection` keeps once.
@@ -64,16 +64,16 @@ def _counted(sample: Sample, num_classes: int, ignore_index: int | None) -> Reco
         raise DataError(f"case {sample.case}: {error}") from None
     both = [counts.total(), counts.take(counts.dense).total()]
     target = np.append([of.reference for of in both], counts.sparse.sum())
-    values = np.append([[of.true_positive, of.predicted] for of in both], _alarms(counts).sum())
+    values = np.append([[of.true_positive, of.predicted] for of in both], alarms(counts).sum())
     return sample.record(target, values)
 
 
-def _alarms(counts: OverlapCounts) -> NDArray[np.bool_]:
+def alarms(counts: OverlapCounts) -> NDArray[np.bool_]:
     """(S,) label-sparse slices on which foreground is predicted."""
     return counts.sparse & counts.predicted[:, 1:].any(axis=1)
 
 
-class VolumeDice(_CountMetric, CaseMetric):
+class VolumeDice(CountMetric, CaseMetric):
     """Dice of each class of each volume, and their mean.
 
     Voxels are counted, so a volume may come in any number of pieces: Dice is of the volume, never a mean over slices
@@ -291,65 +291,3 @@ def group_dice(
     for case, volume in enumerate(zip(preds, target, strict=True)):
         metric.update(*volume, case, group[case])
     return metric.compute()
-
-
-class FalsePositiveSlices(_CountMetric):
-    """Share of label-sparse slices on which any foreground is predicted: there, Dice says nothing.
-
-    Over all slices of all cases that have a voxel that counts and no foreground in the target; each slice counts once.
-
-    Args:
-        num_classes: K, background included.
-        ignore_index: value of the target that is left out; None for none.
-        **kwargs: of `torchmetrics.Metric`.
-
-    Example:
-        >>> import torch
-        >>> share = FalsePositiveSlices(num_classes=2)
-        >>> share.update(torch.tensor([[[0, 1]], [[0, 0]]]), torch.tensor([[[0, 0]], [[0, 0]]]), case="ct_7")
-        >>> share.compute()
-        tensor(0.5000)
-    """
-
-    higher_is_better = False
-
-    def __init__(self, num_classes: int, *, ignore_index: int | None = IGNORE_INDEX, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.num_classes = num_classes
-        self.ignore_index = ignore_index
-
-    def compute(self) -> Tensor:
-        """() float32, 0 to 1; NaN where there are no label-sparse slices."""
-        found = self._cases()
-        slices = sum(case.target[-1] for case in found)
-        return self._scalar(sum(case.values[-1] for case in found) / slices if slices else float("nan"))
-
-
-def false_positive_slices(
-    preds: ArrayLike | Tensor,
-    target: ArrayLike | Tensor,
-    num_classes: int,
-    *,
-    ignore_index: int | None = IGNORE_INDEX,
-) -> Tensor:
-    """Share of the label-sparse slices of a volume on which any foreground is predicted.
-
-    Args:
-        preds: (Z, Y, X) class indices, slices first.
-        target: (Z, Y, X) class indices or `ignore_index`.
-        num_classes: K, background included.
-        ignore_index: value of the target that is left out; None for none.
-
-    Returns:
-        () float32, 0 to 1; NaN where the volume has no such slices.
-
-    Raises:
-        DataError: if the shapes differ, or these are no class indices.
-
-    Example:
-        >>> false_positive_slices([[[1, 1]], [[0, 1]], [[0, 0]]], [[[1, 1]], [[0, 0]], [[0, 0]]], num_classes=2)
-        tensor(0.5000)
-    """
-    counts = slice_counts(preds, target, num_classes, ignore_index)
-    sparse = counts.sparse.sum()
-    return torch.tensor(_alarms(counts).sum() / sparse if sparse else float("nan"), dtype=torch.float32)

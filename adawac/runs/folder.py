@@ -11,7 +11,7 @@ cases.csv               the case table, once `adawac test` has measured it
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ import yaml
 from adawac.errors import ConfigError, one_line
 from adawac.io.atomic import atomic_write
 from adawac.io.hashing import short_hash
-from adawac.runs.suspects import read_suspects, write_suspects
+from adawac.runs.suspects import read_suspects
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -290,14 +290,6 @@ class RunFolder:
         """Write what `split` reads, whole or not at all."""
         with atomic_write(self.split_file) as unfinished:
             split.save(unfinished)
-
-    def write_weights(self, weights: "SliceWeights") -> None:
-        """Write what `weights` reads, whole or not at all."""
-        weights.write(self.weights_file)
-
-    def write_suspects(self, suspects: Iterable[tuple[str, object, float]]) -> None:
-        """Write what `suspects` reads: case, unit and score of each, whole or not at all."""
-        write_suspects(self.suspects_file, suspects)
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adawac.errors import some_of
 from adawac.runs.folder import RunFolder
-from adawac.runs.suspects import FOUND, suspects
+from adawac.runs.suspects import FOUND, suspects, write_suspects
 from adawac.training.task import SegmentationTask
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class SuspectSlices(Callback):
             return
         part, dice = known
         if not dice >= FOUND:
-            run.write_suspects([])
+            write_suspects(run.suspects_file, [])
             log.info(
                 "%s names no %s: the best class has a %s Dice of %.2f, and below %.1f all are hard, whatever "
                 "their labels; train longer",
@@ -55,7 +55,7 @@ class SuspectSlices(Callback):
         seen = np.flatnonzero(np.isfinite(scores) & task.data.units.labelled)
         units, scores = task.data.units.take(seen), scores[seen]
         found = [(units.cases[units.case[row]], units.key(row), scores[row]) for row in suspects(scores, units.dense)]
-        run.write_suspects(found)
+        write_suspects(run.suspects_file, found)
         if found:
             log.info(
                 "%s: %d of %d label-sparse %s are harder than half of the label-dense ones; is a label missing? %s",

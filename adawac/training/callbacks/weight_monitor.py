@@ -90,7 +90,7 @@ class WeightMonitor(Callback):
             return
         log_odds = getattr(task.weighting, "log_odds", None)
         scores = None if log_odds is None else _array(log_odds)
-        run.write_weights(SliceWeights.of_units(task.data.units, _array(weights), scores))
+        SliceWeights.of_units(task.data.units, _array(weights), scores).write(run.weights_file)
 
     def _draw(
         self,
