@@ -121,10 +121,11 @@ def main() -> int:
     with TemporaryDirectory() as folder:
         copy = Path(folder, "copy")
         shutil.copytree(ROOT, copy, ignore=lambda at, names: _not_ours(names) if Path(at) == ROOT else [])
-        for package in sorted({file.parts[1] for file, _, _ in mutants(args.count, args.seed)}):
+        chosen = list(mutants(args.count, args.seed))  # now: the originals may be edited meanwhile
+        for package in sorted({file.parts[1] for file, _, _ in chosen}):
             if noticed(copy, [f"tests/unit/{package}"]):
                 sys.exit(f"tests/unit/{package} fails without any mutation; mend that first")
-        for file, line, source in mutants(args.count, args.seed):
+        for file, line, source in chosen:
             original = (copy / file).read_text()
             (copy / file).write_text(source)
             caught = noticed(copy, tests_of(file)) or (bool(args.rest) and noticed(copy, args.rest))
