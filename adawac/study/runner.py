@@ -204,7 +204,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 def _lock(log: IO[bytes], stop: Event) -> bool:
     """Wait until no other process writes this log; False if `stop` came first.
 
-    The lock lives as long as any process has the file open, so also in the cells of a study that was killed.
+    The lock lives as long as any process has the file open, so also in the cells of a study that was killed: they
+    inherit it as their standard output. A lock of filelock's is not passed on, and falls with the study alone.
     """
     while fcntl is not None:
         try:
