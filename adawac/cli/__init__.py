@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from adawac.errors import AdaWACError, Interrupted, printable
+from adawac.errors import AdaWACError, Interrupted, did_you_mean, printable
 from adawac.version import __version__
 
 TRAINING = {
@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     verb = argv[0]
     if verb not in TRAINING and verb not in TOOLS:
-        print(f"adawac: there is no verb {verb!r}\n\n{_usage()}", file=sys.stderr)
+        meant = did_you_mean(verb, TRAINING | TOOLS).rstrip(";")
+        print(f"adawac: there is no verb {verb!r}{meant}\n\n{_usage()}", file=sys.stderr)
         return 2
     try:
         if verb in TRAINING:
