@@ -131,9 +131,11 @@ def did_you_mean(wrong: str | Sequence[str], known: Iterable[str]) -> str:
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like a wrong one, capitals aside; None where none is near."""
+    """The known name that is most like a wrong one, or goes on as it begins, capitals aside; None where none is."""
     lowered = {name.lower(): name for name in known}
     near = get_close_matches(wrong.lower(), lowered, n=1)
+    if not near and len(wrong) > 2:
+        near = [name for name in lowered if name.startswith(wrong.lower())]
     return lowered[near[0]] if near else None
 
 

@@ -23,6 +23,7 @@ TOOLS = {
     "check": "read every case of a data folder once and report all problems together",
     "rerun": "train again what a run folder records, and compare",
     "phantom": "generate synthetic abdominal CT to try things on",
+    "completion": "a script by which bash, zsh or fish completes commands and options",
 }
 """Each verb is the module of its name in `adawac.cli`."""
 
@@ -72,5 +73,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _usage() -> str:
-    lines = [f"  {verb:10}{text}" for verb, text in (TRAINING | TOOLS).items()]
+    lines = [f"  {verb:12}{text}" for verb, text in (TRAINING | TOOLS).items()]
     return "\n".join(["usage: adawac VERB ...   (adawac VERB --help says more)", "", *lines])

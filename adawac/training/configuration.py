@@ -175,6 +175,11 @@ def _arguments() -> TrainingCLI:
     return _Arguments()
 
 
+def parser_of(command: str) -> LightningArgumentParser:
+    """All options of fit, validate or test."""
+    return _arguments().parser_of(command)
+
+
 def _read_yaml(text: str) -> Any:
     """As jsonargparse does, with names of earlier versions as they are now."""
     return with_new_names(_YAML(text))
