@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from importlib import import_module
 
-from adawac.cli.suggestions import Parser
+from adawac.training.suggestions import Parser
 
 EPILOG = """keep what it prints where the shell looks for it, once:
   adawac completion bash > ~/.local/share/bash-completion/completions/adawac

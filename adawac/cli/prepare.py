@@ -4,11 +4,11 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from adawac.io.own_code import find_in_working_folder
+
 if TYPE_CHECKING:
     from adawac.data.datamodule import SegmentationData
     from adawac.training.typed_parser import TypedParser
-
-from adawac.io.own_code import find_in_working_folder
 
 OTHERS = (
     "name", "runs", "seed_everything", "trainer", "model", "resume", "non_finite", "times", "ckpt_path", "weights_only",
