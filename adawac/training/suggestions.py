@@ -49,7 +49,8 @@ class Parser(argparse.ArgumentParser):
 
 def explained(message: str, parser: argparse.ArgumentParser) -> str:
     """A parser's message with the lines of `suggestions` beneath it."""
-    return "\n  ".join([message, *suggestions(message, parser)])
+    # A parser that raises is caught by the one around it, which says the same again.
+    return "\n  ".join([message, *(line for line in suggestions(message, parser) if line not in message)])
 
 
 def suggestions(message: str, parser: argparse.ArgumentParser) -> Iterator[str]:
