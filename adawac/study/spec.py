@@ -132,8 +132,8 @@ class Study:
         of_name = {cell.name: cell for cell in self.cells}
         if unknown := [name for name in names if name not in of_name]:
             raise ConfigError(
-                f"study {self.name} has no cell {', '.join(unknown)}{did_you_mean(unknown, of_name)} "
-                f"`--dry-run` lists what it has, such as {self.cells[0].name}"
+                f"study {self.name} has no cell {', '.join(unknown)}; "
+                f"`--dry-run` lists what it has, such as {self.cells[0].name}{did_you_mean(unknown, of_name).rstrip(';')}"
             )
         return tuple(of_name[name] for name in dict.fromkeys(names))
 
@@ -172,8 +172,8 @@ def read_study(path: Path, runs: Path, more: Sequence[str] = ()) -> Study:
     content = _load(path)
     keys = ("name", "config", "common", "grid")
     if unknown := sorted(map(str, content.keys() - set(keys))):
-        meant = did_you_mean(unknown, keys)
-        raise ConfigError(f"{path}: a study has no {', '.join(unknown)}{meant} it has name, config, common and grid")
+        meant = did_you_mean(unknown, keys).rstrip(";")
+        raise ConfigError(f"{path}: a study has no {', '.join(unknown)}; it has name, config, common and grid{meant}")
     name = _portable(content.get("name", path.stem), f"{path}: name")
     common = _mapping(content.get("common") or {}, f"{path}: common")
     if "config" in content:

@@ -89,5 +89,5 @@ def test_names_within_the_data_and_a_study(here):
     with pytest.raises(ConfigError, match=r"did you mean skip\?"):
         empty_rule("skipp")
     (here / "good.yaml").write_text("{name: s, grid: {method: {erm: {model.weighting: ERM}}, seed: [0, 1]}}")
-    with pytest.raises(ConfigError, match=r"no cell erm-sed1; did you mean erm-seed\d\? `--dry-run`"):
+    with pytest.raises(ConfigError, match=r"no cell erm-sed1; .*; did you mean erm-seed\d\?$"):
         read_study(here / "good.yaml", here).take(["erm-sed1"])
