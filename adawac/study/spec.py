@@ -133,7 +133,8 @@ class Study:
         if unknown := [name for name in names if name not in of_name]:
             raise ConfigError(
                 f"study {self.name} has no cell {', '.join(unknown)}; "
-                f"`--dry-run` lists what it has, such as {self.cells[0].name}{did_you_mean(unknown, of_name).rstrip(';')}"
+                f"`--dry-run` lists what it has, such as {self.cells[0].name}"
+                f"{did_you_mean(unknown, of_name).rstrip(';')}"
             )
         return tuple(of_name[name] for name in dict.fromkeys(names))
 
