@@ -20,7 +20,7 @@ ASKED = [
     (["study", "--dry"], {"--dry-run"}),
     (["fit", "--model.dice"], {"--model.dice_ratio"}),
     (["test", "--trainer.precis"], {"--trainer.precision"}),
-    (["export", "--format", "tor"], {"torchscript"}),
+    (["evaluate", "--axis", "cor"], {"coronal"}),
     (["init", "--ski"], {"--skip-bad"}),
     (["prepare", "--model"], set()),  # takes such keys, and does not speak of them
     (["fit", "--config", "min"], {"mine.yaml"}),
