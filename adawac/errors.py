@@ -3,7 +3,9 @@
 Every message names the thing, the rule, the value and the remedy; the command line prints it without a traceback.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
 from signal import Signals
 
 
@@ -105,3 +107,43 @@ def some_of(names: Sequence[str]) -> str:
     """
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more
+
+
+def did_you_mean(wrong: str | Sequence[str], known: Iterable[str]) -> str:
+    """What was meant by names that are not known, to be put between what is wrong and the remedy.
+
+    Args:
+        wrong: one name, or several.
+        known: what there is.
+
+    Returns:
+        "; did you mean NAME?", or ";" alone where no known name is near.
+
+    Example:
+        >>> for name in ("livre", "kidney"):
+        ...     print(f"no organ {name}" + did_you_mean(name, ["spleen", "Liver"]) + " choose one that there is")
+        no organ livre; did you mean Liver? choose one that there is
+        no organ kidney; choose one that there is
+    """
+    known = tuple(known)
+    near = [nearest(name, known) for name in ([wrong] if isinstance(wrong, str) else wrong)]
+    return f"; did you mean {', '.join(dict.fromkeys(filter(None, near)))}?" if any(near) else ";"
+
+
+def nearest(wrong: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like a wrong one, or goes on as it begins, capitals aside; None where none is."""
+    lowered = {name.lower(): name for name in known}
+    near = get_close_matches(wrong.lower(), lowered, n=1)
+    if not near and len(wrong) > 2:
+        near = [name for name in lowered if name.startswith(wrong.lower())]
+    return lowered[near[0]] if near else None
+
+
+def did_you_mean_file(path: Path) -> str:
+    """The same of a file or folder by what lies where it should be; nothing is meant but itself where it is there."""
+    if path.exists():
+        return ";"
+    try:
+        return did_you_mean(path.name, [other.name for other in path.parent.iterdir()])
+    except OSError:
+        return ";"

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from adawac.errors import AdaWACError, Interrupted, printable
+from adawac.errors import AdaWACError, Interrupted, did_you_mean, printable
 from adawac.version import __version__
 
 TRAINING = {
@@ -23,6 +23,7 @@ TOOLS = {
     "check": "read every case of a data folder once and report all problems together",
     "rerun": "train again what a run folder records, and compare",
     "phantom": "generate synthetic abdominal CT to try things on",
+    "completion": "a script by which bash, zsh or fish completes commands and options",
 }
 """Each verb is the module of its name in `adawac.cli`."""
 
@@ -45,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     verb = argv[0]
     if verb not in TRAINING and verb not in TOOLS:
-        print(f"adawac: there is no verb {verb!r}\n\n{_usage()}", file=sys.stderr)
+        meant = did_you_mean(verb, TRAINING | TOOLS).rstrip(";")
+        print(f"adawac: there is no verb {verb!r}{meant}\n\n{_usage()}", file=sys.stderr)
         return 2
     try:
         if verb in TRAINING:
@@ -71,5 +73,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _usage() -> str:
-    lines = [f"  {verb:10}{text}" for verb, text in (TRAINING | TOOLS).items()]
+    lines = [f"  {verb:12}{text}" for verb, text in (TRAINING | TOOLS).items()]
     return "\n".join(["usage: adawac VERB ...   (adawac VERB --help says more)", "", *lines])

@@ -9,6 +9,7 @@ from adawac.io.own_code import find_in_working_folder, use_readers
 
 if TYPE_CHECKING:
     from adawac.data.checkup import Checkup
+    from adawac.training.typed_parser import TypedParser
 
 
 def main(argv: Sequence[str]) -> int:
@@ -23,29 +24,14 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         DataError: the folder as a whole makes no sense.
     """
-    from adawac.data.case_names import AUTO
     from adawac.data.checkup import check_data
-    from adawac.data.layouts import Layout
-    from adawac.data.modality import Modality
-    from adawac.data.splits import SplitRule
-    from adawac.training.suggestions import NamingParser  # so that layout and split take their settings as in `fit`
 
     find_in_working_folder()
-    parser = NamingParser(prog="adawac check", description=__doc__)
-    # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
-    parser.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
-    parser.add_argument("--patient_pattern", type=str | None, default=AUTO, help="as in fit")
-    parser.add_argument("--modality", type=Modality, help="as in fit; default: what the layout says")
-    parser.add_argument("--picture", type=Path, metavar="PNG", help="file to draw; default: check_NAME.png")
-    parser.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
-    parser.add_subclass_arguments(SplitRule, "split", required=False, help="class; default: as in fit")
-    parser.add_argument(
-        "--readers", nargs="+", default=[], help="class paths of readers of yours, as data.readers of fit"
-    )
-    args = parser.parse_args(list(argv))
+    made = parser()
+    args = made.parse_args(list(argv))
     use_readers(args.readers)
     root: Path = args.root.expanduser().resolve()
-    parts = parser.instantiate(args)
+    parts = made.instantiate(args)
     checkup = check_data(root, parts.layout, parts.split, args.patient_pattern, args.modality, track=_progress)
 
     _show(checkup, root.name, args.picture or Path(f"check_{root.name}.png"))
@@ -62,6 +48,28 @@ def main(argv: Sequence[str]) -> int:
         return 2
     print(f"no problems in {len(checkup.measured)} cases")
     return 0
+
+
+def parser() -> "TypedParser":
+    """The command's options."""
+    from adawac.data.case_names import AUTO
+    from adawac.data.layouts import Layout
+    from adawac.data.modality import Modality
+    from adawac.data.splits import SplitRule
+    from adawac.training.typed_parser import TypedParser  # so that layout and split take their settings as in `fit`
+
+    made = TypedParser(prog="adawac check", description=__doc__)
+    # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
+    made.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
+    made.add_argument("--patient_pattern", type=str | None, default=AUTO, help="as in fit")
+    made.add_argument("--modality", type=Modality, help="as in fit; default: what the layout says")
+    made.add_argument("--picture", type=Path, metavar="PNG", help="file to draw; default: check_NAME.png")
+    made.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
+    made.add_subclass_arguments(SplitRule, "split", required=False, help="class; default: as in fit")
+    made.add_argument(
+        "--readers", nargs="+", default=[], help="class paths of readers of yours, as data.readers of fit"
+    )
+    return made
 
 
 def _show(checkup: "Checkup", name: str, picture: Path) -> None:

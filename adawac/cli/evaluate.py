@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from adawac.data.case_names import AUTO
 from adawac.errors import AdaWACError, ConfigError, DataError
 from adawac.io.own_code import named, use_readers
+from adawac.training.suggestions import Parser
 
 if TYPE_CHECKING:
     from adawac.data.classes import Classes
@@ -109,9 +110,9 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's options."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         "adawac evaluate", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument(

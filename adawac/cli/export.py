@@ -1,13 +1,13 @@
 """`adawac export RUN --format F`: a trained network as TorchScript, ONNX or a MONAI bundle."""
 
-import argparse
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, did_you_mean
 from adawac.io.own_code import find_in_working_folder, named
+from adawac.training.suggestions import Parser
 
 NAMES = {"torchscript": "model.ts", "onnx": "model.onnx", "monai-bundle": "monai_bundle"}
 """Formats, and what is written for each."""
@@ -19,17 +19,12 @@ def main(argv: Sequence[str]) -> int:
     Args:
         argv: arguments after the verb.
     """
-    parser = argparse.ArgumentParser("adawac export", description=__doc__)
-    parser.add_argument("run", type=Path, help="run folder (its best checkpoint is taken) or checkpoint file")
-    parser.add_argument(
-        "--format", required=True, help=f"{', '.join(NAMES)}, or a function of yours that writes one: mine.write_it"
-    )
-    parser.add_argument("-o", "--output", type=Path, help=f"default: {', '.join(NAMES.values())} in RUN/export")
-    parser.add_argument("--overwrite", action="store_true", help="replace what lies there already")
-    parser.add_argument("--trust", action="store_true", help="run the code of a network that is no adawac's or MONAI's")
-    args = parser.parse_args(argv)
+    args = parser().parse_args(argv)
     if args.format not in NAMES and "." not in args.format:
-        parser.error(f"--format is {args.format}; give one of {', '.join(NAMES)}, or module.function of your own")
+        meant = did_you_mean(args.format, NAMES)
+        parser().error(
+            f"--format is {args.format}{meant} give one of {', '.join(NAMES)}, or module.function of your own"
+        )
     if args.trust:
         find_in_working_folder()
     name = NAMES.get(args.format, args.format.rpartition(".")[2])
@@ -37,6 +32,19 @@ def main(argv: Sequence[str]) -> int:
     export(args.run, args.format, target, args.overwrite, args.trust)
     print(f"{args.format} in {target}")
     return 0
+
+
+def parser() -> Parser:
+    """The command's options."""
+    made = Parser("adawac export", description=__doc__)
+    made.add_argument("run", type=Path, help="run folder (its best checkpoint is taken) or checkpoint file")
+    made.add_argument(
+        "--format", required=True, help=f"{', '.join(NAMES)}, or a function of yours that writes one: mine.write_it"
+    )
+    made.add_argument("-o", "--output", type=Path, help=f"default: {', '.join(NAMES.values())} in RUN/export")
+    made.add_argument("--overwrite", action="store_true", help="replace what lies there already")
+    made.add_argument("--trust", action="store_true", help="run the code of a network that is no adawac's or MONAI's")
+    return made
 
 
 def export(run: Path, format: str, target: Path, overwrite: bool = False, trust: bool = False) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from adawac.data.fingerprint import Fingerprint, Spread
     from adawac.data.layouts import Case, Layout
     from adawac.data.split import Split
+    from adawac.training.typed_parser import TypedParser
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,27 +31,9 @@ def main(argv: Sequence[str]) -> int:
         ConfigError: a file to write is there already.
         DataError: all problems of the data together.
     """
-    from adawac.data.layouts import Layout
-    from adawac.training.suggestions import NamingParser  # so that a layout takes its settings as in `fit`
-
     find_in_working_folder()
-    parser = NamingParser(prog="adawac init", description=__doc__)
-    # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
-    parser.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="YAML", help="file to write; default: NAME.yaml; the study beside it"
-    )
-    parser.add_argument("--name", type=str, help="name of the experiment; default: the folder's")
-    parser.add_argument(
-        "--patient_pattern", type=str | None, default=AUTO, help="as in fit; default: guessed from the case ids"
-    )
-    parser.add_argument("--force", action="store_true", help="overwrite the files")
-    parser.add_argument("--skip-bad", action="store_true", help="go on without cases that have a problem, as fit will")
-    parser.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
-    parser.add_argument(
-        "--readers", nargs="+", default=[], help="class paths of readers of yours, as data.readers of fit"
-    )
-    args = parser.parse_args(list(argv))
+    made = parser()
+    args = made.parse_args(list(argv))
     use_readers(args.readers)
     root: Path = args.root.expanduser().resolve()
     name: str = args.name or "".join(c if c.isalnum() or c in "-_." else "_" for c in root.name)
@@ -59,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     for path in (output, study):
         if path.is_dir() or (path.exists() and not args.force):
             raise ConfigError(f"{path} exists already; add --force to overwrite the file, or give another name with -o")
-    layout = parser.instantiate(args).layout
+    layout = made.instantiate(args).layout
     settings = args.layout.as_dict() if args.layout else None
     text = configure(root, name, args.patient_pattern, layout, settings, skip_bad=args.skip_bad)
     if args.readers:  # so that fit reads them as well
@@ -70,6 +53,30 @@ def main(argv: Sequence[str]) -> int:
     print(f"Wrote {output} and {study}. Next, a training; and whether reweighting helps on these data:")
     print(f"  adawac fit --config {shlex.quote(str(output))}\n  adawac study {shlex.quote(str(study))}")
     return 0
+
+
+def parser() -> "TypedParser":
+    """The command's options."""
+    from adawac.data.layouts import Layout
+    from adawac.training.typed_parser import TypedParser  # so that a layout takes its settings as in `fit`
+
+    made = TypedParser(prog="adawac init", description=__doc__)
+    # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
+    made.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
+    made.add_argument(
+        "-o", "--output", type=Path, metavar="YAML", help="file to write; default: NAME.yaml; the study beside it"
+    )
+    made.add_argument("--name", type=str, help="name of the experiment; default: the folder's")
+    made.add_argument(
+        "--patient_pattern", type=str | None, default=AUTO, help="as in fit; default: guessed from the case ids"
+    )
+    made.add_argument("--force", action="store_true", help="overwrite the files")
+    made.add_argument("--skip-bad", action="store_true", help="go on without cases that have a problem, as fit will")
+    made.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
+    made.add_argument(
+        "--readers", nargs="+", default=[], help="class paths of readers of yours, as data.readers of fit"
+    )
+    return made
 
 
 def configure(

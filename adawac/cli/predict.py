@@ -1,6 +1,5 @@
 """`adawac predict RUN [RUN ...] -i IN -o OUT`: segment images with checkpoints and nothing else."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from adawac.inference.prediction_folder import LABEL, PICTURE, PROBABILITIES, Pr
 from adawac.inference.prefetch import prefetched
 from adawac.io.atomic import atomic_write
 from adawac.io.own_code import find_in_working_folder, use_readers
+from adawac.training.suggestions import Parser
 
 if TYPE_CHECKING:
     from adawac.inference.segmenter import Prediction, Segmenter
@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
     Args:
         argv: arguments after the verb.
     """
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     if args.trust:  # also a network's class that lies there
         find_in_working_folder()
     from adawac.io.images import find_images  # not needed for --help
@@ -44,8 +44,9 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser("adawac predict", description=__doc__)
+def parser() -> Parser:
+    """The command's options."""
+    made = Parser("adawac predict", description=__doc__)
     made.add_argument(
         "run",
         type=Path,

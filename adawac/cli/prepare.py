@@ -2,9 +2,13 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adawac.io.own_code import find_in_working_folder
+
+if TYPE_CHECKING:
+    from adawac.data.datamodule import SegmentationData
+    from adawac.training.typed_parser import TypedParser
 
 OTHERS = (
     "name", "runs", "seed_everything", "trainer", "model", "resume", "non_finite", "times", "ckpt_path", "weights_only",
@@ -24,21 +28,27 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         DataError: all problems of all cases together; sound cases are kept.
     """
-    from jsonargparse import SUPPRESS
-
-    from adawac.data.datamodule import SegmentationData
-    from adawac.training.suggestions import NamingParser
-
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     find_in_working_folder()
-    parser = NamingParser(prog="adawac prepare", description=__doc__)
-    parser.add_argument("--config", action="config", help="of `adawac fit`; several compose")
-    parser.add_argument("--verify", action="store_true", help="read all files anew, also those that look unchanged")
-    for key in OTHERS:
-        parser.add_argument(f"--{key}", type=Any, help=SUPPRESS)
-    parser.add_class_arguments(SegmentationData, "data")
-    parts = parser.instantiate(parser.parse_args(list(argv)))
+    made = parser()
+    parts = made.instantiate(made.parse_args(list(argv)))
     data: SegmentationData = parts.data
     data.prepare_data(verify=parts.verify)
     print(f"{data.describe_store()}; next: adawac fit with the same configuration")
     return 0
+
+
+def parser() -> "TypedParser":
+    """The command's options."""
+    from jsonargparse import SUPPRESS
+
+    from adawac.data.datamodule import SegmentationData
+    from adawac.training.typed_parser import TypedParser
+
+    made = TypedParser(prog="adawac prepare", description=__doc__)
+    made.add_argument("--config", action="config", help="of `adawac fit`; several compose")
+    made.add_argument("--verify", action="store_true", help="read all files anew, also those that look unchanged")
+    for key in OTHERS:
+        made.add_argument(f"--{key}", type=Any, help=SUPPRESS)
+    made.add_class_arguments(SegmentationData, "data")
+    return made

@@ -1,13 +1,13 @@
 """`adawac rerun RUN`: train again what a run folder records, and say whether the same came out."""
 
-import argparse
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, did_you_mean_file
 from adawac.runs.config_diff import changed
+from adawac.training.suggestions import Parser
 
 SET_HERE = {"--runs", "--name", "--resume", "--ckpt_path"}
 """Options of `adawac fit` that would lead the comparison to another run."""
@@ -25,14 +25,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         ConfigError: RUN is no run folder, or was not trained to its end; or an option would lead to another run.
     """
-    parser = argparse.ArgumentParser(
-        prog="adawac rerun",
-        description="Train again with the configuration, split and seed of a run, into RUNS/NAME_rerun, and compare. "
-        "On one machine's CPU the weights are the same, bit for bit. All other options go to `adawac fit`.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/NAME/version_0")
-    args, more = parser.parse_known_args(argv)
+    args, more = parser().parse_known_args(argv)
     if given := sorted({option.partition("=")[0] for option in more} & SET_HERE):
         raise ConfigError(f"{', '.join(given)}: a rerun sets this itself; leave it out")
     from adawac.runs.folder import RunFolder
@@ -41,7 +34,8 @@ def main(argv: Sequence[str]) -> int:
     for path in (run.config_file, run.split_file, run.record_file, run.last):
         if not path.is_file():
             raise ConfigError(
-                f"{args.run} has no {path.relative_to(run.path)}; give the folder of a run that has ended, "
+                f"{args.run} has no {path.relative_to(run.path)}{did_you_mean_file(args.run)} "
+                "give the folder of a run that has ended, "
                 "runs/NAME/version_0"
             )
     then = run.record
@@ -75,6 +69,17 @@ def main(argv: Sequence[str]) -> int:
         print(f"the run went on {len(commands) - 1} times, perhaps with other settings; it was trained by")
         print("\n".join(f"  {command}" for command in commands))
     return 1 if other else 0
+
+
+def parser() -> Parser:
+    """The command's options; `fit` has more."""
+    made = Parser(
+        prog="adawac rerun",
+        description="Train again with the configuration, split and seed of a run, into RUNS/NAME_rerun, and compare. "
+        "On one machine's CPU the weights are the same, bit for bit. All other options go to `adawac fit`.",
+    )
+    made.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/NAME/version_0")
+    return made
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -1,14 +1,15 @@
 """`adawac study`: run a grid of methods, training subsets and seeds, and report what comes out."""
 
-import argparse
 import shlex
 from collections.abc import Sequence
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from adawac.errors import ConfigError, DataError
+from adawac.training.suggestions import Parser
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,24 +30,11 @@ def main(argv: list[str]) -> int:
         ConfigError: the study breaks a rule, was begun with other settings, or has nothing to report on.
         Interrupted: SIGINT or SIGTERM came.
     """
-    parser = argparse.ArgumentParser(
-        prog="adawac study",
-        description="Run every cell of a grid in a folder of its own, RUNS/STUDY/CELL. Finished cells are kept; what "
-        "was stopped goes on when the same is typed again. All other options go to `adawac fit` in every cell.",
-        epilog="example: adawac study configs/studies/openkbp5_small.yaml --data.root DATA/openkbp-ct",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "study", type=Path, metavar="STUDY.yaml", help="the grid; see adawac/study/spec.py, configs/studies"
-    )
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at the same time (default: 1)")
-    parser.add_argument("--cells", nargs="+", metavar="CELL", help="run these only, and gather nothing")
-    parser.add_argument("--dry-run", action="store_true", help="list the cells, how far they are, and the time left")
-    parser.add_argument("--report", action="store_true", help="write the report on what is finished, run nothing")
-    parser.add_argument("--reference", metavar="METHOD", help="of the report; default: pair (equal compute), else erm")
-    parser.add_argument("--emit", choices=["slurm"], help="write a job array instead of running")
-    args, more = parser.parse_known_args(argv)
+    args, more = parser().parse_known_args(argv)
+    own = [option for action in parser()._actions for option in action.option_strings]
+    for option in (each.partition("=")[0] for each in more if each.startswith("--")):
+        if near := get_close_matches(option, own, n=1, cutoff=0.8):  # nearer than any option of `fit` to one of these
+            raise ConfigError(f"{option} is no option of adawac study; did you mean {near[0]}?")
     if args.jobs < 1:
         raise ConfigError(f"--jobs is {args.jobs}; give the number of cells at the same time, 1 or more")
 
@@ -79,6 +67,27 @@ def main(argv: list[str]) -> int:
     for cell in unfinished:
         console.print(Text(f"{cell.state}: {cell.name}, see {cell.log}"), style="red", soft_wrap=True)
     return 1 if unfinished else 0
+
+
+def parser() -> Parser:
+    """The command's options; `fit` has more."""
+    made = Parser(
+        prog="adawac study",
+        description="Run every cell of a grid in a folder of its own, RUNS/STUDY/CELL. Finished cells are kept; what "
+        "was stopped goes on when the same is typed again. All other options go to `adawac fit` in every cell.",
+        epilog="example: adawac study configs/studies/openkbp5_small.yaml --data.root DATA/openkbp-ct",
+    )
+    made.add_argument(
+        "study", type=Path, metavar="STUDY.yaml", help="the grid; see adawac/study/spec.py, configs/studies"
+    )
+    made.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    made.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at the same time (default: 1)")
+    made.add_argument("--cells", nargs="+", metavar="CELL", help="run these only, and gather nothing")
+    made.add_argument("--dry-run", action="store_true", help="list the cells, how far they are, and the time left")
+    made.add_argument("--report", action="store_true", help="write the report on what is finished, run nothing")
+    made.add_argument("--reference", metavar="METHOD", help="of the report; default: pair (equal compute), else erm")
+    made.add_argument("--emit", choices=["slurm"], help="write a job array instead of running")
+    return made
 
 
 def _list(study: "Study", cells: "Sequence[Cell]", jobs: int, console: "Console") -> None:

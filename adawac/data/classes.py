@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.errors import ConfigError, DataError
+from adawac.errors import ConfigError, DataError, did_you_mean
 from adawac.types import IGNORE_INDEX
 
 
@@ -139,7 +139,8 @@ class Classes:
             for name in (one, other):
                 if name not in self.names:
                     raise ConfigError(
-                        f"mirror_pairs: {name!r} is no class; name two of {list(self.names[1:])} or leave the pair out"
+                        f"mirror_pairs: {name!r} is no class{did_you_mean(name, self.names[1:])} name two of "
+                        f"{list(self.names[1:])} or leave the pair out"
                     )
             a, b = self.names.index(one), self.names.index(other)
             if not {table[a], table[b]} <= {a, b}:
@@ -186,7 +187,10 @@ def _check(
     members = [name for group in merge.values() for name in group]
     for setting, used in (("drop", list(drop)), ("merge", members)):
         if unknown := [name for name in used if name not in names[1:]]:
-            raise ConfigError(f"{setting}: {unknown} are no classes of this data set; choose from {names[1:]}")
+            raise ConfigError(
+                f"{setting}: {unknown} are no classes of this data set{did_you_mean(unknown, names[1:])} "
+                f"choose from {names[1:]}"
+            )
     used = [*drop, *members]
     if twice := sorted({name for name in used if used.count(name) > 1}):
         raise ConfigError(f"drop, merge: {twice} are named twice; a class is dropped, or merged once")

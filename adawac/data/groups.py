@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.units import UnitTable
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, did_you_mean
 from adawac.io.case_column import read_case_column
 
 
@@ -104,7 +104,10 @@ class OrganPresent(Grouping):
             ConfigError: if no class has this name.
         """
         if self.organ not in units.classes[1:]:
-            raise ConfigError(f"OrganPresent: no class is called {self.organ!r}; choose one of {units.classes[1:]}")
+            raise ConfigError(
+                f"OrganPresent: no class is called {self.organ!r}{did_you_mean(self.organ, units.classes[1:])} "
+                f"choose one of {units.classes[1:]}"
+            )
         present = units.voxels[:, units.classes.index(self.organ)] > 0
         return np.where(present, self.organ, f"no {self.organ}")
 

@@ -12,7 +12,7 @@ from typing import Literal
 from adawac.data.layouts.base import Case
 from adawac.data.patients import SuggestedPatients
 from adawac.data.split import PARTS, Split
-from adawac.errors import ConfigError, DataError, some_of
+from adawac.errors import ConfigError, DataError, did_you_mean, did_you_mean_file, some_of
 
 
 class SplitRule(ABC):
@@ -83,8 +83,8 @@ class FileSplit(SplitRule):
         members.update({case.id: {case.id} for case in cases})
         if unknown := [name for names in named.values() for name in names if name not in members]:
             raise DataError(
-                f"{file}: {some_of(unknown)} is neither a case nor a patient of {root}; remove the name, "
-                f"or add the data (the data's cases are called {some_of([case.id for case in cases])})"
+                f"{file}: {some_of(unknown)} is neither a case nor a patient of {root}{did_you_mean(unknown, members)} "
+                f"remove the name, or add the data (the data's cases are called {some_of([case.id for case in cases])})"
             )
         parts = {part: {case for name in names for case in members[name]} for part, names in named.items()}
         taken = set().union(*parts.values())
@@ -97,8 +97,8 @@ class FileSplit(SplitRule):
             if file.is_file():
                 return file
         raise ConfigError(
-            f"FileSplit: {self.path} cannot be read (no such file in {root} or {Path.cwd()}); "
-            "give the path of a split file"
+            f"FileSplit: {self.path} cannot be read (no such file in {root} or {Path.cwd()})"
+            f"{did_you_mean_file(root / self.path)} give the path of a split file"
         )
 
     def _read(self, file: Path) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.units import UnitTable
-from adawac.errors import ConfigError, DataError
+from adawac.errors import ConfigError, DataError, did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,8 @@ class HalfVolume(Subset):
         of_case = {units.cases[units.case[volume[0]]]: volume for volume in volumes}
         if unknown := [case for case in self.cases if case not in of_case]:
             raise ConfigError(
-                f"HalfVolume: {', '.join(unknown)} is not a training case; choose among {', '.join(of_case)}"
+                f"HalfVolume: {', '.join(unknown)} is not a training case{did_you_mean(unknown, of_case)} "
+                f"choose among {', '.join(of_case)}"
             )
         return np.concatenate([of_case[case] for case in dict.fromkeys(self.cases)])
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from adawac.errors import ConfigError, DataError, first_line
+from adawac.errors import ConfigError, DataError, did_you_mean, first_line
 from adawac.inference.largest_component import keep_largest
 from adawac.inference.volume import classes_of, native_probabilities
 from adawac.io.volumes import Volume
@@ -130,8 +130,8 @@ class Segmenter:
             return list(range(1, len(names)))
         if unknown := [organ for organ in organs if organ not in names[1:]]:
             raise ConfigError(
-                f"largest_component: {', '.join(unknown)} is no organ of this model; choose from "
-                f"{', '.join(names[1:])}, or give all"
+                f"largest_component: {', '.join(unknown)} is no organ of this model{did_you_mean(unknown, names)} "
+                f"choose from {', '.join(names[1:])}, or give all"
             )
         return [names.index(organ) for organ in dict.fromkeys(organs)]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adawac.errors import DataError
+from adawac.errors import DataError, did_you_mean_file
 from adawac.io.dicom import is_dicom, read_series, series_files
 from adawac.io.itk import simpleitk
 from adawac.io.readers import ending_of, reader_of
@@ -119,7 +119,8 @@ def find_images(source: Path) -> dict[str, tuple[Path, ...]]:
     paths = _images_at(source.absolute())  # so that `.` has a name
     if not paths:
         raise DataError(
-            f"{source}: no image there; give a NIfTI, NRRD, MHA or MHD file, the folder of a DICOM series, or a folder "
+            f"{source}: no image there{did_you_mean_file(source)} "
+            "give a NIfTI, NRRD, MHA or MHD file, the folder of a DICOM series, or a folder "
             "of such files and folders"
         )
     for path in paths:

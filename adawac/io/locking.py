@@ -1,16 +1,17 @@
 """One writer at a time in a folder; the others wait, and say for whom."""
 
 import contextlib
+import errno
 import logging
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows: two writers there do the same work twice, which harms nothing
-    fcntl = None  # type: ignore[assignment]
+from filelock import FileLock, Timeout
+
+NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
+"""What file systems without locks answer; filelock itself helps where the answer is ENOSYS."""
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ def writing(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder; it falls with the process that holds it, however that ends.
 
     Args:
-        folder: is made if it does not exist; `.lock` in it says who writes.
+        folder: is made if it does not exist; `.writer` in it says who writes.
 
     Raises:
         OSError: if the folder cannot be written.
@@ -32,22 +33,17 @@ def writing(folder: Path) -> Iterator[None]:
         10
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as file:
-        if fcntl is not None:
-            _acquire(file.fileno(), folder)
-        file.seek(0)
-        file.truncate()
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+    lock, writer = FileLock(folder / ".lock"), folder / ".writer"
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(lock.acquire(blocking=False))
+        except Timeout:
+            other = writer.read_text() if writer.is_file() else "another process"
+            log.warning("%s: %s prepares volumes; waiting for it to end", folder, other)
+            held.enter_context(lock)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            log.warning("%s: its file system has no locks (%s); let one process prepare the data first", folder, error)
+        writer.write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield
-
-
-def _acquire(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        writer = (folder / ".lock").read_text() or "another process"
-        log.warning("%s: %s prepares volumes; waiting for it to end", folder, writer)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    except OSError as error:  # file systems without locks
-        log.warning("%s: its file system has no locks (%s); let one process prepare the data first", folder, error)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, did_you_mean
 
 EmptyPolicy = Literal["penalise", "skip", "paper"]
 """Name of an `EmptyRule`."""
@@ -71,7 +71,10 @@ def empty_rule(policy: EmptyPolicy) -> EmptyRule:
         (0.0, 1.0)
     """
     if policy not in EMPTY_RULES:
-        raise ConfigError(f"empty-mask policy {policy!r} is unknown; choose one of {', '.join(EMPTY_RULES)}")
+        raise ConfigError(
+            f"empty-mask policy {policy!r} is unknown{did_you_mean(policy, EMPTY_RULES)} "
+            f"choose one of {', '.join(EMPTY_RULES)}"
+        )
     return EMPTY_RULES[policy]
 
 

@@ -1,6 +1,5 @@
 """What a configuration says about the network, checked before any data is read."""
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable
@@ -9,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from adawac.errors import ConfigError, one_line
+from adawac.errors import ConfigError, did_you_mean, one_line
 from adawac.networks.adapter import SegmentationNetwork
 
 TRUSTED = ("adawac.", "monai.networks.")
@@ -93,10 +92,9 @@ monai.networks are made unasked; if you trust who wrote it, say so: `--trust`, o
             if name in FROM_DATA:
                 raise ConfigError(f"{given} {name} is decided by the data; leave it out")
             if name not in allowed and not takes_any:
-                near = difflib.get_close_matches(name, allowed, n=1)
-                hint = f"did you mean {near[0]}? " if near else ""
                 raise ConfigError(
-                    f"{given} {name} does not exist; {hint}It takes {', '.join(allowed) or 'none'}. Arguments that a "
+                    f"{given} {name} does not exist{did_you_mean(name, allowed)} "
+                    f"It takes {', '.join(allowed) or 'none'}. Arguments that a "
                     "YAML gives another network stay until others are given: --model.network.arguments '{}' clears them"
                 )
         missing = [
@@ -159,9 +157,8 @@ def _load(path: str) -> Callable[..., nn.Module]:
             "monai.networks.nets.UNet"
         ) from error
     if not callable(constructor := getattr(module, name, None)):
-        near = difflib.get_close_matches(name, _classes(module), n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "give the path of a class"
-        raise ConfigError(f"network architecture {path!r}: {module_name} has no {name}; {hint}")
+        meant = did_you_mean(name, _classes(module))
+        raise ConfigError(f"network architecture {path!r}: {module_name} has no {name}{meant} give the path of a class")
     return constructor  # type: ignore[no-any-return]
 
 

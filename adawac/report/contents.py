@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, did_you_mean
 from adawac.evaluation import (
     ANY_CLASS,
     CaseRow,
@@ -165,7 +165,8 @@ def choose_reference(methods: Sequence[str], wanted: str | None = None) -> str:
     if wanted is not None:
         if wanted not in methods:
             raise ConfigError(
-                f"--reference {wanted}: no such method; choose one of {', '.join(dict.fromkeys(methods))}"
+                f"--reference {wanted}: no such method{did_you_mean(wanted, methods)} "
+                f"choose one of {', '.join(dict.fromkeys(methods))}"
             )
         return wanted
     found = [method for name in PREFERRED_REFERENCES for method in methods if method.casefold() == name]

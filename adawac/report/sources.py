@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.errors import ConfigError, DataError, some_of
+from adawac.errors import ConfigError, DataError, did_you_mean_file, some_of
 from adawac.evaluation import CaseRow, read_run, read_table, recorded_units, training_rows
 from adawac.evaluation.predictions import Predict, encoded, from_files, measure, name_problems, prediction_files
 from adawac.evaluation.references import References
@@ -57,7 +57,10 @@ class Source:
         if not equals or Path(text).exists():
             name, path = "", text
         if not Path(path).exists():
-            raise ConfigError(f"{text}: there is nothing at {path}; give METHOD=PATH or PATH of what is there")
+            raise ConfigError(
+                f"{text}: there is nothing at {path}{did_you_mean_file(Path(path))} "
+                "give METHOD=PATH or PATH of what is there"
+            )
         method, _, subset = name.partition("@")
         place, table = Path(path), Path(path) / CASES
         is_report = table.is_file() and (place / RESULTS).is_file()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from adawac.errors import ConfigError, one_line
+from adawac.errors import ConfigError, did_you_mean_file, one_line
 from adawac.io.atomic import atomic_write
 from adawac.io.hashing import short_hash
 from adawac.runs.suspects import read_suspects
@@ -59,7 +59,8 @@ class RunFolder:
         run = cls(Path(path).resolve())
         if not run.config_file.is_file():
             raise ConfigError(
-                f"{path} is no run folder (no {run.config_file.name} in it); give one such as runs/NAME/version_0"
+                f"{path} is no run folder (no {run.config_file.name} in it){did_you_mean_file(run.path)} "
+                "give one such as runs/NAME/version_0"
             )
         return run
 
@@ -196,7 +197,7 @@ class RunFolder:
                 return path
         raise ConfigError(
             f"{self.path}: neither a checkpoint nor a run folder with checkpoints/{self.best.name} or {self.last.name} "
-            "in it"
+            f"in it{did_you_mean_file(self.path).rstrip(';')}"
         )
 
     @property

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from scipy import stats
 
-from adawac.errors import ConfigError, DataError
+from adawac.errors import ConfigError, DataError, did_you_mean
 from adawac.evaluation import MEAN_OF_CLASSES, TRAINING_UNITS, CaseRow, SharedCases, lost_classes, read_csv
 from adawac.io.atomic import atomic_write
 from adawac.report.patients import choose_patients
@@ -89,7 +89,7 @@ def fold_table(dice: Dice, reference: str | None = None, left_out: list[str] | N
     """
     if not dice or (reference is not None and reference not in dice):
         known = f"those with all folds are {', '.join(dice)}" if dice else "none has finished all its folds"
-        raise ConfigError(f"no setting {reference or ''} to compare with; {known}")
+        raise ConfigError(f"no setting {reference or ''} to compare with{did_you_mean(reference or '', dice)} {known}")
     reference = reference or next(iter(dice))
     folds = dice[reference]
     patients = sum(len(of) for of in folds.values())

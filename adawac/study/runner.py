@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 
 import yaml
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, did_you_mean_file
 from adawac.runs.claim import held
 from adawac.runs.config_diff import changed, flatten
 from adawac.runs.old_names import with_new_names
@@ -63,7 +63,10 @@ def _resolve(cell: Cell) -> "Config":
     if root is None:
         raise ConfigError(f"cell {cell.name}: data.root is not set; say where the data are: --data.root DATA")
     if not Path(root).expanduser().exists():
-        raise ConfigError(f"cell {cell.name}: there is no data folder {root}; say where it is: --data.root DATA")
+        raise ConfigError(
+            f"cell {cell.name}: there is no data folder {root}{did_you_mean_file(Path(root))} "
+            "say where it is: --data.root DATA"
+        )
     return config
 
 
@@ -204,7 +207,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 def _lock(log: IO[bytes], stop: Event) -> bool:
     """Wait until no other process writes this log; False if `stop` came first.
 
-    The lock lives as long as any process has the file open, so also in the cells of a study that was killed.
+    The lock lives as long as any process has the file open, so also in the cells of a study that was killed: they
+    inherit it as their standard output. A lock of filelock's is not passed on, and falls with the study alone.
     """
     while fcntl is not None:
         try:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from adawac.io.templates import fill_template
 from adawac.study.spec import Cell, Study
 
 
@@ -26,16 +27,14 @@ def slurm_script(study: Study, cells: Sequence[Cell], path: Path, more: Sequence
         >>> [line for line in script.splitlines() if "array" in line or "cd" in line]
         ['#SBATCH --array=0-0', 'cd -- /home/me || exit']
     """
-    command = [sys.executable, "-m", "adawac", "study", str(path), "--runs", str(study.folder.parent)]
-    names = "\n".join(f"  {shlex.quote(cell.name)}" for cell in cells)
-    return f"""#!/bin/bash
-# What a job may use is given to sbatch: sbatch --gres=gpu:1 --cpus-per-task=8 --time=2:00:00 study.sbatch
-# A job that was stopped goes on when it is submitted again. When all are done, `adawac study` on the same file gathers.
-#SBATCH --job-name={study.name}
-#SBATCH --array=0-{len(cells) - 1}
-cells=(
-{names}
-)
-cd -- {shlex.quote(str(folder))} || exit
-exec {shlex.join(command)} --cells "${{cells[SLURM_ARRAY_TASK_ID]}}" {shlex.join(more)}
-"""
+    return fill_template(
+        "adawac.study",
+        "study.sbatch.jinja",
+        lambda value: shlex.quote(str(value)),
+        study=study,
+        cells=cells,
+        path=path,
+        more=more,
+        folder=folder,
+        python=sys.executable,
+    )

@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 import yaml
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, did_you_mean, did_you_mean_file
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 
@@ -134,6 +134,7 @@ class Study:
             raise ConfigError(
                 f"study {self.name} has no cell {', '.join(unknown)}; "
                 f"`--dry-run` lists what it has, such as {self.cells[0].name}"
+                f"{did_you_mean(unknown, of_name).rstrip(';')}"
             )
         return tuple(of_name[name] for name in dict.fromkeys(names))
 
@@ -170,8 +171,10 @@ def read_study(path: Path, runs: Path, more: Sequence[str] = ()) -> Study:
         ('--model.weighting=ERM', '--seed_everything=1', '--name=erm-seed1')
     """
     content = _load(path)
-    if unknown := sorted(map(str, content.keys() - {"name", "config", "common", "grid"})):
-        raise ConfigError(f"{path}: a study has no {', '.join(unknown)}; it has name, config, common and grid")
+    keys = ("name", "config", "common", "grid")
+    if unknown := sorted(map(str, content.keys() - set(keys))):
+        meant = did_you_mean(unknown, keys).rstrip(";")
+        raise ConfigError(f"{path}: a study has no {', '.join(unknown)}; it has name, config, common and grid{meant}")
     name = _portable(content.get("name", path.stem), f"{path}: name")
     common = _mapping(content.get("common") or {}, f"{path}: common")
     if "config" in content:
@@ -222,7 +225,9 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML ({error}); give the file of a study") from error
+        raise ConfigError(
+            f"{path}: cannot be read as YAML ({error}){did_you_mean_file(path)} give the file of a study"
+        ) from error
     except ConfigError as error:
         raise ConfigError(f"{path}, {error}") from None
     return _mapping(content, str(path))
@@ -267,7 +272,10 @@ def _find(file: str, path: Path) -> Path:
     for place in places:
         if place.is_file():
             return place.resolve()
-    raise ConfigError(f"{path}: there is no file {file}, neither beside the study nor here; looked for {places[0]}")
+    meant = max(map(did_you_mean_file, places), key=len)
+    raise ConfigError(
+        f"{path}: there is no file {file}, neither beside the study nor here{meant} looked for {places[0]}"
+    )
 
 
 def _portable(name: object, place: str) -> str:

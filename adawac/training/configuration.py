@@ -18,8 +18,8 @@ from adawac.io.own_code import find_in_working_folder
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 from adawac.runs.old_names import with_new_names
-from adawac.training.suggestions import NamingParser
 from adawac.training.task import SegmentationTask
+from adawac.training.typed_parser import TypedParser
 
 FIT_ALONE = {"--resume", "--non_finite", "--times"}
 """Options that do nothing where nothing is trained."""
@@ -67,6 +67,7 @@ def resolve(given: Sequence[str] | Mapping[str, Any], *, exit_on_error: bool = F
         >>> resolve({**given, "data.sizes": 3})
         Traceback (most recent call last):
         adawac.errors.ConfigError: unrecognized arguments: --data.sizes=3
+          --data.sizes is not known; did you mean --data.size?
     """
     argv = ["fit", *as_arguments(given)] if isinstance(given, Mapping) else list(given)
     if argv[0] != "fit" and (idle := {option.partition("=")[0] for option in argv} & FIT_ALONE):
@@ -84,8 +85,8 @@ def resolve(given: Sequence[str] | Mapping[str, Any], *, exit_on_error: bool = F
     return Config(argv[0], values[argv[0]])
 
 
-class TrainingParser(NamingParser, LightningArgumentParser):
-    """Lightning's parser, which names the classes that an option takes."""
+class TrainingParser(TypedParser, LightningArgumentParser):
+    """Lightning's parser, which suggests what was meant."""
 
 
 class TrainingCLI(LightningCLI):
@@ -172,6 +173,11 @@ class _Arguments(TrainingCLI):
 @cache
 def _arguments() -> TrainingCLI:
     return _Arguments()
+
+
+def parser_of(command: str) -> LightningArgumentParser:
+    """All options of fit, validate or test."""
+    return _arguments().parser_of(command)
 
 
 def _read_yaml(text: str) -> Any:

@@ -1,57 +1,124 @@
-"""Where an option names a class that is not there: which ones there are."""
+"""Parsers that say what was meant by a name they do not know, and take no part of a name for the whole."""
 
-import difflib
-import importlib
+import argparse
 import inspect
 import re
-from collections.abc import Iterator
-from typing import NoReturn
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
+from adawac.errors import did_you_mean, did_you_mean_file, nearest
+
+WRONG = re.compile(
+    r"unrecognized arguments: ([^\s=]+)|[Oo]ption '([^']+)'|invalid choice: '([^']+)'|path string: (\S+)"
+    r"|\bkey='(\w+)'|(?:Given|Got) value: ([^\s'{(\[]+)"
+)
+"""Where argparse and jsonargparse name what they refuse; they say it nowhere but in their messages."""
+
+CLASS = re.compile(r"\b((?:[a-z_]\w*\.)+)([A-Z]\w*)")
+"""A class in their messages, by its module and name."""
 
 
-class NamingParser(ArgumentParser):
-    """A parser that names the classes an option takes, where what it is given is none of them.
-
-    jsonargparse says of `--model.weighting AdaWac` that no such path is accessible.
-    """
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Say what is wrong, and leave."""
-        super().error("\n".join([message, *known_names(message)]), ex)
-
-
-def known_names(message: str) -> Iterator[str]:
-    """Lines on the classes that an option takes, for an error of jsonargparse about an unknown one; none for others.
-
-    Args:
-        message: of jsonargparse, which names this package's base class and what was given.
+class Parser(argparse.ArgumentParser):
+    """argparse's parser, which suggests the right name where a wrong one is given.
 
     Example:
-        >>> unknown = "Subtypes: [<class 'adawac.training.schedules.Schedule'>] Expected a dot import path string: Ploy"
-        >>> for line in known_names(unknown):
-        ...     print(line.strip())
-        'Ploy' is no class that is known here; did you mean Poly?
-        It can be Constant, Cosine, Poly, or module.Class.
+        >>> Parser(prog="adawac", usage="adawac").parse_args(["--hlep"])
+        Traceback (most recent call last):
+        SystemExit: 2
     """
-    given = re.search(r"Expected a dot import path string: (\S+)", message)
-    base = re.search(r"<class '(adawac\.[\w.]+)\.(\w+)'>", message)
-    if given is None or base is None:
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "allow_abbrev": False})
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Refuse unknown options before what is missing: it may be what a misspelt one was to give."""
+        for option in sys.argv[1:] if args is None else args:
+            if option == "--":
+                break
+            if option.startswith("--") and option.partition("=")[0] not in self._option_string_actions:
+                self.error(f"unrecognized arguments: {option}")
+        return super().parse_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and what may have been meant, and leave."""
+        super().error(explained(message, self))
+
+
+def explained(message: str, parser: argparse.ArgumentParser) -> str:
+    """A parser's message with the lines of `suggestions` beneath it."""
+    # A parser that raises is caught by the one around it, which says the same again.
+    return "\n  ".join([message, *(line for line in suggestions(message, parser) if line not in message)])
+
+
+def suggestions(message: str, parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Lines on what was meant, for a parser's message about a name that it does not know; none for others.
+
+    Args:
+        message: of argparse or jsonargparse.
+        parser: whose message it is.
+
+    Example:
+        >>> parser = Parser()
+        >>> _ = parser.add_argument("--output")
+        >>> list(suggestions("unrecognized arguments: --outptu b", parser))
+        ['--outptu is not known; did you mean --output?']
+    """
+    if file := re.search(r"File does not exist: '([^']+)'", message):
+        if near := did_you_mean_file(Path(file[1])).strip("; "):
+            yield near
         return
-    names = sorted(_subclasses(getattr(importlib.import_module(base[1]), base[2])))
-    lowered = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(given[1].lower(), lowered, n=1)
-    guess = f"; did you mean {lowered[near[0]]}?" if near else ""
-    yield f"  {given[1]!r} is no class that is known here{guess}"
-    yield f"  It can be {', '.join(names)}, or module.Class."
+    wrong = dict.fromkeys(name for found in WRONG.findall(message) for name in found if name)
+    classes = {each.__name__: each for base in _classes_in(message) for each in _usable(base)}
+    if classes and "dot import path string" in message:
+        given = next(iter(wrong))
+        yield f"{given!r} is no class that is known here{did_you_mean(given.rpartition('.')[2], classes)}".rstrip(";")
+        yield f"It can be {', '.join(sorted(classes))}, or module.Class."
+        return
+    options = {name.lstrip("-"): name for name in _options(parser)}
+    settings = [name for each in classes.values() for name in _settings(each)]
+    values = [value for value in re.findall(r"'([^']+)'", message) if value not in wrong]
+    for name in wrong:
+        known = options if name.startswith("-") else [*options, *settings, *values]
+        of_class = nearest(name.rpartition(".")[2], classes)
+        if meant := of_class or nearest(name.lstrip("-"), known):
+            yield f"{name} is not known; did you mean {options[meant] if name.startswith('-') else meant}?"
+            return
 
 
-def _subclasses(base: type) -> set[str]:
-    """Names of this package's classes that are made of a base class and can be used; all are imported by then."""
-    names: set[str] = set()
-    each: type
-    for each in base.__subclasses__():
-        if each.__module__.startswith("adawac.") and not each.__name__.startswith("_") and not inspect.isabstract(each):
-            names.add(each.__name__)
-        names |= _subclasses(each)
-    return names
+def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """All options of a parser and of its commands."""
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action.choices, Mapping):
+            for command in action.choices.values():
+                if isinstance(command, argparse.ArgumentParser):
+                    yield from _options(command)
+
+
+def _classes_in(message: str) -> Iterator[type[Any]]:
+    """The classes that a message names; all are imported by then."""
+    for module, name in CLASS.findall(message):
+        found = getattr(sys.modules.get(module.rstrip(".")), name, None)
+        if inspect.isclass(found) and module.startswith(("adawac.", "lightning.", "torch.optim.")):
+            yield found
+
+
+def _settings(each: type[Any]) -> Iterator[str]:
+    """Names of what a class takes; none of one made in C."""
+    with suppress(ValueError):
+        yield from inspect.signature(each).parameters
+
+
+def _usable(base: type[Any]) -> Iterator[type[Any]]:
+    """Classes of this package, and of the one that a base class is of, that are made of it and can be used."""
+    packages = {"adawac", base.__module__.partition(".")[0]}
+    each: type[Any]
+    for each in [base, *base.__subclasses__()]:
+        named = each.__module__.partition(".")[0] in packages and not each.__name__.startswith("_")
+        if named and not inspect.isabstract(each):
+            yield each
+        if each is not base:
+            yield from _usable(each)

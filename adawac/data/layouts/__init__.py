@@ -8,7 +8,7 @@ from adawac.data.layouts.folders import Folders
 from adawac.data.layouts.msd import MSD
 from adawac.data.layouts.nnunet import NNUNet
 from adawac.data.layouts.synapse import Synapse
-from adawac.errors import DataError
+from adawac.errors import DataError, did_you_mean_file
 
 __all__ = [
     "ACDC",
@@ -41,7 +41,7 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
         DataError: if the folder is missing or empty, or if no layout matches.
     """
     if not root.is_dir():
-        raise DataError(f"{root}: the data folder does not exist; correct the path")
+        raise DataError(f"{root}: the data folder does not exist{did_you_mean_file(root)} correct the path")
     if named:
         return named
     if not any(root.iterdir()):

@@ -1,0 +1,93 @@
+"""A name that is nearly right is refused, and the right one is named, wherever names are given."""
+
+import pytest
+
+from adawac.cli import main
+from adawac.data.classes import Classes
+from adawac.errors import ConfigError, did_you_mean
+from adawac.metrics import empty_rule
+from adawac.study import read_study
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("name: m\ndata: {root: .}\n")
+    (tmp_path / "key.yaml").write_text("model:\n  weigthing: ERM\n")
+    (tmp_path / "group.yaml").write_text("trainerr:\n  max_epochs: 1\n")
+    (tmp_path / "setting.yaml").write_text("model:\n  weighting: {class_path: AdaWAC, init_args: {step_siz: 1}}\n")
+    (tmp_path / "study.yaml").write_text("name: s\nconfig: mine.yml\ngrid: {seed: [0]}\n")
+    (tmp_path / "gird.yaml").write_text("name: s\ngird: {seed: [0]}\n")
+    return tmp_path
+
+
+CASES = [
+    ("fti", "fit"),
+    ("evalute", "evaluate"),
+    ("fit --config mine.yml", "mine.yaml"),
+    ("fit --confg mine.yaml", "--config"),
+    ("fit --trainer.max_epoch 1", "--trainer.max_epochs"),  # a prefix of the right one
+    ("fit --trainer.max_epoch=1", "--trainer.max_epochs"),
+    ("fit --nam x", "--name"),
+    ("fit --model.weigthing ERM", "--model.weighting"),
+    ("fit --model.weighting.step_siz 1", "step_size"),
+    ("fit --model.weighting AdaWac", "AdaWAC"),
+    ("fit --model.schedule Ply", "Poly"),
+    ("fit --model.optimizer torch.optim.AdmW", "AdamW"),
+    ("fit --trainer.logger lightning.pytorch.loggers.TensorBordLogger", "TensorBoardLogger"),
+    ("fit --trainer.callbacks+=EMAWeigthAveraging", "EMAWeightAveraging"),
+    ("fit --trainer.precision 32-tru", "32-true"),
+    ("fit --non_finite skp", "skip"),
+    ("fit --config key.yaml", "model.weighting"),
+    ("fit --config group.yaml", "trainer.max_epochs"),
+    ("fit --config setting.yaml", "step_size"),
+    ("prepare --config mine.yaml --data.rot x", "--data.root"),
+    ("prepare --config mine.yaml --verif", "--verify"),
+    ("check . --layout NNUnt", "NNUNet"),
+    ("check . --pic x", "--picture"),
+    ("init . --forc", "--force"),
+    ("predict run -i a --outptu b", "--output"),
+    ("predict run -i a -o b --large liver", "--largest-component"),
+    ("export run --form onnx", "--format"),
+    ("export run --format onxx", "onnx"),
+    ("evaluate a -o b --label c", "--labels"),
+    ("evaluate a -o b --policy penalize", "penalise"),
+    ("evaluate mine.yml -o b", "mine.yaml"),
+    ("study stduy.yaml", "study.yaml"),
+    ("study study.yaml", "mine.yaml"),
+    ("study study.yaml --cels a", "--cells"),
+    ("study gird.yaml", "grid"),
+    ("phantom o --patient 3", "--patients"),
+    ("completion bsh", "bash"),
+]
+
+
+@pytest.mark.parametrize(("line", "right"), CASES, ids=[line for line, _ in CASES])
+def test_the_right_name_is_said(line, right, capsys):
+    try:
+        code = main(line.split())
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    said = capsys.readouterr().err
+    assert f"did you mean {right}?" in said
+
+
+def test_what_is_like_nothing_is_not_guessed_at(capsys):
+    assert main(["xyzzy"]) == 2
+    with pytest.raises(SystemExit):
+        main(["export", "run", "--xyzzy"])
+    assert "did you mean" not in capsys.readouterr().err
+    assert did_you_mean(["xyzzy"], ["liver"]) == ";"
+
+
+def test_names_within_the_data_and_a_study(here):
+    with pytest.raises(ConfigError, match=r"drop: .*did you mean spleen\? choose from"):
+        Classes.from_labels({1: "liver", 2: "spleen"}, drop=["splen"])
+    with pytest.raises(ConfigError, match=r"'Livr' is no class; did you mean liver\?"):
+        Classes.from_labels({1: "liver", 2: "spleen"}).mirror_table({"Livr": "spleen"})
+    with pytest.raises(ConfigError, match=r"did you mean skip\?"):
+        empty_rule("skipp")
+    (here / "good.yaml").write_text("{name: s, grid: {method: {erm: {model.weighting: ERM}}, seed: [0, 1]}}")
+    with pytest.raises(ConfigError, match=r"no cell erm-sed1; .*; did you mean erm-seed\d\?$"):
+        read_study(here / "good.yaml", here).take(["erm-sed1"])
