@@ -58,10 +58,12 @@ def _resolve(cell: Cell) -> "Config":
     try:
         config = resolve(["fit", *cell.arguments])
     except ConfigError as error:
+        if "required: fit.data.root" in str(error):  # what a study most often leaves to the command line
+            raise ConfigError(
+                f"cell {cell.name}: data.root is not set; say where the data are: --data.root DATA"
+            ) from None
         raise ConfigError(f"cell {cell.name}: {error}\nmend the study; `adawac fit --help` knows the keys") from None
     root = config.values["data.root"]
-    if root is None:
-        raise ConfigError(f"cell {cell.name}: data.root is not set; say where the data are: --data.root DATA")
     if not Path(root).expanduser().exists():
         raise ConfigError(
             f"cell {cell.name}: there is no data folder {root}{did_you_mean_file(Path(root))} "

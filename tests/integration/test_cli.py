@@ -275,7 +275,7 @@ class TestGoingOn:
         rows = read_csv(work.run / "cases.csv")
         assert {(row.run, row.method, row.case) for row in rows} == {("tiny", "AdaWAC", "pt_5")}
         assert {row.class_name for row in rows} >= {"left_kidney", "right_kidney"}
-        assert {row.group for row in rows} == {"all", "dense", "sparse", *position_groups()}
+        assert {row.group for row in rows} == {"all", "dense", "sparse", "ignored", *position_groups()}
         assert list(elsewhere.iterdir()) == []
         assert (work.run / "config.yaml").read_bytes() == before  # that of the training, not of the test
 

@@ -141,7 +141,7 @@ class TestState:
         one = cell(tmp_path)
         assert one.state == "new"
         assert one.record == {}
-        touch(one.run / "run.json")
+        touch(one.run.record_file)
         assert one.state == "new"
         touch(one.run.last)
         assert one.state == "stopped"

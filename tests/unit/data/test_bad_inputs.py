@@ -189,7 +189,7 @@ SPLITS = {
     "not JSON": ("{", "write it anew"),
     "other keys": ('{"training": ["pt_1"]}', "names are strings; write it so"),
     "numbers for names": ('{"train": [1]}', "names are strings; write it so"),
-    "strangers": ('{"train": ["pt_1", "pt_9"]}', "pt_9 is neither a case nor a patient .*; remove the name"),
+    "strangers": ('{"train": ["pt_1", "pt_9"]}', "pt_9 is neither a case nor a patient .*remove the name"),
     "nothing to train on": ('{"train": [], "val": ["pt_1"]}', "put at least one case into train"),
     "a case in two parts": ('{"train": ["pt_1"], "val": ["pt_1"]}', "move all its cases into one part"),
 }

@@ -105,7 +105,9 @@ def test_mirror_table_swaps_pairs():
 
 def test_mirror_table_refuses_unknown_names_and_second_partners():
     classes = Classes.from_labels(LABELS)
-    with pytest.raises(ConfigError, match=r"'LeftKidney' is no class; name two of \['left_kidney'"):
+    with pytest.raises(
+        ConfigError, match=r"'LeftKidney' is no class; did you mean left_kidney\? name two of \['left_kidney'"
+    ):
         classes.mirror_table({"LeftKidney": "right_kidney"})
     for pairs in (
         {"left_kidney": "right_kidney", "cord": "right_kidney"},

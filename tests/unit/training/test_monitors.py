@@ -92,7 +92,7 @@ def test_every_scalar_is_there_once_an_epoch(adawac):
 
 
 def test_scalars_are_those_of_the_tables(adawac):
-    task, dense = adawac.training.task, adawac.data.units.dense
+    task, dense = adawac.task, adawac.data.units.dense
     ce, consistency = task.last_losses.ce.numpy(), task.last_losses.consistency.numpy()
     beta, log_odds = task.weighting.weights.numpy(), task.weighting.log_odds.numpy()
     expected = {
@@ -116,7 +116,7 @@ def test_scalars_reach_other_loggers_and_callbacks(adawac):
 
 def test_the_weights_at_the_end_lie_in_the_run_s_folder(adawac):
     table = SliceWeights.read(Path(adawac.trainer.log_dir) / "weights.csv")
-    units, weights = adawac.data.units, adawac.training.task.weighting.weights.numpy()
+    units, weights = adawac.data.units, adawac.task.weighting.weights.numpy()
     assert table.case == tuple(units.cases[case] for case in units.case)
     assert table.dense.tolist() == units.dense.tolist()
     assert [f"{case}:{unit}" for case, unit in zip(table.case, table.unit, strict=True)] == units.keys()
