@@ -133,6 +133,7 @@ class TestRunsOfBefore:
         assert main(["test", str(folder)]) == 0
         assert {row.patient for row in read_csv(folder / "cases.csv")} == {"patient003_frame01", "patient003_frame10"}
         fit(made, "--resume", str(folder), "--trainer.max_epochs", "2")  # whose file says nothing of patients
+        assert main(["test", str(folder)]) == 0
         capsys.readouterr()
         assert main(["evaluate", str(folder), "-o", "report"]) == 0
         assert "The 2 cases count as 1 patient by their names" in capsys.readouterr().out.replace("\n", " ")
