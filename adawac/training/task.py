@@ -383,7 +383,10 @@ class SegmentationTask(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the mean Dice of the organs that count, of each of them, and of label-dense and label-sparse slices."""
         found = self._validated.compute()
-        dice, names = found["dice"], self.data.facts.classes.names
+        dice, names = (
+            found["dice"].reshape(-1),
+            self.data.facts.classes.names,
+        )  # torchmetrics takes one of one for a scalar
         scalars = {f"val/dice/{names[k]}": dice[i] for i, k in enumerate(self._counting)}
         scalars["val/dice_dense"] = found["dice_dense"].nanmean()
         scalars["val/false_positive_slices_sparse"] = found["false_positive_slices_sparse"]
