@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import h5py
@@ -16,6 +17,10 @@ from adawac.errors import DataError
 from adawac.io.canonical import Geometry
 from adawac.io.limits import check_voxels
 from adawac.io.volumes import Volume, as_label
+
+
+_HEADERS = Lock()
+"""Headers of npy files are parsed as Python, at which threads of Python 3.11 fail now and then (gh-106905)."""
 
 
 class ArrayLayout(Layout):
@@ -97,11 +102,11 @@ def _load(path: Path, key: str) -> NDArray[Any]:
 
 def _from_npz(path: Path, key: str) -> NDArray[Any]:
     """An array of an npz file, never a pickle, and only as large as its header may say."""
-    with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as stream:
+    with _HEADERS, zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as stream:
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         check_voxels(str(path), read_header(stream)[0])
-    with np.load(path, allow_pickle=False) as content:
+    with _HEADERS, np.load(path, allow_pickle=False) as content:
         return np.asarray(content[key])
 
 
