@@ -18,7 +18,6 @@ from adawac.io.canonical import Geometry
 from adawac.io.limits import check_voxels
 from adawac.io.volumes import Volume, as_label
 
-
 _HEADERS = Lock()
 """Headers of npy files are parsed as Python, at which threads of Python 3.11 fail now and then (gh-106905)."""
 
