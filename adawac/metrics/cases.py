@@ -151,6 +151,8 @@ class CaseMetric(RecordMetric):
     def compute(self) -> Tensor | dict[str, Tensor]:
         """The values by `reduction`, float32: (), (number of classes,), or such a row of each case.
 
+        torchmetrics hands on a row of a single class as ().
+
         Raises:
             DataError: if the same piece of a case was given twice with another target.
         """

@@ -199,9 +199,8 @@ def _refuse_empty_keys(parser: LightningArgumentParser, values: Namespace) -> No
 def _expand(argv: list[str]) -> list[str]:
     """Files that stand first are `--config`; `test RUN` is that run's configuration, best checkpoint and split."""
     command, *more = argv
-    more = [
-        "--data.skip_bad=true" if option == "--skip-bad" else option for option in more
-    ]  # as `adawac init` calls it
+    # As `adawac init` calls it.
+    more = ["--data.skip_bad=true" if option == "--skip-bad" else option for option in more]
     first = next((place for place, option in enumerate(more) if option.startswith("-")), len(more))
     if not first:
         return [command, *more]
