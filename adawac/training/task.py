@@ -10,12 +10,10 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.strategies import SingleDeviceStrategy
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics import MetricCollection
 
 from adawac.augment import Augmentation, RandomAugmentation
 from adawac.consistency import Consistency, ConsistencyLoss, feature_std
@@ -27,14 +25,15 @@ from adawac.errors import ConfigError, DataError
 from adawac.evaluation import CaseRow, case_rows, position_rows, training_rows
 from adawac.inference.volume import predict_volume
 from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
-from adawac.metrics import TOLERANCE, EmptyPolicy, FalsePositiveSlices, VolumeDice, check_tolerance
+from adawac.metrics import TOLERANCE, EmptyPolicy, check_tolerance
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.randomness import Source
 from adawac.runs.checkpoint import RECIPE, Recipe, load_matching
 from adawac.runs.resume import DATA, UNITS, check_resumable
 from adawac.training.performance.compile import Compiled
-from adawac.training.performance.cuda_graphs import GraphedStep
+from adawac.training.performance.cuda_graphs import GraphedStep, recorder
 from adawac.training.schedules import Constant, Poly, Schedule
+from adawac.training.validation import Validation
 from adawac.types import IGNORE_INDEX, Batch, NetworkOutput, StepOutput, Terms
 from adawac.weighting import AdaWAC, LastLosses, Weighting
 from adawac.weighting.rollback import Rollback
@@ -44,9 +43,6 @@ log = logging.getLogger(__name__)
 Prediction = NDArray[np.uint8]
 Forward = Callable[[Tensor], NetworkOutput]
 Supervise = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-
-CHOOSING_POLICY: EmptyPolicy = "skip"
-"""Checkpoints are chosen by Dice over the organs that a case holds or is said to hold, as nnU-Net does."""
 
 
 class SegmentationTask(pl.LightningModule):
@@ -133,8 +129,7 @@ class SegmentationTask(pl.LightningModule):
         self._rollback = Rollback(self)
         self.case_rows: list[CaseRow] = []
         self._tested: dict[str, list[CaseRow]] = {}
-        self._validated: MetricCollection
-        self._counting: list[int] = []
+        self._validation: Validation
         self.units_of_class: dict[str, int] | None = None
         """Slices or patches that were trained on and hold each class; None where that is not known."""
 
@@ -275,7 +270,7 @@ class SegmentationTask(pl.LightningModule):
                 "stop it earlier), or the schedule Constant"
             )
         if self.cuda_graphs:
-            self.graphed = self._record_steps()
+            self.graphed = recorder(self.trainer, self._compute, list(self.network.parameters()), [self])
         for config in self.trainer.lr_scheduler_configs:
             scheduler = config.scheduler
             if isinstance(scheduler, LambdaLR):
@@ -288,20 +283,6 @@ class SegmentationTask(pl.LightningModule):
     def on_train_end(self) -> None:
         """Give back the memory of recorded steps."""
         self.graphed = None
-
-    def _record_steps(self) -> GraphedStep | None:
-        """What records and replays steps, where that can be."""
-        obstacle = None
-        if self.device.type != "cuda":
-            obstacle = f"training runs on {self.device.type}, not on a CUDA GPU"
-        elif not isinstance(self.trainer.strategy, SingleDeviceStrategy):
-            obstacle = "several processes wait for one another within a step"
-        elif getattr(self.trainer.precision_plugin, "scaler", None) is not None:
-            obstacle = "16-mixed scales a loss before it is differentiated; bf16-mixed needs no scale"
-        if obstacle is not None:
-            log.warning("model.cuda_graphs: %s; training goes on without", obstacle)
-            return None
-        return GraphedStep(self._compute, list(self.network.parameters()), [self])
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make dropout a function of (seed, epoch, batch) alone: a resumed run needs no saved generator."""
@@ -355,44 +336,20 @@ class SegmentationTask(pl.LightningModule):
         )
 
     def on_validation_epoch_start(self) -> None:
-        """Begin to count: Dice of the organs that training could learn, over all slices and over label-dense ones."""
-        classes, learned = self.data.facts.classes.names, self.units_of_class or {}
-        self._counting = [k for k, name in enumerate(classes) if k and learned.get(name) != 0]
-        counted: dict[str, Any] = {
-            "num_classes": len(classes),
-            "classes": self._counting,
-            "policy": CHOOSING_POLICY,
-            "reduction": "classes",
-        }
-        self._validated = MetricCollection(
-            {
-                "dice": VolumeDice(**counted),
-                "dice_dense": VolumeDice(**counted, slices="dense"),
-                # Without foreground there is no Dice: what counts on label-sparse slices is how many are left clean.
-                "false_positive_slices_sparse": FalsePositiveSlices(len(classes)),
-            },
-            compute_groups=[["dice", "dice_dense", "false_positive_slices_sparse"]],  # all have the same counts
-        ).to(self.device)
+        """Begin to count."""
+        self._validation = Validation(self.data.facts.classes.names, self.units_of_class, self.device)
 
     def validation_step(self, item: VolumeItem, batch_idx: int) -> Prediction:  # type: ignore[override]
         """Dice of a whole volume on its native grid; callbacks receive what was predicted."""
         preds = self.predict_item(item)
-        self._validated.update(preds, item.target, item.case, patient=item.patient)
+        self._validation.add(preds, item)
         return preds
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean Dice of the organs that count, of each of them, and of label-dense and label-sparse slices."""
-        found = self._validated.compute()
-        dice, names = (
-            found["dice"].reshape(-1),
-            self.data.facts.classes.names,
-        )  # torchmetrics takes one of one for a scalar
-        scalars = {f"val/dice/{names[k]}": dice[i] for i, k in enumerate(self._counting)}
-        scalars["val/dice_dense"] = found["dice_dense"].nanmean()
-        scalars["val/false_positive_slices_sparse"] = found["false_positive_slices_sparse"]
-        # All processes have computed the same; to say so costs nothing and spares a warning.
-        self.log_dict({name: value for name, value in scalars.items() if value.isfinite()}, sync_dist=True)
-        self.log("val/dice", dice.nanmean(), prog_bar=True, sync_dist=True)
+        """Log what was found; all processes have computed the same: to say so costs nothing and spares a warning."""
+        scalars = self._validation.scalars()
+        self.log("val/dice", scalars.pop("val/dice"), prog_bar=True, sync_dist=True)
+        self.log_dict(scalars, sync_dist=True)
 
     def test_step(self, item: VolumeItem, batch_idx: int) -> None:
         """Every metric of a whole volume on its native grid, into the case table."""

@@ -4,7 +4,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import Parameter
@@ -111,6 +113,30 @@ def _remembered(module: nn.Module) -> dict[str, Any]:
 def _same(value: Any, before: Any) -> bool:
     """Whether a tensor is the one of before, or a number worth as much: a size that is noted anew does no harm."""
     return value is before or (not isinstance(value, Tensor) and not isinstance(before, Tensor) and value == before)
+
+
+def recorder(
+    trainer: pl.Trainer, step: Step, parameters: Sequence[Parameter], modules: Sequence[nn.Module]
+) -> GraphedStep | None:
+    """What records and replays the steps of a training, where that can be; None, and a warning why, where it cannot.
+
+    Args:
+        trainer: says device, strategy and precision.
+        step: see `GraphedStep`, as the other two.
+        parameters: by which the loss is differentiated.
+        modules: whose buffers the step may change.
+    """
+    device, obstacle = trainer.strategy.root_device, None
+    if device.type != "cuda":
+        obstacle = f"training runs on {device.type}, not on a CUDA GPU"
+    elif not isinstance(trainer.strategy, SingleDeviceStrategy):
+        obstacle = "several processes wait for one another within a step"
+    elif getattr(trainer.precision_plugin, "scaler", None) is not None:
+        obstacle = "16-mixed scales a loss before it is differentiated; bf16-mixed needs no scale"
+    if obstacle is not None:
+        log.warning("model.cuda_graphs: %s; training goes on without", obstacle)
+        return None
+    return GraphedStep(step, parameters, modules)
 
 
 class _Recording:

@@ -11,7 +11,7 @@ from tiny_task import SPEC, first_batch, make_data, make_task, make_trainer
 from weighting_terms import METHODS
 
 from adawac.networks import NetworkSpec
-from adawac.training.performance.cuda_graphs import GraphedStep
+from adawac.training.performance.cuda_graphs import GraphedStep, recorder
 from adawac.training.task import SegmentationTask
 from adawac.weighting import AdaWAC
 
@@ -312,13 +312,12 @@ def test_a_fit_with_recorded_steps_learns_the_same(data, caplog, monkeypatch):
     torch.testing.assert_close(states[1], states[0], atol=1e-3, rtol=1e-2, equal_nan=True)
 
 
-def test_a_strategy_of_several_processes_records_nothing(data, caplog, monkeypatch):
+def test_a_strategy_of_several_processes_records_nothing(caplog, monkeypatch):
     """Even with one of them: the strategy holds on to the network's graph of gradients."""
-    task = SegmentationTask(SPEC, AdaWAC(), seed=1, cuda_graphs=True)
-    monkeypatch.setattr(SegmentationTask, "device", torch.device("cuda"))
-    task.trainer = make_trainer(strategy="ddp", devices=1)
+    trainer = make_trainer(strategy="ddp", devices=1)
+    monkeypatch.setattr(type(trainer.strategy), "root_device", torch.device("cuda"))
     with caplog.at_level(logging.WARNING):
-        assert task._record_steps() is None
+        assert recorder(trainer, lambda *_: (), [], []) is None
     assert "model.cuda_graphs: several processes wait for one another" in caplog.text
 
 
