@@ -1,32 +1,21 @@
 """A run's folder belongs to the one process that trains in it: who begins makes a new one, who goes on locks it."""
 
-import errno
 import logging
-import os
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from adawac.errors import ConfigError
+from adawac.io.locking import LOCK, Locked, locked
 from adawac.runs.atomic_checkpoint import newest_whole
 from adawac.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
 
-LOCK, OWNER = ".lock", ".owner"
-"""In the folder of a run: the lock of the process that trains in it, and who that is."""
-
 PATIENCE = 1.0
 """Seconds after which a lock is taken for held: another process may only be looking."""
-
-NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
-"""What a file system without locks says."""
 
 
 @contextmanager
@@ -45,24 +34,14 @@ def held(run: RunFolder) -> Iterator[None]:
         ...     Path(folder, ".owner").read_text().startswith(f"process {os.getpid()} on ")
         True
     """
-    lock, owner = FileLock(run.path / LOCK, timeout=PATIENCE), run.path / OWNER
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ConfigError(
-            f"{run.path}: {_read(owner)} trains in this folder; wait until it ends, or train under another --name"
-        ) from None
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-        log.warning("%s: its file system has no locks; let one process at a time train in the folder", run.path)
-    try:
-        since = datetime.now().astimezone().isoformat(" ", "seconds")
-        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {since},", encoding="utf-8")
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(run.path, PATIENCE))
+        except Locked as other:
+            raise ConfigError(
+                f"{run.path}: {other} trains in this folder; wait until it ends, or train under another --name"
+            ) from None
         yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
 
 
 @contextmanager
@@ -131,10 +110,3 @@ def _wait_for_lock(run: RunFolder) -> None:
     end = time.monotonic() + PATIENCE
     while not any(run.path.iterdir()) and time.monotonic() < end:
         time.sleep(0.05)
-
-
-def _read(owner: Path) -> str:
-    with suppress(OSError):
-        if text := owner.read_text(encoding="utf-8"):
-            return text
-    return "another process"

@@ -33,6 +33,7 @@ def working_folder(tmp_path, monkeypatch) -> Iterator[None]:
     section = (ROOT / "docs/howto.md").read_text().split(HEADING)[1].split("\n## ")[0]
     (code,) = re.findall(r"^```python\n# mine\.py\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     Path("mine.py").write_text(code)
+    sys.modules.pop("mine", None)  # Another test's file of this name, in the same process.
     yield
     sys.modules.pop("mine", None)
 

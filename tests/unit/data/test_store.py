@@ -291,7 +291,7 @@ class TestMadeOnce:
 
     def test_nothing_is_left_behind(self, root, folder):
         prepared(root, folder)
-        assert sorted(path.name for path in folder.iterdir()) == [".hashes", ".lock", ".writer", "pt_1", "pt_2", "pt_3"]
+        assert sorted(path.name for path in folder.iterdir()) == [".hashes", ".lock", "pt_1", "pt_2", "pt_3"]
         for case in folder.glob("pt_*"):
             (path,) = case.iterdir()
             assert {file.name for file in path.iterdir()} == {

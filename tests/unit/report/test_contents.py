@@ -1,166 +1,17 @@
 """What the report says, from rows whose numbers are plain to see."""
 
-import json
 import math
-from pathlib import Path
 
-import numpy as np
 import pytest
+from report_runs import BETTER, CASES, WORSE, report_of, rows_of, run, text_of
 
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation import ANY_CLASS, CaseRow, Metadata, read_table, write_table
-from adawac.report.blocks import Finding
+from adawac.evaluation import ANY_CLASS, Metadata, write_table
 from adawac.report.contents import Report, choose_reference, subset_results
 from adawac.report.details import OF, organs, suspects
-from adawac.report.document import document
 from adawac.report.runs import MethodRun, check_runs, on_shared_cases
-from adawac.report.seed_noise import COMMITTED, seed_noise
 from adawac.report.sources import Source, evaluate_sources
 from adawac.report.wording import summary_sentence
-from adawac.report.write import results
-
-CASES = [f"ct_{i}" for i in range(8)]
-
-
-def rows_of(dice, cases=CASES, organs=("liver", "spleen")):
-    """A case table: Dice of each case, the same for both organs; the spleen of the first case is absent."""
-    rows = []
-    for i, (case, value) in enumerate(zip(cases, dice, strict=True)):
-        row = CaseRow("0", "", case, case, "", "all", "dice", value, "penalise")
-        for organ in organs:
-            row = row._replace(class_name=organ)
-            voxels = 0 if (i, organ) == (0, "spleen") else 100 * (i + 1)
-            rows += [
-                row,
-                row._replace(group="dense"),
-                row._replace(metric="reference_voxels", value=voxels),
-                row._replace(metric="missed", value=float(voxels > 0 and value == 0)),
-                row._replace(metric="false_alarm", value=float(voxels == 0)),
-                row._replace(metric="hd95_mm", value=10 * (1 - value)),
-            ]
-            for place in range(1, 6):  # the ends of the volume are empty, and that is worth a Dice of 1
-                position = row._replace(group=f"position {place} of 5")
-                rows.append(position if place in (2, 3, 4) else position._replace(value=1.0))
-                rows.append(position._replace(metric="reference_voxels", value=float(100 * (place in (2, 3, 4)))))
-        sparse = row._replace(class_name=ANY_CLASS, group="sparse")
-        rows += [
-            sparse._replace(metric="slices", value=10.0),
-            sparse._replace(metric="false_positive_slices", value=2.0),
-            sparse._replace(metric="false_positive_voxels", value=6.0),
-        ]
-    return rows
-
-
-WORSE = [0.80, 0.74, 0.9, 0.62, 0.71, 0.85, 0.69, 0.78]
-BETTER = [value + 0.05 + 0.002 * i for i, value in enumerate(WORSE)]
-
-
-def run(method, dice, subset="full", name=None, **kwargs):
-    return MethodRun(method, subset, name or f"{method}-{subset}", rows_of(dice), **kwargs)
-
-
-def seeds(method, dice, subset="full", apart=0.0):
-    """Two runs, which differ in Dice by so much."""
-    return [
-        run(method, [value + sign * apart / 2 for value in dice], subset, f"{method}-{subset}-{sign}")
-        for sign in (-1, 1)
-    ]
-
-
-def test_verdict_difference_and_sentence():
-    [result] = subset_results([*seeds("pair", WORSE), *seeds("adawac", BETTER)], "pair")
-    found = result.comparisons["adawac"][0]
-    assert (found.verdict, found.n, found.runs) == ("better", 8, (2, 2))
-    assert found.difference == pytest.approx(0.057)
-    sentence = summary_sentence([result], "pair")
-    assert sentence.startswith("adawac is better than pair on training subset full (+0.057 Dice, 95 % interval +0.0")
-    assert sentence.endswith("Measured on 8 patients, with 2 runs of each method.")
-
-
-def test_single_runs_get_no_verdict_anywhere():
-    runs = [run("pair", WORSE), run("adawac", BETTER), run("erm", WORSE)]
-    report = report_of(*runs)
-    [result] = report.subsets
-    assert {found.verdict for each in result.comparisons.values() for found in each} == {"single run"}
-    assert result.comparisons["adawac"][0].low > 0  # of these two networks
-    sentence = summary_sentence(report.subsets, "pair", runs)
-    assert "adawac gets no verdict against pair on training subset full (+0.057 Dice" in sentence
-    assert "erm gets no verdict against pair." in sentence
-    assert (
-        "1 run each: differences of up to 5.7 points are seed noise, as seeds fell in adawac's own studies." in sentence
-    )
-    assert "of these trained networks, not of the methods; train at least three seeds of each" in sentence
-    assert not {"better", "worse"} & set(sentence.replace("(", " ").split())
-    findings = [b for section in document(report).sections for b in section.blocks if isinstance(b, Finding)]
-    assert [finding.verdict for finding in findings] == ["single run"] * 2
-    [table] = [block for block in organs(report) if getattr(block, "header", ("",))[0] == "difference of Dice"]
-    assert all(cell.endswith(": single run") for line in table.lines for cell in line[1:])
-    assert not {"better", "worse"} & set(text_of(report, TRUST).replace(",", " ").split())
-
-
-def test_seed_noise_is_that_of_the_methods_in_view_with_several_runs():
-    """Two pairs 0.02 and 0.04 apart: variances 0.0002 and 0.0008, mean 0.0005; 1.96 sqrt(2 * 0.0005) = 0.062."""
-    runs = [*seeds("pair", WORSE, apart=0.02), *seeds("erm", WORSE, "sparse", apart=0.04), run("adawac", BETTER)]
-    assert seed_noise(runs) == pytest.approx(0.06198, abs=1e-4)
-    assert seed_noise(runs[-1:]) is None
-    sentence = summary_sentence(subset_results(runs, "pair"), "pair", runs)
-    assert "1 run against 2: differences of up to 6.2 points are seed noise, as those of methods here" in sentence
-
-
-def test_seed_noise_of_the_committed_studies_is_what_stands_in_the_code():
-    """The standard deviation of the runs' mean Dice within method and subset, by plain loops over the case tables."""
-    squares, freedom = 0.0, 0
-    for study in ("acdc", "openkbp5", "openkbp5_small", "phantom"):
-        folder = Path(__file__).parents[3] / "docs/results" / study
-        subset_of = {each["name"]: each["subset"] for each in json.loads((folder / "results.json").read_text())["runs"]}
-        dice = {}
-        for row in read_table(folder / "cases.parquet"):
-            if (row.metric, row.group) == ("dice", "all"):
-                dice.setdefault((row.method, subset_of[row.run]), {}).setdefault(row.run, []).append(row.value)
-        for runs in dice.values():
-            squares += sum((np.mean(values) - np.mean(list(runs.values()))) ** 2 for values in runs.values())
-            freedom += len(runs) - 1
-    assert pytest.approx(1.96 * math.sqrt(2 * squares / freedom), abs=5e-4) == COMMITTED
-
-
-def test_verdicts_are_corrected_over_all_methods_and_subsets_in_view():
-    runs = [each for name in ("full", "sparse") for method in ("a", "b", "c") for each in seeds(method, BETTER, name)]
-    runs += [each for name in ("full", "sparse") for each in seeds("pair", WORSE, name)]
-    report = report_of(*runs)
-    means = [found[0] for subset in report.subsets for found in subset.comparisons.values()]
-    assert [(each.family, each.p_holm, each.verdict) for each in means] == [(6, 6 * 2 / 2**8, "better")] * 6
-    organ = report.subsets[0].comparisons["a"][1]
-    assert (organ.family, organ.p_holm) == (12, 12 * 2 / 2**8)
-    assert organ.verdict == "not significant after correction"
-    assert "Holm over the 6 comparisons of means in this report" in text_of(report, "Verdicts")
-    [table] = [b for b in organs(report) if getattr(b, "header", ("",))[0] == "difference of Dice"][:1]
-    assert "the mean by Holm over the 6 comparisons of means in this report" in table.note
-    assert "organs by Holm over the 12 comparisons of organs in this report" in table.note
-    assert table.lines[0][1] == "+0.057, p = 0.008 (0.047): better"
-    plain = results(report)["subsets"][0]["comparisons"]["a"][0]
-    assert (plain["p"], plain["p_holm"], plain["family"]) == (2 / 2**8, 6 * 2 / 2**8, 6)
-
-
-def test_what_is_only_to_be_looked_at_gets_no_verdict():
-    [result] = subset_results([*seeds("pair", WORSE), *seeds("adawac", BETTER)], "pair")
-    looked_at = [result.false_slices["adawac"]]
-    looked_at += [found for family in result.families for found in family.differences["adawac"].values()]
-    assert len(looked_at) > 3
-    assert {(each.verdict, each.family) for each in looked_at} == {(None, 0)}
-
-
-def test_a_verdict_for_each_training_subset():
-    runs = [
-        *seeds("pair", WORSE),
-        *seeds("adawac", BETTER),
-        *seeds("pair", BETTER, "sparse"),
-        *seeds("adawac", WORSE, "sparse"),
-    ]
-    found = subset_results(runs, "pair")
-    assert [each.comparisons["adawac"][0].verdict for each in found] == ["better", "worse"]
-    sentence = summary_sentence(found, "pair")
-    assert "better than pair on training subset full" in sentence
-    assert "worse than it on training subset sparse" in sentence
 
 
 def test_counts_of_misses_false_alarms_and_slices_are_over_runs():
@@ -270,19 +121,6 @@ def test_shared_cases_are_kept_and_the_others_named():
     assert all(each.cases == set(CASES[:7]) for each in kept)
 
 
-def report_of(*runs, policy="penalise"):
-    return Report(title="t", reference="pair", runs=runs, subsets=subset_results(runs, "pair"), policy=policy)
-
-
-def text_of(report, title):
-    """All words of a chapter."""
-    [section] = [section for section in document(report).sections if section.title == title]
-    return " ".join(
-        [block.text for block in section.blocks if hasattr(block, "text")]
-        + [cell for block in section.blocks for line in getattr(block, "lines", ()) for cell in line]
-    )
-
-
 def cut(method, dice, axis, slices):
     """A run whose case table cuts every volume into so many slices, half of them label-dense."""
     whole = [row._replace(class_name=ANY_CLASS, metric="slices", value=slices) for row in rows_of(dice)[:1]]
@@ -316,38 +154,6 @@ WHERE = "Where it helps, and where not"
 TRUST = "Can these numbers be trusted?"
 
 
-def few(method, dice, patients):
-    return [MethodRun(method, "full", f"{method} {i}", rows_of(dice[:patients], CASES[:patients])) for i in range(2)]
-
-
-def test_what_so_few_patients_could_never_have_found_is_said():
-    five = report_of(*few("pair", WORSE, 5), *few("adawac", BETTER, 5))
-    said = (
-        "This study could not have found a difference of means, however large: of 5 patients p is at least 0.0625, and "
-        "1 comparison must be corrected for. 6 patients could."
-    )
-    assert summary_sentence(five.subsets, "pair").endswith(said)
-    assert said in text_of(five, TRUST)
-    assert "95 % interval without ends" in text_of(five, "Verdicts")
-    # of 6 patients the least p is 0.031, twice that with two organs
-    six = report_of(*few("pair", WORSE, 6), *few("adawac", BETTER, 6))
-    nothing = "not significant after correction"
-    assert [each.verdict for each in six.subsets[0].comparisons["adawac"]] == ["better", nothing, nothing]
-    assert "could not have found" not in summary_sentence(six.subsets, "pair")
-    assert (
-        "could not have found a difference of single organs, however large: of 6 patients p is at least 0.03125, and 2 "
-        "comparisons must be corrected for. 7 patients could, or 1 comparison at most."
-    ) in text_of(six, TRUST)
-    assert "could not have found" not in text_of(report_of(*seeds("pair", WORSE), *seeds("adawac", BETTER)), TRUST)
-
-
-def test_so_many_methods_that_no_p_can_pass_are_named():
-    many = report_of(*few("pair", WORSE, 8), *(each for name in "abcdefg" for each in few(name, BETTER, 8)))
-    assert {found[0].verdict for found in many.subsets[0].comparisons.values()} == {"not significant after correction"}
-    said = "7 comparisons must be corrected for. 9 patients could, or 6 comparisons at most."
-    assert said in summary_sentence(many.subsets, "pair")
-
-
 def test_ranks_are_said_of_trained_models():
     report = report_of(run("pair", WORSE), run("adawac", BETTER), run("erm", [v - 0.1 for v in WORSE]))
     [picture] = [block for block in organs(report) if getattr(block, "name", "") == "ranks_0"]
@@ -371,17 +177,6 @@ def test_false_alarms_that_a_comparison_leaves_out_are_counted_and_said():
     report = report_of(skip("pair", WORSE, math.nan), skip("adawac", BETTER, 0.0), policy="skip")
     assert "7 patients (1 case left out)" in text_of(report, "Verdicts")
     assert "false alarms decide nothing in it: see organs falsely found" in text_of(report, TRUST)
-
-
-def test_an_organ_that_no_case_has_gets_no_verdict():
-    def without(method, dice):
-        return [
-            r._replace(value=math.nan) if (r.class_name, r.metric) == ("spleen", "dice") else r for r in rows_of(dice)
-        ]
-
-    report = report_of(*(MethodRun(m, "full", m, without(m, d)) for m, d in (("pair", WORSE), ("adawac", BETTER))))
-    [table] = [block for block in organs(report) if getattr(block, "header", ("",))[0] == "difference of Dice"]
-    assert table.lines[-1] == ("spleen", "n = 0")
 
 
 def test_training_slices_that_most_runs_name_come_first():

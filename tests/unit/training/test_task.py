@@ -1,18 +1,14 @@
-import json
 import math
 
 import lightning.pytorch as pl
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_data import erase, write_msd
 from tiny_task import NUM_CLASSES, SEED, SPEC, first_batch, make_data, make_task, make_trainer
 
 from adawac.augment import NoAugmentation
 from adawac.consistency import Consistency
 from adawac.data.datamodule import SegmentationData
-from adawac.data.splits import FileSplit
 from adawac.errors import ConfigError
 from adawac.losses import Focal
 from adawac.training.schedules import Constant, Poly
@@ -323,82 +319,3 @@ class TestSchedule:
         else:
             with pytest.raises(ConfigError, match=r"Poly, .* give trainer.max_epochs .* or the schedule Constant"):
                 trainer.fit(task, data)
-
-
-@pytest.fixture(scope="module")
-def logged(data):
-    """Metrics of a validation; and prediction, target and label-dense slices of every volume."""
-    task = SegmentationTask(SPEC, ERM(), seed=SEED)
-    trainer = make_trainer(max_epochs=1)
-    trainer.fit(task, data)
-    task.eval()
-    volumes = [(task.predict_item(v), v.target, (v.target > 0).any((1, 2))) for v in data.val_dataloader()]
-    return trainer.callback_metrics, volumes
-
-
-class TestValidation:
-    def test_keys(self, logged):
-        assert {name for name in logged[0] if name.startswith("val/")} == {
-            "val/dice",
-            "val/dice/left_kidney",
-            "val/dice/right_kidney",
-            "val/dice_dense",
-            "val/false_positive_slices_sparse",
-        }
-
-    def test_values(self, logged):
-        metrics, volumes = logged
-
-        def mean_dice(k, choose):
-            found = []
-            for preds, target, dense in volumes:
-                rows = choose(dense)
-                p, t = preds[rows] == k, target[rows] == k
-                found.append(2 * (p & t).sum() / (p.sum() + t.sum()))
-            return float(np.mean(found))
-
-        everywhere = [mean_dice(k, lambda dense: dense | True) for k in (1, 2)]
-        within = [mean_dice(k, lambda dense: dense) for k in (1, 2)]
-        alarms = np.concatenate([(preds[~dense] > 0).any((1, 2)) for preds, _, dense in volumes])
-        assert len(volumes) == 2
-        assert alarms.size
-        expected = {
-            "val/dice": np.mean(everywhere),
-            "val/dice/left_kidney": everywhere[0],
-            "val/dice/right_kidney": everywhere[1],
-            "val/dice_dense": np.mean(within),
-            "val/false_positive_slices_sparse": alarms.mean(),
-        }
-        assert {name: metrics[name].item() for name in expected} == pytest.approx(expected, rel=1e-5)
-
-
-class Told(SegmentationTask):
-    """Predicts what it is told: the reference without its spleen, and a stomach where there is nothing."""
-
-    def predict_item(self, item):
-        preds = item.target.copy()
-        preds[preds == 4] = 0
-        preds[0, :3] = 5
-        return preds
-
-
-def test_organs_that_cannot_be_judged_do_not_count_in_validation(tmp_path):
-    """No label is stomach; training holds no spleen, validation no liver: the kidneys remain."""
-    root = write_msd(tmp_path / "data", cases=5, shape=(8, 32, 32), num_classes=6)
-    split = {"train": ["pt_1", "pt_2", "pt_3"], "val": ["pt_4", "pt_5"], "test": []}
-    (tmp_path / "split.json").write_text(json.dumps(split))
-    for part, dropped in {"train": [4, 5], "val": [3, 5]}.items():
-        for case in split[part]:
-            erase(root / f"labelsTr/{case}.nii.gz", dropped)
-    data = SegmentationData(
-        str(root), split=FileSplit(str(tmp_path / "split.json")), size=(32, 32), store=str(tmp_path / "store")
-    )
-    task = Told(SPEC, ERM(), seed=SEED)
-    trainer = make_trainer(default_root_dir=str(tmp_path), enable_checkpointing=True)
-    trainer.fit(task, data)
-    fitted = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("val/dice")}
-    perfect = dict.fromkeys(("val/dice", "val/dice/left_kidney", "val/dice/right_kidney", "val/dice_dense"), 1.0)
-    assert fitted == perfect
-    trainer.save_checkpoint(tmp_path / "some.ckpt")
-    [again] = make_trainer().validate(Told(SPEC, ERM(), seed=SEED), data, ckpt_path=tmp_path / "some.ckpt")
-    assert {name: value for name, value in again.items() if name.startswith("val/dice")} == perfect
