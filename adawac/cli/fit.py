@@ -29,6 +29,7 @@ from adawac.runs.claim import claimed, continued, held
 from adawac.runs.folder import RunFolder, checkpoint_to_resume, run_of_checkpoint
 from adawac.training.callbacks import (
     CaseTableWriter,
+    DrawMonitor,
     DueValidation,
     FiniteGuard,
     PredictionPictures,
@@ -147,6 +148,7 @@ def default_callbacks(non_finite: Literal["stop", "skip"] = "stop") -> list[Call
         RunProgress(),
         CaseTableWriter(),
         WeightMonitor(),
+        DrawMonitor(),
         SuspectSlices(),
         PredictionPictures(),
     ]

@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.progress import track
 from torch.utils.data import DataLoader
 
@@ -18,14 +19,14 @@ from adawac.data.datasets import VolumeDataset, VolumeItem
 from adawac.data.facts import DataFacts
 from adawac.data.grid import Grid
 from adawac.data.layouts import Case, Collection, Layout, ListingError, detect
-from adawac.data.loading import DrawnOrder, EpochOrder, ResumableLoader
+from adawac.data.loading import AdaptiveOrder, DrawnOrder, EpochOrder, ResumableLoader
 from adawac.data.modality import Modality
 from adawac.data.patients import describe_patients, patients_in
 from adawac.data.prepared_case import PreparedCase
 from adawac.data.preprocessing import Axis, Preprocessing
 from adawac.data.reading import Digest
 from adawac.data.residency import Residency, ResidentUnits, dataset_of
-from adawac.data.sampling import Losses, Sampling
+from adawac.data.sampling import AdaptiveSampling, Losses, Rows, Sampling
 from adawac.data.split import Split
 from adawac.data.splits import AutoSplit, SplitRule
 from adawac.data.store import VolumeStore
@@ -34,6 +35,9 @@ from adawac.data.unit_kinds import unit_kind
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError, DataError
 from adawac.io.readers import Reader, use
+
+PREFETCH = 2
+"""Batches that each worker fetches ahead."""
 
 log = logging.getLogger(__name__)
 
@@ -202,16 +206,23 @@ class SegmentationData(pl.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Batches of training units."""
-        order = (
-            EpochOrder(len(self.units), self.batch_size, self.seed, self._share)
-            if self.sampling is None
-            else DrawnOrder(self.units, self.batch_size, self.seed, self.sampling, self._last_losses, self._share)
-        )
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-        dataset = dataset_of(self.residency, self._train, self.units, device)
-        if isinstance(dataset, ResidentUnits):  # nothing to fetch, and no process may touch another's device
-            return ResumableLoader(dataset, order)
-        return ResumableLoader(dataset, order, pin_memory=device.type == "cuda", **self._workers())
+        units = self.units  # or an error: nothing has been set up
+        dataset = dataset_of(self.residency, self._train, units, device)
+        resident = isinstance(dataset, ResidentUnits)  # nothing to fetch, and no process may touch another's device
+        order = self._order(0 if resident else PREFETCH * self.num_workers)
+        options = {} if resident else {"pin_memory": device.type == "cuda", **self._workers()}
+        return ResumableLoader(dataset, order, **options)
+
+    def _order(self, prefetched: int) -> EpochOrder:
+        """In which order units make batches, of which so many are fetched ahead."""
+        if self.sampling is None:
+            return EpochOrder(len(self.units), self.batch_size, self.seed, self._share)
+        if isinstance(self.sampling, AdaptiveSampling):
+            return AdaptiveOrder(
+                self.units, self.batch_size, self.seed, self.sampling, self._settled_losses, self._share, prefetched
+            )
+        return DrawnOrder(self.units, self.batch_size, self.seed, self.sampling, self._last_losses, self._share)
 
     def val_dataloader(self) -> "DataLoader[VolumeItem] | list[Any]":
         """Whole validation volumes; nothing where the split has none."""
@@ -311,8 +322,16 @@ class SegmentationData(pl.LightningDataModule):
         losses: Losses = table.ce.cpu().numpy()
         return losses
 
+    def _settled_losses(self, rows: Rows) -> tuple[Losses, NDArray[np.int32]] | None:
+        """What the task has found of trained rows, see `AdaptiveOrder`; nothing without a task that keeps losses."""
+        settled = getattr(getattr(self.trainer, "lightning_module", None), "settled_losses", None)
+        found: tuple[Losses, NDArray[np.int32]] | None = None if settled is None else settled(rows)
+        return found
+
     def _workers(self) -> dict[str, Any]:
-        return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
+        if not self.num_workers:
+            return {}
+        return {"num_workers": self.num_workers, "persistent_workers": True, "prefetch_factor": PREFETCH}
 
 
 def _as_it_is(item: Any) -> Any:

@@ -1,5 +1,6 @@
 """In which order training units make batches, and a loader that goes on from where it stood."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
 from adawac.data.datasets import UnitDataset
-from adawac.data.sampling import Sampling
+from adawac.data.sampling import AdaptiveSampling, Draw, Losses, Rows, Sampling
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 
@@ -63,6 +64,13 @@ class EpochOrder(Sampler[list[int]]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a position."""
         self.epoch, self.first_batch = state["epoch"], state["batches"]
+
+    def hand_out(self) -> None:
+        """A batch leaves the loader, to be trained on."""
+        self.first_batch += 1
+
+    def step_done(self) -> None:
+        """The batch handed out last has been trained on, and the next one is wanted."""
 
     def __iter__(self) -> Iterator[list[int]]:
         rows = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_samples).tolist()
@@ -132,6 +140,116 @@ class DrawnOrder(EpochOrder):
         self._losses_at_start = None if state["losses"] is None else state["losses"].numpy()
 
 
+class AdaptiveOrder(EpochOrder):
+    """Batches of an `AdaptiveSampling`: each is drawn after a step, and trained on `lag` steps later.
+
+    A batch is a function of the seed, of how many have been drawn before, and of the losses until then. Every process
+    draws the same and takes its share. What has been drawn and not been trained on is in the checkpoint.
+
+    Args:
+        units: to draw from.
+        batch_size: units of a batch.
+        seed: of the draws.
+        sampling: its weights are allocated afresh.
+        losses: gives for (B,) rows of a trained batch their supervised losses, NaN for those that have none, and how
+            often each has been trained on; None while that is not settled, as gradients are accumulated.
+        share: (rank, number of processes) whose part of each batch is wanted.
+        prefetched: batches that workers fetch ahead.
+
+    Raises:
+        ConfigError: if the sampling's lag is too short for the batches that are fetched ahead.
+    """
+
+    def __init__(
+        self,
+        units: UnitTable,
+        batch_size: int,
+        seed: int,
+        sampling: AdaptiveSampling,
+        losses: Callable[[Rows], tuple[Losses, NDArray[np.int32]] | None],
+        share: tuple[int, int] = (0, 1),
+        prefetched: int = 0,
+    ) -> None:
+        super().__init__(len(units), batch_size, seed, share)
+        if sampling.lag is not None and sampling.lag <= prefetched:
+            raise ConfigError(
+                f"data.sampling draws with a lag of {sampling.lag}, but data.num_workers fetch {prefetched} batches "
+                f"ahead; give a lag of at least {prefetched + 1}, or fewer workers"
+            )
+        self.sampling = sampling
+        self.losses = losses
+        self._waiting: deque[Draw] = deque()  # drawn and not yet handed out
+        self._unobserved: list[Draw] = []  # handed out, and their losses not looked at
+        self._handed_out = self._drawn = 0
+        self._trained = np.zeros(len(units), dtype=np.int32)  # how often, as far as observed
+        sampling.allocate(units)
+        self._draw_up_to(sampling.lag or prefetched + 1)
+
+    @property
+    def lag(self) -> int:
+        """Steps between the weights that a batch is drawn by and the step that trains on it."""
+        return len(self._waiting) + (1 if self._unobserved else 0)
+
+    def _draw_up_to(self, number: int) -> None:
+        size = -(-self.num_samples // len(self))
+        while len(self._waiting) < number:
+            self._waiting.append(self.sampling.draw_batch(size, np.random.default_rng((self.seed, self._drawn))))
+            self._drawn += 1
+
+    def hand_out(self) -> None:
+        """A batch leaves the loader, to be trained on."""
+        first, end = self.bounds(self.first_batch)
+        rows, p = self._waiting.popleft()
+        self._unobserved.append(Draw(rows[: end - first], p[: end - first]))
+        self._handed_out += 1
+        super().hand_out()
+
+    def step_done(self) -> None:
+        """The batch handed out last has been trained on: move the weights, and draw another one."""
+        if not self._unobserved:
+            return
+        waiting = len(self._waiting)
+        rows = np.concatenate([batch.rows for batch in self._unobserved])
+        if (found := self.losses(rows)) is not None:
+            losses, trained = found
+            # A rejected step has left no loss: what the table holds is older.
+            losses = np.where(trained > self._trained[rows], losses, np.nan)
+            self._trained[rows] = trained
+            ends = np.cumsum([len(batch.rows) for batch in self._unobserved])
+            for batch, its_losses in zip(self._unobserved, np.split(losses, ends[:-1]), strict=True):
+                self.sampling.observe(batch, its_losses)
+            self._unobserved.clear()
+        self._draw_up_to(waiting + 1)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        start, first_batch = self._handed_out, self.first_batch
+        for batch in range(first_batch, len(self)):
+            ahead = start + batch - first_batch - self._handed_out
+            first, end = self.bounds(batch)
+            yield self._waiting[ahead].rows[: end - first].tolist()[self.rank :: self.world]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position, weights, and what has been drawn and not been trained on."""
+        return super().state_dict() | {
+            "drawn": self._drawn,
+            "waiting": [(torch.from_numpy(rows), torch.from_numpy(p)) for rows, p in self._waiting],
+            "unobserved": [(torch.from_numpy(rows), torch.from_numpy(p)) for rows, p in self._unobserved],
+            "trained": torch.from_numpy(self._trained.copy()),
+            "sampling": self.sampling.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a position; with at least the lag that there is now."""
+        super().load_state_dict(state)
+        lag = self.lag
+        self._drawn = state["drawn"]
+        self._waiting = deque(Draw(rows.numpy(), p.numpy()) for rows, p in state["waiting"])
+        self._unobserved = [Draw(rows.numpy(), p.numpy()) for rows, p in state["unobserved"]]
+        self._trained = state["trained"].numpy().copy()
+        self.sampling.load_state_dict(state["sampling"])
+        self._draw_up_to(lag - (1 if self._unobserved else 0))
+
+
 class ResumableLoader(DataLoader[Any]):
     """A loader that knows how many batches it has handed out, and goes on from there after a resume.
 
@@ -152,11 +270,13 @@ class ResumableLoader(DataLoader[Any]):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator does as well
         order = self.order
+        order.step_done()
         if order.first_batch == len(order):
             order.first_batch = 0
         for batch in super().__iter__():
-            order.first_batch += 1
+            order.hand_out()
             yield batch
+            order.step_done()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the order stands."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,20 +88,25 @@ class UnitTable:
     def __len__(self) -> int:
         return len(self.case)
 
-    @property
+    @cached_property
     def dense(self) -> NDArray[np.bool_]:
         """(n,) True where the unit holds any foreground voxel (label-dense)."""
         return np.asarray(self.voxels[:, 1:].any(axis=1))
 
-    @property
+    @cached_property
     def sparse(self) -> NDArray[np.bool_]:
         """(n,) True where the unit holds background alone (label-sparse)."""
         return self.labelled & ~self.dense
 
-    @property
+    @cached_property
     def labelled(self) -> NDArray[np.bool_]:
         """(n,) True where any voxel has a label; a wholly ignored unit is neither label-dense nor label-sparse."""
         return np.asarray(self.voxels.any(axis=1))
+
+    @cached_property
+    def rows_of_class(self) -> tuple[NDArray[np.int64], ...]:
+        """For each of the K classes, background first, the rows of the units that hold it."""
+        return tuple(np.flatnonzero(held) for held in (self.voxels > 0).T)
 
     @property
     def position(self) -> NDArray[np.float64]:

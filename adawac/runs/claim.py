@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from adawac.errors import ConfigError
-from adawac.io.locking import LOCK, Locked, locked
+from adawac.io.locking import LOCK, LockedError, locked
 from adawac.runs.atomic_checkpoint import newest_whole
 from adawac.runs.folder import RunFolder
 
@@ -37,7 +37,7 @@ def held(run: RunFolder) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(run.path, PATIENCE))
-        except Locked as other:
+        except LockedError as other:
             raise ConfigError(
                 f"{run.path}: {other} trains in this folder; wait until it ends, or train under another --name"
             ) from None

@@ -307,6 +307,33 @@ class SegmentationTask(pl.LightningModule):
                 self._rollback.restore()
                 self.last_losses.ce.masked_fill_(infinite, torch.inf)
 
+    @property
+    def draws(self) -> NDArray[np.int32]:
+        """(n,) how often each sample has been trained on."""
+        draws: NDArray[np.int32] = self.last_losses.draws.cpu().numpy()
+        return draws
+
+    @property
+    def slice_weights(self) -> tuple[NDArray[np.float32], NDArray[np.float64] | None] | None:
+        """(n,) weight of each sample and its log-odds, if it has any: of the weighting, or of what draws batches."""
+        for source in (self.weighting, self.data.sampling):
+            if (weights := getattr(source, "weights", None)) is not None:
+                log_odds = getattr(source, "log_odds", None)
+                scores = None if log_odds is None else np.asarray(torch.as_tensor(log_odds).detach().double().cpu())
+                return np.asarray(torch.as_tensor(weights).detach().float().cpu()), scores
+        return None
+
+    def settled_losses(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int32]] | None:
+        """Last supervised losses of training samples, and how often each was trained on; None before a step's end.
+
+        Args:
+            rows: (B,) samples of batches that have been computed.
+        """
+        if self._rollback.marked:
+            return None
+        index = torch.from_numpy(rows).to(self.last_losses.ce.device)
+        return self.last_losses.ce[index].cpu().numpy(), self.last_losses.draws[index].cpu().numpy()
+
     def _on_step_taken(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """The optimiser has run, as it does not where a loss scaler rejects the step; without gradients for nothing."""
         if any(parameter.grad is not None for parameter in self.network.parameters()):

@@ -20,6 +20,7 @@ RUNS = {
     "GroupDRO": ["--model.weighting=GroupDRO"],
     "neighbours": ["--data.neighbours=3"],
     "patches": ["--data.patch=[4, 16, 16]", "--data.batch_size=5"],
+    "drawn": ["--data.sampling=AdaptiveSampling", "--data.sampling.balance=classes"],
     "compiled": ["--model.compile=true"],
 }
 """What is run, and what is set for it: the first always, the others where there is time."""

@@ -66,6 +66,7 @@ def assert_same_run(one: dict, other: dict) -> None:
                 assert torch.equal(torch.as_tensor(value), torch.as_tensor(theirs["state"][key][name]))
     assert one["lr_schedulers"] == other["lr_schedulers"]
     assert one["global_step"] == other["global_step"]
+    assert repr(one["loops"]) == repr(other["loops"])  # with what the loaders hold: draws and their weights
     best = [
         [state["best_model_score"] for key, state in run["callbacks"].items() if "val/dice" in key]
         for run in (one, other)
@@ -127,12 +128,31 @@ def test_settings_that_nothing_was_trained_with_are_not_recorded(tmp_path, data,
     assert ("nothing was left to train: 3 epochs are done" in caplog.text) == (code == 0)
 
 
-def test_resume_is_exact_where_losses_draw_the_batches(tmp_path, data):
-    hard = ["--data.sampling", "HardnessWeighted"]
-    fit(config(tmp_path / "unbroken", data), *hard)
-    start = checkpoints(tmp_path / "unbroken") / "step6.ckpt"
-    fit(config(tmp_path / "resumed", data), "--ckpt_path", str(start), *hard)
+ADAPTIVE = "--data.sampling=AdaptiveSampling"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--data.sampling=HardnessWeighted"],
+        ["--data.sampling=ClassBalanced"],
+        [ADAPTIVE],
+        [ADAPTIVE, "--data.sampling.balance=classes", "--trainer.accumulate_grad_batches=3"],
+    ],
+    ids=["hardness", "class-balanced", "adaptive", "by class, accumulated"],
+)
+def test_resume_is_exact_where_batches_are_drawn(tmp_path, data, options):
+    fit(config(tmp_path / "unbroken", data), *options)
+    start = checkpoints(tmp_path / "unbroken") / ("step2.ckpt" if len(options) > 2 else "step6.ckpt")
+    fit(config(tmp_path / "resumed", data), "--ckpt_path", str(start), *options)
     assert_same_run(final_state(tmp_path / "resumed"), final_state(tmp_path / "unbroken"))
+
+
+def test_any_number_of_workers_draws_alike(tmp_path, data):
+    """Each batch by the weights of three steps before, however far ahead it is fetched."""
+    for workers in (0, 1):
+        fit(config(tmp_path / f"{workers}", data, workers=workers), ADAPTIVE, "--data.sampling.lag=3")
+    assert_same_run(final_state(tmp_path / "1"), final_state(tmp_path / "0"))
 
 
 def test_workers_do_not_change_the_result(tmp_path, data, unbroken):

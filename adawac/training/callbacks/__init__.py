@@ -1,6 +1,7 @@
 """What a run writes on the way: record, case table, TensorBoard monitors; and what guards it."""
 
 from adawac.training.callbacks.case_table import CaseTableWriter
+from adawac.training.callbacks.draw_monitor import DrawMonitor
 from adawac.training.callbacks.finite import FiniteGuard
 from adawac.training.callbacks.interruption import DueValidation, StopOnSignal
 from adawac.training.callbacks.pictures import PredictionPictures
@@ -11,6 +12,7 @@ from adawac.training.callbacks.weight_monitor import WeightMonitor
 
 __all__ = [
     "CaseTableWriter",
+    "DrawMonitor",
     "DueValidation",
     "FiniteGuard",
     "PredictionPictures",

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
+from adawac.data.sampling import DrawSummary
 from adawac.data.subsets import absent_classes, describe
 from adawac.runs.folder import RunFolder
 from adawac.runs.provenance import git_state, versions
@@ -82,9 +84,11 @@ class RunRecord(Callback):
         if (run := RunFolder.of_trainer(trainer)) is None:
             return
         if self._began:
+            data = trainer.datamodule  # type: ignore[attr-defined]
             took = {
                 "steps": trainer.global_step,
                 "images_seen": self.images_seen,
+                "draws": None if (drawn := DrawSummary.of(data.units, pl_module.draws)) is None else asdict(drawn),  # type: ignore[arg-type]
                 "network_passes": self.images_seen * pl_module.weighting.views,  # type: ignore[union-attr, operator]
             }
             run.write_record(run.record | took)

@@ -32,7 +32,7 @@ class SuspectSlices(Callback):
         if (run := RunFolder.of_trainer(trainer)) is None:
             return
         task = cast(SegmentationTask, pl_module)
-        log_odds = getattr(task.weighting, "log_odds", None)
+        log_odds = None if task.slice_weights is None else task.slice_weights[1]
         if log_odds is None and task.data.sampling is not None:
             return
         known = best_dice(trainer.callback_metrics, len(task.data.facts.classes))
@@ -51,7 +51,7 @@ class SuspectSlices(Callback):
                 FOUND,
             )
             return
-        scores = (task.last_losses.ce if log_odds is None else log_odds).detach().double().cpu().numpy()
+        scores = task.last_losses.ce.double().cpu().numpy() if log_odds is None else log_odds
         seen = np.flatnonzero(np.isfinite(scores) & task.data.units.labelled)
         units, scores = task.data.units.take(seen), scores[seen]
         found = [(units.cases[units.case[row]], units.key(row), scores[row]) for row in suspects(scores, units.dense)]

@@ -66,17 +66,16 @@ class WeightMonitor(Callback):
             "ratio/ac_over_ce": mean_ratio(consistency, ce),
             "ratio/ce_over_dice": math.nan if dice is None else mean_ratio(ce, _array(dice.reshape(1))),
         }
-        weights = task.weighting.weights
-        if weights is not None:
-            log_odds = getattr(task.weighting, "log_odds", None)
-            scores = _array(weights if log_odds is None else log_odds)[labelled]
-            scalars |= _by_group("weights/{}_mean", _array(weights)[labelled], dense)
+        if task.slice_weights is not None:
+            weights, log_odds = task.slice_weights
+            scores = (weights if log_odds is None else log_odds)[labelled]
+            scalars |= _by_group("weights/{}_mean", weights[labelled], dense)
             scalars["weights/auroc"] = separation_auroc(scores, dense)
             ends = ENDS[task.data.facts.preprocessing.axis]
             validates = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
             for logger in trainer.loggers:
                 if validates and isinstance(logger, TensorBoardLogger):
-                    self._draw(logger, trainer.global_step, _array(weights)[labelled], units, ends)
+                    self._draw(logger, trainer.global_step, weights[labelled], units, ends)
                     if log_odds is not None:
                         logger.experiment.add_histogram("log_odds", scores, trainer.global_step)
         # All processes have computed the same; to say so costs nothing and spares a warning a scalar.
@@ -85,12 +84,8 @@ class WeightMonitor(Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the table of weights, where the method has one."""
         task, run = cast(SegmentationTask, pl_module), RunFolder.of_trainer(trainer)
-        weights = task.weighting.weights
-        if weights is None or run is None:
-            return
-        log_odds = getattr(task.weighting, "log_odds", None)
-        scores = None if log_odds is None else _array(log_odds)
-        SliceWeights.of_units(task.data.units, _array(weights), scores).write(run.weights_file)
+        if task.slice_weights is not None and run is not None:
+            SliceWeights.of_units(task.data.units, *task.slice_weights).write(run.weights_file)
 
     def _draw(
         self,

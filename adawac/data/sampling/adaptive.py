@@ -1,0 +1,215 @@
+"""What is drawn follows the losses of the steps before, by online mirror descent."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adawac.data.groups import Grouping
+from adawac.data.sampling.sampling import Losses, Rows, Sampling, at_most, draw_exactly
+from adawac.data.units import UnitTable
+from adawac.errors import ConfigError
+
+CAP = 5.0
+"""No unit moves the state further than one that is this many times as hard as the mean, or as rare as plain."""
+
+
+class Draw(NamedTuple):
+    """A batch, and how probable its units were when it was drawn.
+
+    Attributes:
+        rows: (B,) different rows of the table of units.
+        p: (B,) probability of each under the distribution that the batch was drawn by, of sum 1 over all units.
+    """
+
+    rows: Rows
+    p: NDArray[np.float64]
+
+
+class AdaptiveSampling(Sampling):
+    """Draws hard groups of units more often, and in them hard units: adaptive weights decide what the network sees.
+
+    Two players share one draw. q is a distribution over groups: over the classes (`balance: classes`), over those of a
+    `Grouping`, or one group of all (None). beta_i in [0, 1] is a unit's weight within its groups:
+
+        p_i = floor / n + (1 - floor) * sum over the groups g of i of [q_g * beta_i / sum of beta over g].
+
+    After every step, with l_i the supervised losses of its units, u_i = 1 / (n p_i) and m the running mean of
+    u_i l_i / mean(u), log-odds z_i of beta_i and log q_g move up for what is harder than the mean, and else down:
+
+        z_i     +=  step_size * min(u_i, 5) * (min(l_i / m, 5) - 1),       within +-max_log_odds
+        log q_g +=  group_step_size * (min(L_g / m, 5) - 1),               L_g: mean of u_i l_i / u_i over the group.
+
+    With one group this is AdaWAC's supervised player, with a constant in place of the consistency loss: it decides what
+    is drawn instead of how much it counts, for one view and at the cost of plain training (AdaWAC-S).
+
+    The guarantee of mirror descent, a duality gap of O(1 / sqrt(steps)), is for losses that are convex in the network's
+    parameters, with unbiased u_i. It does not cover batch Dice, the moving m, the bounds 5 and `max_log_odds`, or real
+    networks.
+
+    Args:
+        balance: `classes`, a `Grouping`, or None.
+        floor: share of a batch that is drawn from all units alike, above 0 and at most 1.
+        step_size: of beta, at least 0; 0 leaves the units of a group alike.
+        group_step_size: of q, at least 0; 0 leaves the groups alike.
+        group_floor: share of q that all groups have alike, 0 to 1.
+        max_log_odds: bound on the log-odds.
+        lag: steps between the weights that a batch is drawn by and the step that trains on it. 1: the step before
+            decides. Where workers fetch batches ahead it is larger: None takes what they need (recorded in the
+            checkpoint); a number makes trainings with any number of workers agree.
+
+    Raises:
+        ConfigError: if an argument lies outside of its range.
+
+    References:
+        Dong, Xie, Ward, ICML 2023 (the weights); Namkoong, Duchi, NeurIPS 2016, and Curi et al., NeurIPS 2020 (drawing
+        by them); Sagawa et al., ICLR 2020 (q). With a constant for the consistency loss the objective is the form of
+        the conditional value at risk of Rockafellar and Uryasev, 2000, at a fixed threshold.
+
+    Example:
+        >>> units = UnitTable.of_slices(["a"], [np.array([[9, 0]] * 8 + [[7, 2]] * 2)], (3, 3), ("background", "liver"))
+        >>> sampling = AdaptiveSampling()
+        >>> sampling.allocate(units)
+        >>> for step in range(9):
+        ...     batch = sampling.draw_batch(4, np.random.default_rng(step))
+        ...     sampling.observe(batch, losses=np.where(units.dense[batch.rows], 3.0, 0.1))
+        >>> bool(sampling.probabilities()[units.dense].min() > sampling.probabilities()[~units.dense].max())
+        True
+    """
+
+    def __init__(
+        self,
+        balance: Grouping | str | None = None,
+        floor: float = 0.05,
+        step_size: float = 3.0,
+        group_step_size: float = 0.1,
+        group_floor: float = 0.3,
+        max_log_odds: float = 6.0,
+        lag: int | None = None,
+    ) -> None:
+        if isinstance(balance, str) and balance != "classes":
+            raise ConfigError(f"AdaptiveSampling: balance is {balance}; give classes, a grouping, or null")
+        if not 0 < floor <= 1:
+            raise ConfigError(f"AdaptiveSampling: floor is {floor}; give a share of a batch above 0, at most 1")
+        if not 0 <= group_floor <= 1:
+            raise ConfigError(f"AdaptiveSampling: group_floor is {group_floor}; give a share from 0 to 1")
+        if step_size < 0 or group_step_size < 0:
+            raise ConfigError(
+                f"AdaptiveSampling: step_size is {step_size} and group_step_size {group_step_size}; both must be at "
+                "least 0 (0 does not move)"
+            )
+        if not max_log_odds > 0:
+            raise ConfigError(f"AdaptiveSampling: max_log_odds is {max_log_odds}; it must be above 0 (6 is usual)")
+        if lag is not None and lag < 1:
+            raise ConfigError(f"AdaptiveSampling: lag is {lag}; a batch is drawn by the step before it (1) or earlier")
+        self.balance = balance
+        self.floor = floor
+        self.step_size = step_size
+        self.group_step_size = group_step_size
+        self.group_floor = group_floor
+        self.max_log_odds = max_log_odds
+        self.lag = lag
+        self.log_odds: NDArray[np.float64] = np.zeros(0)
+        """(n,) z of every unit."""
+        self.group_names: tuple[str, ...] = ()
+        self._log_q: NDArray[np.float64] = np.zeros(0)
+        self._mean, self._mean_weight = 0.0, 0.0
+
+    def allocate(self, units: UnitTable) -> None:
+        """Make the state for a training set, afresh."""
+        self._dense = units.dense
+        self._n = len(units)
+        self._members = _members(self.balance, units)
+        self.group_names = tuple(self._members)
+        self.log_odds = np.zeros(self._n)
+        self._log_q = np.zeros(len(self._members))
+        self._mean, self._mean_weight = 0.0, 0.0
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """(n,) beta of every unit; 1/2 before it first had a loss."""
+        beta: NDArray[np.float64] = 1 / (1 + np.exp(-self.log_odds))
+        return beta
+
+    @property
+    def q(self) -> NDArray[np.float64]:
+        """(G,) share of each group, of sum 1."""
+        q: NDArray[np.float64] = np.exp(self._log_q - self._log_q.max())
+        q = (1 - self.group_floor) * q / q.sum() + self.group_floor / len(q)
+        return q
+
+    def probabilities(self) -> NDArray[np.float64]:
+        """(n,) how often each unit comes by the weights as they are, of sum 1."""
+        beta = self.weights
+        p = np.zeros(self._n)
+        for rows, share in zip(self._members.values(), (1 - self.floor) * self.q, strict=True):
+            p[rows] += share / beta[rows].sum() * beta[rows]
+        return p + (1 - p.sum()) / self._n
+
+    def draw(self, units: UnitTable, losses: Losses, size: int, rng: np.random.Generator) -> Rows:
+        """Rows by the weights as they are, of the table that they were allocated for."""
+        return self.draw_batch(size, rng).rows
+
+    def draw_batch(self, size: int, rng: np.random.Generator) -> Draw:
+        """A batch by the weights as they are.
+
+        Args:
+            size: B units of the batch, at most n.
+            rng: of this batch alone.
+        """
+        p = at_most(self.probabilities(), 1 / size)
+        rows = draw_exactly(p, self._dense, size, rng)
+        return Draw(rows, p[rows])
+
+    def observe(self, batch: Draw, losses: NDArray[np.floating]) -> None:
+        """Move the weights by the losses of a batch.
+
+        Args:
+            batch: as it was drawn.
+            losses: (B,) supervised loss of each of its units. NaN: it has none, and keeps its weight; infinite ones
+                count as hard, and move no mean.
+        """
+        known = ~np.isnan(losses)
+        rows, rarity = batch.rows[known], 1 / (self._n * batch.p[known])
+        losses = losses[known].astype(np.float64)
+        finite = np.isfinite(losses)
+        if not finite.any():
+            return
+        mean = np.average(losses[finite], weights=rarity[finite])
+        self._mean, self._mean_weight = 0.9 * self._mean + 0.1 * mean, 0.9 * self._mean_weight + 0.1
+        hardness = np.minimum(losses / max(self._mean / self._mean_weight, np.finfo(np.float64).tiny), CAP)
+        moved = self.log_odds[rows] + self.step_size * np.minimum(rarity, CAP) * (hardness - 1)
+        self.log_odds[rows] = moved.clip(-self.max_log_odds, self.max_log_odds)
+        for group, members in enumerate(self._is_member(rows)):
+            if members.any():
+                harder = np.average(hardness[members], weights=rarity[members])
+                self._log_q[group] += self.group_step_size * (harder - 1)
+
+    def _is_member(self, rows: Rows) -> list[NDArray[np.bool_]]:
+        return [np.isin(rows, members, assume_unique=True) for members in self._members.values()]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, for a checkpoint."""
+        return {
+            "log_odds": torch.from_numpy(self.log_odds.copy()),
+            "log_q": torch.from_numpy(self._log_q.copy()),
+            "mean": torch.tensor([self._mean, self._mean_weight], dtype=torch.float64),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.log_odds = state["log_odds"].numpy().copy()
+        self._log_q = state["log_q"].numpy().copy()
+        self._mean, self._mean_weight = state["mean"].tolist()
+
+
+def _members(balance: Grouping | str | None, units: UnitTable) -> dict[str, Rows]:
+    """The rows of each group, of those that have any; units without any label are in none."""
+    if balance is None:
+        return {"all": np.flatnonzero(units.labelled)}
+    if isinstance(balance, str):
+        of_class = dict(zip(units.classes[1:], units.rows_of_class[1:], strict=True))
+        return {name: rows for name, rows in of_class.items() if len(rows)}
+    member, names = balance(units)
+    return {name: np.flatnonzero(member == group) for group, name in enumerate(names)}

@@ -1,0 +1,39 @@
+"""Every group equally often."""
+
+import numpy as np
+
+from adawac.data.groups import Density, Grouping
+from adawac.data.sampling.sampling import Losses, Rows, Sampling, without_replacement
+from adawac.data.units import UnitTable
+
+
+class GroupBalanced(Sampling):
+    """Draws every group equally often, however few units it has.
+
+    Units that are wholly ignored are in no group: they come last, where a batch has room for them.
+
+    Tested: that it draws so, for groups of slices and of cases. What it does for the Dice of a network has been
+    measured neither for sites and patients nor for any other groups.
+
+    Args:
+        groups: how the units fall into groups; None: label-dense and label-sparse.
+
+    Example:
+        >>> voxels = [np.array([[9, 0]] * 900 + [[7, 2]] * 100)]
+        >>> units = UnitTable.of_slices(["a"], voxels, (3, 3), ("background", "liver"))
+        >>> rng, sampling = np.random.default_rng(0), GroupBalanced()
+        >>> rows = np.concatenate([sampling.draw(units, np.zeros(1000), 8, rng) for _ in range(200)])
+        >>> round(float(units.dense[rows].mean()), 1)
+        0.5
+    """
+
+    def __init__(self, groups: Grouping | None = None) -> None:
+        self.groups = groups or Density()
+
+    def draw(self, units: UnitTable, losses: Losses, size: int, rng: np.random.Generator) -> Rows:
+        """Rows drawn with probability 1 / (groups * units of the row's group)."""
+        member, names = self.groups(units)
+        grouped = member >= 0
+        weights = np.full(len(units), -np.inf)
+        weights[grouped] = -np.log(np.bincount(member[grouped], minlength=len(names)))[member[grouped]]
+        return without_replacement(weights, size, rng)
