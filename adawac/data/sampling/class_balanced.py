@@ -50,6 +50,6 @@ class ClassBalanced(Sampling):
         p: NDArray[np.float64] = by_class + (1 - by_class.sum()) / n
         return p
 
-    def draw(self, units: UnitTable, losses: Losses, size: int, rng: np.random.Generator) -> Rows:
+    def draw(self, units: UnitTable, losses: Losses | None, size: int, rng: np.random.Generator) -> Rows:
         """Rows drawn by class and rows drawn from all."""
         return draw_exactly(at_most(self.probabilities(units), 1 / size), units.dense, size, rng)
