@@ -20,9 +20,8 @@ from adawac.consistency import Consistency, ConsistencyLoss, feature_std
 from adawac.data.datamodule import SegmentationData
 from adawac.data.datasets import VolumeItem
 from adawac.data.subsets import describe
-from adawac.distributed import gather_cases, gather_terms, take_weights, world_size
+from adawac.distributed import gather_terms, take_weights, world_size
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation import CaseRow, case_rows, position_rows, training_rows
 from adawac.inference.volume import predict_volume
 from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
 from adawac.metrics import TOLERANCE, EmptyPolicy, check_tolerance
@@ -127,8 +126,6 @@ class SegmentationTask(pl.LightningModule):
         self.recipe: Recipe | None = None
         self.last_losses = LastLosses()
         self._rollback = Rollback(self)
-        self.case_rows: list[CaseRow] = []
-        self._tested: dict[str, list[CaseRow]] = {}
         self._validation: Validation
         self.units_of_class: dict[str, int] | None = None
         """Slices or patches that were trained on and hold each class; None where that is not known."""
@@ -351,29 +348,9 @@ class SegmentationTask(pl.LightningModule):
         self.log("val/dice", scalars.pop("val/dice"), prog_bar=True, sync_dist=True)
         self.log_dict(scalars, sync_dist=True)
 
-    def test_step(self, item: VolumeItem, batch_idx: int) -> None:
-        """Every metric of a whole volume on its native grid, into the case table."""
-        preds, names, method = self.predict_item(item), self.data.facts.classes.names, type(self.weighting).__name__
-        rows = case_rows(
-            item.case,
-            item.patient,
-            preds,
-            item.target,
-            item.steps,
-            names,
-            self.policy,
-            method=method,
-            tolerances=self.tolerances,
-        )
-        rows += position_rows(item.case, item.patient, preds, item.target, names, self.policy, method=method)
-        self._tested[item.case] = [row._replace(data_hash=item.data_hash) for row in rows]
-
-    def on_test_epoch_end(self) -> None:
-        """Bring the rows of all processes together into the case table, in the order of the cases."""
-        tested = gather_cases(self._tested)
-        self._tested = {}
-        rows = [row for case in self.data.split.test if case in tested for row in tested[case]]
-        self.case_rows = [*rows, *training_rows(rows, self.units_of_class)]
+    def test_step(self, item: VolumeItem, batch_idx: int) -> Prediction:  # type: ignore[override]
+        """A whole volume on its native grid; `CaseTableWriter` measures it."""
+        return self.predict_item(item)
 
     # --- checkpoints --------------------------------------------------------------------------------------------
 
