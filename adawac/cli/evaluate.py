@@ -97,7 +97,7 @@ def main(argv: Sequence[str]) -> int:
         why_no_references=why_none,
         command=shlex.join(["adawac", "evaluate", *argv]),
     )
-    rows = [row._replace(run=run.name, method=run.method, subset=run.subset) for run in report.runs for row in run.rows]
+    rows = [row for run in report.runs for row in run.rows]
     write_table(args.output / CASES, rows)
     if args.parquet:
         write_table(args.output / "cases.parquet", rows)

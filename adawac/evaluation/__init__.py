@@ -1,6 +1,6 @@
 """From predicted volumes to case table and summary."""
 
-from adawac.evaluation.case_table import ANY_CLASS, TRAINING_UNITS, CaseRow, case_rows
+from adawac.evaluation.case_table import ANY_CLASS, TRAINING_UNITS, CaseRow, MadeBy, case_rows, position_groups
 from adawac.evaluation.counted import LeftOut, lost_classes
 from adawac.evaluation.groups import (
     SIZE_GROUPS,
@@ -9,8 +9,6 @@ from adawac.evaluation.groups import (
     group_summaries,
     metadata_header,
     metadata_rows,
-    position_groups,
-    position_rows,
     read_metadata,
     size_rows,
     summarise_groups,
@@ -29,7 +27,7 @@ from adawac.evaluation.statistics import (
 )
 from adawac.evaluation.summary import Share, summarise, summarise_methods, summary_table, to_markdown
 from adawac.evaluation.table_files import COLUMNS, read_csv, read_table, write_table
-from adawac.evaluation.training_record import read_run, recorded_units, training_rows
+from adawac.evaluation.training_record import made_by, read_run, training_rows
 
 __all__ = [
     "ANY_CLASS",
@@ -42,6 +40,7 @@ __all__ = [
     "Estimate",
     "GroupSummary",
     "LeftOut",
+    "MadeBy",
     "Metadata",
     "Ranking",
     "Share",
@@ -53,16 +52,15 @@ __all__ = [
     "estimate_methods",
     "group_summaries",
     "lost_classes",
+    "made_by",
     "metadata_header",
     "metadata_rows",
     "position_groups",
-    "position_rows",
     "rank_methods",
     "read_csv",
     "read_metadata",
     "read_run",
     "read_table",
-    "recorded_units",
     "size_rows",
     "summarise",
     "summarise_groups",

@@ -30,6 +30,8 @@ VOXEL_VOLUME = "voxel_mm3"
 TRAINING_UNITS = "training_units"
 """Metric of the rows that say how many slices or patches that the run was trained on hold the class."""
 
+POSITION_METRICS = ("dice", "recall", "precision", "predicted_voxels", "reference_voxels")
+"""What is measured along the volume: every further metric would add a row a class and stretch to each case."""
 
 Metric = Callable[[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64] | None], float]
 """A class as predicted and as it is, (S, H, W) each, and (3, 3) mm between voxels or None, to a number."""
@@ -71,6 +73,38 @@ class CaseRow(NamedTuple):
     subset: str = ""
 
 
+class MadeBy(NamedTuple):
+    """Who made a prediction: known before it is measured, so that its rows are born with it.
+
+    Attributes:
+        run: name of the run; this and the next three as in `CaseRow`.
+        method: name of the method.
+        checkpoint_hash: of the checkpoint that predicts, if one does.
+        config_hash: of the run's configuration, if there is one.
+        units: class -> slices or patches that it was trained on and that hold the class; None where not known.
+    """
+
+    run: str = ""
+    method: str = ""
+    checkpoint_hash: str = ""
+    config_hash: str = ""
+    units: Mapping[str, int] | None = None
+
+
+NOBODY = MadeBy()
+"""Nothing is known of who predicted."""
+
+
+def position_groups(count: int = 5) -> tuple[str, ...]:
+    """Names of equal stretches of the volume, from its first slice to its last.
+
+    Example:
+        >>> position_groups(2)
+        ('position 1 of 2', 'position 2 of 2')
+    """
+    return tuple(f"position {i} of {count}" for i in range(1, count + 1))
+
+
 def case_rows(
     case: str,
     patient: str,
@@ -81,13 +115,14 @@ def case_rows(
     policy: EmptyPolicy = "penalise",
     surface: bool = True,
     *,
-    run: str = "",
-    method: str = "",
+    made_by: MadeBy = NOBODY,
+    data_hash: str = "",
+    positions: int = 5,
     ignore_index: int | None = IGNORE_INDEX,
     tolerances: Sequence[float] = (TOLERANCE,),
     metrics: Mapping[str, Metric] | None = None,
 ) -> list[CaseRow]:
-    """Everything that is measured of one predicted volume.
+    """Everything that is measured of one predicted volume, as finished rows.
 
     - In "all" and "dense", of every foreground class: dice, iou, recall, precision, volume_error, missed and
       false_alarm (0 or 1), all NaN where the volume has no such slice, or none with a voxel that counts;
@@ -99,6 +134,9 @@ def case_rows(
       foreground class and of any of them.
     - In each group: slices, their number; those of "dense", "sparse" and "ignored" add up to "all". In "all", where the
       spacing is known: voxel_mm3, the volume of a voxel.
+    - In each of `position_groups`, the stretches of the volume that slice centres lie in: dice, recall, precision,
+      predicted_voxels and reference_voxels of every foreground class. A stretch does not count its wholly ignored
+      slices; where it has no others, all is NaN.
 
     Args:
         case: id of the volume.
@@ -110,22 +148,23 @@ def case_rows(
         class_names: K names, background first.
         policy: what empty masks are worth.
         surface: whether to measure surface distances too.
-        run: name of the run.
-        method: name of the method.
+        made_by: who predicted.
+        data_hash: of the case's files, "" where not known.
+        positions: number of stretches, at least 1; 5 are fifths.
         ignore_index: target value that is left out of every metric; None for none.
         tolerances: of the surface Dice, in mm (in voxels if the spacing is unknown).
         metrics: further ones by name, measured of every foreground class in "all"; ignored voxels belong to neither
             mask.
 
     Raises:
-        ConfigError: if a tolerance is negative.
+        ConfigError: if a tolerance is negative, or there are no stretches.
         DataError: naming the case, if preds, target, spacing or class names do not fit.
 
     Example:
         >>> preds, target = np.array([[[1, 1]], [[0, 1]]]), np.array([[[1, 1]], [[0, 0]]])
         >>> rows = case_rows("ct_7", "p3", preds, target, None, ["background", "liver"], surface=False)
-        >>> {(row.group, row.metric): row.value for row in rows if row.metric == "dice"}
-        {('all', 'dice'): 0.8, ('dense', 'dice'): 1.0}
+        >>> [(row.group, row.value) for row in rows if row.metric == "dice" and not row.group.startswith("position")]
+        [('all', 0.8), ('dense', 1.0)]
         >>> [(row.class_name, row.value) for row in rows if row.metric == "false_positive_slices"]
         [('liver', 1.0), ('<any>', 1.0)]
     """
@@ -134,10 +173,13 @@ def case_rows(
             f"case {case}: class names must differ from each other and from {ANY_CLASS!r}, "
             f"found {list(class_names)}; rename the class"
         )
+    if positions < 1:
+        raise ConfigError(f"position groups: count is {positions}; give at least 1 stretch")
+    run, method, checkpoint, config, _ = made_by
 
     def rows(group: str, names: Sequence[str], metrics: Mapping[str, ArrayLike]) -> list[CaseRow]:
         return [
-            CaseRow(run, method, case, patient, name, group, metric, value, policy)
+            CaseRow(run, method, case, patient, name, group, metric, value, policy, checkpoint, config, data_hash)
             for metric, values in metrics.items()
             for name, value in zip(names, np.asarray(values, dtype=np.float64).tolist(), strict=True)
         ]
@@ -147,20 +189,20 @@ def case_rows(
         steps = None if spacing is None else voxel_steps(spacing)
         preds, target = label_array(preds, "preds"), label_array(target, "target")
         counts = slice_counts(preds, target, len(class_names), ignore_index)
-        table = rows("all", foreground, overlap_values(counts, policy))
+        table = rows("all", foreground, _overlap_values(counts, policy))
         counted = np.ones(target.shape, bool) if ignore_index is None else target != ignore_index
         for name, metric in (metrics or {}).items():
             pairs = [((preds == k) & counted, (target == k) & counted) for k in range(1, len(class_names))]
             table += rows("all", foreground, {name: [metric(*pair, steps) for pair in pairs]})
         if surface:
-            measured = list(class_distances(preds, target, range(1, len(class_names)), steps, ignore_index))
-            distances = _surface(measured, "voxel" if steps is None else "mm", policy, tolerances)
+            found = list(class_distances(preds, target, range(1, len(class_names)), steps, ignore_index))
+            distances = _surface(found, "voxel" if steps is None else "mm", policy, tolerances)
             seen = counts.labelled.any()
             table += rows("all", foreground, {name: np.where(seen, all_, np.nan) for name, all_ in distances.items()})
     except DataError as error:
         raise DataError(f"case {case}: {error}") from None
     dense, sparse = counts.dense, counts.sparse
-    table += rows("dense", foreground, overlap_values(counts.take(dense), policy))
+    table += rows("dense", foreground, _overlap_values(counts.take(dense), policy))
     false_positives = counts.take(sparse).predicted[:, 1:]
     table += rows("sparse", foreground, _false_positives(false_positives))
     table += rows("sparse", [ANY_CLASS], _false_positives(false_positives.sum(axis=1, keepdims=True)))
@@ -170,6 +212,12 @@ def case_rows(
     if steps is not None:
         first, second, third = steps.T
         table += rows("all", [ANY_CLASS], {VOXEL_VOLUME: [abs(np.cross(first, second) @ third)]})
+    stretch = (2 * np.arange(len(dense)) + 1) * positions // max(2 * len(dense), 1)
+    for number, group in enumerate(position_groups(positions)):
+        inside = counts.labelled & (stretch == number)
+        measured = _overlap_values(counts.take(inside), policy)
+        table += rows(group, [ANY_CLASS], {"slices": [inside.sum()]})
+        table += rows(group, foreground, {metric: measured[metric] for metric in POSITION_METRICS})
     return table
 
 
@@ -196,7 +244,7 @@ def higher_is_better(metric: str) -> bool:
     )
 
 
-def overlap_values(counts: OverlapCounts, policy: EmptyPolicy) -> dict[str, ArrayLike]:
+def _overlap_values(counts: OverlapCounts, policy: EmptyPolicy) -> dict[str, ArrayLike]:
     """Metrics of the foreground classes over a group of slices; NaN where no voxel of the group counts.
 
     Args:

@@ -1,7 +1,7 @@
 """Groups of slices or of cases as rows of the case table, and how far the worst of them lies behind.
 
-Position groups need the volumes and are measured with the case; groups of cases are copies of the rows of "all" under
-the group's name. A group that nobody falls into keeps its name and its place, with n = 0.
+Stretches of the volume are measured with the case, see `case_rows`; groups of cases are copies of the rows of "all"
+under the group's name. A group that nobody falls into keeps its name and its place, with n = 0.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,96 +10,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
-from torch import Tensor
 
-from adawac.errors import ConfigError, DataError, some_of
-from adawac.evaluation.case_table import ANY_CLASS, VOXEL_VOLUME, CaseRow, higher_is_better, overlap_values
+from adawac.errors import DataError, some_of
+from adawac.evaluation.case_table import ANY_CLASS, VOXEL_VOLUME, CaseRow, higher_is_better
 from adawac.evaluation.counted import lost_classes
 from adawac.evaluation.pairing import MEAN_OF_CLASSES, SharedCases
 from adawac.io.case_column import column_of, read_lines
-from adawac.metrics import EmptyPolicy, slice_counts
-from adawac.types import IGNORE_INDEX
 
 SIZE_GROUPS = ("size 1 of 3", "size 2 of 3", "size 3 of 3", "organ absent")
 """Thirds of the test set by the organ's size, smallest first, and the cases that do not have it."""
-
-POSITION_METRICS = ("dice", "recall", "precision", "predicted_voxels", "reference_voxels")
-"""What is measured along the volume: every further metric would add a row a class and stretch to each case."""
-
-
-def position_groups(count: int = 5) -> tuple[str, ...]:
-    """Names of equal stretches of the volume, from its first slice to its last.
-
-    Example:
-        >>> position_groups(2)
-        ('position 1 of 2', 'position 2 of 2')
-    """
-    return tuple(f"position {i} of {count}" for i in range(1, count + 1))
-
-
-def position_rows(
-    case: str,
-    patient: str,
-    preds: ArrayLike | Tensor,
-    target: ArrayLike | Tensor,
-    class_names: Sequence[str],
-    policy: EmptyPolicy = "penalise",
-    *,
-    run: str = "",
-    method: str = "",
-    count: int = 5,
-    ignore_index: int | None = IGNORE_INDEX,
-) -> list[CaseRow]:
-    """Dice, recall, precision and voxels of every class, for each stretch of the volume that slice centres lie in.
-
-    What else `case_rows` measures of overlap follows from these. A stretch does not count its wholly
-    ignored slices; where it has no others, all is NaN.
-
-    Args:
-        case: id of the volume.
-        patient: whom it shows.
-        preds: (S, H, W) class indices on the native grid, slices first.
-        target: (S, H, W) class indices or `ignore_index`.
-        class_names: K names, background first.
-        policy: what empty masks are worth.
-        run: name of the run.
-        method: name of the method.
-        count: number of stretches, at least 1; 5 are quintiles.
-        ignore_index: target value that is left out of every metric; None for none.
-
-    Raises:
-        ConfigError: if `count` is below 1.
-        DataError: naming the case, if preds and target do not fit.
-
-    Example:
-        >>> preds, target = np.array([[[1, 1]], [[0, 1]]]), np.array([[[1, 1]], [[1, 1]]])
-        >>> rows = position_rows("ct_7", "p3", preds, target, ["background", "liver"], count=2)
-        >>> [(row.group, round(row.value, 2)) for row in rows if row.metric == "dice"]
-        [('position 1 of 2', 1.0), ('position 2 of 2', 0.67)]
-    """
-    if count < 1:
-        raise ConfigError(f"position groups: count is {count}; give at least 1 stretch")
-    try:
-        counts = slice_counts(preds, target, len(class_names), ignore_index)
-    except DataError as error:
-        raise DataError(f"case {case}: {error}") from None
-    slices = len(counts.predicted)
-    member = (2 * np.arange(slices) + 1) * count // max(2 * slices, 1)
-    rows = []
-    for number, group in enumerate(position_groups(count)):
-        inside = counts.labelled & (member == number)
-        metrics = {("slices", ANY_CLASS): float(inside.sum())}
-        measured = overlap_values(counts.take(inside), policy)
-        for metric in POSITION_METRICS:
-            values = np.asarray(measured[metric], dtype=np.float64).tolist()
-            for name, value in zip(class_names[1:], values, strict=True):
-                metrics[metric, name] = value
-        rows += [
-            CaseRow(run, method, case, patient, name, group, metric, value, policy)
-            for (metric, name), value in metrics.items()
-        ]
-    return rows
 
 
 def size_rows(rows: Iterable[CaseRow]) -> list[CaseRow]:

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.errors import DataError
-from adawac.evaluation.case_table import CaseRow, case_rows
-from adawac.evaluation.groups import position_rows
+from adawac.evaluation.case_table import NOBODY, CaseRow, MadeBy, case_rows
 from adawac.evaluation.references import References
+from adawac.evaluation.training_record import training_rows
 from adawac.inference.prediction_folder import PROBABILITIES
 from adawac.io.images import list_files, read_image, stem
 from adawac.io.volumes import Volume, as_label
@@ -119,11 +119,7 @@ def measure(
     predict: Predict,
     references: References,
     policy: EmptyPolicy = "penalise",
-    *,
-    run: str = "",
-    method: str = "",
-    checkpoint_hash: str = "",
-    config_hash: str = "",
+    made_by: MadeBy = NOBODY,
     track: Callable[[Iterable[str]], Iterable[str]] = iter,
 ) -> tuple[list[CaseRow], list[str]]:
     """Every metric of every case, and what is wrong with those that could not be measured.
@@ -132,10 +128,7 @@ def measure(
         predict: gives the prediction of a case.
         references: all that are to be measured.
         policy: what empty masks are worth.
-        run: name of the run.
-        method: name of the method.
-        checkpoint_hash: of the checkpoint that predicts, if one does.
-        config_hash: of the run's configuration, if there is one.
+        made_by: who predicts.
         track: wraps the cases, to show progress.
 
     Returns:
@@ -143,24 +136,25 @@ def measure(
     """
     rows: list[CaseRow] = []
     problems: list[str] = []
-    names = references.classes.names
     for case in track(references.cases):
         patient = references.patients[case]
         try:
             target = references.target(case)
             preds = references.cut(predict(case, target))
             reference, steps = references.cut(target.array[0]), references.steps(target)
-            own = references.metrics
-            found = case_rows(
-                case, patient, preds, reference, steps, names, policy, run=run, method=method, metrics=own
+            rows += case_rows(
+                case,
+                patient,
+                preds,
+                reference,
+                steps,
+                references.classes.names,
+                policy,
+                made_by=made_by,
+                data_hash=references.data_hash(case),
+                metrics=references.metrics,
             )
-            found += position_rows(case, patient, preds, reference, names, policy, run=run, method=method)
         except DataError as error:
             message = str(error)
             problems.append(message if message.startswith("case ") else f"case {case}: {message}")
-            continue
-        data_hash = references.data_hash(case)
-        rows += [
-            row._replace(checkpoint_hash=checkpoint_hash, config_hash=config_hash, data_hash=data_hash) for row in found
-        ]
-    return rows, problems
+    return [*rows, *training_rows(rows, made_by.units)], problems

@@ -1,10 +1,12 @@
 """What a run was trained on, as rows of its case table: which classes it could learn goes wherever the table goes."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation.case_table import ANY_CLASS, TRAINING_UNITS, CaseRow
+from adawac.evaluation.case_table import ANY_CLASS, TRAINING_UNITS, CaseRow, MadeBy
 from adawac.evaluation.table_files import read_csv
+from adawac.io.hashing import short_hash
 from adawac.runs.folder import RunFolder
 
 
@@ -27,7 +29,20 @@ def training_rows(rows: Sequence[CaseRow], units: Mapping[str, int] | None) -> l
     ]
 
 
-def recorded_units(run: RunFolder) -> dict[str, int] | None:
+def made_by(run: RunFolder, method: str, checkpoint: Path | None, units: Mapping[str, int] | None = None) -> MadeBy:
+    """What is known of a run before its checkpoint predicts.
+
+    Args:
+        run: its folder.
+        method: name of the method.
+        checkpoint: that predicts; None for weights that lie in no file.
+        units: class -> slices or patches that it was trained on; None: those of its record.
+    """
+    of_checkpoint, of_config = short_hash([checkpoint] if checkpoint else []), short_hash([run.config_file])
+    return MadeBy(run.experiment, method, of_checkpoint, of_config, units or _recorded_units(run))
+
+
+def _recorded_units(run: RunFolder) -> dict[str, int] | None:
     """Class -> units that a run was trained on and that hold it, as its record says; None where it does not."""
     try:
         found = run.record["units_of_class"]
@@ -45,4 +60,4 @@ def read_run(run: RunFolder) -> list[CaseRow]:
     if (stale := run.stale_cases) is not None:
         raise DataError(stale)
     rows = read_csv(run.cases_file)
-    return [*rows, *training_rows(rows, recorded_units(run))]
+    return [*rows, *training_rows(rows, _recorded_units(run))]

@@ -134,6 +134,12 @@ class SegmentationNetwork(nn.Module):
             + (f"use size {remedy}" if remedy else "no size near it works either: check the network's arguments")
         )
 
+    def summary(self, size: Sequence[int]) -> str:
+        """Number of parameters, and the features of an image of a size, in words; checked and raising as `probe`."""
+        layers = zip(self.probe(size), self.feature_layers, strict=True)
+        features = ", ".join(f"{shape} of layer {name}" for shape, name in layers)
+        return f"{sum(weight.numel() for weight in self.parameters()) / 1e6:.1f} M parameters, features {features}"
+
     def _try(self, size: tuple[int, ...]) -> tuple[str | None, tuple[tuple[int, ...], ...]]:
         """What is wrong with a size (None: nothing), and the shapes of its features."""
         parameter = next(self.parameters(), torch.empty(0))

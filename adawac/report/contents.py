@@ -190,7 +190,7 @@ def subset_results(
     subsets: dict[str, dict[str, list[MethodRun]]] = {}
     for run in runs:
         subsets.setdefault(run.subset, {}).setdefault(run.method, []).append(run)
-    lost = lost_classes(row._replace(run=run.name) for run in runs for row in run.rows)
+    lost = lost_classes(row for run in runs for row in run.rows)
     return _judged([_subset_result(name, methods, reference, metadata, lost) for name, methods in subsets.items()])
 
 
@@ -224,7 +224,7 @@ def _subset_result(
     metadata: Sequence[Metadata],
     lost: Lost,
 ) -> SubsetResult:
-    rows = {method: _renamed(runs) for method, runs in methods.items()}
+    rows = {method: [row for run in runs for row in run.rows] for method, runs in methods.items()}
     compared = rows if reference in rows else {}
     together = [run for each in methods.values() for run in each]
     cuts = _cuts(together)
@@ -272,11 +272,6 @@ def _unlike(pairs: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, ...]]:
     for kind, method in pairs:
         methods.setdefault(kind, {})[method] = None
     return {kind: tuple(found) for kind, found in methods.items()} if len(methods) > 1 else {}
-
-
-def _renamed(runs: Sequence[MethodRun]) -> list[CaseRow]:
-    """The rows of all runs of a method, each under the name of its run."""
-    return [row._replace(run=run.name, method=run.method) for run in runs for row in run.rows]
 
 
 def _method_results(rows: Rows, methods: Mapping[str, Sequence[MethodRun]], lost: Lost) -> tuple[MethodResult, ...]:

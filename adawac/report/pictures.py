@@ -32,7 +32,7 @@ def worst_cases(runs: Sequence[MethodRun], count: int) -> dict[str, float]:
     """
     rows: dict[str, list[CaseRow]] = {}
     for run in runs:
-        rows.setdefault(run.method, []).extend(row._replace(run=run.name) for row in run.rows)
+        rows.setdefault(run.method, []).extend(run.rows)
     shared = SharedCases.of(rows, "dice", "all")
     values = np.concatenate(shared.values, axis=1)
     means = {

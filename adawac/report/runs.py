@@ -19,7 +19,7 @@ class MethodRun:
         method: its name, the same over seeds.
         subset: what it was trained on, such as "full" or "sparse_mix"; "" where nothing is known.
         name: of the run, no other has it.
-        rows: its case table.
+        rows: its case table, in which run, method and subset are as above.
         images_seen: training slices drawn, repetitions counted; None where not recorded.
         network_passes: images seen, times views; None where not recorded.
         weights: of the training slices at the end, where the method has such.
@@ -44,6 +44,11 @@ class MethodRun:
     unit: str = ""
     training: tuple[str, ...] = ()
     related: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Let the rows, whose names may be those of another report or of none, say whose they are in this one."""
+        rows = [row._replace(run=self.name, method=self.method, subset=self.subset) for row in self.rows]
+        object.__setattr__(self, "rows", rows)
 
     @property
     def cases(self) -> set[str]:

@@ -29,8 +29,7 @@ def seed_noise(runs: Sequence[MethodRun]) -> float | None:
     """
     subsets: dict[str, dict[str, list[CaseRow]]] = {}
     for run in runs:
-        of_method = subsets.setdefault(run.subset, {}).setdefault(run.method, [])
-        of_method += [row._replace(run=run.name) for row in run.rows]
+        subsets.setdefault(run.subset, {}).setdefault(run.method, []).extend(run.rows)
     lost = lost_classes(row for methods in subsets.values() for rows in methods.values() for row in rows)
     squares, freedom = 0.0, 0
     for methods in subsets.values():

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.errors import ConfigError, DataError, did_you_mean_file, some_of
-from adawac.evaluation import CaseRow, read_run, read_table, recorded_units, training_rows
+from adawac.evaluation import CaseRow, MadeBy, made_by, read_run, read_table
 from adawac.evaluation.predictions import Predict, encoded, from_files, measure, name_problems, prediction_files
 from adawac.evaluation.references import References
 from adawac.inference.segmenter import load
-from adawac.io.hashing import short_hash
 from adawac.io.volumes import Volume
 from adawac.metrics import EmptyPolicy
 from adawac.report.runs import MethodRun
@@ -191,7 +190,7 @@ def _of_predictions(
         problems += name_problems(source.path, files, references)
     references = references.take(files)
     method, predict = source.method or source.path.resolve().name, from_files(files, references)
-    rows, found = measure(predict, references, policy, run=str(source.path), method=method, track=track)
+    rows, found = measure(predict, references, policy, MadeBy(str(source.path), method), track)
     problems += found
     run = MethodRun(method, source.subset, str(source.path), rows, made=_made(source.path, rows), axis=references.axis)
     return Evaluated(run, predict)
@@ -217,18 +216,8 @@ def _of_run(
         )
     else:
         method = source.method or _weighting(folder)
-        rows, found = measure(
-            predict,
-            references,
-            policy,
-            run=folder.title,
-            method=method,
-            checkpoint_hash=short_hash([folder.checkpoint]),
-            config_hash=short_hash([folder.config_file]),
-            track=track,
-        )
+        rows, found = measure(predict, references, policy, made_by(folder, method, folder.checkpoint), track)
         problems += found
-        rows += training_rows(rows, recorded_units(folder))
         axis = references.axis
     run = MethodRun(
         method=source.method or (rows[0].method if rows else folder.experiment),

@@ -1,7 +1,12 @@
-"""Learning-rate schedules as functions of training progress."""
+"""Learning-rate schedules as functions of training progress, and how a trainer follows one."""
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
+
+import lightning.pytorch as pl
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from adawac.errors import ConfigError
 
@@ -70,3 +75,33 @@ class Cosine(Schedule):
             return progress / self.warmup
         phase = (min(progress, 1.0) - self.warmup) / (1 - self.warmup)
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * phase))
+
+
+def by_progress(schedule: Schedule, optimizer: Optimizer, trainer: pl.Trainer) -> dict[str, Any]:
+    """What Lightning is told of a schedule: a factor on the learning rate a step, of the share of training done."""
+
+    def factor(step: int) -> float:
+        # Lightning's estimate makes the training loader; asked for before training starts, in configure_optimizers,
+        # it would keep a resumed loader from taking up its saved position.
+        return schedule(step / max(1, trainer.estimated_stepping_batches) if step else 0.0)
+
+    return {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+
+
+def begin(schedule: Schedule, trainer: pl.Trainer) -> None:
+    """Set the learning rate from progress alone, so that a longer `max_epochs` stretches the schedule.
+
+    Raises:
+        ConfigError: if training has no end that the schedule could run to.
+    """
+    if math.isinf(trainer.estimated_stepping_batches) and not isinstance(schedule, Constant):
+        raise ConfigError(
+            f"model.schedule is {type(schedule).__name__}, which runs to the end of training, but trainer.max_epochs "
+            "-1 sets none; give trainer.max_epochs or trainer.max_steps (trainer.max_time may stop it earlier), or the "
+            "schedule Constant"
+        )
+    for config in trainer.lr_scheduler_configs:
+        if isinstance(scheduler := config.scheduler, LambdaLR):
+            factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
+            for group, base, factor in zip(scheduler.optimizer.param_groups, scheduler.base_lrs, factors, strict=True):
+                group["lr"] = base * factor

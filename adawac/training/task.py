@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from adawac.augment import Augmentation, RandomAugmentation
 from adawac.consistency import Consistency, ConsistencyLoss, feature_std
 from adawac.data.datamodule import SegmentationData
 from adawac.data.datasets import VolumeItem
 from adawac.data.subsets import describe
-from adawac.distributed import gather_cases, gather_terms, take_weights, world_size
+from adawac.distributed import gather_terms, take_weights, world_size
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation import CaseRow, case_rows, position_rows, training_rows
 from adawac.inference.volume import predict_volume
 from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
 from adawac.metrics import TOLERANCE, EmptyPolicy, check_tolerance
@@ -32,7 +29,7 @@ from adawac.runs.checkpoint import RECIPE, Recipe, load_matching
 from adawac.runs.resume import DATA, UNITS, check_resumable
 from adawac.training.performance.compile import Compiled
 from adawac.training.performance.cuda_graphs import GraphedStep, recorder
-from adawac.training.schedules import Constant, Poly, Schedule
+from adawac.training.schedules import Poly, Schedule, begin, by_progress
 from adawac.training.validation import Validation
 from adawac.types import IGNORE_INDEX, Batch, NetworkOutput, StepOutput, Terms
 from adawac.weighting import AdaWAC, LastLosses, Weighting
@@ -122,13 +119,10 @@ class SegmentationTask(pl.LightningModule):
         self.seed = seed
         self.network: SegmentationNetwork
         self._compiled: tuple[Forward, Supervise] | None = None
-        self.graphed: GraphedStep | None = None
-        """Records and replays steps; None where they run one by one."""
+        self.graphed: GraphedStep | None = None  # records and replays steps; None where they run one by one
         self.recipe: Recipe | None = None
         self.last_losses = LastLosses()
         self._rollback = Rollback(self)
-        self.case_rows: list[CaseRow] = []
-        self._tested: dict[str, list[CaseRow]] = {}
         self._validation: Validation
         self.units_of_class: dict[str, int] | None = None
         """Slices or patches that were trained on and hold each class; None where that is not known."""
@@ -157,12 +151,11 @@ class SegmentationTask(pl.LightningModule):
         self._build(stage)
         if self.tf32 is not None:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.tf32
-        if stage == "fit":
-            if self.compile_step:
-                self._compiled = Compiled(self.network, "the network"), Compiled(self._supervise, "the losses")
-            if self.init_from is not None:
-                for line in load_matching(self.network, Path(self.init_from)):
-                    log.warning("init_from: %s", line)
+        if stage == "fit" and self.compile_step:
+            self._compiled = Compiled(self.network, "the network"), Compiled(self._supervise, "the losses")
+        if stage == "fit" and self.init_from is not None:
+            for line in load_matching(self.network, Path(self.init_from)):
+                log.warning("init_from: %s", line)
 
     def configure_model(self) -> None:
         """Build all parameters and buffers: callbacks that average weights ask for it before `setup`, to copy them."""
@@ -178,18 +171,15 @@ class SegmentationTask(pl.LightningModule):
             with torch.random.fork_rng():
                 torch.manual_seed(self.seed)  # the same start for every method, whatever ran before
                 self.network = self.recipe.build_network()
-            shapes = self.network.probe(self.recipe.input_size)
             log.info(
-                "%s, %.1f M parameters, features %s; on %s in %s",
+                "%s, %s; on %s in %s",
                 self.network_spec.architecture.rpartition(".")[2],
-                sum(weight.numel() for weight in self.network.parameters()) / 1e6,
-                ", ".join(f"{s} of layer {name}" for s, name in zip(shapes, self.network.feature_layers, strict=True)),
+                self.network.summary(self.recipe.input_size),
                 self.trainer.strategy.root_device,
                 self.trainer.precision,
             )
-            self.augmentation = self.augmentation.with_mirror(
-                facts.mirror_table, facts.preprocessing.left_right_in_plane
-            )
+            in_plane = facts.preprocessing.left_right_in_plane
+            self.augmentation = self.augmentation.with_mirror(facts.mirror_table, in_plane)
         if facts.unit.spatial_dims == 3 and self.memory_format is torch.channels_last:
             self.memory_format = torch.channels_last_3d
         self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs forgot it
@@ -258,27 +248,14 @@ class SegmentationTask(pl.LightningModule):
         return self.trainer.is_last_batch or (every > 0 and (self.trainer.global_step + 1) % every == 0)
 
     def on_train_start(self) -> None:
-        """Set the learning rate from progress alone, so that a longer `max_epochs` stretches the schedule.
+        """Record steps where that is asked for; begin with the learning rate that is due.
 
         Raises:
             ConfigError: if training has no end that a schedule could run to.
         """
-        if math.isinf(self.trainer.estimated_stepping_batches) and not isinstance(self.schedule, Constant):
-            raise ConfigError(
-                f"model.schedule is {type(self.schedule).__name__}, which runs to the end of training, but "
-                "trainer.max_epochs -1 sets none; give trainer.max_epochs or trainer.max_steps (trainer.max_time may "
-                "stop it earlier), or the schedule Constant"
-            )
+        begin(self.schedule, self.trainer)
         if self.cuda_graphs:
             self.graphed = recorder(self.trainer, self._compute, list(self.network.parameters()), [self])
-        for config in self.trainer.lr_scheduler_configs:
-            scheduler = config.scheduler
-            if isinstance(scheduler, LambdaLR):
-                factors = [factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
-                for group, base, factor in zip(
-                    scheduler.optimizer.param_groups, scheduler.base_lrs, factors, strict=True
-                ):
-                    group["lr"] = base * factor
 
     def on_train_end(self) -> None:
         """Give back the memory of recorded steps."""
@@ -294,8 +271,7 @@ class SegmentationTask(pl.LightningModule):
         """The optimiser, and the schedule as a factor a step."""
         optimizer = self.make_optimizer(self.network.parameters())
         optimizer.register_step_post_hook(self._on_step_taken)
-        scheduler = LambdaLR(optimizer, lambda step: self.schedule(self._progress(step)))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": by_progress(self.schedule, optimizer, self.trainer)}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Take the step; where it is not taken, its batches leave nothing but the mark of what is not finite itself."""
@@ -341,12 +317,6 @@ class SegmentationTask(pl.LightningModule):
                 self._rollback.restore(where=rejected)
             self._rollback.forget()
 
-    def _progress(self, step: int) -> float:
-        """Share of the training that is done, 0 to 1."""
-        # Lightning's estimate makes the training loader; asked for before training starts, in configure_optimizers,
-        # it would keep a resumed loader from taking up its saved position.
-        return step / max(1, self.trainer.estimated_stepping_batches) if step else 0.0
-
     # --- validation and test ------------------------------------------------------------------------------------
 
     def predict_item(self, item: VolumeItem) -> Prediction:
@@ -378,29 +348,9 @@ class SegmentationTask(pl.LightningModule):
         self.log("val/dice", scalars.pop("val/dice"), prog_bar=True, sync_dist=True)
         self.log_dict(scalars, sync_dist=True)
 
-    def test_step(self, item: VolumeItem, batch_idx: int) -> None:
-        """Every metric of a whole volume on its native grid, into the case table."""
-        preds, names, method = self.predict_item(item), self.data.facts.classes.names, type(self.weighting).__name__
-        rows = case_rows(
-            item.case,
-            item.patient,
-            preds,
-            item.target,
-            item.steps,
-            names,
-            self.policy,
-            method=method,
-            tolerances=self.tolerances,
-        )
-        rows += position_rows(item.case, item.patient, preds, item.target, names, self.policy, method=method)
-        self._tested[item.case] = [row._replace(data_hash=item.data_hash) for row in rows]
-
-    def on_test_epoch_end(self) -> None:
-        """Bring the rows of all processes together into the case table, in the order of the cases."""
-        tested = gather_cases(self._tested)
-        self._tested = {}
-        rows = [row for case in self.data.split.test if case in tested for row in tested[case]]
-        self.case_rows = [*rows, *training_rows(rows, self.units_of_class)]
+    def test_step(self, item: VolumeItem, batch_idx: int) -> Prediction:  # type: ignore[override]
+        """A whole volume on its native grid; `CaseTableWriter` measures it."""
+        return self.predict_item(item)
 
     # --- checkpoints --------------------------------------------------------------------------------------------
 

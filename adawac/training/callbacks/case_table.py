@@ -1,30 +1,67 @@
-"""Writes what `test` measured: the case table as CSV, and its summary on the screen."""
+"""Measures what `test` predicts: the case table as CSV, and its summary on the screen."""
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
-from adawac.evaluation import CaseRow, recorded_units, summary_table, training_rows, write_table
-from adawac.io.hashing import short_hash
+from adawac.data.datasets import VolumeItem
+from adawac.distributed import gather_cases
+from adawac.evaluation import CaseRow, MadeBy, case_rows, made_by, summary_table, training_rows, write_table
 from adawac.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from adawac.training.task import SegmentationTask
 
 
 class CaseTableWriter(Callback):
-    """Writes the case table into the run's folder and prints its summary."""
+    """Measures every predicted volume, writes the case table into the run's folder and prints its summary.
+
+    Attributes:
+        rows: the case table of the last test, of all processes.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[CaseRow] = []
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: "SegmentationTask") -> None:  # type: ignore[override]
+        """Find out who is going to predict."""
+        self._measured: dict[str, list[CaseRow]] = {}
+        method, units = type(pl_module.weighting).__name__, pl_module.units_of_class
+        who = MadeBy(method=method, units=units)
+        if (run := RunFolder.of_trainer(trainer)) is not None:
+            who = made_by(run, method, Path(trainer.ckpt_path) if trainer.ckpt_path else None, units)
+        self._made_by: MadeBy = trainer.strategy.broadcast(who)
+
+    def on_test_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: "SegmentationTask", outputs: Any, batch: VolumeItem, *_: Any
+    ) -> None:
+        """Measure a volume (S, H, W) on its native grid."""
+        self._measured[batch.case] = case_rows(
+            batch.case,
+            batch.patient,
+            outputs,
+            batch.target,
+            batch.steps,
+            pl_module.data.facts.classes.names,
+            pl_module.policy,
+            made_by=self._made_by,
+            data_hash=batch.data_hash,
+            tolerances=pl_module.tolerances,
+        )
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write and print."""
-        rows: list[CaseRow] = pl_module.case_rows  # type: ignore[assignment]
+        """Bring the rows of all processes together, in the order of the cases; write and print."""
+        measured = gather_cases(self._measured)
+        order = trainer.datamodule.split.test  # type: ignore[attr-defined]
+        rows = [row for case in order if case in measured for row in measured[case]]
+        self.rows = [*rows, *training_rows(rows, self._made_by.units)]
         if (run := RunFolder.of_trainer(trainer)) is None or not rows:
             return
-        checkpoint = short_hash([Path(trainer.ckpt_path)] if trainer.ckpt_path else [])
-        config = short_hash([run.config_file])
-        rows = [row._replace(run=run.experiment, checkpoint_hash=checkpoint, config_hash=config) for row in rows]
-        rows += training_rows(rows, recorded_units(run))  # which old checkpoints do not know
-        write_table(run.cases_file, rows)
+        write_table(run.cases_file, self.rows)
         console = Console()
-        console.print(summary_table({rows[0].method: rows}))
+        console.print(summary_table({self._made_by.method: self.rows}))
         console.print(f"case table: {os.path.relpath(run.cases_file)}")

@@ -12,7 +12,6 @@ from adawac.evaluation import (
     case_rows,
     metadata_rows,
     position_groups,
-    position_rows,
     read_metadata,
     size_rows,
     summarise_groups,
@@ -55,7 +54,8 @@ def positions(policy="penalise", count=2, cases=PREDS):
     return [
         row
         for case in cases
-        for row in position_rows(case, f"patient {case}", PREDS[case], TARGET[case], CLASSES, policy, count=count)
+        for row in case_rows(case, f"patient {case}", PREDS[case], TARGET[case], None, CLASSES, policy, positions=count)
+        if row.group.startswith("position")
     ]
 
 
@@ -175,7 +175,7 @@ class TestPositions:
         with pytest.raises(ConfigError, match="count is 0; give at least 1 stretch"):
             positions(count=0)
         with pytest.raises(DataError, match=r"case ct_7: .*predict on the grid of the label"):
-            position_rows("ct_7", "p", PREDS["a"][:2], TARGET["a"], CLASSES)
+            case_rows("ct_7", "p", PREDS["a"][:2], TARGET["a"], None, CLASSES)
 
 
 class TestSizes:

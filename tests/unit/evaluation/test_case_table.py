@@ -1,12 +1,13 @@
 """The case table of three hand-made cases, worked out on paper."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation import ANY_CLASS, case_rows, position_rows
+from adawac.evaluation import ANY_CLASS, MadeBy, case_rows, training_rows, write_table
 from adawac.evaluation.case_table import higher_is_better
 
 CLASSES = ("background", "liver", "spleen")
@@ -181,8 +182,22 @@ def test_what_nobody_labelled_has_no_value():
 def test_stretches_of_the_volume_count_labelled_slices():
     target = np.array(TARGET["a"])
     target[0] = 255
-    rows = position_rows("a", "p", PREDS["a"], target, CLASSES, count=3)
+    rows = case_rows("a", "p", PREDS["a"], target, None, CLASSES, positions=3)
     table = {(row.group, row.metric, row.class_name): row.value for row in rows}
     groups = [f"position {i} of 3" for i in (1, 2, 3)]
     assert [table[group, "slices", ANY_CLASS] for group in groups] == [0, 1, 1]
     assert [table[group, "dice", "spleen"] for group in groups] == pytest.approx([math.nan, 1, 0], nan_ok=True)
+
+
+def test_rows_are_as_they_were_when_they_were_stamped_afterwards(tmp_path):
+    """tests/data/case_rows.csv was written of the same predictions when a callback still put in run and hashes."""
+    made_by = MadeBy("mine", "erm", "c0ffee", "c0de", {"liver": 3, "spleen": 0})
+    rows = []
+    for case in "ab":
+        target = np.array(TARGET[case])
+        target[0, 0, 3] = 255
+        named = {"made_by": made_by, "data_hash": f"data {case}"}
+        rows += case_rows(case, f"patient {case}", PREDS[case], target, SPACING, CLASSES, "skip", **named)
+    write_table(tmp_path / "now.csv", [*rows, *training_rows(rows, made_by.units)])
+    before = Path(__file__).parents[2] / "data/case_rows.csv"
+    assert (tmp_path / "now.csv").read_bytes() == before.read_bytes()

@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 
 from adawac.evaluation import (
     SIZE_GROUPS,
+    MadeBy,
     Metadata,
     case_rows,
     compare,
@@ -19,7 +20,6 @@ from adawac.evaluation import (
     group_summaries,
     metadata_rows,
     position_groups,
-    position_rows,
     rank_methods,
     size_rows,
     summarise,
@@ -55,9 +55,8 @@ def random_tables(seed, policy):
                 for k in (1, 2, 3, GHOST):
                     if rng.random() < 0.3:
                         preds[preds == k] = 0
-                named = {"run": f"{method} {run}", "method": method}
-                rows = case_rows(case, patient, preds, target, None, CLASSES, policy, False, **named)
-                rows += position_rows(case, patient, preds, target, CLASSES, policy, **named)
+                who = MadeBy(f"{method} {run}", method)
+                rows = case_rows(case, patient, preds, target, None, CLASSES, policy, False, made_by=who)
                 units = dict.fromkeys(CLASSES, 9) | {"unlearned": 0 if (method, run) == ("pair", 1) else 7}
                 tables[method] += rows + training_rows(rows, units)
     return tables

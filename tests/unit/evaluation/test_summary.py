@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from adawac.errors import DataError
-from adawac.evaluation import CaseRow, case_rows, summarise, summary_table, to_markdown
+from adawac.evaluation import CaseRow, MadeBy, case_rows, summarise, summary_table, to_markdown
 
 CLASSES = ("background", "liver", "spleen")
 
@@ -34,7 +34,7 @@ def table_of(policy="penalise", run="run", classes=CLASSES, spacing=(5, 1, 1)):
     return [
         row
         for case, (preds, target) in CASES.items()
-        for row in case_rows(case, case, preds, target, spacing, classes, policy, run=run)
+        for row in case_rows(case, case, preds, target, spacing, classes, policy, made_by=MadeBy(run))
     ]
 
 
