@@ -20,7 +20,7 @@ NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 log = logging.getLogger(__name__)
 
 
-class Locked(Exception):
+class LockedError(Exception):
     """Another process holds the lock; the message says which, and since when."""
 
 
@@ -33,7 +33,7 @@ def locked(folder: Path, patience: float = -1) -> Iterator[None]:
         patience: seconds to wait for another process; -1 waits until it ends.
 
     Raises:
-        Locked: another process held it all that time.
+        LockedError: another process held it all that time.
         OSError: the folder cannot be written.
 
     Example:
@@ -46,7 +46,7 @@ def locked(folder: Path, patience: float = -1) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise Locked(_read(owner)) from None
+        raise LockedError(_read(owner)) from None
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
@@ -77,7 +77,7 @@ def writing(folder: Path) -> Iterator[None]:
     with ExitStack() as held:
         try:
             held.enter_context(locked(folder, patience=0))
-        except Locked as other:
+        except LockedError as other:
             log.warning("%s: %s prepares volumes; waiting for it to end", folder, other)
             held.enter_context(locked(folder))
         yield

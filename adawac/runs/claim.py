@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from adawac.errors import ConfigError
-from adawac.io.locking import LOCK, Locked, locked
+from adawac.io.locking import LOCK, LockedError, locked
 from adawac.runs.atomic_checkpoint import newest_whole
 from adawac.runs.folder import RunFolder
 
@@ -29,6 +29,7 @@ def held(run: RunFolder) -> Iterator[None]:
         ConfigError: another process trains in it.
 
     Example:
+        >>> import os
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder, held(RunFolder(Path(folder))):
         ...     Path(folder, ".owner").read_text().startswith(f"process {os.getpid()} on ")
@@ -37,7 +38,7 @@ def held(run: RunFolder) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(run.path, PATIENCE))
-        except Locked as other:
+        except LockedError as other:
             raise ConfigError(
                 f"{run.path}: {other} trains in this folder; wait until it ends, or train under another --name"
             ) from None
