@@ -45,7 +45,7 @@ from adawac.types import IGNORE_INDEX
 
 GROUPS = ("dense", "sparse", "erased")
 TABLE = "slices.csv"
-SCORES = {"log-odds": "weighting.log_odds", "cross-entropy": "last_losses.ce"}
+SCORES = {"log-odds": "weighting.log_odds", "cross-entropy": "last_losses.supervised"}
 """What might tell slices apart -> its name in a checkpoint."""
 
 NAMED = ("erased of named", "named of erased")
@@ -175,6 +175,7 @@ def measured(cell: Cell, group_of: Mapping[Slice, str]) -> dict[str, Any]:
         )
     group = np.array([group_of[one] for one in slices])
     state = checkpoint["state_dict"]
+    state.setdefault("last_losses.supervised", state.get("last_losses.ce"))  # of a run of 0.1.0
     scores = {name: state[key].double().numpy() for name, key in SCORES.items() if key in state}
     shown = {"cross-entropy": scores["cross-entropy"]}
     if "log-odds" in scores:

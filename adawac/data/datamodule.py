@@ -308,7 +308,7 @@ class SegmentationData(pl.LightningDataModule):
         table = getattr(getattr(self.trainer, "lightning_module", None), "last_losses", None)
         if table is None:
             return np.full(len(self.units), np.nan, dtype=np.float32)
-        losses: Losses = table.ce.cpu().numpy()
+        losses: Losses = table.supervised.cpu().numpy()
         return losses
 
     def _workers(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class SuspectSlices(Callback):
                 FOUND,
             )
             return
-        scores = (task.last_losses.ce if log_odds is None else log_odds).detach().double().cpu().numpy()
+        scores = (task.last_losses.supervised if log_odds is None else log_odds).detach().double().cpu().numpy()
         seen = np.flatnonzero(np.isfinite(scores) & task.data.units.labelled)
         units, scores = task.data.units.take(seen), scores[seen]
         found = [(units.cases[units.case[row]], units.key(row), scores[row]) for row in suspects(scores, units.dense)]

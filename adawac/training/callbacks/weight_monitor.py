@@ -58,13 +58,14 @@ class WeightMonitor(Callback):
         labelled = np.flatnonzero(task.data.units.labelled)
         units = task.data.units.take(labelled)
         dense = units.dense
-        ce, consistency = (_array(losses)[labelled] for losses in (task.last_losses.ce, task.last_losses.consistency))
+        last = task.last_losses
+        supervised, consistency = (_array(losses)[labelled] for losses in (last.supervised, last.consistency))
         dice = trainer.callback_metrics.get("train/dice")
         scalars = {
-            **_by_group("ce/{}", ce, dense),
+            **_by_group("ce/{}", supervised, dense),
             **_by_group("consistency/{}", consistency, dense),
-            "ratio/ac_over_ce": mean_ratio(consistency, ce),
-            "ratio/ce_over_dice": math.nan if dice is None else mean_ratio(ce, _array(dice.reshape(1))),
+            "ratio/ac_over_ce": mean_ratio(consistency, supervised),
+            "ratio/ce_over_dice": math.nan if dice is None else mean_ratio(supervised, _array(dice.reshape(1))),
         }
         weights = task.weighting.weights
         if weights is not None:

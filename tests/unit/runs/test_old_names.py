@@ -1,10 +1,13 @@
-"""Every class that a configuration of 0.1.0 may name is still found by the path that it had then."""
+"""What configurations, checkpoints and code of 0.1.0 name is still found by the names that it had then."""
 
 from importlib import import_module
 
 import pytest
+import torch
 
+import adawac
 from adawac.runs.old_names import with_new_names
+from adawac.weighting import LastLosses
 
 # module: classes
 OF_0_1_0 = """
@@ -73,3 +76,28 @@ def test_a_class_path_of_then_leads_to_the_class(path):
     found = getattr(import_module(module), name)
     was = path.rpartition(".")[2]
     assert found.__name__ == CALLED_OTHERWISE.get(was, was)
+
+
+def test_a_weighting_of_then_reads_and_returns_what_it_did():
+    with pytest.warns(FutureWarning, match="adawac.Terms is called adawac.SampleLosses now; write that"):
+        losses = adawac.Terms(torch.arange(2), torch.tensor([0.5, 2.0]), None, torch.tensor([True, False]))
+    with pytest.warns(FutureWarning, match=r"SampleLosses\.ce is called SampleLosses\.supervised now; write that"):
+        assert losses.ce is losses.supervised
+    with pytest.warns(FutureWarning, match=r"Weights\(ce=\.\.\.\) is called Weights\(supervised=\.\.\.\) now"):
+        weights = adawac.Weights(ce=losses.supervised, consistency=None)
+    assert weights.supervised is losses.supervised
+    with pytest.warns(FutureWarning, match=r"Weights\.ce is called Weights\.supervised now; write that"):
+        assert weights.ce is weights.supervised
+    with pytest.raises(TypeError, match=r"needs the weights of the supervised losses"):
+        adawac.Weights()
+
+
+def test_the_state_of_then_is_loaded():
+    table = LastLosses()
+    table.load_state_dict({"ce": torch.tensor([0.5, 2.0]), "consistency": torch.zeros(2)})
+    assert table.supervised.tolist() == [0.5, 2.0]
+    weighting = adawac.AdaWAC(num_samples=2)
+    state = weighting.state_dict()
+    state["mean_ce"] = state.pop("mean_supervised") + 3
+    weighting.load_state_dict(state)
+    assert weighting.mean_supervised == 3
