@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from adawac.version import __version__
 
 if TYPE_CHECKING:
-    from adawac.consistency import Consistency
+    from adawac.consistency import FeatureConsistency
     from adawac.inference.segmenter import Segmenter, load
     from adawac.types import SampleLosses, Weights
     from adawac.weighting import ERM, AdaWAC, Pair, Weighting
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ERM",
     "AdaWAC",
-    "Consistency",
+    "FeatureConsistency",
     "Pair",
     "SampleLosses",
     "Segmenter",
@@ -30,7 +30,7 @@ __all__ = [
 
 _HOMES = {
     "AdaWAC": "adawac.weighting",
-    "Consistency": "adawac.consistency",
+    "FeatureConsistency": "adawac.consistency",
     "ERM": "adawac.weighting",
     "Pair": "adawac.weighting",
     "Segmenter": "adawac.inference.segmenter",
@@ -40,7 +40,7 @@ _HOMES = {
     "load": "adawac.inference.segmenter",
 }
 
-_RENAMED = {"Terms": "SampleLosses"}
+_RENAMED = {"Consistency": "FeatureConsistency", "Terms": "SampleLosses"}
 """Names of 0.1.0."""
 
 

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from adawac.augment import Augmentation, RandomAugmentation
-from adawac.consistency import Consistency, ConsistencyLoss, feature_std
+from adawac.consistency import ConsistencyLoss, FeatureConsistency, feature_std
 from adawac.data.datamodule import SegmentationData
 from adawac.data.datasets import VolumeItem
 from adawac.data.subsets import describe
@@ -105,7 +105,7 @@ class SegmentationTask(pl.LightningModule):
         self.network_spec = network
         self.weighting = weighting or AdaWAC()
         self.supervised = supervised or CrossEntropy()
-        self.consistency = consistency or Consistency()
+        self.consistency = consistency or FeatureConsistency()
         self.augmentation = augmentation or RandomAugmentation()
         self.make_optimizer = optimizer
         self.schedule = schedule or Poly()

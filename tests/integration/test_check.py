@@ -52,7 +52,10 @@ IMAGES = {
     "infinite": (lambda path: edit(path, voxel(-np.inf)), "NaN or infinite .* repair or export"),
     "constant": (lambda path: edit(path, lambda a, m: (a * 0 - 7, m)), "every voxel is -7 .*; export the image again"),
     "air at 0": (lambda path: edit(path, lambda a, m: (a + 1100, m)), "no Hounsfield units do .*rescale .* `mr`"),
-    "0 to 1": (lambda path: edit(path, lambda a, m: (a / 4000 + 0.5, m)), "no Hounsfield units do .*rescale .* `unit`"),
+    "0 to 1": (
+        lambda path: edit(path, lambda a, m: (a / 4000 + 0.5, m)),
+        "no Hounsfield units do .*rescale .* `prescaled`",
+    ),
     "much too large": (lambda path: edit(path, lambda a, m: (a * 1e6, m)), "no Hounsfield units do .*rescale"),
     "channels": (
         lambda path: save_nifti(path, make_case(np.random.default_rng(0), SHAPE, 2)[0]),

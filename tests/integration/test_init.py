@@ -56,9 +56,9 @@ def fit(*arguments, config="made.yaml"):
         (write_msd, "MSD", "ct"),
         (write_nnunet, "NNUNet", "ct"),
         (write_folders, "Folders", "ct"),
-        (write_synapse, "Synapse", "unit"),
-        (write_acdc_slices, "ACDC", "unit"),
-        (write_acdc_volumes, "ACDC", "unit"),
+        (write_synapse, "Synapse", "prescaled"),
+        (write_acdc_slices, "ACDC", "prescaled"),
+        (write_acdc_volumes, "ACDC", "prescaled"),
     ],
 )
 def test_each_layout_is_configured_and_trained(tmp_path, write, layout, modality):

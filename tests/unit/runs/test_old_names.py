@@ -6,7 +6,10 @@ import pytest
 import torch
 
 import adawac
+from adawac.data.layouts import Collection
+from adawac.data.preprocessing import Preprocessing
 from adawac.runs.old_names import with_new_names
+from adawac.training.configuration import resolve
 from adawac.weighting import LastLosses
 
 # module: classes
@@ -67,7 +70,7 @@ PATHS = [
     for module, names in (line.split(": ") for line in OF_0_1_0.split("\n") if line)
     for name in names.split()
 ]
-CALLED_OTHERWISE = {"WholeCheckpoints": "AtomicCheckpointIO"}
+CALLED_OTHERWISE = {"Consistency": "FeatureConsistency", "WholeCheckpoints": "AtomicCheckpointIO"}
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -101,3 +104,30 @@ def test_the_state_of_then_is_loaded():
     state["mean_ce"] = state.pop("mean_supervised") + 3
     weighting.load_state_dict(state)
     assert weighting.mean_supervised == 3
+
+
+@pytest.mark.parametrize("how", ["a file", "arguments", "a mapping"])
+def test_values_of_then_are_read_as_what_they_are_called_now(tmp_path, how):
+    file = tmp_path / "made.yaml"
+    network = "model.network.architecture", "monai.networks.nets.UNet"
+    given = dict([network]) | {"data.root": "DATA", "data.modality": "unit", "model.consistency": "Consistency"}
+    if how == "a file":
+        model = "model: {consistency: {class_path: Consistency, init_args: {aligned: false}}}"
+        file.write_text(f"data: {{root: DATA, modality: unit}}\n{model}\n")
+        config = resolve(["fit", str(file), f"--{'='.join(network)}"])
+    elif how == "arguments":
+        config = resolve(["fit", *(part for key, value in given.items() for part in (f"--{key}", value))])
+    else:
+        config = resolve(given)
+    assert config.values["data.modality"] == "prescaled"
+    assert config.values["model.consistency.class_path"].endswith(".FeatureConsistency")
+
+
+def test_a_run_may_be_called_as_a_class_or_a_modality_was():
+    assert with_new_names({"name": "Consistency", "data.root": "unit"}) == {"name": "Consistency", "data.root": "unit"}
+
+
+def test_recipes_and_layouts_of_then_may_say_unit():
+    plain = Preprocessing("prescaled").to_json() | {"modality": "unit"}
+    assert Preprocessing.from_json(plain) == Preprocessing("prescaled")
+    assert Collection("mine", (), {}, ("MR",), "unit").modality == "prescaled"

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from tiny_task import NUM_CLASSES, SEED, SPEC, first_batch, make_data, make_task, make_trainer
 
 from adawac.augment import NoAugmentation
-from adawac.consistency import Consistency
+from adawac.consistency import FeatureConsistency
 from adawac.data.datamodule import SegmentationData
 from adawac.errors import ConfigError
 from adawac.losses import Focal
@@ -64,7 +64,7 @@ class TestLoss:
     @pytest.mark.parametrize("dice_ratio", [0.0, 0.3, 1.0])
     def test_is_the_formula(self, data, dice_ratio):
         """The paper's rule and term: z = eta (ce - ac), the NEW beta weighs, Dice is one number per view."""
-        plain = Consistency(lambda_ac=2.0, aligned=False, normalised=False)
+        plain = FeatureConsistency(lambda_ac=2.0, aligned=False, normalised=False)
         task, batch = make_task(data, dice_ratio=dice_ratio, consistency=plain), first_batch(data)
         views = views_of(task, batch)
         outputs = [task.network(view.image) for view in views]
@@ -140,7 +140,7 @@ class TestLoss:
         label = batch.label.clone()
         label[:, 8:20, 4:24] = IGNORE_INDEX
         batch = batch._replace(label=label)
-        plain = Consistency(aligned=False, normalised=False)
+        plain = FeatureConsistency(aligned=False, normalised=False)
         results = []
         for shift in (0.0, 9.0):
             task = make_task(data, consistency=plain)
@@ -164,7 +164,7 @@ class TestLoss:
 
     def test_losses_are_float32_under_bf16_autocast(self, data):
         """The same logits give the same loss to float32's precision, though they are bfloat16."""
-        plain = Consistency(lambda_ac=2.0, aligned=False, normalised=False)
+        plain = FeatureConsistency(lambda_ac=2.0, aligned=False, normalised=False)
         task, batch = make_task(data, consistency=plain), first_batch(data)
         task.network = Recorder(task.network)
         with torch.autocast("cpu", torch.bfloat16):
