@@ -16,7 +16,7 @@ def main(argv: Sequence[str]) -> int:
     """Parse the arguments and check.
 
     Args:
-        argv: arguments after the verb.
+        argv: arguments after the command.
 
     Returns:
         Exit status: 0 all is well, 2 something has to be mended.

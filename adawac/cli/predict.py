@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
     """Parse the arguments and predict.
 
     Args:
-        argv: arguments after the verb.
+        argv: arguments after the command.
     """
     args = parser().parse_args(argv)
     if args.trust:  # also a network's class that lies there

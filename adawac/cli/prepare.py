@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
     """Parse the arguments and prepare.
 
     Args:
-        argv: arguments after the verb.
+        argv: arguments after the command.
 
     Returns:
         Exit status 0.

@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import yaml
 
-from strikes.place import Place, Row, differing, state_of
-from strikes.processes import adawac
+from injection.place import Place, Row, differing, state_of
+from injection.processes import adawac
 
 SECTOR = 512
 """Bytes that a disk loses together."""
