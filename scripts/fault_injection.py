@@ -44,7 +44,7 @@ def main() -> None:
             lambda: kills.asked_to_stop(place, args.faults, rng),
             lambda: damage.full_disk(place, args.faults, rng),
             lambda: damage.damaged_checkpoint(place, args.faults, rng),
-            lambda: damage.rotten_store(place, args.faults, rng),
+            lambda: damage.damaged_store(place, args.faults, rng),
             lambda: kills.in_studying(place, studying, rng),
         ]
         if args.steps:

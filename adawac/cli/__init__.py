@@ -1,4 +1,4 @@
-"""The command line: finds the module of a command and hands over, importing nothing heavy before it must."""
+"""The command line: finds the module of a command and calls it; nothing heavy is imported before it is needed."""
 
 import errno
 import sys
@@ -32,7 +32,7 @@ IN_THE_WAY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDI
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit code: 0 done, 2 something the user can mend, 130 or 143 stopped by a signal.
+    """Run a command and return the exit code: 0 done, 2 an error of the user, 130 or 143 stopped by a signal.
 
     Args:
         argv: command and arguments; None takes the process's own.
@@ -74,4 +74,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _usage() -> str:
     lines = [f"  {command:12}{text}" for command, text in (TRAINING | TOOLS).items()]
-    return "\n".join(["usage: adawac COMMAND ...   (adawac COMMAND --help says more)", "", *lines])
+    return "\n".join(["usage: adawac COMMAND ...   (options: adawac COMMAND --help)", "", *lines])

@@ -117,7 +117,7 @@ def predict_files(
     Raises:
         ConfigError: if `output` cannot be the folder of the labels or holds those of another model or other settings,
             or the models cannot be loaded or averaged.
-        DataError: all problems together, after all sound cases have been written.
+        DataError: all problems together, after all cases without a problem have been written.
     """
     import torch
     from rich.progress import track

@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
         Exit status 0.
 
     Raises:
-        DataError: all problems of all cases together; sound cases are kept.
+        DataError: all problems of all cases together; cases without a problem are kept.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     find_in_working_folder()

@@ -126,9 +126,9 @@ def test_what_cannot_be_imported_is_refused(labels, capsys, option, value):
 
 
 @pytest.mark.parametrize("command", ["predict", "fit"])
-def test_no_file_of_a_stranger_s_folder_takes_the_place_of_a_module(command):
+def test_no_file_of_the_working_folder_takes_the_place_of_a_module(command):
     for name in ("yaml", "torch", "numpy", "argparse", "nibabel"):
-        Path(f"{name}.py").write_text("raise SystemExit('a stranger')")
+        Path(f"{name}.py").write_text("raise SystemExit('untrusted')")
     arguments = {"predict": ["none", "-i", "none", "-o", "out"], "fit": ["--help"]}
     environment = {"PATH": "", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -138,5 +138,5 @@ def test_no_file_of_a_stranger_s_folder_takes_the_place_of_a_module(command):
         text=True,
         check=False,
     )
-    assert "stranger" not in done.stderr
+    assert "untrusted" not in done.stderr
     assert "usage" in done.stdout or "none" in done.stderr

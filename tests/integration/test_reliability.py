@@ -187,7 +187,7 @@ class TestCheckpointFiles:
         here = tmp_path / "runs/resumed/version_3/checkpoints"
         shutil.copytree(there, here)
         (here / "last.ckpt").write_bytes((there / "last.ckpt").read_bytes()[:-500])
-        torch.save({"global_step": 99}, here / "stranger.ckpt")
+        torch.save({"global_step": 99}, here / "foreign.ckpt")
         flipped = bytearray((here / "step12.ckpt").read_bytes())
         flipped[len(flipped) // 2] ^= 1
         (here / "step12.ckpt").write_bytes(flipped)

@@ -189,7 +189,7 @@ SPLITS = {
     "not JSON": ("{", "write it anew"),
     "other keys": ('{"training": ["pt_1"]}', "names are strings; write it so"),
     "numbers for names": ('{"train": [1]}', "names are strings; write it so"),
-    "strangers": ('{"train": ["pt_1", "pt_9"]}', "pt_9 is neither a case nor a patient .*remove the name"),
+    "unknown names": ('{"train": ["pt_1", "pt_9"]}', "pt_9 is neither a case nor a patient .*remove the name"),
     "nothing to train on": ('{"train": [], "val": ["pt_1"]}', "put at least one case into train"),
     "a case in two parts": ('{"train": ["pt_1"], "val": ["pt_1"]}', "move all its cases into one part"),
 }
@@ -213,7 +213,7 @@ SETTINGS = {
     "a pattern that is none": ({"patient_pattern": "pt_(["}, "is not a regular expression .*; write one such as"),
     "a patient in two parts": (
         {"patient_pattern": "(p)", "split": FileSplit("two.json")},
-        "patient p lies in more than one part .*; move all its cases into one part, or mend patient_pattern",
+        "patient p lies in more than one part .*; move all its cases into one part, or correct patient_pattern",
     ),
     "a class that is not there": ({"drop": ["heart"]}, "no classes of this data set; choose from"),
     "a merge of what is not there": (
