@@ -3,24 +3,25 @@
 The names below are imported when they are first used, so that `import adawac` costs nothing.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from adawac.version import __version__
 
 if TYPE_CHECKING:
-    from adawac.consistency import Consistency
+    from adawac.consistency import FeatureConsistency
     from adawac.inference.segmenter import Segmenter, load
-    from adawac.types import Terms, Weights
+    from adawac.types import SampleLosses, Weights
     from adawac.weighting import ERM, AdaWAC, Pair, Weighting
 
 __all__ = [
     "ERM",
     "AdaWAC",
-    "Consistency",
+    "FeatureConsistency",
     "Pair",
+    "SampleLosses",
     "Segmenter",
-    "Terms",
     "Weighting",
     "Weights",
     "__version__",
@@ -29,18 +30,24 @@ __all__ = [
 
 _HOMES = {
     "AdaWAC": "adawac.weighting",
-    "Consistency": "adawac.consistency",
+    "FeatureConsistency": "adawac.consistency",
     "ERM": "adawac.weighting",
     "Pair": "adawac.weighting",
     "Segmenter": "adawac.inference.segmenter",
-    "Terms": "adawac.types",
+    "SampleLosses": "adawac.types",
     "Weighting": "adawac.weighting",
     "Weights": "adawac.types",
     "load": "adawac.inference.segmenter",
 }
 
+_RENAMED = {"Consistency": "FeatureConsistency", "Terms": "SampleLosses"}
+"""Names of 0.1.0."""
+
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        old, name = name, _RENAMED[name]
+        warnings.warn(f"adawac.{old} is called adawac.{name} now; write that", FutureWarning, stacklevel=2)
     if name not in _HOMES:
         raise AttributeError(f"module 'adawac' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

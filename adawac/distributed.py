@@ -1,4 +1,4 @@
-"""What several processes must agree on: the terms of the global batch, the results of all volumes, and their end."""
+"""What several processes must agree on: the losses of the global batch, the results of all volumes, and their end."""
 
 import gc
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from adawac.types import Terms, Weights
+from adawac.types import SampleLosses, Weights
 
 Item = TypeVar("Item")
 
@@ -39,38 +39,38 @@ def connection_closed() -> Iterator[None]:
             gc.collect()  # a DistributedDataParallel, which lives in cycles, would keep it open
 
 
-def gather_terms(terms: Terms) -> tuple[Terms, slice]:
-    """Terms of all processes' shares of a batch, the same on each, and where this process's share lies in them.
+def gather_losses(losses: SampleLosses) -> tuple[SampleLosses, slice]:
+    """Losses of all processes' shares of a batch, the same on each, and where this process's share lies in them.
 
     Args:
-        terms: detached terms of this process's share, at least one sample; shares may differ by one.
+        losses: detached losses of this process's share, at least one sample; shares may differ by one.
 
     Returns:
-        Terms of the global batch, in the order of the processes; rows of this process.
+        Losses of the global batch, in the order of the processes; rows of this process.
 
     Example:
-        >>> terms = Terms(torch.tensor([4, 2]), torch.tensor([0.1, 0.2]), None, torch.tensor([True, False]))
-        >>> gather_terms(terms)[1]  # a single process
+        >>> losses = SampleLosses(torch.tensor([4, 2]), torch.tensor([0.1, 0.2]), None, torch.tensor([True, False]))
+        >>> gather_losses(losses)[1]  # a single process
         slice(0, 2, None)
     """
     if world_size() == 1:
-        return terms, slice(0, len(terms.index))
-    sizes = [torch.zeros(1, dtype=torch.int64, device=terms.index.device) for _ in range(world_size())]
-    dist.all_gather(sizes, torch.tensor([len(terms.index)], device=terms.index.device))
+        return losses, slice(0, len(losses.index))
+    sizes = [torch.zeros(1, dtype=torch.int64, device=losses.index.device) for _ in range(world_size())]
+    dist.all_gather(sizes, torch.tensor([len(losses.index)], device=losses.index.device))
     counts = torch.cat(sizes).tolist()
-    gathered = Terms(
-        index=_gather(terms.index, counts),
-        ce=_gather(terms.ce, counts),
-        consistency=None if terms.consistency is None else _gather(terms.consistency, counts),
-        dense=_gather(terms.dense.to(torch.uint8), counts).bool(),
+    gathered = SampleLosses(
+        index=_gather(losses.index, counts),
+        supervised=_gather(losses.supervised, counts),
+        consistency=None if losses.consistency is None else _gather(losses.consistency, counts),
+        dense=_gather(losses.dense.to(torch.uint8), counts).bool(),
     )
     first = sum(counts[: dist.get_rank()])
-    return gathered, slice(first, first + len(terms.index))
+    return gathered, slice(first, first + len(losses.index))
 
 
 def take_weights(weights: Weights, rows: slice) -> Weights:
     """Weights of some samples of a batch."""
-    return Weights(weights.ce[rows], None if weights.consistency is None else weights.consistency[rows])
+    return Weights(weights.supervised[rows], None if weights.consistency is None else weights.consistency[rows])
 
 
 def gather_cases(results: Mapping[str, Item]) -> dict[str, Item]:

@@ -1,4 +1,4 @@
-"""What adawac raises when the user, not the code, can mend it.
+"""What adawac raises when the user can correct it, and the code cannot.
 
 Every message names the thing, the rule, the value and the remedy; the command line prints it without a traceback.
 """
@@ -10,7 +10,7 @@ from signal import Signals
 
 
 class AdaWACError(Exception):
-    """Base class of the errors that a user can mend."""
+    """Base class of the errors that a user can correct."""
 
 
 class ConfigError(AdaWACError):

@@ -1,9 +1,10 @@
-"""What flows between the rooms: batches, views, per-sample terms and weights.
+"""What flows between the packages: batches, views, losses and weights of samples.
 
 Shapes use B for samples of a batch, C for channels, K for classes (background included) and H, W for the plane
 (D, H, W for three-dimensional units).
 """
 
+import warnings
 from typing import NamedTuple
 
 from torch import Tensor
@@ -60,35 +61,67 @@ class NetworkOutput(NamedTuple):
         return tuple(NetworkOutput(*output) for output in zip(self.logits.chunk(views), features, strict=True))
 
 
-class Terms(NamedTuple):
+class SampleLosses(NamedTuple):
     """Losses of every sample of a batch, before they are weighted.
 
     Attributes:
         index: (B,) int64 row of each sample in the table of training units.
-        ce: (B,) supervised loss, averaged over the pixels of a sample that have a label, and over its views that have
-            such pixels. NaN where there is none: nothing is known of the sample; infinite where it is not finite.
+        supervised: (B,) supervised loss, such as the cross-entropy, averaged over the pixels of a sample that have a
+            label, and over its views that have such pixels. NaN where there is none: nothing is known of the sample;
+            infinite where it is not finite.
         consistency: (B,) consistency loss between the two views, lambda_ac included; None with one view.
         dense: (B,) bool, True for label-dense samples.
     """
 
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs
-    ce: Tensor
+    supervised: Tensor
     consistency: Tensor | None
     dense: Tensor
 
+    @property
+    def ce(self) -> Tensor:
+        """Deprecated name of `supervised`."""
+        warnings.warn("SampleLosses.ce is called SampleLosses.supervised now; write that", FutureWarning, stacklevel=2)
+        return self.supervised
 
-class Weights(NamedTuple):
-    """What each sample contributes: loss = mean_i [ce_i * terms.ce_i] + mean_i [consistency_i * terms.consistency_i].
+
+class _Weights(NamedTuple):
+    supervised: Tensor
+    consistency: Tensor | None
+
+
+class Weights(_Weights):
+    """What each sample contributes to the loss.
+
+        loss = mean(weights.supervised * losses.supervised) + mean(weights.consistency * losses.consistency)
 
     Either mean is over the samples that have such a loss.
 
     Attributes:
-        ce: (B,) weight of the supervised loss; of no effect where there is none.
+        supervised: (B,) weight of the supervised loss; of no effect where there is none.
         consistency: (B,) weight of the consistency loss; None where the method uses none.
     """
 
-    ce: Tensor
-    consistency: Tensor | None
+    __slots__ = ()
+
+    def __new__(
+        cls, supervised: Tensor | None = None, consistency: Tensor | None = None, *, ce: Tensor | None = None
+    ) -> "Weights":
+        """Make weights; `ce` is a deprecated name of `supervised`."""
+        if ce is not None:
+            warnings.warn(
+                "Weights(ce=...) is called Weights(supervised=...) now; write that", FutureWarning, stacklevel=2
+            )
+            supervised = ce
+        if supervised is None:
+            raise TypeError("Weights() needs the weights of the supervised losses: Weights(supervised=...)")
+        return super().__new__(cls, supervised, consistency)
+
+    @property
+    def ce(self) -> Tensor:
+        """Deprecated name of `supervised`."""
+        warnings.warn("Weights.ce is called Weights.supervised now; write that", FutureWarning, stacklevel=2)
+        return self.supervised
 
 
 class StepOutput(NamedTuple):
@@ -97,13 +130,13 @@ class StepOutput(NamedTuple):
     Attributes:
         loss: () to be minimised.
         dice: () Dice loss of the batch.
-        ce: (B,) supervised losses, as in `Terms`.
+        supervised: (B,) supervised losses, as in `SampleLosses`.
         consistency: (B,) consistency losses; None with one view.
         features: (views * B, F, h, w) of the last feature layer.
     """
 
     loss: Tensor
     dice: Tensor
-    ce: Tensor
+    supervised: Tensor
     consistency: Tensor | None
     features: Tensor

@@ -57,7 +57,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from adawac.figures import BLUE, VERMILION
-from adawac.types import Terms
+from adawac.types import SampleLosses
 from adawac.weighting import AdaWAC, Weighting
 
 Array = NDArray[np.float64]
@@ -207,8 +207,10 @@ def averaged_iterates(
         rows = rng.permutation(n)[:BATCH_SIZE]
         batch = problem.take(rows)
         ce, ac = map(torch.from_numpy, batch.losses(theta))
-        weights = weighting.step(Terms(torch.from_numpy(rows), ce, ac, dense=torch.zeros(BATCH_SIZE, dtype=torch.bool)))
-        gradient = batch.gradient(theta, weights.ce.numpy(), weights.consistency.numpy())
+        weights = weighting.step(
+            SampleLosses(torch.from_numpy(rows), ce, ac, dense=torch.zeros(BATCH_SIZE, dtype=torch.bool))
+        )
+        gradient = batch.gradient(theta, weights.supervised.numpy(), weights.consistency.numpy())
         theta = problem.project(theta - theta_step * gradient)
     return theta_sum / horizon, beta_sum / horizon
 

@@ -45,7 +45,7 @@ from adawac.types import IGNORE_INDEX
 
 GROUPS = ("dense", "sparse", "erased")
 TABLE = "slices.csv"
-SCORES = {"log-odds": "weighting.log_odds", "cross-entropy": "last_losses.ce"}
+SCORES = {"log-odds": "weighting.log_odds", "cross-entropy": "last_losses.supervised"}
 """What might tell slices apart -> its name in a checkpoint."""
 
 NAMED = ("erased of named", "named of erased")
@@ -58,15 +58,15 @@ Slice = tuple[str, int]
 def main(argv: list[str]) -> int:
     """Erase or measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    verbs = parser.add_subparsers(required=True)
-    erasing = verbs.add_parser("erase", help="copy a data set without some of its labels")
+    commands = parser.add_subparsers(required=True)
+    erasing = commands.add_parser("erase", help="copy a data set without some of its labels")
     erasing.add_argument("source", type=Path, metavar="DATA", help="folder of the data set, with its splits.json")
     erasing.add_argument("target", type=Path, metavar="COPY", help="folder to write, not there yet")
     erasing.add_argument("--share", type=float, required=True, help="of the label-dense training slices, 0 to 1")
     erasing.add_argument("--seed", type=int, default=0, help="another one draws other slices (default: 0)")
     erasing.add_argument("--drop", nargs="*", default=[], metavar="CLASS", help="make no slice label-dense: data.drop")
     erasing.set_defaults(run=lambda args: erase(args.source, args.target, args.share, args.seed, args.drop))
-    measuring = verbs.add_parser("measure", help="what weights and losses say of the erased slices")
+    measuring = commands.add_parser("measure", help="what weights and losses say of the erased slices")
     measuring.add_argument("study", type=Path, metavar="STUDY.yaml", help="the study that was run on the copy")
     measuring.add_argument("copy", type=Path, metavar="COPY", help=f"the copy, for its {TABLE}")
     measuring.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
@@ -175,6 +175,7 @@ def measured(cell: Cell, group_of: Mapping[Slice, str]) -> dict[str, Any]:
         )
     group = np.array([group_of[one] for one in slices])
     state = checkpoint["state_dict"]
+    state.setdefault("last_losses.supervised", state.get("last_losses.ce"))  # of a run of 0.1.0
     scores = {name: state[key].double().numpy() for name, key in SCORES.items() if key in state}
     shown = {"cross-entropy": scores["cross-entropy"]}
     if "log-odds" in scores:

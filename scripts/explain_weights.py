@@ -14,7 +14,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from adawac import AdaWAC, Terms
+from adawac import AdaWAC, SampleLosses
 
 SLICES, HARD, BATCH, EPOCHS = 100, 33, 20, 20
 STEP_SIZES = (0.1, 0.3, 1.0)
@@ -46,7 +46,7 @@ def simulate(step_size: float) -> Tensor:
             mean = torch.where(hard[index], 0.9, 0.3) * fall
             ce = mean * torch.empty(len(index)).uniform_(0.6, 1.4, generator=generator)
             consistency = torch.empty(len(index)).uniform_(0.5, 1.5, generator=generator)
-            weighting.step(Terms(index, ce, consistency, hard[index]))
+            weighting.step(SampleLosses(index, ce, consistency, hard[index]))
         course.append(weighting.weights.clone())
     return torch.stack(course)
 

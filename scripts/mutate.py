@@ -124,7 +124,7 @@ def main() -> int:
         chosen = list(mutants(args.count, args.seed))  # now: the originals may be edited meanwhile
         for package in sorted({file.parts[1] for file, _, _ in chosen}):
             if noticed(copy, [f"tests/unit/{package}"]):
-                sys.exit(f"tests/unit/{package} fails without any mutation; mend that first")
+                sys.exit(f"tests/unit/{package} fails without any mutation; repair that first")
         for file, line, source in chosen:
             original = (copy / file).read_text()
             (copy / file).write_text(source)

@@ -1,4 +1,4 @@
-"""Faults that strike a real run: callbacks that its configuration names, and code in its files."""
+"""Faults that are injected into a real run: callbacks that its configuration names, and code in its files."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ class FailAt(Callback):
 
     def on_train_batch_start(self, trainer, *args):
         if trainer.global_step == self.step and trainer.global_rank == self.rank:
-            raise RuntimeError("struck")
+            raise RuntimeError("injected")
 
 
 class Bomb:

@@ -24,6 +24,7 @@ def tiny_settings(folder: Path, root: Path, val: float = 0.25, test: float = 0.2
     return {
         "name": "tiny",
         "runs": str(folder / "runs"),
+        "pictures": False,  # they take longer than all else
         "trainer": {"accelerator": "cpu", "enable_progress_bar": False},
         "data": {
             "root": str(root),

@@ -1,4 +1,4 @@
-"""The `adawac` command: finds the verb and hands over, importing nothing heavy before it must."""
+"""The command line: finds the module of a command and calls it; nothing heavy is imported before it is needed."""
 
 import errno
 import sys
@@ -25,17 +25,17 @@ TOOLS = {
     "phantom": "generate synthetic abdominal CT to try things on",
     "completion": "a script by which bash, zsh or fish completes commands and options",
 }
-"""Each verb is the module of its name in `adawac.cli`."""
+"""Each command is the module of its name in `adawac.cli`."""
 
 IN_THE_WAY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT}
 """What keeps a file from being written, and is no fault of the program."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a verb and return the exit code: 0 done, 2 something the user can mend, 130 or 143 stopped by a signal.
+    """Run a command and return the exit code: 0 done, 2 an error of the user, 130 or 143 stopped by a signal.
 
     Args:
-        argv: verb and arguments; None takes the process's own.
+        argv: command and arguments; None takes the process's own.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
@@ -44,34 +44,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[0] == "--version":
         print(__version__)
         return 0
-    verb = argv[0]
-    if verb not in TRAINING and verb not in TOOLS:
-        meant = did_you_mean(verb, TRAINING | TOOLS).rstrip(";")
-        print(f"adawac: there is no verb {verb!r}{meant}\n\n{_usage()}", file=sys.stderr)
+    command = argv[0]
+    if command not in TRAINING and command not in TOOLS:
+        meant = did_you_mean(command, TRAINING | TOOLS).rstrip(";")
+        print(f"adawac: there is no command {command!r}{meant}\n\n{_usage()}", file=sys.stderr)
         return 2
     try:
-        if verb in TRAINING:
+        if command in TRAINING:
             exit_code: int = import_module("adawac.cli.fit").main(argv)
         else:
-            exit_code = import_module(f"adawac.cli.{verb}").main(argv[1:])
+            exit_code = import_module(f"adawac.cli.{command}").main(argv[1:])
     except AdaWACError as error:
-        print(f"adawac {verb}: {printable(str(error))}", file=sys.stderr)
+        print(f"adawac {command}: {printable(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
         if error.errno not in IN_THE_WAY:
             raise
         where = printable(str(error.filename or "what was to be written"))
-        print(f"adawac {verb}: {where}: {error.strerror}; let it be written, or name another place", file=sys.stderr)
+        print(f"adawac {command}: {where}: {error.strerror}; let it be written, or name another place", file=sys.stderr)
         return 2
     except Interrupted as stop:
-        print(f"adawac {verb}: {stop}", file=sys.stderr)
+        print(f"adawac {command}: {stop}", file=sys.stderr)
         return stop.exit_code
     except KeyboardInterrupt:
-        print(f"adawac {verb}: stopped", file=sys.stderr)
+        print(f"adawac {command}: stopped", file=sys.stderr)
         return 130
     return exit_code
 
 
 def _usage() -> str:
-    lines = [f"  {verb:12}{text}" for verb, text in (TRAINING | TOOLS).items()]
-    return "\n".join(["usage: adawac VERB ...   (adawac VERB --help says more)", "", *lines])
+    lines = [f"  {command:12}{text}" for command, text in (TRAINING | TOOLS).items()]
+    return "\n".join(["usage: adawac COMMAND ...   (options: adawac COMMAND --help)", "", *lines])

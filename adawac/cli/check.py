@@ -16,10 +16,10 @@ def main(argv: Sequence[str]) -> int:
     """Parse the arguments and check.
 
     Args:
-        argv: arguments after the verb.
+        argv: arguments after the command.
 
     Returns:
-        Exit status: 0 all is well, 2 something has to be mended.
+        Exit status: 0 all is well, 2 something has to be corrected.
 
     Raises:
         DataError: the folder as a whole makes no sense.
@@ -73,7 +73,7 @@ def parser() -> "TypedParser":
 
 
 def _show(checkup: "Checkup", name: str, picture: Path) -> None:
-    """Table and picture of the sound cases."""
+    """Table and picture of the cases without a problem."""
     from adawac.cli.init import show
     from adawac.data.patients import describe_patients
     from adawac.figures import data_overview

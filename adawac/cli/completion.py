@@ -17,7 +17,7 @@ def main(argv: Sequence[str]) -> int:
     """Print the script; takes seconds, for every option of every command is asked for.
 
     Args:
-        argv: arguments after the verb.
+        argv: arguments after the command.
     """
     shell: str = parser().parse_args(argv).shell
     import shtab

@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     """Parse the arguments, measure, write the report.
 
     Args:
-        argv: arguments after the verb.
+        argv: arguments after the command.
 
     Returns:
         Exit status 0.

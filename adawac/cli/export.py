@@ -17,7 +17,7 @@ def main(argv: Sequence[str]) -> int:
     """Parse the arguments and export.
 
     Args:
-        argv: arguments after the verb.
+        argv: arguments after the command.
     """
     args = parser().parse_args(argv)
     if args.format not in NAMES and "." not in args.format:

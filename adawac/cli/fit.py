@@ -96,7 +96,7 @@ class Training(TrainingCLI):
         config = self.config_init[self.config_init["subcommand"]]
         unwanted = tuple(kind for option, kind in SWITCHED_OFF_BY.items() if config["trainer"][option] is False)
         self.trainer_defaults["callbacks"] = [
-            c for c in default_callbacks(config["non_finite"]) if not isinstance(c, unwanted)
+            c for c in default_callbacks(config["non_finite"], config["pictures"]) if not isinstance(c, unwanted)
         ]
         if config["trainer"]["default_root_dir"] is None:  # where a run without a logger lies
             kwargs["default_root_dir"] = self._run_logger.log_dir
@@ -126,11 +126,12 @@ class Training(TrainingCLI):
         return trainer
 
 
-def default_callbacks(non_finite: Literal["stop", "skip"] = "stop") -> list[Callback]:
+def default_callbacks(non_finite: Literal["stop", "skip"] = "stop", pictures: bool = True) -> list[Callback]:
     """What every run gets besides the callbacks of its configuration.
 
     Args:
         non_finite: what a loss or gradient that is not finite does, see `FiniteGuard`.
+        pictures: whether to draw weights and predictions into TensorBoard.
     """
     return [
         FiniteGuard(non_finite),
@@ -147,10 +148,10 @@ def default_callbacks(non_finite: Literal["stop", "skip"] = "stop") -> list[Call
         ModelCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
         RunProgress(),
         CaseTableWriter(),
-        WeightMonitor(),
+        WeightMonitor(cases=4 if pictures else 0),
         DrawMonitor(),
         SuspectSlices(),
-        PredictionPictures(),
+        PredictionPictures(cases=3 if pictures else 0),
     ]
 
 

@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
     """Look at the data, write both files and say what to type next.
 
     Args:
-        argv: arguments after the verb.
+        argv: arguments after the command.
 
     Returns:
         Exit status 0.

@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
     """Parse the arguments and predict.
 
     Args:
-        argv: arguments after the verb.
+        argv: arguments after the command.
     """
     args = parser().parse_args(argv)
     if args.trust:  # also a network's class that lies there
@@ -117,7 +117,7 @@ def predict_files(
     Raises:
         ConfigError: if `output` cannot be the folder of the labels or holds those of another model or other settings,
             or the models cannot be loaded or averaged.
-        DataError: all problems together, after all sound cases have been written.
+        DataError: all problems together, after all cases without a problem have been written.
     """
     import torch
     from rich.progress import track

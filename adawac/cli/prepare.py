@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from adawac.training.typed_parser import TypedParser
 
 OTHERS = (
-    "name", "runs", "seed_everything", "trainer", "model", "resume", "non_finite", "times", "ckpt_path", "weights_only",
+    "name", "runs", "seed_everything", "trainer", "model", "resume", "non_finite", "times", "pictures", "ckpt_path",
+    "weights_only",
 )  # fmt: skip
 """Keys of a configuration that say nothing of the data."""
 
@@ -20,13 +21,13 @@ def main(argv: Sequence[str]) -> int:
     """Parse the arguments and prepare.
 
     Args:
-        argv: arguments after the verb.
+        argv: arguments after the command.
 
     Returns:
         Exit status 0.
 
     Raises:
-        DataError: all problems of all cases together; sound cases are kept.
+        DataError: all problems of all cases together; cases without a problem are kept.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     find_in_working_folder()

@@ -17,7 +17,7 @@ def main(argv: Sequence[str]) -> int:
     """Parse the arguments, train and compare.
 
     Args:
-        argv: arguments after the verb.
+        argv: arguments after the command.
 
     Returns:
         Exit status: 0 the same weights bit for bit, 1 others.

@@ -2,14 +2,14 @@
 
 from adawac.consistency.combined import CombinedConsistency
 from adawac.consistency.consistency_loss import ConsistencyLoss
-from adawac.consistency.features import Consistency, feature_std
+from adawac.consistency.features import FeatureConsistency, feature_std
 from adawac.consistency.probabilities import ProbabilityConsistency
 from adawac.consistency.relational import RelationalConsistency
 
 __all__ = [
     "CombinedConsistency",
-    "Consistency",
     "ConsistencyLoss",
+    "FeatureConsistency",
     "ProbabilityConsistency",
     "RelationalConsistency",
     "feature_std",

@@ -18,8 +18,8 @@ class CombinedConsistency(ConsistencyLoss):
         ConfigError: if there are no losses.
 
     Example:
-        >>> from adawac.consistency import Consistency, RelationalConsistency
-        >>> both = CombinedConsistency([Consistency(), RelationalConsistency(lambda_ac=0.1)])
+        >>> from adawac.consistency import FeatureConsistency, RelationalConsistency
+        >>> both = CombinedConsistency([FeatureConsistency(), RelationalConsistency(lambda_ac=0.1)])
     """
 
     def __init__(self, losses: list[ConsistencyLoss], lambda_ac: float = 1.0) -> None:

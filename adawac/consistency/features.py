@@ -8,7 +8,7 @@ from adawac.losses import full_precision, global_sum
 from adawac.types import NetworkOutput
 
 
-class Consistency(ConsistencyLoss):
+class FeatureConsistency(ConsistencyLoss):
     """How far the features of two views of a sample are apart; the gradient flows through both.
 
     ``aligned=False, normalised=False`` is the paper's term: lambda_ac times the mean squared difference,
@@ -34,7 +34,7 @@ class Consistency(ConsistencyLoss):
         >>> one, two = (NetworkOutput(features, (f,)) for f in (features, features.flip(-1)))
         >>> identity = torch.eye(2, 3).expand(3, 2, 3)
         >>> flip = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))[:2].expand(3, 2, 3)
-        >>> Consistency()(one, two, identity, flip).abs().max().item() < 1e-5
+        >>> FeatureConsistency()(one, two, identity, flip).abs().max().item() < 1e-5
         True
     """
 

@@ -58,7 +58,7 @@ class SegmentationData(pl.LightningDataModule):
         ignore_label: label value on disk that is left out of every loss and metric; None takes the layout's own, such
             as a class named `ignore` in nnU-Net's dataset.json.
         mirror_pairs: names of classes that swap when left and right are mirrored, such as `LeftParotid: RightParotid`.
-        modality: kind of intensities (`ct`, `mr`, `unit`); None takes what the layout says.
+        modality: kind of intensities (`ct`, `mr`, `prescaled`); None takes what the layout says.
         window: (lowest, highest) HU that CT is windowed to.
         axis: direction along which volumes are cut into slices.
         size: (height, width) pixels of the training grid.
@@ -319,7 +319,7 @@ class SegmentationData(pl.LightningDataModule):
         table = getattr(getattr(self.trainer, "lightning_module", None), "last_losses", None)
         if table is None:
             return np.full(len(self.units), np.nan, dtype=np.float32)
-        losses: Losses = table.ce.cpu().numpy()
+        losses: Losses = table.supervised.cpu().numpy()
         return losses
 
     def _settled_losses(self, rows: Rows) -> tuple[Losses, NDArray[np.int32]] | None:

@@ -268,7 +268,7 @@ def _modality(collection: Collection, low: float, high: float) -> Modality:
     named = {channel.lower() for channel in collection.channels} == {"ct"}
     if collection.modality != "ct" or named or low < AIR:
         return collection.modality
-    return "unit" if low >= 0 and high <= 1 else "mr"
+    return "prescaled" if low >= 0 and high <= 1 else "mr"
 
 
 def _inner(values: NDArray[np.float32]) -> tuple[float, float] | None:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from adawac.data.grid import Grid, Placement
-from adawac.data.modality import MODALITIES, Modality
+from adawac.data.modality import MODALITIES, Modality, current
 from adawac.errors import ConfigError, DataError
 from adawac.io.steps import SHEAR_TOLERANCE, largest_cosine, spacing_of
 
@@ -41,7 +41,7 @@ class Preprocessing:
     """Intensity, cut and grid: everything that prediction must repeat exactly.
 
     Args:
-        modality: `ct` is windowed in Hounsfield units, `mr` normalised per volume, `unit` left alone.
+        modality: `ct` is windowed in Hounsfield units, `mr` normalised per volume, `prescaled` left alone.
         window: (lowest, highest) HU, brought to 0 and 1; used with `ct` only.
         axis: the direction along which the volume is cut.
         grid: the training grid.
@@ -60,6 +60,7 @@ class Preprocessing:
     grid: Grid = field(default_factory=Grid)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "modality", current(self.modality))
         for name, value, allowed in (("modality", self.modality, MODALITIES), ("axis", self.axis, AXES)):
             if value not in allowed:
                 raise ConfigError(f"data.{name} is {value!r}; choose one of {', '.join(allowed)}")
@@ -81,7 +82,7 @@ class Preprocessing:
 
     def intensities(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Window CT to [0, 1]; clip MR to its 0.5th to 99.5th percentile and standardise it, per channel."""
-        if self.modality == "unit":
+        if self.modality == "prescaled":
             return image
         if self.modality == "ct":
             low, high = self.window

@@ -130,7 +130,7 @@ def _check_image(array: NDArray[np.float32], in_channels: int | None, modality: 
             raise DataError(
                 f"intensities{of_channel} go from {low:.6g} to {high:.6g}, which no Hounsfield units do (air has "
                 "-1000, water 0); rescale the image to HU, or set data.modality (of `adawac check`: --modality) to "
-                "`mr` or `unit`"
+                "`mr` or `prescaled`"
             )
 
 

@@ -41,7 +41,7 @@ class Split:
         Raises:
             DataError: naming each such patient, its cases and the parts they lie in.
         """
-        known, remedy = "", "mend patient_pattern if they are different patients"
+        known, remedy = "", "correct patient_pattern if they are different patients"
         if isinstance(patients, SuggestedPatients):
             known, remedy = ", by the names of its cases,", patients.remedy
         where: dict[str, dict[str, list[str]]] = {}

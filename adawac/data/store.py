@@ -183,6 +183,7 @@ class VolumeStore:
     def _path(self, case: Case, verify: bool = False) -> Path:
         """Folder of a prepared case, named by its content."""
         recipe = json.dumps(self._recipe(case, verify), sort_keys=True)
+        recipe = recipe.replace('"modality": "prescaled"', '"modality": "unit"')  # as 0.1.0 named the folder
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in case.id)
         folder = self.folder / (f"_{name}" if name.startswith(".") else name)  # never `..`, nor hidden
         return folder / hashlib.sha256(recipe.encode()).hexdigest()[:16]
@@ -246,6 +247,6 @@ def _check_range(image: NDArray[np.float32], case: str) -> None:
     largest = float(np.abs(image).max())
     if largest > LARGEST:
         raise DataError(
-            f"case {case}: intensities reach {largest:.6g} but those of modality `unit`, which are left alone, must "
-            f"stay below {LARGEST:.6g}; set data.modality to `mr` to normalise them, or to `ct` to window them"
+            f"case {case}: intensities reach {largest:.6g} but those of modality `prescaled`, which are left alone, "
+            f"must stay below {LARGEST:.6g}; set data.modality to `mr` to normalise them, or to `ct` to window them"
         )

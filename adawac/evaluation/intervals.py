@@ -17,8 +17,8 @@ well have had the other sign. So T = mean(y_i - delta a_i) is compared with S + 
 
     S = mean(s_i (y_i - delta a_i)),        E = sqrt(max(0, V_runs - V_both)) t,
 
-where E is the luck of runs: t has R + R' - 2 degrees of freedom and V_runs is pooled over both methods; with a single
-run each there is no E and the test is exact. Where the signs of the set A are turned, S + E >= T says that
+where E is the variation between runs: t has R + R' - 2 degrees of freedom and V_runs is pooled over both methods; with
+a single run each there is no E and the test is exact. Where the signs of the set A are turned, S + E >= T says that
 
     (sum_A y - n E / 2) / sum_A a <= delta,
 
@@ -58,7 +58,7 @@ ROUNDING = 1e-13
 """Sums of n values below n times this share of the largest are 0: what is tied but for rounding is tied."""
 
 LUCK = 2**10
-"""Quantiles of the luck of runs, of either sign."""
+"""Quantiles of the variation between runs, of either sign."""
 
 PAIRED = 2**15
 """Pairs of signs and luck that are gone through at least."""

@@ -150,7 +150,7 @@ def load(run: str | Path | Sequence[str | Path], device: str = "cpu", trust: boo
         The model, ready to predict.
 
     Raises:
-        ConfigError: if there is no checkpoint, or it is not one of adawac's, or its network is a stranger's and not
+        ConfigError: if there is no checkpoint, or it is not one of adawac's, or its network's class is unknown and not
             trusted, or several differ in more than their networks, or the device cannot be used.
     """
     runs = [Path(run)] if isinstance(run, (str, Path)) else [Path(each) for each in run]

@@ -1,7 +1,7 @@
 """Code of the user's own: one convention, `mine.Thing` for `Thing` in mine.py of the working folder, on every option.
 
 The working folder comes after all installed modules, so that no file in it takes the place of one, and only where the
-user names a class or may name one in a configuration: `predict` and `evaluate` import nothing of a stranger's folder.
+user names a class or may name one in a configuration: `predict` and `evaluate` import nothing from others' folders.
 """
 
 import sys

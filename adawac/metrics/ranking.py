@@ -12,7 +12,7 @@ from adawac.metrics.overlap import numpy_array
 def separation_auroc(scores: ArrayLike | Tensor, dense: ArrayLike | Tensor) -> float:
     """How well scores detect label-dense samples: the share of (dense, sparse) pairs that they order rightly.
 
-    The area under the ROC curve, from ranks: ties count half, and log-odds of any size are told apart.
+    The area under the ROC curve, from ranks: ties count half, and log-odds of any size count as different.
     (Through a float32 sigmoid, as in torchmetrics, all those above 17 would be ties.)
 
     Args:

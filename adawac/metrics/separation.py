@@ -15,7 +15,7 @@ from adawac.metrics.ranking import scores_and_groups, separation_auroc
 class SeparationAUROC(RecordMetric):
     """Area under the ROC curve of scores as detectors of label-dense slices, over all slices that were given.
 
-    Scores of any size are told apart: they go through no sigmoid, in which large log-odds would become ties.
+    Large scores stay different: they go through no sigmoid, in which large log-odds would become ties.
 
     Args:
         **kwargs: of `torchmetrics.Metric`.

@@ -251,7 +251,7 @@ def voxel_steps(spacing: ArrayLike, axes: int = 3) -> NDArray[np.float64]:
     if steps.shape != (axes, axes) or not np.isfinite(steps).all() or not abs(np.linalg.det(steps)) > 0:
         raise DataError(
             f"spacing {spacing!r} must be {axes} positive numbers (mm, in array order), or as many steps in as many "
-            "columns, or an affine; mend the header, or pass None to measure in voxels"
+            "columns, or an affine; correct the header, or pass None to measure in voxels"
         )
     return steps
 

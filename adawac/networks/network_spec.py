@@ -56,8 +56,8 @@ class NetworkSpec:
             )
 
     @classmethod
-    def of_stranger(cls, plain: dict[str, Any]) -> "NetworkSpec":
-        """Take a spec out of a file of unknown origin: importing a module runs it, so only known houses are entered.
+    def of_untrusted(cls, plain: dict[str, Any]) -> "NetworkSpec":
+        """Take a spec out of a file of unknown origin: importing a module runs it, so only known packages are imported.
 
         Args:
             plain: the spec's fields.
@@ -66,7 +66,7 @@ class NetworkSpec:
             ConfigError: its class is neither adawac's nor MONAI's.
 
         Example:
-            >>> NetworkSpec.of_stranger({"architecture": "os.system", "arguments": {"command": "true"}})
+            >>> NetworkSpec.of_untrusted({"architecture": "os.system", "arguments": {"command": "true"}})
             Traceback (most recent call last):
             adawac.errors.ConfigError: the checkpoint's network is 'os.system', but only classes of adawac and \
 monai.networks are made unasked; if you trust who wrote it, say so: `--trust`, or `adawac.load(path, trust=True)`

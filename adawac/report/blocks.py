@@ -83,7 +83,7 @@ Block = Paragraph | Finding | Table | Picture | Code | Heading
 
 @dataclass(frozen=True)
 class Section:
-    """A chapter.
+    """A section.
 
     Attributes:
         title: its heading.
@@ -103,7 +103,7 @@ class Document:
     Attributes:
         title: its heading.
         summary: the answer, in one or two sentences.
-        sections: its chapters.
+        sections: its sections, in order.
     """
 
     title: str

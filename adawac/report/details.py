@@ -1,4 +1,4 @@
-"""The chapters of a report that go into detail: organs, where it helps and where not, weights, labels to look at."""
+"""The sections of a report that go into detail: organs, where it helps and where not, weights, labels to look at."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -231,7 +231,7 @@ def _position_figure(report: Report, family: Family, i: int) -> Picture:
 
 
 def weights(report: Report) -> Iterable[Block]:
-    """Weights along the volume, their means by group, and how well they tell the groups apart."""
+    """Weights along the volume, their means by group, and how well they separate the groups."""
     for i, subset in enumerate(report.subsets):
         weighted = [method for method in subset.methods if method.weights]
         if not weighted:

@@ -136,8 +136,8 @@ def _limits(report: Report, means: Sequence[Comparison]) -> Iterable[str]:
     n, runs = min(found.n for found in means), min(min(found.runs) for found in means)
     yield f"There are {counted(n, 'patient')} and at least {counted(runs, 'run')} of each method."
     yield (
-        "Interval and p are one test: differences of patients with their signs turned, and the luck of runs beside "
-        "them. How often they hold what they promise for 6 to 40 patients was simulated: docs/reliability.md."
+        "Interval and p are one test: sign flips of the differences of patients, with the variation between runs "
+        "added. How often they hold what they promise for 6 to 40 patients was simulated: docs/reliability.md."
     )
     organs = organs_of(report.subsets)
     yield from filter(None, (of_single_runs(means, report.runs), powerless(means, "means")))

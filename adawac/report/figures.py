@@ -1,6 +1,6 @@
 """Figures of a report, as functions from its numbers to SVG or PNG; they look the same wherever they are opened.
 
-Colours can be told apart by colour-blind readers (Okabe and Ito) and never carry a meaning alone: methods differ in
+Colour-blind readers can distinguish the colours (Okabe and Ito) and never carry a meaning alone: methods differ in
 their markers, what differs from the reference is filled, label-sparse slices are open triangles.
 """
 

@@ -120,7 +120,7 @@ class Recipe:
             table = plain["mirror_table"]
             network = plain["network"]
             return cls(
-                network=NetworkSpec(**network) if trust else NetworkSpec.of_stranger(network),
+                network=NetworkSpec(**network) if trust else NetworkSpec.of_untrusted(network),
                 data=DataFacts(
                     in_channels=plain["in_channels"],
                     classes=Classes.from_json(plain["classes"]),

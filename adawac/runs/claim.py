@@ -29,6 +29,7 @@ def held(run: RunFolder) -> Iterator[None]:
         ConfigError: another process trains in it.
 
     Example:
+        >>> import os
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder, held(RunFolder(Path(folder))):
         ...     Path(folder, ".owner").read_text().startswith(f"process {os.getpid()} on ")

@@ -8,6 +8,7 @@ from adawac.data.unit_kinds import SINGLE_SLICE
 from adawac.errors import ConfigError
 from adawac.runs.checkpoint import RECIPE, Recipe
 from adawac.runs.config_diff import changed
+from adawac.runs.old_names import with_new_names
 
 DATA = "adawac_data"
 """Key in a checkpoint of what it was trained on, in JSON."""
@@ -30,7 +31,9 @@ def check_resumable(checkpoint: Mapping[str, Any], recipe: Recipe, data: Mapping
     Raises:
         ConfigError: naming every difference, then and now.
     """
-    differences = _in_recipe(json.loads(checkpoint[RECIPE]), json.loads(recipe.to_json()), training=data is not None)
+    differences = _in_recipe(
+        with_new_names(json.loads(checkpoint[RECIPE])), json.loads(recipe.to_json()), training=data is not None
+    )
     if data is not None and DATA in checkpoint:
         differences += _in_data(json.loads(checkpoint[DATA]), data, recipe.data.unit.noun[1])
     if not differences:

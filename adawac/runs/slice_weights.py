@@ -25,7 +25,7 @@ class SliceWeights(NamedTuple):
         position: (n,) centre of the slice along its volume, 0 (first slice) to 1 (last slice).
         dense: (n,) True for label-dense slices.
         weight: (n,) weight of the supervised loss.
-        score: (n,) what the slices are told apart by: log-odds where the method has them, else the weight.
+        score: (n,) what separates dense from sparse slices: log-odds where the method has them, else the weight.
 
     Example:
         >>> from tempfile import TemporaryDirectory

@@ -62,7 +62,7 @@ def _resolve(cell: Cell) -> "Config":
             raise ConfigError(
                 f"cell {cell.name}: data.root is not set; say where the data are: --data.root DATA"
             ) from None
-        raise ConfigError(f"cell {cell.name}: {error}\nmend the study; `adawac fit --help` knows the keys") from None
+        raise ConfigError(f"cell {cell.name}: {error}\ncorrect the study; `adawac fit --help` knows the keys") from None
     root = config.values["data.root"]
     if not Path(root).expanduser().exists():
         raise ConfigError(

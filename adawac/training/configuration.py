@@ -21,7 +21,7 @@ from adawac.runs.old_names import with_new_names
 from adawac.training.task import SegmentationTask
 from adawac.training.typed_parser import TypedParser
 
-FIT_ALONE = {"--resume", "--non_finite", "--times"}
+FIT_ALONE = {"--resume", "--non_finite", "--times", "--pictures"}
 """Options that do nothing where nothing is trained."""
 
 _YAML = get_loader("yaml")
@@ -144,6 +144,12 @@ class TrainingCLI(LightningCLI):
             default=1,
             help="so many times the trainer's epochs (or steps), validated as often in all; such as 2 for training on "
             "one view, which costs half of training on two",
+        )
+        parser.add_argument(
+            "--pictures",
+            type=bool,
+            default=True,
+            help="draw weights and predictions into TensorBoard at every validation; takes a second or two",
         )
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)

@@ -17,7 +17,7 @@ def run_logger(config: Namespace, version: str | None) -> TensorBoardLogger:
     """The logger that stands for the run's folder `runs/NAME/version_K`, whatever else tracks the run.
 
     Args:
-        config: of the verb.
+        config: of the command.
         version: folder to go on in; None for a new one.
     """
     return TensorBoardLogger(config["runs"], config["name"], version, default_hp_metric=False)
@@ -27,7 +27,7 @@ def place_trackers(config: Namespace, run: Path) -> None:
     """Let a relative `save_dir` of a tracker lie in the run's folder, and name it after the run if it has no name.
 
     Args:
-        config: of the verb, changed in place.
+        config: of the command, changed in place.
         run: the run's folder.
     """
     loggers = config["trainer"]["logger"]

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from adawac.augment import Augmentation, RandomAugmentation
-from adawac.consistency import Consistency, ConsistencyLoss, feature_std
+from adawac.consistency import ConsistencyLoss, FeatureConsistency, feature_std
 from adawac.data.datamodule import SegmentationData
 from adawac.data.datasets import VolumeItem
 from adawac.data.subsets import describe
-from adawac.distributed import gather_terms, take_weights, world_size
+from adawac.distributed import gather_losses, take_weights, world_size
 from adawac.errors import ConfigError, DataError
 from adawac.inference.volume import predict_volume
 from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
@@ -31,7 +31,7 @@ from adawac.training.performance.compile import Compiled
 from adawac.training.performance.cuda_graphs import GraphedStep, recorder
 from adawac.training.schedules import Poly, Schedule, begin, by_progress
 from adawac.training.validation import Validation
-from adawac.types import IGNORE_INDEX, Batch, NetworkOutput, StepOutput, Terms
+from adawac.types import IGNORE_INDEX, Batch, NetworkOutput, SampleLosses, StepOutput
 from adawac.weighting import AdaWAC, LastLosses, Weighting
 from adawac.weighting.rollback import Rollback
 
@@ -102,7 +102,7 @@ class SegmentationTask(pl.LightningModule):
         self.network_spec = network
         self.weighting = weighting or AdaWAC()
         self.supervised = supervised or CrossEntropy()
-        self.consistency = consistency or Consistency()
+        self.consistency = consistency or FeatureConsistency()
         self.augmentation = augmentation or RandomAugmentation()
         self.make_optimizer = optimizer
         self.schedule = schedule or Poly()
@@ -193,7 +193,7 @@ class SegmentationTask(pl.LightningModule):
     # --- training -----------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Two views, one forward pass, terms, weights, loss."""
+        """Two views, one forward pass, losses, weights, loss."""
         if self.graphed is None:
             step = self._compute(*batch, self.current_epoch)
         else:
@@ -201,7 +201,7 @@ class SegmentationTask(pl.LightningModule):
             step = StepOutput(*self.graphed(*batch, epoch))  # type: ignore[arg-type]
         if self._logs_this_step():
             self.log("train/loss", step.loss.detach(), prog_bar=True)
-            self.log_dict({"train/dice": step.dice.detach(), "train/ce": step.ce.nanmean()})
+            self.log_dict({"train/dice": step.dice.detach(), "train/ce": step.supervised.nanmean()})
             self.log("train/feature_std", feature_std(step.features.chunk(self.weighting.views)[0]))
             if step.consistency is not None:
                 self.log("train/consistency", step.consistency.detach().mean())
@@ -214,23 +214,23 @@ class SegmentationTask(pl.LightningModule):
         views = self.augmentation.draw(image, label, source)
         forward, supervise = self._compiled or (self.network, self._supervise)
         output = forward(views.image.contiguous(memory_format=self.memory_format))
-        ce, labelled, dice = supervise(output.logits, views.label.int())  # a CPU's compiler makes no vectors of bytes
+        supervised, labelled, dice = supervise(output.logits, views.label.int())  # a CPU compiles bytes to slow code
         consistency = None
         if self.weighting.uses_consistency:
             consistency = self.consistency(*output.chunk(number), *views.affine.chunk(number))
 
-        terms, mine = gather_terms(_detached(Terms(index, ce, consistency, dense), labelled))
-        weights = take_weights(self.weighting.step(terms), mine)
+        losses, mine = gather_losses(_detached(SampleLosses(index, supervised, consistency, dense), labelled))
+        weights = take_weights(self.weighting.step(losses), mine)
         # Either loss's mean is over the samples of the batch that have it: those without a label thin nothing out.
-        supervised = (~terms.ce.isnan()).sum().clamp(min=1)
-        weighted = torch.where(labelled, weights.ce, 0) * ce * (len(terms.index) / supervised)
+        counted = (~losses.supervised.isnan()).sum().clamp(min=1)
+        weighted = torch.where(labelled, weights.supervised, 0) * supervised * (len(losses.index) / counted)
         if consistency is not None and weights.consistency is not None:
             weighted = weighted + weights.consistency * consistency
         # The mean over the batch of all processes, of whose gradients DistributedDataParallel forms the mean.
-        weighted = weighted.sum() * world_size() / len(terms.index)
+        weighted = weighted.sum() * world_size() / len(losses.index)
         loss: Tensor = self.dice_ratio * dice + (1 - self.dice_ratio) * weighted
-        self.last_losses.record(terms)
-        return StepOutput(loss, dice, terms.ce[mine], consistency, output.features[-1])
+        self.last_losses.record(losses)
+        return StepOutput(loss, dice, losses.supervised[mine], consistency, output.features[-1])
 
     def _supervise(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Supervised loss of every slice, (B,), the mean of its views; whether it has any; the Dice loss of the batch.
@@ -239,8 +239,8 @@ class SegmentationTask(pl.LightningModule):
         """
         views = self.weighting.views
         seen = (label != IGNORE_INDEX).flatten(1).any(1).view(views, -1)
-        ce = torch.where(seen, self.supervised(logits, label).view(views, -1), 0).sum(0) / seen.sum(0).clamp(min=1)
-        return ce, seen.any(0), dice_loss(logits, label, views=views)
+        total = torch.where(seen, self.supervised(logits, label).view(views, -1), 0).sum(0)
+        return total / seen.sum(0).clamp(min=1), seen.any(0), dice_loss(logits, label, views=views)
 
     def _logs_this_step(self) -> bool:
         """Every `log_every_n_steps` steps and at the end of an epoch: logging takes time, whether it is kept or not."""
@@ -279,36 +279,13 @@ class SegmentationTask(pl.LightningModule):
             super().optimizer_step(*args, **kwargs)
         finally:
             if self._rollback.marked:
-                infinite = self.last_losses.ce.isinf()  # `HardnessWeighted` would draw it again and again
+                infinite = self.last_losses.supervised.isinf()  # `HardnessWeighted` would draw it again and again
                 self._rollback.restore()
-                self.last_losses.ce.masked_fill_(infinite, torch.inf)
-
-    @property
-    def draws(self) -> NDArray[np.int32]:
-        """(n,) how often each sample has been trained on."""
-        draws: NDArray[np.int32] = self.last_losses.draws.cpu().numpy()
-        return draws
-
-    @property
-    def slice_weights(self) -> tuple[NDArray[np.float32], NDArray[np.float64] | None] | None:
-        """(n,) weight of each sample and its log-odds, if it has any: of the weighting, or of what draws batches."""
-        for source in (self.weighting, self.data.sampling):
-            if (weights := getattr(source, "weights", None)) is not None:
-                log_odds = getattr(source, "log_odds", None)
-                scores = None if log_odds is None else np.asarray(torch.as_tensor(log_odds).detach().double().cpu())
-                return np.asarray(torch.as_tensor(weights).detach().float().cpu()), scores
-        return None
+                self.last_losses.supervised.masked_fill_(infinite, torch.inf)
 
     def settled_losses(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int32]] | None:
-        """Last supervised losses of training samples, and how often each was trained on; None before a step's end.
-
-        Args:
-            rows: (B,) samples of batches that have been computed.
-        """
-        if self._rollback.marked:
-            return None
-        index = torch.from_numpy(rows).to(self.last_losses.ce.device)
-        return self.last_losses.ce[index].cpu().numpy(), self.last_losses.draws[index].cpu().numpy()
+        """`LastLosses.of` samples; None while it is not known whether the step on them will be taken."""
+        return None if self._rollback.marked else self.last_losses.of(rows)
 
     def _on_step_taken(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """The optimiser has run, as it does not where a loss scaler rejects the step; without gradients for nothing."""
@@ -321,16 +298,8 @@ class SegmentationTask(pl.LightningModule):
 
     def predict_item(self, item: VolumeItem) -> Prediction:
         """Class indices (S, H, W) of a volume on its native grid."""
-        facts = self.data.facts
-        return predict_volume(
-            self.network,
-            item.image,
-            item.placement,
-            facts.unit,
-            self.predict_batch_size,
-            self.flip_left_right,
-            facts.mirror_table,
-        )
+        facts, shown = self.data.facts, (item.image, item.placement, self.data.facts.unit, self.predict_batch_size)
+        return predict_volume(self.network, *shown, self.flip_left_right, facts.mirror_table)
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count."""
@@ -369,9 +338,9 @@ class SegmentationTask(pl.LightningModule):
             self.units_of_class = json.loads(checkpoint.get(UNITS, "null")) or self.units_of_class
 
 
-def _detached(terms: Terms, labelled: Tensor) -> Terms:
-    """The terms without their graph, in float32: what a weighting may see; supervised only where there are labels."""
-    consistency = None if terms.consistency is None else terms.consistency.detach().float()
-    ce = terms.ce.detach().float()
-    ce = torch.where(labelled, torch.where(ce.isnan(), torch.inf, ce), torch.nan)
-    return Terms(terms.index, ce, consistency, terms.dense)
+def _detached(losses: SampleLosses, labelled: Tensor) -> SampleLosses:
+    """The losses without their graph, in float32: what a weighting may see; supervised only where there are labels."""
+    consistency = None if losses.consistency is None else losses.consistency.detach().float()
+    supervised = losses.supervised.detach().float()
+    supervised = torch.where(labelled, supervised.masked_fill(supervised.isnan(), torch.inf), torch.nan)
+    return SampleLosses(losses.index, supervised, consistency, losses.dense)

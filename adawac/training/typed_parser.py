@@ -1,9 +1,12 @@
 """The parser of commands whose options are the arguments of classes; apart, for jsonargparse takes half a second."""
 
+import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
+from adawac.runs.old_names import with_new_arguments
 from adawac.training.suggestions import explained
 
 
@@ -12,6 +15,10 @@ class TypedParser(ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "allow_abbrev": False})
+
+    def parse_args(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:  # type: ignore[override]
+        """Parse what stands on the command line, values of 0.1.0 as they are called now."""
+        return super().parse_args(with_new_arguments(sys.argv[1:] if args is None else args), *more, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong and what may have been meant, and leave."""

@@ -1,13 +1,14 @@
 """AdaWAC: every sample chooses between its supervised and its consistency loss by online mirror descent."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
-from adawac.types import Terms, Weights
+from adawac.types import SampleLosses, Weights
 from adawac.weighting.weighting import PerSampleState, Weighting
 
 
@@ -56,20 +57,22 @@ class AdaWAC(PerSampleState, Weighting):
 
     Example:
         >>> weighting = AdaWAC(step_size=1.0, calibrate=False, num_samples=2)
-        >>> terms = Terms(
+        >>> losses = SampleLosses(
         ...     index=torch.tensor([0, 1]),
-        ...     ce=torch.tensor([3.0, 0.0]),
+        ...     supervised=torch.tensor([3.0, 0.0]),
         ...     consistency=torch.tensor([0.0, 3.0]),
         ...     dense=torch.tensor([True, False]),
         ... )
-        >>> weighting.step(terms).ce
+        >>> weighting.step(losses).supervised
         tensor([0.9526, 0.0474])
         >>> weighting.weights
         tensor([0.9526, 0.0474])
     """
 
+    renamed_buffers: ClassVar[dict[str, str]] = {"mean_ce": "mean_supervised"}
+
     log_odds: Tensor
-    mean_ce: Tensor
+    mean_supervised: Tensor
     mean_consistency: Tensor
     mean_weight: Tensor
     samples_seen: Tensor
@@ -113,7 +116,7 @@ class AdaWAC(PerSampleState, Weighting):
         self.decay = decay
         self.register_buffer("log_odds", torch.full((num_samples,), self.prior_log_odds))
         self.register_buffer("samples_seen", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("mean_ce", torch.zeros(()))
+        self.register_buffer("mean_supervised", torch.zeros(()))
         self.register_buffer("mean_consistency", torch.zeros(()))
         self.register_buffer("mean_weight", torch.zeros(()))
 
@@ -127,33 +130,34 @@ class AdaWAC(PerSampleState, Weighting):
         self.log_odds = self.log_odds.new_full((len(units),), self.prior_log_odds)
 
     @torch.no_grad()
-    def step(self, terms: Terms) -> Weights:
+    def step(self, losses: SampleLosses) -> Weights:
         """Move the log-odds of the batch's samples and return (beta, 1 - beta), the latter calibrated.
 
-        A sample with a non-finite term keeps its state; so does one without a supervised loss, which has nothing to
+        A sample with a non-finite loss keeps its state; so does one without a supervised loss, which has nothing to
         choose between: a wholly ignored one keeps its prior and is left with its consistency loss.
 
         Raises:
-            ConfigError: if the terms hold no consistency loss.
+            ConfigError: if there is no consistency loss.
         """
-        ce = terms.ce.to(self.log_odds.dtype)
-        consistency = self.required_consistency(terms).to(self.log_odds.dtype)
-        finite = ce.isfinite() & consistency.isfinite()
-        ratio = torch.ones_like(self.mean_ce)
-        difference = ce - consistency
+        supervised = losses.supervised.to(self.log_odds.dtype)
+        consistency = self.required_consistency(losses).to(self.log_odds.dtype)
+        finite = supervised.isfinite() & consistency.isfinite()
+        ratio = torch.ones_like(self.mean_supervised)
+        difference = supervised - consistency
         if self.calibrate:
-            mean_ce, mean_consistency = self._running_means(ce, consistency, finite)
-            ratio = self.consistency_ratio * mean_ce / mean_consistency
-            difference = (ce - ratio * consistency) / mean_ce - (self.threshold - self.consistency_ratio)
-        before = self.log_odds[terms.index]
-        seen = finite | (ce.isnan() & consistency.isfinite())
+            mean_supervised, mean_consistency = self._running_means(supervised, consistency, finite)
+            ratio = self.consistency_ratio * mean_supervised / mean_consistency
+            difference = (supervised - ratio * consistency) / mean_supervised
+            difference = difference - (self.threshold - self.consistency_ratio)
+        before = self.log_odds[losses.index]
+        seen = finite | (supervised.isnan() & consistency.isfinite())
         after = before + self._step_size_now(seen) * difference
         if self.max_log_odds is not None:
             after = after.clamp(-self.max_log_odds, self.max_log_odds)
         after = torch.where(finite, after, before)
-        self.log_odds[terms.index] = after
+        self.log_odds[losses.index] = after
         beta = after.sigmoid()
-        return Weights(ce=beta, consistency=(1 - beta) * ratio)
+        return Weights(supervised=beta, consistency=(1 - beta) * ratio)
 
     def _step_size_now(self, seen: Tensor) -> Tensor:
         """Step size after the epochs so far, to which the samples of a batch are then added that count as seen."""
@@ -161,14 +165,14 @@ class AdaWAC(PerSampleState, Weighting):
         self.samples_seen += seen.sum()
         return self.step_size * (1 + epochs) ** -self.decay * (epochs >= self.warm_up)
 
-    def _running_means(self, ce: Tensor, consistency: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
+    def _running_means(self, supervised: Tensor, consistency: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
         """Bias-corrected running means of both losses, over the samples that have a supervised one; never 0."""
-        supervised = (~ce.isnan()).sum().clamp(min=1)
-        share = finite.sum().to(ce.dtype) / supervised * (1 - self.mean_decay)
+        labelled = (~supervised.isnan()).sum().clamp(min=1)
+        share = finite.sum().to(supervised.dtype) / labelled * (1 - self.mean_decay)
         count = finite.sum().clamp(min=1)
-        self.mean_ce.lerp_(torch.where(finite, ce, 0).sum() / count, share)
+        self.mean_supervised.lerp_(torch.where(finite, supervised, 0).sum() / count, share)
         self.mean_consistency.lerp_(torch.where(finite, consistency, 0).sum() / count, share)
         self.mean_weight.lerp_(torch.ones_like(share), share)
-        tiny = torch.finfo(ce.dtype).tiny
+        tiny = torch.finfo(supervised.dtype).tiny
         weight = self.mean_weight.clamp(min=tiny)
-        return (self.mean_ce / weight).clamp(min=tiny), (self.mean_consistency / weight).clamp(min=tiny)
+        return (self.mean_supervised / weight).clamp(min=tiny), (self.mean_consistency / weight).clamp(min=tiny)

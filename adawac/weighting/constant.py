@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import torch
 
-from adawac.types import Terms, Weights
+from adawac.types import SampleLosses, Weights
 from adawac.weighting.weighting import Weighting, at_least_float32
 
 
@@ -12,17 +12,17 @@ class ERM(Weighting):
     """Empirical risk minimisation: plain training on one augmented view.
 
     Example:
-        >>> terms = Terms(torch.tensor([0, 1]), torch.tensor([0.3, 0.1]), None, torch.tensor([True, False]))
-        >>> ERM().step(terms).ce
+        >>> losses = SampleLosses(torch.tensor([0, 1]), torch.tensor([0.3, 0.1]), None, torch.tensor([True, False]))
+        >>> ERM().step(losses).supervised
         tensor([1., 1.])
     """
 
     views: ClassVar[int] = 1
     uses_consistency: ClassVar[bool] = False
 
-    def step(self, terms: Terms) -> Weights:
+    def step(self, losses: SampleLosses) -> Weights:
         """Return a weight of 1 for every sample."""
-        return Weights(torch.ones_like(at_least_float32(terms.ce)), None)
+        return Weights(torch.ones_like(at_least_float32(losses.supervised)), None)
 
 
 class Pair(ERM):
@@ -40,24 +40,24 @@ class ACROnly(Weighting):
         Dong, Xie, Ward, ICML 2023, the ablation "ACR-only".
 
     Example:
-        >>> terms = Terms(
+        >>> losses = SampleLosses(
         ...     index=torch.tensor([0, 1]),
-        ...     ce=torch.tensor([0.3, 0.1]),
+        ...     supervised=torch.tensor([0.3, 0.1]),
         ...     consistency=torch.tensor([0.2, 0.2]),
         ...     dense=torch.tensor([True, False]),
         ... )
-        >>> ACROnly().step(terms)
-        Weights(ce=tensor([0.5000, 0.5000]), consistency=tensor([0.5000, 0.5000]))
+        >>> ACROnly().step(losses)
+        Weights(supervised=tensor([0.5000, 0.5000]), consistency=tensor([0.5000, 0.5000]))
     """
 
-    def step(self, terms: Terms) -> Weights:
+    def step(self, losses: SampleLosses) -> Weights:
         """Return one half for both losses of every sample.
 
         Raises:
-            ConfigError: if the terms hold no consistency loss.
+            ConfigError: if there is no consistency loss.
         """
-        self.required_consistency(terms)
-        half = torch.full_like(at_least_float32(terms.ce), 0.5)
+        self.required_consistency(losses)
+        half = torch.full_like(at_least_float32(losses.supervised), 0.5)
         return Weights(half, half.clone())
 
 
@@ -70,22 +70,22 @@ class PseudoAdaWAC(Weighting):
         Dong, Xie, Ward, ICML 2023, the ablation "pseudo-AdaWAC".
 
     Example:
-        >>> terms = Terms(
+        >>> losses = SampleLosses(
         ...     index=torch.tensor([0, 1]),
-        ...     ce=torch.tensor([0.3, 0.1]),
+        ...     supervised=torch.tensor([0.3, 0.1]),
         ...     consistency=torch.tensor([0.2, 0.2]),
         ...     dense=torch.tensor([True, False]),
         ... )
-        >>> PseudoAdaWAC().step(terms)
-        Weights(ce=tensor([1., 0.]), consistency=tensor([0., 1.]))
+        >>> PseudoAdaWAC().step(losses)
+        Weights(supervised=tensor([1., 0.]), consistency=tensor([0., 1.]))
     """
 
-    def step(self, terms: Terms) -> Weights:
+    def step(self, losses: SampleLosses) -> Weights:
         """Return (1, 0) for the label-dense and (0, 1) for the label-sparse samples.
 
         Raises:
-            ConfigError: if the terms hold no consistency loss.
+            ConfigError: if there is no consistency loss.
         """
-        self.required_consistency(terms)
-        dense = terms.dense.to(at_least_float32(terms.ce).dtype)
+        self.required_consistency(losses)
+        dense = losses.dense.to(at_least_float32(losses.supervised).dtype)
         return Weights(dense, 1 - dense)

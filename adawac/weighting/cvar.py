@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 
 from adawac.errors import ConfigError
-from adawac.types import Terms, Weights
+from adawac.types import SampleLosses, Weights
 from adawac.weighting.weighting import Weighting, at_least_float32
 
 
@@ -28,9 +28,9 @@ class CVaRDRO(Weighting):
         the CVaR of a minibatch.
 
     Example:
-        >>> ce = torch.tensor([0.1, 0.4, 0.2, 0.3])
-        >>> terms = Terms(torch.arange(4), ce, None, torch.ones(4, dtype=torch.bool))
-        >>> CVaRDRO(alpha=0.375).step(terms).ce  # one and a half of four
+        >>> supervised = torch.tensor([0.1, 0.4, 0.2, 0.3])
+        >>> losses = SampleLosses(torch.arange(4), supervised, None, torch.ones(4, dtype=torch.bool))
+        >>> CVaRDRO(alpha=0.375).step(losses).supervised  # one and a half of four
         tensor([0.0000, 2.6667, 0.0000, 1.3333])
     """
 
@@ -43,13 +43,13 @@ class CVaRDRO(Weighting):
         self.alpha = alpha
 
     @torch.no_grad()
-    def step(self, terms: Terms) -> Weights:
+    def step(self, losses: SampleLosses) -> Weights:
         """Return 1 / alpha for the largest losses, 0 for the others."""
-        ce = at_least_float32(terms.ce)
-        supervised = (~ce.isnan()).sum().to(ce.dtype)
-        ce = torch.where(ce.isfinite(), ce, -torch.inf)
-        larger = (ce[None] > ce[:, None]).sum(1)
-        equal = (ce[None] == ce[:, None]).sum(1)
+        supervised = at_least_float32(losses.supervised)
+        labelled = (~supervised.isnan()).sum().to(supervised.dtype)
+        supervised = torch.where(supervised.isfinite(), supervised, -torch.inf)
+        larger = (supervised[None] > supervised[:, None]).sum(1)
+        equal = (supervised[None] == supervised[:, None]).sum(1)
         # Of its group of equals, alpha B - larger samples still belong to the worst share.
-        taken = (self.alpha * supervised - larger.to(ce.dtype)).clamp(min=0).minimum(equal)
+        taken = (self.alpha * labelled - larger.to(supervised.dtype)).clamp(min=0).minimum(equal)
         return Weights(taken / equal / self.alpha, None)

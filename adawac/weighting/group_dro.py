@@ -9,7 +9,7 @@ from torch import Tensor
 from adawac.data.groups import Density, Grouping
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
-from adawac.types import Terms, Weights
+from adawac.types import SampleLosses, Weights
 from adawac.weighting.weighting import PerSampleState, Weighting
 
 
@@ -42,8 +42,8 @@ class GroupDRO(PerSampleState, Weighting):
     Example:
         >>> weighting = GroupDRO(step_size=1.0)
         >>> weighting.assign(torch.tensor([0, 0, 0, 1]), ["site A", "site B"])
-        >>> terms = Terms(torch.arange(4), torch.full((4,), 0.5), None, torch.ones(4, dtype=torch.bool))
-        >>> weighting.step(terms).ce  # equal losses: half of the loss for each site
+        >>> losses = SampleLosses(torch.arange(4), torch.full((4,), 0.5), None, torch.ones(4, dtype=torch.bool))
+        >>> weighting.step(losses).supervised  # equal losses: half of the loss for each site
         tensor([0.6667, 0.6667, 0.6667, 2.0000])
         >>> dict(zip(weighting.names, weighting.q.tolist()))
         {'site A': 0.5, 'site B': 0.5}
@@ -91,7 +91,7 @@ class GroupDRO(PerSampleState, Weighting):
         self.log_q = self.log_q.new_zeros(len(names)).log_softmax(0)
 
     @torch.no_grad()
-    def step(self, terms: Terms) -> Weights:
+    def step(self, losses: SampleLosses) -> Weights:
         """Move the probabilities of the batch's groups and return the samples' weights.
 
         Raises:
@@ -99,11 +99,11 @@ class GroupDRO(PerSampleState, Weighting):
         """
         if not self.names:
             raise ConfigError("GroupDRO: the groups are not known; call allocate(units) or assign(member, names) first")
-        ce = terms.ce.to(self.log_q.dtype)
-        member = torch.where(ce.isnan(), -1, self.member[terms.index])
-        finite = ce.isfinite() & (member >= 0)
-        total = self._sums(member, torch.where(finite, ce, 0))
-        count = self._sums(member, finite.to(ce.dtype))
+        supervised = losses.supervised.to(self.log_q.dtype)
+        member = torch.where(supervised.isnan(), -1, self.member[losses.index])
+        finite = supervised.isfinite() & (member >= 0)
+        total = self._sums(member, torch.where(finite, supervised, 0))
+        count = self._sums(member, finite.to(supervised.dtype))
         self.log_q.copy_((self.log_q + self.step_size * total / count.clamp(min=1)).log_softmax(0))
         return Weights(self._weigh(member), None)
 

@@ -15,13 +15,13 @@ class Rollback:
         module: whose buffers are kept, and those of the modules within it, as they are now.
 
     Example:
-        >>> from adawac.types import Terms
+        >>> from adawac.types import SampleLosses
         >>> from adawac.weighting import AdaWAC
         >>> weighting = AdaWAC(calibrate=False, num_samples=1)
         >>> rollback = Rollback(weighting)
         >>> rollback.mark()
         >>> one = torch.ones(1)
-        >>> weighting.step(Terms(torch.tensor([0]), one, 0 * one, one > 0)).ce
+        >>> weighting.step(SampleLosses(torch.tensor([0]), one, 0 * one, one > 0)).supervised
         tensor([0.5744])
         >>> rollback.restore()
         >>> weighting.weights

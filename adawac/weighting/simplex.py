@@ -8,7 +8,7 @@ from torch import Tensor
 
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
-from adawac.types import Terms, Weights
+from adawac.types import SampleLosses, Weights
 from adawac.weighting.weighting import PerSampleState, Weighting
 
 
@@ -40,8 +40,8 @@ class ReweightOnly(PerSampleState, Weighting):
 
     Example:
         >>> weighting = ReweightOnly(step_size=1.0, num_samples=3)
-        >>> index, ce = torch.tensor([0, 1]), torch.tensor([2.0, 0.0]).log1p()
-        >>> weighting.step(Terms(index, ce, None, torch.ones(2, dtype=torch.bool))).ce
+        >>> index, supervised = torch.tensor([0, 1]), torch.tensor([2.0, 0.0]).log1p()
+        >>> weighting.step(SampleLosses(index, supervised, None, torch.ones(2, dtype=torch.bool))).supervised
         tensor([1.8000, 0.6000])
         >>> weighting.weights
         tensor([1.8000, 0.6000, 0.6000])
@@ -89,18 +89,18 @@ class ReweightOnly(PerSampleState, Weighting):
         return torch.full((n,), math.log(0.5) if self.official_scaling else 0.0)
 
     @torch.no_grad()
-    def step(self, terms: Terms) -> Weights:
+    def step(self, losses: SampleLosses) -> Weights:
         """Add to the log-weights of the batch's samples and return their weights.
 
         A non-finite loss adds nothing.
         """
-        ce = terms.ce.to(self.log_weights.dtype)
-        before = self.log_weights[terms.index]
-        after = torch.where(ce.isfinite(), self.retention * before + self.step_size * ce, before)
+        supervised = losses.supervised.to(self.log_weights.dtype)
+        before = self.log_weights[losses.index]
+        after = torch.where(supervised.isfinite(), self.retention * before + self.step_size * supervised, before)
         if self.official_scaling:
-            unlabelled = ce.isnan()  # has no share in the batch's sum of 1
+            unlabelled = supervised.isnan()  # has no share in the batch's sum of 1
             after = torch.where(unlabelled, before, after.masked_fill(unlabelled, -torch.inf).log_softmax(0))
-        self.log_weights[terms.index] = after
+        self.log_weights[losses.index] = after
         return Weights(after.exp() if self.official_scaling else self._relative(after), None)
 
     def _relative(self, log_weights: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class PMDRO(ReweightOnly):
     Example:
         >>> weighting = PMDRO(step_size=0.5, temperature=1.0, num_samples=2)
         >>> for _ in range(50):
-        ...     _ = weighting.step(Terms(torch.tensor([0]), torch.tensor([1.0]), None, torch.tensor([True])))
+        ...     _ = weighting.step(SampleLosses(torch.tensor([0]), torch.tensor([1.0]), None, torch.tensor([True])))
         >>> weighting.log_weights
         tensor([1., 0.])
     """

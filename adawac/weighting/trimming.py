@@ -8,7 +8,7 @@ from torch import Tensor
 
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
-from adawac.types import Terms, Weights
+from adawac.types import SampleLosses, Weights
 from adawac.weighting.weighting import Weighting, at_least_float32
 
 
@@ -26,23 +26,23 @@ class Trimming(Weighting):
     uses_consistency: ClassVar[bool] = False
 
     @abstractmethod
-    def kept(self, terms: Terms) -> Tensor:
+    def kept(self, losses: SampleLosses) -> Tensor:
         """(B,) bool, False for the samples of a batch that are dropped."""
 
     @torch.no_grad()
-    def step(self, terms: Terms) -> Weights:
+    def step(self, losses: SampleLosses) -> Weights:
         """Return B / kept for the kept samples, 0 for the others; half of it for each loss with consistency.
 
         Raises:
-            ConfigError: if a consistency loss is used but the terms hold none.
+            ConfigError: if a consistency loss is used but there is none.
         """
-        supervised = ~terms.ce.isnan()
-        kept = (self.kept(terms) & supervised).to(at_least_float32(terms.ce).dtype)
+        labelled = ~losses.supervised.isnan()
+        kept = (self.kept(losses) & labelled).to(at_least_float32(losses.supervised).dtype)
         number = kept.sum().clamp(min=1)
-        weights = kept * supervised.sum() / number
+        weights = kept * labelled.sum() / number
         if not self.uses_consistency:
             return Weights(weights, None)
-        self.required_consistency(terms)
+        self.required_consistency(losses)
         return Weights(weights / 2, kept * len(kept) / number / 2)
 
 
@@ -53,14 +53,14 @@ class TrimTrain(Trimming):
         Dong, Xie, Ward, ICML 2023, the ablation "trim-train"; see `Trimming` for the official code's scale.
 
     Example:
-        >>> terms = Terms(torch.tensor([0, 1]), torch.tensor([0.3, 0.1]), None, torch.tensor([True, False]))
-        >>> TrimTrain().step(terms).ce
+        >>> losses = SampleLosses(torch.tensor([0, 1]), torch.tensor([0.3, 0.1]), None, torch.tensor([True, False]))
+        >>> TrimTrain().step(losses).supervised
         tensor([2., 0.])
     """
 
-    def kept(self, terms: Terms) -> Tensor:
+    def kept(self, losses: SampleLosses) -> Tensor:
         """The label-dense samples."""
-        return terms.dense
+        return losses.dense
 
 
 class TrimTrainACR(TrimTrain):
@@ -86,9 +86,9 @@ class TrimRatio(Trimming):
         default is 1 - 1280 / 2211, the share of label-sparse slices in Synapse.
 
     Example:
-        >>> ce = torch.tensor([0.1, 0.4, 0.2, 0.3])
-        >>> terms = Terms(torch.arange(4), ce, None, torch.ones(4, dtype=torch.bool))
-        >>> TrimRatio(ratio=0.5).step(terms).ce
+        >>> supervised = torch.tensor([0.1, 0.4, 0.2, 0.3])
+        >>> losses = SampleLosses(torch.arange(4), supervised, None, torch.ones(4, dtype=torch.bool))
+        >>> TrimRatio(ratio=0.5).step(losses).supervised
         tensor([0., 2., 0., 2.])
     """
 
@@ -106,7 +106,7 @@ class TrimRatio(Trimming):
         if self._given is None:
             self.ratio = float(units.sparse.sum() / max(1, units.labelled.sum()))
 
-    def kept(self, terms: Terms) -> Tensor:
+    def kept(self, losses: SampleLosses) -> Tensor:
         """The samples above the batch's quantile.
 
         Raises:
@@ -116,11 +116,11 @@ class TrimRatio(Trimming):
             raise ConfigError(
                 f"{type(self).__name__}: ratio is not known before allocate(units); call it or give ratio"
             )
-        ce = at_least_float32(terms.ce)
-        finite = ce.isfinite()
+        supervised = at_least_float32(losses.supervised)
+        finite = supervised.isfinite()
         # NaN compares as False: where no loss is finite, nothing is kept.
-        threshold = torch.where(finite, ce, torch.nan).nanquantile(self.ratio)
-        return finite & (ce > threshold)
+        threshold = torch.where(finite, supervised, torch.nan).nanquantile(self.ratio)
+        return finite & (supervised > threshold)
 
 
 class TrimRatioACR(TrimRatio):

@@ -1,4 +1,4 @@
-"""The contract of a weighting: terms of a batch in, weights out, state updated on the way."""
+"""The contract of a weighting: losses of a batch in, weights out, state updated on the way."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
-from adawac.types import Terms, Weights
+from adawac.types import SampleLosses, Weights
 
 
 class Weighting(nn.Module, ABC):
     """How much each sample's supervised and consistency losses count.
 
-    A weighting never sees the network. `step` receives the detached terms of a batch, updates the weighting's own
+    A weighting never sees the network. `step` receives the detached losses of a batch, updates the weighting's own
     state and returns the weights; the caller forms the loss, always a mean over the batch:
 
-        loss = mean_i [weights.ce_i * terms.ce_i] + mean_i [weights.consistency_i * terms.consistency_i]
+        loss = mean(weights.supervised * losses.supervised) + mean(weights.consistency * losses.consistency)
 
     each over the samples that have such a loss: of a slice that is wholly ignored there is no supervised one.
 
@@ -44,26 +44,26 @@ class Weighting(nn.Module, ABC):
         return None
 
     @abstractmethod
-    def step(self, terms: Terms) -> Weights:
+    def step(self, losses: SampleLosses) -> Weights:
         """Update the state with the losses of a batch and return the batch's weights.
 
         Args:
-            terms: detached float32 losses of B samples, every index at most once; `ce` is NaN for a sample that has no
-                supervised loss, whose state must stay as it is.
+            losses: detached float32 losses of B samples, every index at most once; `supervised` is NaN for a sample
+                that has no such loss, whose state must stay as it is.
 
         Returns:
             Weights of shape (B,).
         """
 
-    def required_consistency(self, terms: Terms) -> Tensor:
+    def required_consistency(self, losses: SampleLosses) -> Tensor:
         """(B,) consistency losses of a batch, for a method that cannot do without.
 
         Raises:
-            ConfigError: if the terms hold none.
+            ConfigError: if there are none.
         """
-        if terms.consistency is None:
+        if losses.consistency is None:
             raise ConfigError(f"{type(self).__name__} needs a consistency loss; give each sample two views")
-        return terms.consistency
+        return losses.consistency
 
 
 class PerSampleState(nn.Module):
@@ -72,7 +72,13 @@ class PerSampleState(nn.Module):
     Their size is known only once the data are, so loading a state dict takes over the saved size.
     """
 
+    renamed_buffers: ClassVar[dict[str, str]] = {}
+    """Names of buffers in checkpoints of 0.1.0, and what they are called now."""
+
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: object) -> None:
+        for old, new in self.renamed_buffers.items():
+            if prefix + old in state_dict:
+                state_dict[prefix + new] = state_dict.pop(prefix + old)
         for name, buffer in list(self.named_buffers(recurse=False)):
             saved = state_dict.get(prefix + name)
             if saved is not None and saved.shape != buffer.shape:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from adawac import weighting as methods
-from adawac.types import Terms
+from adawac.types import SampleLosses
 from adawac.weighting import Weighting
 from benchmarks import training
 from benchmarks.measure import device_name, interleaved, relative, show, synchronised
@@ -56,10 +56,10 @@ def _update(weighting: Weighting, samples: int, options: argparse.Namespace) -> 
     size, device = options.batch_size, options.device
     index = torch.arange(size, device=device) * (samples // size)
     dense = torch.zeros(size, dtype=torch.bool, device=device)
-    terms = Terms(index, torch.rand(size, device=device), torch.rand(size, device=device), dense)
+    losses = SampleLosses(index, torch.rand(size, device=device), torch.rand(size, device=device), dense)
 
     def update() -> None:
         for _ in range(UPDATES_A_ROUND):
-            weighting.step(terms)
+            weighting.step(losses)
 
     return update

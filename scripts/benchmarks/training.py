@@ -96,7 +96,7 @@ def optimizer_of(network: torch.nn.Module, options: argparse.Namespace) -> torch
 
 
 def method_step(task: SegmentationTask, batch: Batch, options: argparse.Namespace) -> Callable[[], None]:
-    """A whole step of a method on a resident batch: augmentation, network, terms, weights, backward, optimiser."""
+    """A whole step of a method on a resident batch: augmentation, network, losses, weights, backward, optimiser."""
     optimizer = optimizer_of(task.network, options)
 
     def step() -> None:

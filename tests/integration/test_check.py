@@ -52,7 +52,10 @@ IMAGES = {
     "infinite": (lambda path: edit(path, voxel(-np.inf)), "NaN or infinite .* repair or export"),
     "constant": (lambda path: edit(path, lambda a, m: (a * 0 - 7, m)), "every voxel is -7 .*; export the image again"),
     "air at 0": (lambda path: edit(path, lambda a, m: (a + 1100, m)), "no Hounsfield units do .*rescale .* `mr`"),
-    "0 to 1": (lambda path: edit(path, lambda a, m: (a / 4000 + 0.5, m)), "no Hounsfield units do .*rescale .* `unit`"),
+    "0 to 1": (
+        lambda path: edit(path, lambda a, m: (a / 4000 + 0.5, m)),
+        "no Hounsfield units do .*rescale .* `prescaled`",
+    ),
     "much too large": (lambda path: edit(path, lambda a, m: (a * 1e6, m)), "no Hounsfield units do .*rescale"),
     "channels": (
         lambda path: save_nifti(path, make_case(np.random.default_rng(0), SHAPE, 2)[0]),
@@ -74,8 +77,8 @@ def broken(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     faults = [("images", *fault) for fault in IMAGES.values()] + [("labels", *fault) for fault in LABELS.values()]
     root = write_msd(tmp_path_factory.mktemp("broken") / "msd", cases=len(faults) + 2, shape=SHAPE)
     due = {}
-    for number, (folder, strike, remedy) in enumerate(faults, start=1):
-        strike(root / f"{folder}Tr/pt_{number}.nii.gz")
+    for number, (folder, damage, remedy) in enumerate(faults, start=1):
+        damage(root / f"{folder}Tr/pt_{number}.nii.gz")
         due[f"pt_{number}"] = remedy
     return root, due
 
@@ -151,12 +154,12 @@ class TestWhole:
         assert any("spacing" in line for line in lines)
 
     @pytest.mark.parametrize(
-        ("verb", "option", "guess"),
+        ("command", "option", "guess"),
         [("check", "layout", "MSD"), ("check", "split", "AutoSplit"), ("init", "layout", "MSD")],
     )
-    def test_a_class_that_is_not_there_is_answered_with_those_that_are(self, root, capsys, verb, option, guess):
+    def test_a_class_that_is_not_there_is_answered_with_those_that_are(self, root, capsys, command, option, guess):
         with pytest.raises(SystemExit):
-            main([verb, str(root), f"--{option}", f"{guess}s"])
+            main([command, str(root), f"--{option}", f"{guess}s"])
         assert f"'{guess}s' is no class that is known here; did you mean {guess}?" in capsys.readouterr().err
 
     def test_problems_are_said_where_no_picture_can_be_written(self, root, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The command: verbs, what a run leaves behind, and going on with it from anywhere."""
+"""The commands, what a run leaves behind, and going on with it from anywhere."""
 
 import copy
 import hashlib
@@ -82,7 +82,7 @@ def elsewhere(tmp_path, monkeypatch) -> Path:
     return tmp_path / "elsewhere"
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess:
+def python(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
 
 
@@ -102,38 +102,38 @@ class TestVerbs:
             "heavy = {'torch', 'lightning', 'monai', 'matplotlib', 'jsonargparse', 'nibabel', 'numpy'}; "
             "sys.exit(code or ', '.join(heavy & set(sys.modules)) or 0)"
         )
-        done = command("-c", code)
+        done = python("-c", code)
         assert (done.returncode, done.stderr) == (0, "")
-        for verb in (*TRAINING, *TOOLS):
-            assert f"\n  {verb} " in done.stdout
+        for command in (*TRAINING, *TOOLS):
+            assert f"\n  {command} " in done.stdout
 
     # check and prepare take the options of the data, which have to be imported to be listed.
-    @pytest.mark.parametrize("verb", sorted(TOOLS.keys() - {"check", "prepare"}))
-    def test_help_of_a_tool_is_as_light(self, verb):
+    @pytest.mark.parametrize("command", sorted(TOOLS.keys() - {"check", "prepare"}))
+    def test_help_of_a_tool_is_as_light(self, command):
         code = (
-            f"import sys\nfrom adawac.cli import main\ntry: main(['{verb}', '--help'])\n"
+            f"import sys\nfrom adawac.cli import main\ntry: main(['{command}', '--help'])\n"
             "except SystemExit as stop: assert stop.code == 0\n"
             "sys.exit(', '.join({'torch', 'lightning', 'monai', 'matplotlib'} & set(sys.modules)) or 0)"
         )
-        done = command("-c", code)
+        done = python("-c", code)
         assert done.returncode == 0, done.stderr
-        assert "usage: adawac " + verb in done.stdout
+        assert "usage: adawac " + command in done.stdout
 
     def test_no_verb_and_unknown_verb(self, capsys):
         assert main([]) == 2
-        assert "usage: adawac VERB" in capsys.readouterr().out
+        assert "usage: adawac COMMAND" in capsys.readouterr().out
         assert main(["trian"]) == 2
         said = capsys.readouterr().err
-        assert "there is no verb 'trian'" in said
+        assert "there is no command 'trian'" in said
         assert "\n  fit " in said
 
     def test_version(self, capsys):
         assert main(["--version"]) == 0
         assert capsys.readouterr().out.strip() == adawac.__version__
 
-    @pytest.mark.parametrize("verb", ["validate", "test"])
-    def test_what_is_no_run(self, verb, tmp_path, capsys):
-        assert main([verb, str(tmp_path)]) == 2
+    @pytest.mark.parametrize("command", ["validate", "test"])
+    def test_what_is_no_run(self, command, tmp_path, capsys):
+        assert main([command, str(tmp_path)]) == 2
         assert "is no run folder (no config.yaml in it); give one such as runs/NAME" in capsys.readouterr().err
 
     def test_a_run_without_a_checkpoint(self, work, tmp_path, capsys):
@@ -142,19 +142,19 @@ class TestVerbs:
         assert "neither a checkpoint nor a run folder with checkpoints/best.ckpt" in capsys.readouterr().err
 
     @pytest.mark.parametrize("option", ["--resume=auto", "--non_finite"])
-    @pytest.mark.parametrize("verb", ["validate", "test"])
-    def test_options_of_training_are_refused_where_nothing_is_trained(self, verb, option, tmp_path, capsys):
-        assert main([verb, str(tmp_path), option, "skip"]) == 2
+    @pytest.mark.parametrize("command", ["validate", "test"])
+    def test_options_of_training_are_refused_where_nothing_is_trained(self, command, option, tmp_path, capsys):
+        assert main([command, str(tmp_path), option, "skip"]) == 2
         said = capsys.readouterr().err
         assert f"{option.partition('=')[0]} means something to `adawac fit` alone; leave it out" in said
 
     @pytest.mark.parametrize(
         ("option", "named"), [("--data.batchsize=8", "data.batchsize"), ("--trainer.max_epochs=many", "max_epochs")]
     )
-    @pytest.mark.parametrize("verb", ["validate", "test"])
-    def test_bad_options_are_named_before_anything_is_read(self, work, elsewhere, capsys, verb, option, named):
+    @pytest.mark.parametrize("command", ["validate", "test"])
+    def test_bad_options_are_named_before_anything_is_read(self, work, elsewhere, capsys, command, option, named):
         with pytest.raises(SystemExit) as stop:
-            main([verb, str(work.run), "--data.root=nowhere", option])
+            main([command, str(work.run), "--data.root=nowhere", option])
         assert stop.value.code == 2
         said = capsys.readouterr().err
         assert named in said

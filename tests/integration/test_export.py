@@ -1,4 +1,4 @@
-"""`adawac export`: what leaves the house answers as it did inside."""
+"""`adawac export`: an exported network predicts what its checkpoint does."""
 
 import json
 import os

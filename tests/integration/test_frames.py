@@ -110,7 +110,7 @@ class TestRunsOfBefore:
         (root / "splits.json").write_text(json.dumps({"train": cases[:3], "val": cases[3:4], "test": cases[4:]}))
         made = config(tmp_path, root)
         settings = yaml.safe_load(made.read_text())
-        settings["data"] |= {"mirror_pairs": None, "modality": "unit"}
+        settings["data"] |= {"mirror_pairs": None, "modality": "prescaled"}
         settings["model"]["augmentation"] = {
             "class_path": "RandomAugmentation",
             "init_args": {"mirror_left_right": 0.0},

@@ -56,9 +56,9 @@ def fit(*arguments, config="made.yaml"):
         (write_msd, "MSD", "ct"),
         (write_nnunet, "NNUNet", "ct"),
         (write_folders, "Folders", "ct"),
-        (write_synapse, "Synapse", "unit"),
-        (write_acdc_slices, "ACDC", "unit"),
-        (write_acdc_volumes, "ACDC", "unit"),
+        (write_synapse, "Synapse", "prescaled"),
+        (write_acdc_slices, "ACDC", "prescaled"),
+        (write_acdc_volumes, "ACDC", "prescaled"),
     ],
 )
 def test_each_layout_is_configured_and_trained(tmp_path, write, layout, modality):
@@ -177,16 +177,16 @@ def test_bad_cases_are_listed_and_nothing_is_written(tmp_path, capsys):
     assert not Path("made.yaml").exists()
 
 
-@pytest.mark.parametrize("verb", ["check", "init"])
-def test_the_advice_for_folders_of_other_names_can_be_followed(verb, tmp_path, capsys):
+@pytest.mark.parametrize("command", ["check", "init"])
+def test_the_advice_for_folders_of_other_names_can_be_followed(command, tmp_path, capsys):
     root = write_folders(tmp_path / "data")
     (root / "images").rename(root / "scans")
     (root / "labels").rename(root / "masks")
-    assert main([verb, str(root)]) == 2
+    assert main([command, str(root)]) == 2
     [advice] = re.findall(r"DATA (--layout .*)`", capsys.readouterr().err)
-    assert main([verb, str(root), *advice.split()]) == 0
+    assert main([command, str(root), *advice.split()]) == 0
     with pytest.raises(SystemExit):  # of fit: it shall not be taken for the folder of the data
-        main([verb, str(root), "--data.layout.labels", "masks"])
+        main([command, str(root), "--data.layout.labels", "masks"])
     assert "--data.layout.labels" in capsys.readouterr().err
 
 

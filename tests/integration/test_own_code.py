@@ -125,18 +125,18 @@ def test_what_cannot_be_imported_is_refused(labels, capsys, option, value):
     assert f"{option} is {value}, which" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["predict", "fit"])
-def test_no_file_of_a_stranger_s_folder_takes_the_place_of_a_module(verb):
+@pytest.mark.parametrize("command", ["predict", "fit"])
+def test_no_file_of_the_working_folder_takes_the_place_of_a_module(command):
     for name in ("yaml", "torch", "numpy", "argparse", "nibabel"):
-        Path(f"{name}.py").write_text("raise SystemExit('a stranger')")
+        Path(f"{name}.py").write_text("raise SystemExit('untrusted')")
     arguments = {"predict": ["none", "-i", "none", "-o", "out"], "fit": ["--help"]}
     environment = {"PATH": "", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-m", "adawac", verb, *arguments[verb]],
+        [sys.executable, "-m", "adawac", command, *arguments[command]],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "stranger" not in done.stderr
+    assert "untrusted" not in done.stderr
     assert "usage" in done.stdout or "none" in done.stderr

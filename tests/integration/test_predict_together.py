@@ -118,9 +118,9 @@ class TestEnsemble:
         ],
     )
     def test_models_of_other_tasks_are_refused(self, one, tmp_path, change, named):
-        stranger = save(tmp_path / "stranger.ckpt", replace(LEARNED, data=replace(LEARNED.data, **change)))
-        with pytest.raises(ConfigError, match=rf"stranger.ckpt cannot be averaged with .*run: .*{named}.*; give runs"):
-            adawac.load([one, stranger])
+        other = save(tmp_path / "other.ckpt", replace(LEARNED, data=replace(LEARNED.data, **change)))
+        with pytest.raises(ConfigError, match=rf"other.ckpt cannot be averaged with .*run: .*{named}.*; give runs"):
+            adawac.load([one, other])
 
     def test_the_window_of_mr_is_no_difference(self, tmp_path):
         recipes = [

@@ -1,4 +1,4 @@
-"""Preparing in processes of their own: one that is killed, one that must wait; and the verb on fit's configuration."""
+"""Preparing in processes of their own: one that is killed, one that must wait; and on fit's configuration."""
 
 import os
 import signal
@@ -54,7 +54,7 @@ def start(root: Path, store: Path) -> subprocess.Popen:
 
 
 def prepare(root: Path, store: Path, *options: str) -> None:
-    """By the verb, with a configuration as `fit` takes it."""
+    """By the command, with a configuration as `fit` takes it."""
     settings = {
         "name": "any",
         "trainer": {"max_epochs": 3},

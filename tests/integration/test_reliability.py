@@ -32,16 +32,16 @@ def unbroken(tmp_path_factory, data) -> Path:
     return folder
 
 
-def struck(folder: Path, data: Path, callback: str, **settings) -> Path:
+def with_fault(folder: Path, data: Path, callback: str, **settings) -> Path:
     """The run's configuration with a fault in it, and without the checkpoints of every step."""
     path = config(folder, data)
     plain = yaml.safe_load(path.read_text())
     del plain["trainer"]["callbacks"]
     path.write_text(yaml.safe_dump(plain))
     plain["trainer"]["callbacks"] = [{"class_path": f"faults.{callback}", "init_args": settings}]
-    struck_path = folder / "struck.yaml"
-    struck_path.write_text(yaml.safe_dump(plain))
-    return struck_path
+    path = folder / "with_fault.yaml"
+    path.write_text(yaml.safe_dump(plain))
+    return path
 
 
 def fails(capsys, *arguments: str, code: int = 2) -> str:
@@ -68,7 +68,7 @@ class TestSignals:
         self, tmp_path, data, unbroken, capsys, step, signum, validating
     ):
         folder = tmp_path / "run"
-        path = struck(folder, data, "SignalAt", step=step, signum=int(signum), validating=validating)
+        path = with_fault(folder, data, "SignalAt", step=step, signum=int(signum), validating=validating)
         said = fails(capsys, "--config", str(path), code=128 + signum)
         last = checkpoints(folder) / "last.ckpt"
         assert f"stopped by {signum.name}; saved {last}; the same with --resume auto goes on from there" in said
@@ -81,13 +81,13 @@ class TestSignals:
 
     def test_before_the_first_step_there_is_nothing_to_save(self, tmp_path, data, capsys):
         folder = tmp_path / "run"
-        path = struck(folder, data, "SignalAt", step=0, validating=True)  # in the sanity check
+        path = with_fault(folder, data, "SignalAt", step=0, validating=True)  # in the sanity check
         assert "stopped by SIGTERM; nothing had to be saved" in fails(capsys, "--config", str(path), code=143)
         assert not list(folder.rglob("*.ckpt"))
 
     def test_handlers_are_put_back(self, tmp_path, data, capsys):
         before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
-        path = struck(tmp_path / "run", data, "SignalAt", step=1)
+        path = with_fault(tmp_path / "run", data, "SignalAt", step=1)
         fails(capsys, "--config", str(path), code=143)
         assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before
 
@@ -104,7 +104,7 @@ class TestNotFinite:
     def rotten(self, tmp_path, data) -> tuple[Path, Path]:
         """A store in which, after it was checked, a voxel became infinite: slice 3 of a training case."""
         folder = tmp_path / "run"
-        path = struck(folder, data, "SignalAt", step=10**6)
+        path = with_fault(folder, data, "SignalAt", step=10**6)
         fit(path, "--trainer.max_epochs", "1", "--name", "before")
         (prepared,) = tmp_path.glob("store/pt_4/*/image.npy")
         image = np.load(prepared, mmap_mode="r+")
@@ -142,7 +142,7 @@ class TestNotFinite:
                 assert torch.isfinite(value).all(), name
 
     def test_a_network_that_has_gone_wrong_is_not_trained_on(self, tmp_path, data, capsys):
-        path = struck(tmp_path / "run", data, "Poison", step=6)
+        path = with_fault(tmp_path / "run", data, "Poison", step=6)
         said = fails(capsys, "--config", str(path), "--non_finite", "skip")
         assert "step 6 (epoch 1): the loss or its gradient is not finite" in said
         assert "leaving batches out does not help: " in said
@@ -166,7 +166,7 @@ class TestCheckpointFiles:
 
     def test_a_run_that_finds_the_disk_full_says_so_and_goes_on_later(self, tmp_path, data, unbroken, capsys):
         folder = tmp_path / "run"
-        path = struck(folder, data, "SignalAt", step=10**6)
+        path = with_fault(folder, data, "SignalAt", step=10**6)
         fit(path, "--trainer.max_epochs", "1")
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, limits[1]))
@@ -187,7 +187,7 @@ class TestCheckpointFiles:
         here = tmp_path / "runs/resumed/version_3/checkpoints"
         shutil.copytree(there, here)
         (here / "last.ckpt").write_bytes((there / "last.ckpt").read_bytes()[:-500])
-        torch.save({"global_step": 99}, here / "stranger.ckpt")
+        torch.save({"global_step": 99}, here / "foreign.ckpt")
         flipped = bytearray((here / "step12.ckpt").read_bytes())
         flipped[len(flipped) // 2] ^= 1
         (here / "step12.ckpt").write_bytes(flipped)
@@ -208,14 +208,14 @@ class TestCheckpointFiles:
         assert "both say where to go on; give one of them" in fails(capsys, "--config", str(path), *both)
 
 
-@pytest.mark.parametrize("verb", ["fit", "test"])
+@pytest.mark.parametrize("command", ["fit", "test"])
 @pytest.mark.parametrize("aloud", [[], ["--weights_only", "false"]], ids=["", "weights_only=false"])
-def test_a_checkpoint_that_carries_code_is_refused_and_does_not_run(tmp_path, data, unbroken, capsys, verb, aloud):
+def test_a_checkpoint_that_carries_code_is_refused_and_does_not_run(tmp_path, data, unbroken, capsys, command, aloud):
     checkpoint = torch.load(checkpoints(unbroken) / "last.ckpt", weights_only=True)
     evil = tmp_path / "evil.ckpt"
     torch.save(checkpoint | {"x": Bomb(tmp_path / "boom")}, evil)
     path = config(tmp_path / "run", data)
-    assert main([verb, "--config", str(path), "--ckpt_path", str(evil), *aloud]) == 2
+    assert main([command, "--config", str(path), "--ckpt_path", str(evil), *aloud]) == 2
     assert "evil.ckpt: not readable as a checkpoint of tensors and plain values" in capsys.readouterr().err
     assert not (tmp_path / "boom").exists()
 

@@ -15,8 +15,8 @@ from tiny_run import tiny_settings, write_config
 @pytest.mark.parametrize(
     ("fault", "settings", "status", "said"),
     [
-        pytest.param("FailAt", {"step": 3, "rank": 0}, 1, "RuntimeError: struck", marks=pytest.mark.slow),
-        ("FailAt", {"step": 3, "rank": 1}, 1, "RuntimeError: struck"),
+        pytest.param("FailAt", {"step": 3, "rank": 0}, 1, "RuntimeError: injected", marks=pytest.mark.slow),
+        ("FailAt", {"step": 3, "rank": 1}, 1, "RuntimeError: injected"),
         ("Poison", {"step": 3, "rank": 1}, 2, "step 3 (epoch 0): the loss or its gradient is not finite"),
         ("SignalAt", {"step": 3, "rank": 1}, 143, "stopped by SIGTERM; saved"),
     ],

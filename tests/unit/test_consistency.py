@@ -23,7 +23,7 @@ from adawac.networks import SegmentationNetwork
 from adawac.types import NetworkOutput
 
 
-class MapConsistency(adawac.consistency.Consistency):
+class MapConsistency(adawac.consistency.FeatureConsistency):
     """Of two maps, each as if it were the only feature layer of a network."""
 
     def __call__(self, first: Tensor, second: Tensor, *affines: Tensor) -> Tensor:
@@ -298,7 +298,7 @@ class TestOtherKinds:
         single = [
             MapConsistency()(one, two, *affines) for one, two in zip(first.features, second.features, strict=True)
         ]
-        both = adawac.consistency.Consistency()(first, second, *affines)
+        both = adawac.consistency.FeatureConsistency()(first, second, *affines)
         torch.testing.assert_close(both, torch.stack(single).mean(0))
 
     def test_probabilities_by_hand(self) -> None:
@@ -335,7 +335,7 @@ class TestOtherKinds:
 
     def test_sum(self) -> None:
         (first, second), affines = self.outputs()
-        parts = [adawac.consistency.Consistency(0.5), ProbabilityConsistency(2.0), RelationalConsistency()]
+        parts = [adawac.consistency.FeatureConsistency(0.5), ProbabilityConsistency(2.0), RelationalConsistency()]
         expected = sum(part(first, second, *affines) for part in parts)
         torch.testing.assert_close(CombinedConsistency(parts)(first, second, *affines), expected)
 

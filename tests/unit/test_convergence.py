@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime, lsq_linear, minimize
 
-from adawac.types import Terms, Weights
+from adawac.types import SampleLosses, Weights
 from adawac.weighting import AdaWAC, Weighting
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "convergence.py"
@@ -25,15 +25,15 @@ HORIZONS = (200, 1000, 5000)
 class Flipped(AdaWAC):
     """Descends where it should climb: towards the smaller of the two losses."""
 
-    def step(self, terms: Terms) -> Weights:
-        return super().step(terms._replace(ce=terms.consistency, consistency=terms.ce))
+    def step(self, losses: SampleLosses) -> Weights:
+        return super().step(losses._replace(supervised=losses.consistency, consistency=losses.supervised))
 
 
 class Blind(AdaWAC):
     """Moves its weights by the cross-entropy alone."""
 
-    def step(self, terms: Terms) -> Weights:
-        return super().step(terms._replace(consistency=terms.consistency * 0))
+    def step(self, losses: SampleLosses) -> Weights:
+        return super().step(losses._replace(consistency=losses.consistency * 0))
 
 
 def uncalibrated(method: type[AdaWAC], step_size: float, samples: int) -> Weighting:

@@ -62,7 +62,7 @@ ALLOWED = {
         "a weight of 0.57 after one epoch, 0.82 after five and 0.95 after ten",
         "for step sizes 0.1, 0.3 and 1",
         "A third of the slices keeps three times the cross-entropy of the others",  # made up
-        "0.5 says nothing, 1 is perfect",
+        "0.5 is chance, 1 is perfect",
     ),
     "docs/faq.md": (
         "The 95 % interval is the set of differences",  # definitions

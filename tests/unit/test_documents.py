@@ -148,21 +148,21 @@ def test_every_file_a_document_names_is_there():
 def test_every_verb_a_document_names_is_there():
     for document in DOCUMENTS:
         for code in in_code(document.read_text()):
-            for verb in re.findall(r"^(?: {4})?adawac ([a-z]+)", code, re.MULTILINE):
-                assert verb in TRAINING | TOOLS, f"{document.name}: adawac {verb}"
+            for command in re.findall(r"^(?: {4})?adawac ([a-z]+)", code, re.MULTILINE):
+                assert command in TRAINING | TOOLS, f"{document.name}: adawac {command}"
 
 
 @pytest.fixture(scope="module")
 def options():
-    """The options of each verb, by its help."""
+    """The options of each command, by its help."""
     known = {}
-    for verb in TRAINING | TOOLS:
+    for command in TRAINING | TOOLS:
         with pytest.MonkeyPatch.context() as patch:
             said: list[str] = []
             patch.setattr("sys.stdout.write", said.append)
             with pytest.raises(SystemExit):
-                main([verb, "--help"])
-        known[verb] = set(OPTION.findall("".join(said)))
+                main([command, "--help"])
+        known[command] = set(OPTION.findall("".join(said)))
     known["fit"].add("--skip-bad")  # short for --data.skip_bad true
     known["study"] |= known["fit"]  # which they pass on
     known["rerun"] |= known["fit"]
@@ -193,10 +193,12 @@ def test_every_option_a_document_names_is_there(options):
     own = set().union(*(OPTION.findall(path.read_text()) for path in (ROOT / "scripts").rglob("*.py")))
     for document in WRITTEN:
         for code in in_code(document.read_text()):
-            for verb, rest in COMMAND.findall(code):
+            for command, rest in COMMAND.findall(code):
                 for option in OPTION.findall(rest):
                     found += 1
-                    assert is_known(option, options.get(verb, set()), names), f"{document.name}: adawac {verb} {option}"
+                    assert is_known(option, options.get(command, set()), names), (
+                        f"{document.name}: adawac {command} {option}"
+                    )
             if code.startswith("--"):
                 (option, *_) = OPTION.findall(code)
                 assert is_known(option, anywhere, names) or option in own, f"{document.name}: {option}"

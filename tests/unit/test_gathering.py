@@ -8,16 +8,16 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from weighting_terms import METHODS, make, random_terms
+from weighting_losses import METHODS, make, random_losses
 
-from adawac.distributed import connection_closed, gather_cases, gather_terms, take_weights, world_size
-from adawac.types import Terms
+from adawac.distributed import connection_closed, gather_cases, gather_losses, take_weights, world_size
+from adawac.types import SampleLosses
 
 STEPS, SIZE = 30, 7  # which two processes cannot share evenly
 
 
-def part(terms: Terms, rows: slice) -> Terms:
-    return Terms(*(None if values is None else values[rows] for values in terms))
+def part(losses: SampleLosses, rows: slice) -> SampleLosses:
+    return SampleLosses(*(None if values is None else values[rows] for values in losses))
 
 
 def train(rows: slice) -> dict:
@@ -26,10 +26,10 @@ def train(rows: slice) -> dict:
     for name, method in METHODS.items():
         weighting, rng = make(copy.deepcopy(method)), np.random.default_rng(0)
         for _ in range(STEPS):
-            terms, mine = gather_terms(part(random_terms(rng, size=SIZE), rows))
-            weights = take_weights(weighting.step(terms), mine)
+            losses, mine = gather_losses(part(random_losses(rng, size=SIZE), rows))
+            weights = take_weights(weighting.step(losses), mine)
         tensors = {key: value for key, value in weighting.state_dict().items() if isinstance(value, torch.Tensor)}
-        results[name] = (tensors, weights.ce, weights.consistency)
+        results[name] = (tensors, weights.supervised, weights.consistency)
     return results
 
 
@@ -61,10 +61,10 @@ def test_two_processes_keep_the_state_of_one(tmp_path: Path) -> None:
 
 
 def test_one_process_gathers_its_own() -> None:
-    terms = random_terms(np.random.default_rng(0))
-    gathered, mine = gather_terms(terms)
-    assert gathered is terms
-    assert mine == slice(0, len(terms.index))
+    losses = random_losses(np.random.default_rng(0))
+    gathered, mine = gather_losses(losses)
+    assert gathered is losses
+    assert mine == slice(0, len(losses.index))
     assert gather_cases({"a": 1}) == {"a": 1}
 
 

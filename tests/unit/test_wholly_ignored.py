@@ -20,7 +20,7 @@ from adawac.training.callbacks.run_record import RunRecord
 from adawac.training.callbacks.suspects import SuspectSlices
 from adawac.training.callbacks.weight_monitor import WeightMonitor
 from adawac.training.task import SegmentationTask
-from adawac.types import IGNORE_INDEX, Terms
+from adawac.types import IGNORE_INDEX, SampleLosses
 from adawac.weighting import (
     ERM,
     PMDRO,
@@ -140,11 +140,11 @@ def test_they_keep_their_consistency_loss_and_thin_out_no_other(data, weighting)
     task = make_task(data, weighting(), augmentation=PaperAugmentation(), dice_ratio=0.0)
     batch = data.train_dataloader().dataset[rows.tolist()]
     step = task._compute(*batch, 0)
-    assert (~step.ce.isnan()).tolist() == labelled.tolist()
+    assert (~step.supervised.isnan()).tolist() == labelled.tolist()
     assert (step.consistency[~labelled] > 0).all()
     again = make_task(data, weighting(), augmentation=PaperAugmentation(), dice_ratio=0.0)
-    weights = again.weighting.step(Terms(batch.index, step.ce, step.consistency.detach(), batch.dense))
-    expected = (weights.ce * step.ce)[labelled].mean() + (weights.consistency * step.consistency).mean()
+    weights = again.weighting.step(SampleLosses(batch.index, step.supervised, step.consistency.detach(), batch.dense))
+    expected = (weights.supervised * step.supervised)[labelled].mean() + (weights.consistency * step.consistency).mean()
     assert step.loss.item() == pytest.approx(expected.item(), rel=1e-5)
     if weighting is AdaWAC:
         assert (task.weighting.log_odds[rows][~labelled] == 0).all()
@@ -188,9 +188,11 @@ def test_a_run_counts_them_apart_and_names_none_of_them(root, tmp_path, caplog):
             units = [int(row["unit"]) for row in csv.DictReader(file)]
         assert not set(units) & set(IGNORED), name
     ignored = ~data.units.labelled
-    assert task.last_losses.ce[ignored].isnan().all()
+    assert task.last_losses.supervised[ignored].isnan().all()
     assert (task.weighting.log_odds[ignored] == 0).all()
-    assert task.last_losses.ce[~ignored].isfinite().all()
-    means = [task.last_losses.ce[group].mean().item() for group in (data.units.dense, ~data.units.dense & ~ignored)]
+    assert task.last_losses.supervised[~ignored].isfinite().all()
+    means = [
+        task.last_losses.supervised[group].mean().item() for group in (data.units.dense, ~data.units.dense & ~ignored)
+    ]
     logged = [task.trainer.callback_metrics[f"ce/{group}"].item() for group in ("dense", "sparse")]
     assert logged == pytest.approx(means, rel=1e-5)

@@ -51,7 +51,7 @@ class ACDC(ArrayLayout):
             cases=sorted_cases((Case(name, paths, paths) for name, paths in files.items()), root),
             labels={0: "background", 1: "RV", 2: "myocardium", 3: "LV"},
             channels=("MR",),
-            modality="unit",
+            modality="prescaled",
         )
 
     def _stacks(self, base: Path, without: set[str]) -> dict[str, tuple[Path, ...]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from adawac.data.modality import Modality
+from adawac.data.modality import Modality, current
 from adawac.errors import DataError
 from adawac.io.volumes import Volume
 
@@ -47,6 +47,9 @@ class Collection:
     channels: tuple[str, ...]
     modality: Modality
     ignore_value: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "modality", current(self.modality))
 
 
 class ListingError(DataError):

@@ -28,7 +28,7 @@ class Folders(NiftiLayout):
         labels: folder of the labels, relative to the root.
         label_names: class name of every label value, 0 for the background. None reads all label files
             once and names the values they hold class_1, class_2, ...
-        modality: of the intensities: `ct` (Hounsfield units), `mr` (normalised per volume), `unit` (0 to 1).
+        modality: of the intensities: `ct` (Hounsfield units), `mr` (normalised per volume), `prescaled` (0 to 1).
     """
 
     def __init__(

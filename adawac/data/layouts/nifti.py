@@ -32,4 +32,4 @@ def modality_of(channels: Iterable[str]) -> Modality:
     kinds = {name.lower() for name in channels}
     if kinds == {"ct"}:
         return "ct"
-    return "unit" if kinds == {"nonorm"} else "mr"
+    return "prescaled" if kinds == {"nonorm"} else "mr"

@@ -48,7 +48,7 @@ class Synapse(ArrayLayout):
             cases=cases,
             labels={0: "background"} | dict(enumerate(_ORGANS, start=1)),
             channels=("CT",),
-            modality="unit",
+            modality="prescaled",
         )
         check_exist(collection)
         return collection

@@ -135,8 +135,8 @@ class AdaptiveSampling(Sampling):
     @property
     def q(self) -> NDArray[np.float64]:
         """(G,) share of each group, of sum 1."""
-        q: NDArray[np.float64] = np.exp(self._log_q - self._log_q.max())
-        q = (1 - self.group_floor) * q / q.sum() + self.group_floor / len(q)
+        relative = np.exp(self._log_q - self._log_q.max())
+        q: NDArray[np.float64] = (1 - self.group_floor) * relative / relative.sum() + self.group_floor / len(relative)
         return q
 
     def probabilities(self) -> NDArray[np.float64]:

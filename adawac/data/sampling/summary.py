@@ -1,6 +1,7 @@
 """What was drawn: how often slices came, and what they held."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,10 @@ class DrawSummary:
             most=int(draws.max()),
             effective=total**2 / float(np.square(draws.astype(np.float64)).sum()),
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for the record of a run."""
+        return asdict(self)
 
     def scalars(self) -> dict[str, float]:
         """To be logged."""

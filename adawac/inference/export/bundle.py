@@ -125,7 +125,7 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
     preprocessing, names = recipe["preprocessing"], recipe["classes"]["names"]
     size = preprocessing["grid"]["size"]
     unit, channels = trained.recipe.data.unit, trained.in_channels
-    kind = {"ct": "hounsfield", "mr": "MR", "unit": "unit"}[preprocessing["modality"]]
+    kind = {"ct": "hounsfield", "mr": "MR", "prescaled": "prescaled"}[preprocessing["modality"]]
     return {
         "schema": SCHEMA,
         "version": "0.1.0",

@@ -22,7 +22,7 @@ class DrawMonitor(Callback):
         """Log."""
         task = cast(SegmentationTask, pl_module)
         sampling = task.data.sampling
-        if sampling is None or (drawn := DrawSummary.of(task.data.units, task.draws)) is None:
+        if sampling is None or (drawn := DrawSummary.of(task.data.units, task.last_losses.draws.cpu().numpy())) is None:
             return
         scalars = drawn.scalars()
         if isinstance(sampling, AdaptiveSampling) and len(sampling.q) > 1:

@@ -141,7 +141,7 @@ def _on_its_way(finite: Tensor, action: str) -> "tuple[Tensor, torch.cuda.Event 
 
 def _describe(step: _Step, pl_module: pl.LightningModule) -> str:
     rows = torch.cat(step.rows).cpu()
-    losses = pl_module.last_losses.ce.cpu()[rows]  # type: ignore[union-attr, index]
+    losses = pl_module.last_losses.supervised.cpu()[rows]  # type: ignore[union-attr, index]
     units: UnitTable = pl_module.trainer.datamodule.units  # type: ignore[attr-defined]
     culprits = rows[losses.isinf()]  # NaN: not seen yet, or nothing is labelled there
     own = f"; with a loss of their own that is not finite: {_slices(units, culprits)}" if len(culprits) else ""

@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +83,12 @@ class RunRecord(Callback):
         if (run := RunFolder.of_trainer(trainer)) is None:
             return
         if self._began:
-            data = trainer.datamodule  # type: ignore[attr-defined]
+            draws = pl_module.last_losses.draws  # type: ignore[union-attr]
+            drawn = DrawSummary.of(trainer.datamodule.units, draws.cpu().numpy())  # type: ignore[attr-defined, operator, union-attr]
             took = {
                 "steps": trainer.global_step,
                 "images_seen": self.images_seen,
-                "draws": None if (drawn := DrawSummary.of(data.units, pl_module.draws)) is None else asdict(drawn),  # type: ignore[arg-type]
+                "draws": None if drawn is None else drawn.to_json(),
                 "network_passes": self.images_seen * pl_module.weighting.views,  # type: ignore[union-attr, operator]
             }
             run.write_record(run.record | took)

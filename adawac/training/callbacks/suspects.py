@@ -12,6 +12,7 @@ from torch import Tensor
 from adawac.errors import some_of
 from adawac.runs.folder import RunFolder
 from adawac.runs.suspects import FOUND, suspects, write_suspects
+from adawac.training.callbacks.weight_monitor import weights_in_use
 from adawac.training.task import SegmentationTask
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class SuspectSlices(Callback):
         if (run := RunFolder.of_trainer(trainer)) is None:
             return
         task = cast(SegmentationTask, pl_module)
-        log_odds = None if task.slice_weights is None else task.slice_weights[1]
+        log_odds = None if (weights := weights_in_use(task)) is None else weights[1]
         if log_odds is None and task.data.sampling is not None:
             return
         known = best_dice(trainer.callback_metrics, len(task.data.facts.classes))
@@ -51,7 +52,7 @@ class SuspectSlices(Callback):
                 FOUND,
             )
             return
-        scores = task.last_losses.ce.double().cpu().numpy() if log_odds is None else log_odds
+        scores = task.last_losses.supervised.double().cpu().numpy() if log_odds is None else log_odds
         seen = np.flatnonzero(np.isfinite(scores) & task.data.units.labelled)
         units, scores = task.data.units.take(seen), scores[seen]
         found = [(units.cases[units.case[row]], units.key(row), scores[row]) for row in suspects(scores, units.dense)]

@@ -5,6 +5,7 @@ from typing import cast
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
@@ -58,16 +59,17 @@ class WeightMonitor(Callback):
         labelled = np.flatnonzero(task.data.units.labelled)
         units = task.data.units.take(labelled)
         dense = units.dense
-        ce, consistency = (_array(losses)[labelled] for losses in (task.last_losses.ce, task.last_losses.consistency))
+        last = task.last_losses
+        supervised, consistency = (_array(losses)[labelled] for losses in (last.supervised, last.consistency))
         dice = trainer.callback_metrics.get("train/dice")
         scalars = {
-            **_by_group("ce/{}", ce, dense),
+            **_by_group("ce/{}", supervised, dense),
             **_by_group("consistency/{}", consistency, dense),
-            "ratio/ac_over_ce": mean_ratio(consistency, ce),
-            "ratio/ce_over_dice": math.nan if dice is None else mean_ratio(ce, _array(dice.reshape(1))),
+            "ratio/ac_over_ce": mean_ratio(consistency, supervised),
+            "ratio/ce_over_dice": math.nan if dice is None else mean_ratio(supervised, _array(dice.reshape(1))),
         }
-        if task.slice_weights is not None:
-            weights, log_odds = task.slice_weights
+        if (found := weights_in_use(task)) is not None:
+            weights, log_odds = found
             scores = (weights if log_odds is None else log_odds)[labelled]
             scalars |= _by_group("weights/{}_mean", weights[labelled], dense)
             scalars["weights/auroc"] = separation_auroc(scores, dense)
@@ -84,8 +86,8 @@ class WeightMonitor(Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the table of weights, where the method has one."""
         task, run = cast(SegmentationTask, pl_module), RunFolder.of_trainer(trainer)
-        if task.slice_weights is not None and run is not None:
-            SliceWeights.of_units(task.data.units, *task.slice_weights).write(run.weights_file)
+        if (found := weights_in_use(task)) is not None and run is not None:
+            SliceWeights.of_units(task.data.units, *found).write(run.weights_file)
 
     def _draw(
         self,
@@ -105,10 +107,27 @@ class WeightMonitor(Callback):
             logger.experiment.add_figure("weights/by_position", figure, step)
 
 
+def weights_in_use(task: SegmentationTask) -> tuple[NDArray[np.float32], NDArray[np.float64] | None] | None:
+    """(n,) weight of each training sample, and its log-odds if it has any: of the weighting, or of what draws batches.
+
+    None where neither keeps a weight a sample.
+    """
+    for source in (task.weighting, task.data.sampling):
+        if (weights := getattr(source, "weights", None)) is not None:
+            log_odds = getattr(source, "log_odds", None)
+            return _array(torch.as_tensor(weights)), None if log_odds is None else _doubles(torch.as_tensor(log_odds))
+    return None
+
+
 def _by_group(name: str, values: NDArray[np.float32], dense: NDArray[np.bool_]) -> dict[str, float]:
     return {name.format(group): mean for group, mean in group_means(values, dense)._asdict().items()}
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:
     array: NDArray[np.float32] = tensor.detach().float().cpu().numpy()
+    return array
+
+
+def _doubles(tensor: Tensor) -> NDArray[np.float64]:
+    array: NDArray[np.float64] = tensor.detach().double().cpu().numpy()
     return array

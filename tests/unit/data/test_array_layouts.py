@@ -26,7 +26,7 @@ def test_synapse_reads_slices_in_order_and_says_the_split(tmp_path):
         ("case0003", "test"),
     ]
     assert collection.labels[8] == "stomach"
-    assert collection.modality == "unit"
+    assert collection.modality == "prescaled"
     _, label = make_case(np.random.default_rng(0), (12, 8, 8), num_classes=9)
     read = Synapse().read_label(collection.cases[0])
     np.testing.assert_array_equal(read.array[0], label)

@@ -51,12 +51,12 @@ def set_voxel(value):
 def bytes_at(position: int, content: bytes):
     """Change bytes of the file that a .nii.gz holds."""
 
-    def strike(path: Path) -> None:
+    def damage(path: Path) -> None:
         plain = bytearray(gzip.decompress(path.read_bytes()))
         plain[position : position + len(content)] = content
         path.write_bytes(gzip.compress(plain))
 
-    return strike
+    return damage
 
 
 def flip(path: Path) -> None:
@@ -118,18 +118,18 @@ LABELS = {
 }
 
 
-@pytest.mark.parametrize(("strike", "remedy"), IMAGES.values(), ids=IMAGES)
-def test_an_image_that_is(tmp_path, strike, remedy):
+@pytest.mark.parametrize(("damage", "remedy"), IMAGES.values(), ids=IMAGES)
+def test_an_image_that_is(tmp_path, damage, remedy):
     root = write_msd(tmp_path / "msd", cases=3, shape=SIZE)
-    strike(root / "imagesTr/pt_2.nii.gz")
+    damage(root / "imagesTr/pt_2.nii.gz")
     with pytest.raises(AdaWACError, match=rf"(?s)^case pt_2: .*(?:{remedy})"):
         prepare(root)
 
 
-@pytest.mark.parametrize(("strike", "remedy"), LABELS.values(), ids=LABELS)
-def test_a_label_that_is(tmp_path, strike, remedy):
+@pytest.mark.parametrize(("damage", "remedy"), LABELS.values(), ids=LABELS)
+def test_a_label_that_is(tmp_path, damage, remedy):
     root = write_msd(tmp_path / "msd", cases=3, shape=SIZE)
-    strike(root / "labelsTr/pt_2.nii.gz")
+    damage(root / "labelsTr/pt_2.nii.gz")
     with pytest.raises(AdaWACError, match=rf"(?s)^case pt_2: .*(?:{remedy})"):
         prepare(root)
 
@@ -137,14 +137,14 @@ def test_a_label_that_is(tmp_path, strike, remedy):
 def listing(**changes):
     """Change keys of dataset.json; None removes one, a function changes what is there."""
 
-    def strike(root: Path) -> None:
+    def damage(root: Path) -> None:
         path = root / "dataset.json"
         dataset = json.loads(path.read_text())
         for key, value in changes.items():
             dataset[key] = value(dataset[key]) if callable(value) else value
         path.write_text(json.dumps({key: value for key, value in dataset.items() if value is not None}))
 
-    return strike
+    return damage
 
 
 def text(content: str):
@@ -177,10 +177,10 @@ LISTINGS = {
 }
 
 
-@pytest.mark.parametrize(("strike", "remedy"), LISTINGS.values(), ids=LISTINGS)
-def test_a_dataset_json_with(tmp_path, strike, remedy):
+@pytest.mark.parametrize(("damage", "remedy"), LISTINGS.values(), ids=LISTINGS)
+def test_a_dataset_json_with(tmp_path, damage, remedy):
     root = write_msd(tmp_path / "msd", cases=3, shape=SIZE)
-    strike(root)
+    damage(root)
     with pytest.raises(AdaWACError, match=rf"(?s){remedy}"):
         prepare(root)
 
@@ -189,7 +189,7 @@ SPLITS = {
     "not JSON": ("{", "write it anew"),
     "other keys": ('{"training": ["pt_1"]}', "names are strings; write it so"),
     "numbers for names": ('{"train": [1]}', "names are strings; write it so"),
-    "strangers": ('{"train": ["pt_1", "pt_9"]}', "pt_9 is neither a case nor a patient .*remove the name"),
+    "unknown names": ('{"train": ["pt_1", "pt_9"]}', "pt_9 is neither a case nor a patient .*remove the name"),
     "nothing to train on": ('{"train": [], "val": ["pt_1"]}', "put at least one case into train"),
     "a case in two parts": ('{"train": ["pt_1"], "val": ["pt_1"]}', "move all its cases into one part"),
 }
@@ -213,7 +213,7 @@ SETTINGS = {
     "a pattern that is none": ({"patient_pattern": "pt_(["}, "is not a regular expression .*; write one such as"),
     "a patient in two parts": (
         {"patient_pattern": "(p)", "split": FileSplit("two.json")},
-        "patient p lies in more than one part .*; move all its cases into one part, or mend patient_pattern",
+        "patient p lies in more than one part .*; move all its cases into one part, or correct patient_pattern",
     ),
     "a class that is not there": ({"drop": ["heart"]}, "no classes of this data set; choose from"),
     "a merge of what is not there": (
@@ -324,9 +324,9 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize(("make", "strike", "remedy"), LAYOUTS.values(), ids=LAYOUTS)
-def test_a_folder_that_is(tmp_path, make, strike, remedy):
+@pytest.mark.parametrize(("make", "damage", "remedy"), LAYOUTS.values(), ids=LAYOUTS)
+def test_a_folder_that_is(tmp_path, make, damage, remedy):
     root = make(tmp_path)
-    strike(root)
+    damage(root)
     with pytest.raises(AdaWACError, match=rf"(?s){remedy}"):
         prepare(root)

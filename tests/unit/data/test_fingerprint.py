@@ -118,7 +118,7 @@ def test_every_channel_has_percentiles(tmp_path):
 @pytest.mark.parametrize("write", [write_synapse, write_acdc_slices, write_acdc_volumes])
 def test_layouts_without_a_grid_have_no_spacing_and_no_window(tmp_path, write):
     found = fingerprint(write(tmp_path))
-    assert (found.spacing, found.window, found.modality) == (None, None, "unit")
+    assert (found.spacing, found.window, found.modality) == (None, None, "prescaled")
     assert found.intensities[0].low >= 0
     assert found.intensities[0].high <= 1
 
@@ -132,7 +132,7 @@ def test_only_intensities_that_show_air_are_taken_for_hounsfield_units(tmp_path)
     assert (found.modality, found.window) == ("mr", None)
     for path in (root / "images").iterdir():
         rewrite(path, lambda array: np.clip(array / 2000, 0, 1).astype(np.float32))
-    assert fingerprint(root).modality == "unit"
+    assert fingerprint(root).modality == "prescaled"
 
 
 def test_channels_called_ct_are_believed(tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from weighting_terms import UNITS, N
+from weighting_losses import UNITS, N
 
 from adawac.data.groups import CaseTable, Density, OrganPresent, PositionBins
 from adawac.errors import ConfigError, DataError

@@ -56,11 +56,11 @@ class TestIntensities:
         assert np.isfinite(Preprocessing("mr").intensities(flat)).all()
 
     def test_unit_is_left_alone(self, hounsfield):
-        np.testing.assert_array_equal(Preprocessing("unit").intensities(hounsfield), hounsfield)
+        np.testing.assert_array_equal(Preprocessing("prescaled").intensities(hounsfield), hounsfield)
 
     def test_the_image_that_was_read_is_not_written_to(self, hounsfield):
         before = hounsfield.copy()
-        for modality in ("ct", "mr", "unit"):
+        for modality in ("ct", "mr", "prescaled"):
             Preprocessing(modality, grid=Grid((16, 20))).apply(volume_of(hounsfield), "a").image[:] = 7
         np.testing.assert_array_equal(hounsfield, before)
 
@@ -87,7 +87,7 @@ class TestCut:
 
 class TestApply:
     @pytest.mark.parametrize("axis", AXES)
-    @pytest.mark.parametrize("modality", ["ct", "mr", "unit"])
+    @pytest.mark.parametrize("modality", ["ct", "mr", "prescaled"])
     def test_slices_lie_on_the_training_grid(self, axis, modality, hounsfield):
         image = np.concatenate([hounsfield, hounsfield])
         slices = Preprocessing(modality, axis=axis, grid=Grid((8, 12))).apply(volume_of(image), "a")
@@ -154,7 +154,7 @@ class TestRecipe:
         [
             Preprocessing("ct"),
             Preprocessing("mr", (-1.5, 2.5), "coronal", Grid((9, 7), (1.5, 2.0), body=True)),
-            Preprocessing("unit", axis="sagittal"),
+            Preprocessing("prescaled", axis="sagittal"),
         ],
     )
     def test_survives_json(self, recipe):
@@ -165,7 +165,7 @@ class TestRecipe:
         [
             ({"window": (275.0, -125.0)}, r"data.window is \(275.0, -125.0\); give the lower HU first"),
             ({"window": (40.0, 40.0)}, "give the lower HU first"),
-            ({"modality": "CT"}, "data.modality is 'CT'; choose one of ct, mr, unit"),
+            ({"modality": "CT"}, "data.modality is 'CT'; choose one of ct, mr, prescaled"),
             ({"axis": "z"}, "data.axis is 'z'; choose one of axial, coronal, sagittal"),
         ],
     )

@@ -421,5 +421,5 @@ class TestProblems:
     def test_intensities_beyond_half_precision(self, root, folder):
         edit(root / "imagesTr/pt_2.nii.gz", lambda array, affine: (array * 100, affine))
         with pytest.raises(DataError, match=r"case pt_2: intensities reach .* set data.modality to `mr`"):
-            prepared(root, folder, modality="unit")
+            prepared(root, folder, modality="prescaled")
         assert np.isfinite(prepared(root, folder, modality="mr")["pt_2"].image).all()

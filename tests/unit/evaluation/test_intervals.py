@@ -189,7 +189,7 @@ class TestSeveralRuns:
 
     @pytest.mark.parametrize(("n", "runs", "gain"), [(6, 3, 0.9), (9, 2, 0.9), (12, 3, 0.6), (30, 4, 0.3)])
     def test_p_and_ends_are_those_of_plain_draws(self, n, runs, gain):
-        """Signs and the luck of runs drawn half a million times, by the formulas of the module."""
+        """Signs and the variation between runs drawn half a million times, by the formulas of the module."""
         rng = np.random.default_rng(n)
         first = gain + rng.normal(0, 0.5, (n, runs)) + rng.normal(0, 0.3, runs)
         second = rng.normal(0, 0.5, (n, runs)) + rng.normal(0, 0.3, runs)

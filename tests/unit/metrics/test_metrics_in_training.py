@@ -1,4 +1,4 @@
-"""The metrics in a stranger's training, in two processes, on a GPU."""
+"""The metrics in somebody else's LightningModule, in two processes, on a GPU."""
 
 import math
 from pathlib import Path
@@ -54,7 +54,7 @@ class Stranger(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.5)
 
 
-def test_in_a_strangers_module(tmp_path):
+def test_in_somebody_elses_module(tmp_path):
     slices = [
         {"image": target[s][None].float(), "label": target[s], "case": case, "slice": s, "site": f"s{case[-1] > '2'}"}
         for case, (_, target) in VOLUMES.items()

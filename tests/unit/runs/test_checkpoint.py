@@ -109,11 +109,11 @@ class TestTrust:
             "evil.Net",
             "torch.nn.Linear",
             "monai.bundle.ConfigParser",
-            "monai.networks.utils.save_state",  # in the right house, but no network
+            "monai.networks.utils.save_state",  # in a known package, but no network
             "adawac.runs.checkpoint.Recipe",
         ],
     )
-    def test_a_stranger_s_class_is_refused_before_it_is_imported(self, tmp_path, monkeypatch, path):
+    def test_an_untrusted_class_is_refused_before_it_is_imported(self, tmp_path, monkeypatch, path):
         (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'boom')!r}, 'w')\nclass Net: ...\n")
         monkeypatch.syspath_prepend(tmp_path)
         checkpoint = torch.load(save(tmp_path / "a.ckpt"), weights_only=True)

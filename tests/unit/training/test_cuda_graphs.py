@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import torch
 from tiny_task import SPEC, first_batch, make_data, make_task, make_trainer
-from weighting_terms import METHODS
+from weighting_losses import METHODS
 
 from adawac.networks import NetworkSpec
 from adawac.training.performance.cuda_graphs import GraphedStep, recorder

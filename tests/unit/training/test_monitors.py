@@ -93,7 +93,7 @@ def test_every_scalar_is_there_once_an_epoch(adawac):
 
 def test_scalars_are_those_of_the_tables(adawac):
     task, dense = adawac.task, adawac.data.units.dense
-    ce, consistency = task.last_losses.ce.numpy(), task.last_losses.consistency.numpy()
+    ce, consistency = task.last_losses.supervised.numpy(), task.last_losses.consistency.numpy()
     beta, log_odds = task.weighting.weights.numpy(), task.weighting.log_odds.numpy()
     expected = {
         "ce/dense": ce[dense].mean(),
@@ -149,7 +149,7 @@ def test_label_sparse_slices_that_stay_hard_are_named_by_log_odds_or_losses(meth
     run = trained(tmp_path, method())
     assert run.trainer.callback_metrics["val/dice"] > 0.5
     task, units = run.task, run.data.units
-    scores = (task.weighting.log_odds if method is AdaWAC else task.last_losses.ce).numpy()
+    scores = (task.weighting.log_odds if method is AdaWAC else task.last_losses.supervised).numpy()
     expected = {
         key: score
         for key, score, dense in zip(units.keys(), scores, units.dense, strict=True)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from tiny_task import NUM_CLASSES, SEED, SPEC, first_batch, make_data, make_task, make_trainer
 
 from adawac.augment import NoAugmentation
-from adawac.consistency import Consistency
+from adawac.consistency import FeatureConsistency
 from adawac.data.datamodule import SegmentationData
 from adawac.errors import ConfigError
 from adawac.losses import Focal
@@ -64,7 +64,7 @@ class TestLoss:
     @pytest.mark.parametrize("dice_ratio", [0.0, 0.3, 1.0])
     def test_is_the_formula(self, data, dice_ratio):
         """The paper's rule and term: z = eta (ce - ac), the NEW beta weighs, Dice is one number per view."""
-        plain = Consistency(lambda_ac=2.0, aligned=False, normalised=False)
+        plain = FeatureConsistency(lambda_ac=2.0, aligned=False, normalised=False)
         task, batch = make_task(data, dice_ratio=dice_ratio, consistency=plain), first_batch(data)
         views = views_of(task, batch)
         outputs = [task.network(view.image) for view in views]
@@ -78,7 +78,7 @@ class TestLoss:
         loss = task.training_step(batch, 0)
         assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
         torch.testing.assert_close(task.weighting.weights[batch.index], beta.float(), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(task.last_losses.ce[batch.index], ce.float().detach(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(task.last_losses.supervised[batch.index], ce.float().detach(), rtol=1e-4, atol=1e-5)
 
         loss.backward()
         mine = [parameter.grad.clone() for parameter in task.network.parameters()]
@@ -121,11 +121,11 @@ class TestLoss:
 
     def test_pair_is_the_mean_of_two_views(self, data):
         task, batch = make_task(data, Pair()), first_batch(data)
-        terms = []
+        parts = []
         for view in views_of(task, batch):
             logits = task.network(view.image).logits
-            terms.append((batch_dice(logits, view.label) + per_slice_ce(logits, view.label).mean()) / 2)
-        assert task.training_step(batch, 0).item() == pytest.approx((sum(terms) / 2).item(), rel=1e-5)
+            parts.append((batch_dice(logits, view.label) + per_slice_ce(logits, view.label).mean()) / 2)
+        assert task.training_step(batch, 0).item() == pytest.approx((sum(parts) / 2).item(), rel=1e-5)
 
     def test_another_supervised_loss_takes_the_place_of_the_cross_entropy(self, data):
         task, batch = make_task(data, ERM(), supervised=Focal(gamma=2.0), dice_ratio=0.0), first_batch(data)
@@ -140,7 +140,7 @@ class TestLoss:
         label = batch.label.clone()
         label[:, 8:20, 4:24] = IGNORE_INDEX
         batch = batch._replace(label=label)
-        plain = Consistency(aligned=False, normalised=False)
+        plain = FeatureConsistency(aligned=False, normalised=False)
         results = []
         for shift in (0.0, 9.0):
             task = make_task(data, consistency=plain)
@@ -157,21 +157,21 @@ class TestLoss:
         label[-1] = IGNORE_INDEX
         loss = task.training_step(batch._replace(label=label), 0)
         ce = per_slice_ce(task.network(batch.image).logits[:-1], label[:-1])
-        assert task.last_losses.ce[batch.index[-1]].isnan()
+        assert task.last_losses.supervised[batch.index[-1]].isnan()
         assert loss.item() == pytest.approx(
             ce.sum().item() / 7, rel=1e-5
         )  # nor does it thin out the mean of the others
 
     def test_losses_are_float32_under_bf16_autocast(self, data):
         """The same logits give the same loss to float32's precision, though they are bfloat16."""
-        plain = Consistency(lambda_ac=2.0, aligned=False, normalised=False)
+        plain = FeatureConsistency(lambda_ac=2.0, aligned=False, normalised=False)
         task, batch = make_task(data, consistency=plain), first_batch(data)
         task.network = Recorder(task.network)
         with torch.autocast("cpu", torch.bfloat16):
             loss = task.training_step(batch, 0)
         ((_, output),) = task.network.calls
         assert output.logits.dtype == output.features[0].dtype == torch.bfloat16
-        assert loss.dtype == task.last_losses.ce.dtype == task.weighting.weights.dtype == torch.float32
+        assert loss.dtype == task.last_losses.supervised.dtype == task.weighting.weights.dtype == torch.float32
         views = views_of(task, batch)
         pairs = list(zip(output.logits.chunk(2), views, strict=True))
         ce = sum(per_slice_ce(logits, view.label) for logits, view in pairs) / 2
@@ -186,11 +186,11 @@ class TestLoss:
         task, batch = make_task(data, Spy()), first_batch(data)
         with torch.autocast("cpu", torch.bfloat16):
             loss = task.training_step(batch, 0)
-        (terms,) = task.weighting.seen
-        assert torch.equal(terms.index, batch.index)
-        assert torch.equal(terms.dense, batch.dense)
-        for losses in (terms.ce, terms.consistency):
-            assert (losses.shape, losses.dtype, losses.requires_grad) == ((8,), torch.float32, False)
+        (losses,) = task.weighting.seen
+        assert torch.equal(losses.index, batch.index)
+        assert torch.equal(losses.dense, batch.dense)
+        for shown in (losses.supervised, losses.consistency):
+            assert (shown.shape, shown.dtype, shown.requires_grad) == ((8,), torch.float32, False)
         assert loss.requires_grad
 
     @pytest.mark.parametrize("weighting", [AdaWAC, Pair, ERM])
@@ -207,15 +207,15 @@ class TestLoss:
 
 
 class Spy(Weighting):
-    """Keeps the terms that it is shown; all weights are 1."""
+    """Keeps the losses that it is shown; all weights are 1."""
 
     def __init__(self):
         super().__init__()
         self.seen = []
 
-    def step(self, terms):
-        self.seen.append(terms)
-        return Weights(torch.ones_like(terms.ce), torch.ones_like(terms.ce))
+    def step(self, losses):
+        self.seen.append(losses)
+        return Weights(torch.ones_like(losses.supervised), torch.ones_like(losses.supervised))
 
 
 class Shifted(torch.nn.Module):

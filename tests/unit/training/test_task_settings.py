@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from tiny_task import SEED, SPEC, first_batch, make_data, make_task, make_trainer
 
-from adawac.consistency import Consistency
+from adawac.consistency import FeatureConsistency
 from adawac.data.datamodule import SegmentationData
 from adawac.errors import ConfigError
 from adawac.training.performance.compile import Compiled
@@ -41,7 +41,7 @@ def fitted(data, callback=None, **trainer_options) -> SegmentationTask:
     task = SegmentationTask(
         SPEC,
         AdaWAC(calibrate=False, step_size=3.0),
-        consistency=Consistency(normalised=False),  # no variance over the batch
+        consistency=FeatureConsistency(normalised=False),  # no variance over the batch
         optimizer=lambda weights: torch.optim.SGD(weights, lr=0.1, momentum=0.9),
         dice_ratio=0.0,  # Dice is one number a batch
         seed=SEED,

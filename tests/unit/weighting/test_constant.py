@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from weighting_terms import assert_agree, make, random_terms
+from weighting_losses import assert_agree, make, random_losses
 
 from adawac.weighting import ERM, ACROnly, AdaWAC, Pair, PseudoAdaWAC
 
@@ -15,17 +15,17 @@ DTYPES = [torch.float32, torch.float64]
 def test_weights_are_those_of_the_table(method, dtype):
     rng = np.random.default_rng(0)
     for _ in range(50):
-        terms = random_terms(rng, dtype)
-        dense = terms.dense.numpy().astype(float)
+        losses = random_losses(rng, dtype)
+        dense = losses.dense.numpy().astype(float)
         expected = {
             ERM: (np.ones(8), None),
             Pair: (np.ones(8), None),
             ACROnly: (np.full(8, 0.5), np.full(8, 0.5)),
             PseudoAdaWAC: (dense, 1 - dense),
         }[type(method)]
-        weights = method.step(terms)
-        assert weights.ce.dtype == dtype
-        assert_agree(weights.ce, expected[0])
+        weights = method.step(losses)
+        assert weights.supervised.dtype == dtype
+        assert_agree(weights.supervised, expected[0])
         if expected[1] is None:
             assert weights.consistency is None
         else:
@@ -37,7 +37,7 @@ def test_views():
 
 
 def test_acr_only_is_where_adawac_starts():
-    start = make(AdaWAC(step_size=1e-9, calibrate=False)).step(random_terms(np.random.default_rng(1)))
-    constant = ACROnly().step(random_terms(np.random.default_rng(1)))
-    torch.testing.assert_close(start.ce, constant.ce)
+    start = make(AdaWAC(step_size=1e-9, calibrate=False)).step(random_losses(np.random.default_rng(1)))
+    constant = ACROnly().step(random_losses(np.random.default_rng(1)))
+    torch.testing.assert_close(start.supervised, constant.supervised)
     torch.testing.assert_close(start.consistency, constant.consistency)

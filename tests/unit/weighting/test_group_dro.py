@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from weighting_terms import DENSE, B, N, assert_agree, make, random_terms
+from weighting_losses import DENSE, B, N, assert_agree, make, random_losses
 
 from adawac.data.groups import OrganPresent, PositionBins
 from adawac.errors import ConfigError
-from adawac.types import Terms
+from adawac.types import SampleLosses
 from adawac.weighting import GroupDRO
 
 
@@ -18,8 +18,8 @@ def test_against_numpy(dtype):
     groups = weighting.member.numpy()
     q, absent = np.full(4, 0.25), 0
     for _ in range(50):
-        terms = random_terms(rng, dtype)
-        ce, group = terms.ce.numpy().astype(float), groups[terms.index.numpy()]
+        losses = random_losses(rng, dtype)
+        ce, group = losses.supervised.numpy().astype(float), groups[losses.index.numpy()]
         expected = np.zeros(B)
         for g in range(4):
             q[g] *= np.exp(0.5 * ce[group == g].mean()) if (group == g).any() else 1
@@ -27,16 +27,16 @@ def test_against_numpy(dtype):
         q /= q.sum()
         for g in range(4):
             expected[group == g] = q[g] / (group == g).mean() if (group == g).any() else 0
-        assert_agree(weighting.step(terms).ce, expected)
+        assert_agree(weighting.step(losses).supervised, expected)
         assert_agree(weighting.q, q)
     assert absent  # or it was not under test
 
 
 def test_the_loss_is_the_mean_of_the_groups_weighted_by_q():
-    terms = random_terms(np.random.default_rng(1), torch.float64)
+    losses = random_losses(np.random.default_rng(1), torch.float64)
     weighting = make(GroupDRO(), torch.float64)
-    loss = (weighting.step(terms).ce * terms.ce).mean()
-    means = torch.stack([terms.ce[terms.dense].mean(), terms.ce[~terms.dense].mean()])
+    loss = (weighting.step(losses).supervised * losses.supervised).mean()
+    means = torch.stack([losses.supervised[losses.dense].mean(), losses.supervised[~losses.dense].mean()])
     torch.testing.assert_close(loss, (weighting.q * means).sum())
 
 
@@ -57,18 +57,18 @@ def test_the_table_of_weights_is_that_of_a_batch_like_the_training_set():
 def test_a_group_without_members_takes_no_part():
     weighting = GroupDRO()
     weighting.assign(torch.zeros(N, dtype=torch.int64), ["all"])
-    terms = random_terms(np.random.default_rng(2))
-    assert weighting.step(terms).ce.tolist() == pytest.approx([1.0] * B)
+    losses = random_losses(np.random.default_rng(2))
+    assert weighting.step(losses).supervised.tolist() == pytest.approx([1.0] * B)
 
 
 def test_non_finite_losses_are_left_out_of_the_groups_means():
     index = torch.arange(6)
     ce = torch.tensor([torch.inf, 0.5, 0.7, torch.nan, 0.1, 0.2])
     weighting, clean = make(GroupDRO(step_size=1.0)), make(GroupDRO(step_size=1.0))
-    weights = weighting.step(Terms(index, ce, None, DENSE[index]))
+    weights = weighting.step(SampleLosses(index, ce, None, DENSE[index]))
     finite = ce.isfinite()
-    clean.step(Terms(index[finite], ce[finite], None, DENSE[index[finite]]))
-    assert weights.ce.isfinite().all()
+    clean.step(SampleLosses(index[finite], ce[finite], None, DENSE[index[finite]]))
+    assert weights.supervised.isfinite().all()
     torch.testing.assert_close(weighting.q, clean.q)
 
 
@@ -83,4 +83,4 @@ def test_a_checkpoint_of_other_groups_is_refused():
 
 def test_unknown_groups_are_refused():
     with pytest.raises(ConfigError, match="call allocate"):
-        GroupDRO().step(random_terms(np.random.default_rng(3)))
+        GroupDRO().step(random_losses(np.random.default_rng(3)))

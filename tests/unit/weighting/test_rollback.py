@@ -8,7 +8,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.plugins import MixedPrecision
 from tiny_task import SPEC, make_data, make_trainer
 from torch import nn
-from weighting_terms import METHODS
+from weighting_losses import METHODS
 
 from adawac.networks import NetworkSpec
 from adawac.training.callbacks import FiniteGuard
@@ -41,7 +41,7 @@ class Spoil(Callback):
         self.number += 1
         if self.number != self.batch:
             return gradient
-        assert torch.isfinite(self.task.last_losses.ce[self.task.last_losses.ce.isfinite()]).any()
+        assert torch.isfinite(self.task.last_losses.supervised[self.task.last_losses.supervised.isfinite()]).any()
         if self.error is not None:
             raise self.error
         return gradient * torch.inf
@@ -85,7 +85,7 @@ def test_a_rejected_batch_moves_nothing(data, name, rejecting):
     fit(data, METHODS[name], spoil, **REJECTING[rejecting]())
     assert moved(spoil.states[BAD - 1], spoil.states[BAD]) == set()
     for step in (1, BAD + 1):  # the others are taken
-        assert {"last_losses.ce"} <= moved(spoil.states[step - 1], spoil.states[step])
+        assert {"last_losses.supervised"} <= moved(spoil.states[step - 1], spoil.states[step])
         assert any(key.startswith("network.") for key in moved(spoil.states[step - 1], spoil.states[step]))
 
 
@@ -103,7 +103,7 @@ def test_of_accumulated_gradients_one_bad_part_takes_all_with_it(data, bad):
     fit(data, AdaWAC(), spoil, callbacks=[FiniteGuard("skip")], accumulate_grad_batches=2)
     start, _, first, _, second = spoil.states
     assert moved(start, first) == set()
-    assert {"weighting.log_odds", "last_losses.ce"} <= moved(first, second)
+    assert {"weighting.log_odds", "last_losses.supervised"} <= moved(first, second)
 
 
 @pytest.mark.parametrize("accumulated", [1, 2])
@@ -146,8 +146,8 @@ def test_a_sample_whose_own_loss_is_infinite_stays_marked(data):
 
     trainer = make_trainer(limit_train_batches=2, limit_val_batches=0, callbacks=[FiniteGuard("skip"), Rot()])
     trainer.fit(task, datamodule=data)
-    assert task.last_losses.ce[seen[0][0]] == torch.inf
-    assert task.last_losses.ce[seen[0][1:]].isnan().all()
+    assert task.last_losses.supervised[seen[0][0]] == torch.inf
+    assert task.last_losses.supervised[seen[0][1:]].isnan().all()
 
 
 class Replacing(nn.Module):

@@ -1,4 +1,4 @@
-"""What else goes wrong: a full disk, a damaged checkpoint, prepared data that rot."""
+"""What else goes wrong: a full disk, a damaged checkpoint, damaged prepared data."""
 
 import random
 import shutil
@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import yaml
 
-from strikes.place import Place, Row, differing, state_of
-from strikes.processes import adawac
+from injection.place import Place, Row, differing, state_of
+from injection.processes import adawac
 
 SECTOR = 512
 """Bytes that a disk loses together."""
@@ -57,11 +57,11 @@ def damaged_checkpoint(place: Place, times: int, rng: random.Random) -> Row:
     )
 
 
-def rotten_store(place: Place, times: int, rng: random.Random) -> Row:
+def damaged_store(place: Place, times: int, rng: random.Random) -> Row:
     """A voxel of the prepared data becomes infinite after it was checked."""
     named = 0
     for number in range(times):
-        store = f"rotten{number}"
+        store = f"damaged_store{number}"
         assert adawac(*place.config(store, store), "--trainer.max_epochs=1").status == 0
         units = yaml.safe_load((place.run(store) / "split.json").read_text())["train"]
         case, position = rng.choice(units), rng.randrange(7)

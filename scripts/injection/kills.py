@@ -8,25 +8,25 @@ import time
 import yaml
 from tiny_data import write_msd
 
-from strikes.place import Place, Row, differing, state_of
-from strikes.processes import Moments, adawac
+from injection.place import Place, Row, differing, state_of
+from injection.processes import Moments, adawac
 
 
 def in_training(place: Place, times: int, rng: random.Random) -> Row:
     """SIGKILL at random moments of runs that are taken up again until they end."""
     moments = Moments(place.seconds, rng)
-    struck = runs = alike = 0
-    while struck < times:
+    hits = runs = alike = 0
+    while hits < times:
         name = f"killed{runs}"
         arguments = [*place.config(name), "--resume=auto"]
         for _ in range(4):  # kills of one run, before it may end
-            if struck < times and moments.strike(arguments, 0.2, 1.0):
-                struck += 1
+            if hits < times and moments.interrupt(arguments, 0.2, 1.0):
+                hits += 1
         alike += place.ends_alike(name, arguments)
         runs += 1
     return Row(
         "`kill -9` while training",
-        struck,
+        hits,
         f"{runs} runs, each resumed until it ended; {alike} of {runs} end bit for bit like the undisturbed run",
         "steps since the last checkpoint, which are done again",
     )
@@ -39,18 +39,18 @@ def in_preparing(place: Place, times: int, rng: random.Random) -> Row:
     begun = time.monotonic()
     assert adawac(*place.config("large", "large_store"), *options).status == 0
     moments = Moments(time.monotonic() - begun, rng)
-    struck = runs = alike = 0
+    hits = runs = alike = 0
     expected = state_of(place.run("large"))
-    while struck < times:  # a run may end before it is met
+    while hits < times:  # a run may end before its signal comes
         store, name = f"store{runs}", f"prepared{runs}"
         arguments = [*place.config(name, store), *options]
-        struck += moments.strike(arguments, 0.3, 0.8) is not None
+        hits += moments.interrupt(arguments, 0.3, 0.8) is not None
         alike += place.ends_alike(name, arguments, expected)
         runs += 1
         shutil.rmtree(place.home / store)
     return Row(
         "`kill -9` while preparing data",
-        struck,
+        hits,
         f"the same command again; {alike} of {runs} runs end bit for bit like the undisturbed run",
         "the case under way, which is prepared again",
     )
@@ -73,10 +73,10 @@ def in_studying(place: Place, times: int, rng: random.Random) -> Row:
     done = adawac(*command("study_unbroken"))
     assert done.status == 0, done.said
     moments = Moments(time.monotonic() - begun, rng)
-    struck = runs = alike = 0
-    while struck < times:
+    hits = runs = alike = 0
+    while hits < times:
         name = f"study_killed{runs}"
-        struck += moments.strike(command(name), 0.2, 0.8, group=True) is not None
+        hits += moments.interrupt(command(name), 0.2, 0.8, group=True) is not None
         # Cells are sessions of their own; those that a kill of the study leaves behind go on, and are waited for.
         done = adawac(*command(name))
         assert done.status == 0, done.said
@@ -86,7 +86,7 @@ def in_studying(place: Place, times: int, rng: random.Random) -> Row:
         runs += 1
     return Row(
         "`kill -9` of a study",
-        struck,
+        hits,
         f"the same command again; {alike} of {2 * runs} cells end bit for bit like those of an undisturbed study",
         "nothing: cells under way go on by themselves and are waited for",
     )
@@ -100,7 +100,7 @@ def asked_to_stop(place: Place, times: int, rng: random.Random) -> Row:
     while len(stopped) < times:
         signum, name = (signal.SIGTERM, signal.SIGINT)[len(stopped) % 2], f"signalled{runs}"
         arguments = [*place.config(name), "--resume=auto"]
-        if status := moments.strike(arguments, 0.5, 0.95, signum=signum):  # neither ended before, nor 0
+        if status := moments.interrupt(arguments, 0.5, 0.95, signum=signum):  # neither ended before, nor 0
             stopped.append(status)
         alike += place.ends_alike(name, arguments)
         runs += 1

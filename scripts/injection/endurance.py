@@ -13,8 +13,8 @@ from tiny_data import write_msd
 
 from adawac.cli import fit as training_cli
 from adawac.cli import main as main_of_adawac
-from strikes.place import Place, Row
-from strikes.processes import ended
+from injection.place import Place, Row
+from injection.processes import ended
 
 
 def long_run(place: Place, steps: int) -> Callable[[], Row]:

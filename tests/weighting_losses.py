@@ -1,4 +1,4 @@
-"""A small training set and random terms of its batches, for the tests of the weightings."""
+"""A small training set and random losses of its batches, for the tests of the weightings."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from adawac.data.groups import PositionBins
 from adawac.data.units import UnitTable
-from adawac.types import Terms
+from adawac.types import SampleLosses
 from adawac.weighting import (
     ERM,
     PMDRO,
@@ -56,12 +56,12 @@ METHODS = {
 """Every method, and variants that take another path through its code."""
 
 
-def random_terms(rng: np.random.Generator, dtype: torch.dtype = torch.float32, size: int = B) -> Terms:
-    """Terms of a random batch."""
+def random_losses(rng: np.random.Generator, dtype: torch.dtype = torch.float32, size: int = B) -> SampleLosses:
+    """Losses of a random batch."""
     index = rng.permutation(N)[:size]
-    return Terms(
+    return SampleLosses(
         index=torch.from_numpy(index),
-        ce=torch.from_numpy(rng.exponential(0.5, size)).to(dtype),
+        supervised=torch.from_numpy(rng.exponential(0.5, size)).to(dtype),
         consistency=torch.from_numpy(rng.exponential(0.3, size)).to(dtype),
         dense=DENSE[index],
     )

@@ -1,4 +1,4 @@
-"""The command in processes of its own, to be run to the end, struck, or starved of disk."""
+"""The command in processes of its own, to be run to the end, killed, or left without disk space."""
 
 import os
 import random
@@ -27,7 +27,7 @@ def begin(arguments: Sequence[str], log: IO[bytes], limit: int | None = None) ->
     The process is forked off this one, which has imported everything and done nothing: a start takes no seconds.
 
     Args:
-        arguments: verb and options.
+        arguments: command and options.
         log: takes what it writes.
         limit: bytes that a file may have, as on a disk that is full.
     """
@@ -86,7 +86,7 @@ def killed(arguments: Sequence[str], after: float, signum: int = signal.SIGKILL,
 
 
 class Moments:
-    """Strikes at random moments of runs, and sooner after a run that had ended before it was met.
+    """Signals at random moments of runs, and sooner after a run that had ended before its signal came.
 
     Args:
         seconds: that a run took when it was last left alone; other work on the machine makes them longer or shorter.
@@ -97,7 +97,7 @@ class Moments:
         self.seconds = seconds
         self.rng = rng
 
-    def strike(self, arguments: Sequence[str], first: float, last: float, **how: Any) -> int | None:
+    def interrupt(self, arguments: Sequence[str], first: float, last: float, **how: Any) -> int | None:
         """As `killed`, after a share of the seconds between `first` and `last`."""
         status = killed(arguments, self.seconds * self.rng.uniform(first, last), **how)
         if status is None:

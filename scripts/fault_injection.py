@@ -1,6 +1,6 @@
 """Injects faults into real runs on tiny data and writes what was lost: docs/reliability.md.
 
-    python scripts/torture.py --kills 25 -o docs/reliability.md
+    python scripts/fault_injection.py --kills 25 -o docs/reliability.md
 
 Kills are SIGKILL at random moments of preparing, training and studying. After each the same command is given again with
 `--resume auto`; when it ends, its last checkpoint is compared bit for bit with that of a run that was never disturbed.
@@ -18,18 +18,18 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the tests' tiny 
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from strikes import damage, kills
-from strikes.endurance import long_run
-from strikes.place import Row, prepare
+from injection import damage, kills
+from injection.endurance import long_run
+from injection.place import Row, prepare
 
 
 def main() -> None:
-    """Parse the command line, strike, write the page."""
+    """Parse the command line, inject the faults, write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--kills", type=int, default=25, help="kills in all; one in five meets preparing, one in ten a study"
+        "--kills", type=int, default=25, help="kills in all; one in five while preparing, one in ten of a study"
     )
-    parser.add_argument("--faults", type=int, default=4, help="how often each other fault strikes")
+    parser.add_argument("--faults", type=int, default=4, help="how often each other fault is injected")
     parser.add_argument("--steps", type=int, default=100_000, help="of the long run; 0 leaves it out")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("-o", "--output", type=Path, help="page to write; default: print it")
@@ -38,22 +38,22 @@ def main() -> None:
     preparing, studying = max(1, args.kills // 5), max(1, args.kills // 10)
     with tempfile.TemporaryDirectory() as folder:
         place = prepare(Path(folder))
-        strikes: list[Callable[[], Row]] = [
+        faults: list[Callable[[], Row]] = [
             lambda: kills.in_training(place, args.kills - preparing - studying, rng),
             lambda: kills.in_preparing(place, preparing, rng),
             lambda: kills.asked_to_stop(place, args.faults, rng),
             lambda: damage.full_disk(place, args.faults, rng),
             lambda: damage.damaged_checkpoint(place, args.faults, rng),
-            lambda: damage.rotten_store(place, args.faults, rng),
+            lambda: damage.damaged_store(place, args.faults, rng),
             lambda: kills.in_studying(place, studying, rng),
         ]
         if args.steps:
-            strikes.append(long_run(place, args.steps))
+            faults.append(long_run(place, args.steps))
         before = args.output.read_text(encoding="utf-8") if args.output and args.output.is_file() else ""
         rest = "".join(before.partition("\n## ")[1:])  # what others wrote beneath
         rows = []
-        for strike in strikes:
-            rows.append(strike())
+        for inject in faults:
+            rows.append(inject())
             print(rows[-1], file=sys.stderr, flush=True)
             text = page(rows, args) + rest
             if args.output:  # after each, so that nothing is lost here, either
@@ -64,13 +64,14 @@ def main() -> None:
 
 def page(rows: Sequence[Row], args: argparse.Namespace) -> str:
     """The table with the command that makes it."""
-    command = f"python scripts/torture.py --kills {args.kills} --faults {args.faults} --steps {args.steps}"
+    command = f"python scripts/fault_injection.py --kills {args.kills} --faults {args.faults} --steps {args.steps}"
     return "\n".join(
         [
             "# What a run survives",
             "",
-            f"Written by `{command} --seed {args.seed} -o docs/reliability.md`: real",
-            "processes on tiny generated data, struck at random moments, then given the same command again.",
+            f"Written by `{command} --seed {args.seed} -o docs/reliability.md`:",
+            "real processes on tiny generated data, interrupted or damaged at random moments; then the same",
+            "command is given again.",
             "",
             "| fault | times | what happened | what was lost |",
             "|---|---:|---|---|",

@@ -1,4 +1,4 @@
-"""Where the strikes happen: tiny data, a configuration, and a run that is left alone, to compare with."""
+"""Where faults are injected: tiny data, a configuration, and a run that is left alone, to compare with."""
 
 import time
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 import yaml
 from tiny_data import write_msd
 
-from strikes.processes import adawac
+from injection.processes import adawac
 
 State = dict[str, torch.Tensor]
 

@@ -1,1 +1,0 @@
-"""Faults that `torture.py` injects into real runs; a function each, which returns its line of the table."""
