@@ -81,6 +81,7 @@ def test_four_that_begin_at_once_are_four_runs(path, start):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begun", [False, True], ids=["from nothing", "from a checkpoint"])
 def test_of_two_that_go_on_at_once_one_is_refused_and_a_kill_frees_the_folder(path, start, begun):
     if begun:
@@ -149,6 +150,7 @@ def test_an_error_in_the_first_step_leaves_nothing_and_one_in_the_second_the_run
         assert [run.path.name for run in runs_of(path)] == left
 
 
+@pytest.mark.slow
 def test_a_rerun_compares_the_run_it_made_whatever_else_begins_meanwhile(path, monkeypatch, capsys):
     assert main(["fit", str(path)]) == 0
     from adawac.cli import fit

@@ -142,6 +142,7 @@ def results(home) -> list[dict]:
     return json.loads((home / "results/stress.json").read_text())
 
 
+@pytest.mark.slow
 class TestMeasure:
     def test_weights_are_those_of_the_run_by_group(self, home, results):
         [found] = [each for each in results if each["options"]["method"] == "adawac"]

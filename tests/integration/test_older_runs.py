@@ -64,6 +64,7 @@ def test_a_training_goes_on_in_its_folder_with_its_configuration(old, caplog):
     assert "adawac.schedules.Cosine is called adawac.training.schedules.Cosine now" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_with_the_cell_that_is_left(old, capsys):
     finished = old / "runs/old_study/erm-seed0/version_0/checkpoints/best.ckpt"
     stamp = finished.stat().st_mtime_ns

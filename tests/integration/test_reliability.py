@@ -61,7 +61,12 @@ def images_seen(folder: Path) -> int:
 class TestSignals:
     @pytest.mark.parametrize(
         ("step", "signum", "validating"),
-        [(2, signal.SIGTERM, False), (4, signal.SIGINT, False), (7, signal.SIGINT, False), (8, signal.SIGTERM, True)],
+        [
+            (2, signal.SIGTERM, False),
+            pytest.param(4, signal.SIGINT, False, marks=pytest.mark.slow),
+            pytest.param(7, signal.SIGINT, False, marks=pytest.mark.slow),
+            pytest.param(8, signal.SIGTERM, True, marks=pytest.mark.slow),
+        ],
         ids=["mid-epoch", "last-step-of-an-epoch", "mid-later-epoch", "validating"],
     )
     def test_a_signal_saves_and_resume_auto_goes_on_as_if_nothing_had_been(

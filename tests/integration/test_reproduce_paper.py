@@ -68,6 +68,7 @@ def test_cells_resolve_to_the_recipe_of_the_paper(home, monkeypatch, name, step_
     assert f"{len(cells)} of {len(cells)} cells to run" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_cell_runs_to_its_case_table(home, monkeypatch):
     monkeypatch.chdir(home)
     tiny = [

@@ -53,6 +53,7 @@ def test_a_run_trained_with_resume_is_not_taken_from_an_earlier_rerun(tmp_path, 
     assert "resumed_rerun/version_1: other weights: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_that_went_on_keeps_the_record_of_each_part(tmp_path, capsys):
     path = config(tmp_path / "run", write_msd(tmp_path / "msd", cases=4, shape=(7, 32, 32)), max_epochs=1)
     fit(path)

@@ -88,6 +88,7 @@ def test_without_validation_it_is_the_last_checkpoint_that_counts(run):
     assert run.stale_cases is None
 
 
+@pytest.mark.slow
 def test_a_cell_whose_training_went_on_is_tested_anew(tmp_path, capsys):
     grid = {"method": {"erm": {"model.weighting": "ERM"}}}
     home = prepare(tmp_path, {"name": "tiny", "config": "base.yaml", "grid": grid}, BASE)

@@ -16,8 +16,14 @@ from tiny_run import tiny_settings, write_config
     ("fault", "settings", "status", "said"),
     [
         pytest.param("FailAt", {"step": 3, "rank": 0}, 1, "RuntimeError: injected", marks=pytest.mark.slow),
-        ("FailAt", {"step": 3, "rank": 1}, 1, "RuntimeError: injected"),
-        ("Poison", {"step": 3, "rank": 1}, 2, "step 3 (epoch 0): the loss or its gradient is not finite"),
+        pytest.param("FailAt", {"step": 3, "rank": 1}, 1, "RuntimeError: injected", marks=pytest.mark.slow),
+        pytest.param(
+            "Poison",
+            {"step": 3, "rank": 1},
+            2,
+            "step 3 (epoch 0): the loss or its gradient is not finite",
+            marks=pytest.mark.slow,
+        ),
         ("SignalAt", {"step": 3, "rank": 1}, 143, "stopped by SIGTERM; saved"),
     ],
     ids=["error-in-the-first", "error-in-the-second", "nan", "signal"],

@@ -332,6 +332,7 @@ def processes_of(folder: Path) -> list[int]:
     return [int(path.name) for path in found if (path / "cwd").resolve() == folder.parents[2]]
 
 
+@pytest.mark.slow
 def test_a_cross_validation_tests_every_patient_once_and_ends_with_the_comparison(tmp_path):
     folds = {
         "name": "tiny",

@@ -61,6 +61,7 @@ def test_the_shipped_rule_keeps_the_guarantee(rows):
     assert convergence.guarantee_holds(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", WRONG_RULES.values(), ids=WRONG_RULES.keys())
 def test_a_wrong_rule_fails_the_same_check(rule):
     assert not convergence.guarantee_holds(convergence.measure(convergence.Problem.random(), HORIZONS, (0,), rule))

@@ -135,7 +135,7 @@ class AdaptiveSampling(Sampling):
     @property
     def q(self) -> NDArray[np.float64]:
         """(G,) share of each group, of sum 1."""
-        relative = np.exp(self._log_q - self._log_q.max())
+        relative: NDArray[np.float64] = np.exp(self._log_q - self._log_q.max())
         q: NDArray[np.float64] = (1 - self.group_floor) * relative / relative.sum() + self.group_floor / len(relative)
         return q
 
@@ -145,7 +145,8 @@ class AdaptiveSampling(Sampling):
         p = np.zeros(self._n)
         for rows, share in zip(self._members.values(), (1 - self.floor) * self.q, strict=True):
             p[rows] += share / beta[rows].sum() * beta[rows]
-        return p + (1 - p.sum()) / self._n
+        mixed: NDArray[np.float64] = p + (1 - p.sum()) / self._n
+        return mixed
 
     def draw(self, units: UnitTable, losses: Losses, size: int, rng: np.random.Generator) -> Rows:
         """Rows by the weights as they are, of the table that they were allocated for."""

@@ -83,8 +83,8 @@ class RunRecord(Callback):
         if (run := RunFolder.of_trainer(trainer)) is None:
             return
         if self._began:
-            draws = pl_module.last_losses.draws  # type: ignore[union-attr]
-            drawn = DrawSummary.of(trainer.datamodule.units, draws.cpu().numpy())  # type: ignore[attr-defined, operator, union-attr]
+            draws = pl_module.last_losses.draws.cpu().numpy()  # type: ignore[operator, union-attr]
+            drawn = DrawSummary.of(trainer.datamodule.units, draws)  # type: ignore[attr-defined]
             took = {
                 "steps": trainer.global_step,
                 "images_seen": self.images_seen,
