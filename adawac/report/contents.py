@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from adawac.data.sampling.summary import DrawSummary
 from adawac.errors import ConfigError, did_you_mean
 from adawac.evaluation import (
     ANY_CLASS,
@@ -58,6 +59,7 @@ class MethodResult:
         images_seen: of each run that recorded it.
         network_passes: of each run that recorded it.
         weights: of each run that has weights per slice.
+        draws: of each run that recorded them.
     """
 
     name: str
@@ -76,6 +78,7 @@ class MethodResult:
     images_seen: tuple[int, ...]
     network_passes: tuple[int, ...]
     weights: tuple[SliceWeights, ...]
+    draws: tuple[DrawSummary, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -312,4 +315,5 @@ def _method_result(
         images_seen=tuple(run.images_seen for run in runs if run.images_seen is not None),
         network_passes=tuple(run.network_passes for run in runs if run.network_passes is not None),
         weights=tuple(run.weights for run in runs if run.weights is not None),
+        draws=tuple(run.draws for run in runs if run.draws is not None),
     )

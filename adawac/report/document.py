@@ -10,6 +10,7 @@ from adawac.evaluation import Comparison
 from adawac.report.blocks import Block, Code, Document, Finding, Paragraph, Section, Table
 from adawac.report.contents import MethodResult, Report
 from adawac.report.details import groups, organs, subheading, suspects, weights
+from adawac.report.drawn import drawn
 from adawac.report.wording import (
     both_p,
     counted,
@@ -38,6 +39,7 @@ def document(report: Report) -> Document:
         Section("Organ by organ", tuple(organs(report)), "Organs"),
         Section("Where it helps, and where not", tuple(groups(report)), "Where"),
         Section("What the weights do", tuple(weights(report)), "Weights"),
+        Section("What was drawn", tuple(drawn(report)), "Draws"),
         Section("Training slices to look at", tuple(suspects(report)), "Labels"),
         Section("Worst cases", (*report.pictures, *_said(report.no_pictures)), "Pictures"),
         Section("Can these numbers be trusted?", tuple(_trust(report)), "Trust"),

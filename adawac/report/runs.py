@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
+from adawac.data.sampling.summary import DrawSummary
 from adawac.errors import DataError, some_of
 from adawac.evaluation import ANY_CLASS, CaseRow
 from adawac.runs.slice_weights import SliceWeights
@@ -29,6 +30,7 @@ class MethodRun:
         unit: what it was trained on, such as "slice" or "patch"; "" where not recorded.
         training: names of the cases it was trained on; empty where not recorded.
         related: test cases of patients of whom it was trained on another case, by their names.
+        draws: how often its training slices were drawn; None where not recorded.
     """
 
     method: str
@@ -44,6 +46,7 @@ class MethodRun:
     unit: str = ""
     training: tuple[str, ...] = ()
     related: tuple[str, ...] = ()
+    draws: DrawSummary | None = None
 
     def __post_init__(self) -> None:
         """Let the rows, whose names may be those of another report or of none, say whose they are in this one."""

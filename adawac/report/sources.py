@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from adawac.data.sampling.summary import DrawSummary
 from adawac.errors import ConfigError, DataError, did_you_mean_file, some_of
 from adawac.evaluation import CaseRow, MadeBy, made_by, read_run, read_table
 from adawac.evaluation.predictions import Predict, encoded, from_files, measure, name_problems, prediction_files
@@ -227,6 +228,7 @@ def _of_run(
         images_seen=record.get("images_seen"),
         network_passes=record.get("network_passes"),
         weights=folder.weights,
+        draws=DrawSummary(**record["draws"]) if record.get("draws") else None,
         training=folder.split.train if folder.split else (),
         suspects=folder.suspects,
         made=_made(source.path, rows, record),

@@ -1,0 +1,46 @@
+"""The chapter on what the network was shown: how often slices were drawn, and what they held."""
+
+from collections.abc import Iterable
+from statistics import fmean
+
+from adawac.report.blocks import Block, Table
+from adawac.report.contents import MethodResult, Report
+from adawac.report.details import subheading
+from adawac.report.wording import number, spread
+
+
+def drawn(report: Report) -> Iterable[Block]:
+    """Tables of the draws of each method, where runs have recorded them."""
+    for subset in report.subsets:
+        methods = [method for method in subset.methods if method.draws]
+        if not methods:
+            continue
+        yield from subheading(report, subset)
+        yield Table(
+            ("draws", "label-dense", "least", "median", "most", "effective slices"),
+            tuple(_of_slices(method) for method in methods),
+            "Share of the draws that were of label-dense slices; draws of the slice that came least often, of the one "
+            "in the middle and of the one that came most often; so many slices, drawn equally often, would vary as "
+            "much.",
+        )
+        classes = tuple(dict.fromkeys(name for method in methods for each in method.draws for name in each.of_class))
+        yield Table(
+            ("draws", *classes),
+            tuple(
+                (method.name, *(number(fmean(each.of_class.get(name, 0) for each in method.draws)) for name in classes))
+                for method in methods
+            ),
+            "Share of the draws that held each class; a slice may hold several.",
+        )
+
+
+def _of_slices(method: MethodResult) -> tuple[str, ...]:
+    draws = method.draws
+    return (
+        method.name,
+        number(fmean(each.dense for each in draws)),
+        spread([each.least for each in draws]),
+        spread([round(each.median) for each in draws]),
+        spread([each.most for each in draws]),
+        spread([round(each.effective) for each in draws]),
+    )
