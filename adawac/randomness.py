@@ -27,6 +27,8 @@ class Stream(IntEnum):
     ELASTIC = 1
     INTENSITY = 2
     NOISE = 3
+    LOW_RESOLUTION = 4
+    MIX = 5
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Random views of a batch: parameters are drawn per sample and view, then applied in batched operations."""
 
+from adawac.augment.strong import StrongAugmentation, check_comparable
 from adawac.augment.views import Augmentation, Chance, NoAugmentation, PaperAugmentation, RandomAugmentation
 
 __all__ = [
@@ -8,4 +9,6 @@ __all__ = [
     "NoAugmentation",
     "PaperAugmentation",
     "RandomAugmentation",
+    "StrongAugmentation",
+    "check_comparable",
 ]

@@ -78,6 +78,39 @@ def gamma(image: Tensor, exponent: Tensor) -> Tensor:
     return unit.pow_(_column(exponent, image)).mul_(extent).add_(lowest)
 
 
+def low_resolution(image: Tensor, zoom: Tensor) -> Tensor:
+    """Reduce the resolution in the plane of the slices and interpolate back, as if scanned with larger pixels.
+
+    Args:
+        image: (B, C, H, W).
+        zoom: (B,) size of the reduced image over that of the whole, above 0 to 1.
+    """
+    for axis in (-2, -1):
+        size = image.shape[axis]
+        lattice = (torch.arange(size, device=image.device) + 0.5) * zoom[:, None] - 0.5  # (B, size), in reduced pixels
+        first = lattice.floor()
+        last = (size * zoom[:, None]).ceil() - 1
+        near, far = (
+            _take(image, (((step.clamp(min=0).minimum(last) + 0.5) / zoom[:, None]).floor()).clamp(max=size - 1), axis)
+            for step in (first, first + 1)
+        )
+        weight = _along(lattice - first, image, axis)
+        image = near + weight * (far - near)
+    return image
+
+
+def _take(image: Tensor, position: Tensor, axis: int) -> Tensor:
+    """Pixels of each sample at positions (B, size) along an axis."""
+    return image.gather(image.ndim + axis, _along(position.long(), image, axis).expand_as(image))
+
+
+def _along(values: Tensor, image: Tensor, axis: int) -> Tensor:
+    """(B, size) with as many axes as the image, along one of them."""
+    shape = [1] * image.ndim
+    shape[0], shape[axis] = values.shape
+    return values.reshape(shape)
+
+
 def _column(parameter: Tensor, image: Tensor) -> Tensor:
     """(B,) as (B, 1, 1, 1), or with as many axes as the image has."""
     return parameter.reshape(-1, *[1] * (image.ndim - 1))

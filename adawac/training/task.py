@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
-from adawac.augment import Augmentation, RandomAugmentation
+from adawac.augment import Augmentation, RandomAugmentation, check_comparable
 from adawac.consistency import ConsistencyLoss, FeatureConsistency, feature_std
 from adawac.data.datamodule import SegmentationData
 from adawac.data.datasets import VolumeItem
@@ -104,6 +104,7 @@ class SegmentationTask(pl.LightningModule):
         self.supervised = supervised or CrossEntropy()
         self.consistency = consistency or FeatureConsistency()
         self.augmentation = augmentation or RandomAugmentation()
+        check_comparable(self.augmentation, self.weighting.uses_consistency)
         self.make_optimizer = optimizer
         self.schedule = schedule or Poly()
         self.dice_ratio = dice_ratio
