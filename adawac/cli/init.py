@@ -47,12 +47,26 @@ def main(argv: Sequence[str]) -> int:
     text = configure(root, name, args.patient_pattern, layout, settings, skip_bad=args.skip_bad)
     if args.readers:  # so that fit reads them as well
         text = text.replace("\ndata:\n", f"\ndata:\n  readers: [{', '.join(args.readers)}]\n", 1)
+    _check(text)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text, encoding="utf-8")
     study.write_text(render_study(name, output.name), encoding="utf-8")
     print(f"Wrote {output} and {study}. Next, a training; and whether reweighting helps on these data:")
     print(f"  adawac fit --config {shlex.quote(str(output))}\n  adawac study {shlex.quote(str(study))}")
     return 0
+
+
+def _check(text: str) -> None:
+    """Read what is to be written as `adawac fit` will, so that it cannot be refused there.
+
+    Raises:
+        ConfigError: if it is.
+    """
+    import yaml
+
+    from adawac.training.configuration import resolve  # takes seconds, so that what is wrong with data is said before
+
+    resolve(yaml.safe_load(text))
 
 
 def parser() -> "TypedParser":

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
 from adawac.data.datasets import UnitDataset
-from adawac.data.sampling import AdaptiveSampling, Draw, Losses, Rows, Sampling
+from adawac.data.sampling.adaptive import AdaptiveSampling, Draw
+from adawac.data.sampling.sampling import Losses, Rows, Sampling
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 

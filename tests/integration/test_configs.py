@@ -16,6 +16,9 @@ from adawac.runs.checkpoint import read_checkpoint
 REPOSITORY = Path(__file__).parents[2]
 CONFIGS = REPOSITORY / "configs"
 EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+ALIKE = {"acdc_transunet", "acdc_unet", "openkbp5_unet25d", "openkbp5_unet3d", "synapse_resnetunet", "synapse_unet"}
+"""Whose network, and whose data set, are tried with another as well."""
+
 TRACKERS = {"mlflow", "wandb"}
 """Overlays that need packages of their own: see test_trackers.py."""
 
@@ -36,6 +39,7 @@ OPENKBP_NAMES = (
 )
 
 TINY = {
+    "pictures": False,
     "trainer": {
         "accelerator": "cpu",
         "max_epochs": 1,
@@ -136,7 +140,9 @@ def experiment(name: str) -> dict:
 
 
 class TestFit:
-    @pytest.mark.parametrize("name", EXPERIMENTS)
+    @pytest.mark.parametrize(
+        "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in EXPERIMENTS]
+    )
     def test_two_steps_of_every_experiment(self, name, data, tiny_networks, tmp_path):
         folder, network = name.split("_")
         checkpoint = fit(CONFIGS / f"{name}.yaml", tiny_networks[network], root=data[folder], runs=tmp_path)
@@ -201,13 +207,17 @@ class TestContent:
         }
         assert {*ours, *papers, "openkbp_unet"} == set(EXPERIMENTS)
 
-    @pytest.mark.parametrize("name", EXPERIMENTS)
+    @pytest.mark.parametrize(
+        "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in EXPERIMENTS]
+    )
     def test_name_and_command_are_the_file_s(self, name):
         assert experiment(name)["name"] == name
         assert f"--config configs/{name}.yaml" in (CONFIGS / f"{name}.yaml").read_text()
 
     @pytest.mark.parametrize("method", ["ERM", "Pair"])
-    @pytest.mark.parametrize("name", EXPERIMENTS)
+    @pytest.mark.parametrize(
+        "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in EXPERIMENTS]
+    )
     def test_the_method_is_an_argument(self, name, method, capsys):
         """It changes nothing but itself, so a comparison is fair."""
         recipe = ["--config", str(CONFIGS / f"{name}.yaml")]

@@ -36,6 +36,7 @@ def options(tmp_path_factory) -> list[str]:
     folder = tmp_path_factory.mktemp("weightings")
     root = write_msd(folder / "phantom", cases=8, num_classes=9, names=CLASS_NAMES)
     settings = {
+        "pictures": False,
         "trainer": {
             "accelerator": "cpu",
             "precision": "32-true",

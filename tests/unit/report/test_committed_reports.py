@@ -21,7 +21,14 @@ spec.loader.exec_module(remake_reports)
 recorded_runs = remake_reports.recorded_runs
 
 
-@pytest.fixture(scope="module", params=STUDIES, ids=lambda folder: folder.name)
+QUICK = {"openkbp5", "phantom"}
+"""Both subsets, every kind of table; the others take as long each, and are walked over where there is time."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(each, id=each.name, marks=[pytest.mark.slow] * (each.name not in QUICK)) for each in STUDIES],
+)
 def study(request):
     """What is committed, the same computed from the case table, and the subsets that figures are drawn of."""
     committed = json.loads((request.param / "results.json").read_text())
