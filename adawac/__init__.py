@@ -5,15 +5,16 @@ The names below are imported when they are first used, so that `import adawac` c
 
 import warnings
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
-
-from adawac.version import __version__
 
 if TYPE_CHECKING:
     from adawac.consistency import FeatureConsistency
     from adawac.inference.segmenter import Segmenter, load
     from adawac.types import SampleLosses, Weights
     from adawac.weighting import ERM, AdaWAC, Pair, Weighting
+
+    __version__: str
 
 __all__ = [
     "ERM",
@@ -45,6 +46,8 @@ _RENAMED = {"Consistency": "FeatureConsistency", "Terms": "SampleLosses"}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("adawac")
     if name in _RENAMED:
         old, name = name, _RENAMED[name]
         warnings.warn(f"adawac.{old} is called adawac.{name} now; write that", FutureWarning, stacklevel=2)

@@ -4,9 +4,9 @@ import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 
 from adawac.errors import AdaWACError, Interrupted, did_you_mean, printable
-from adawac.version import __version__
 
 TRAINING = {
     "fit": "train, validate and keep the best checkpoint",
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_usage())
         return 0 if argv else 2
     if argv[0] == "--version":
-        print(__version__)
+        print(version("adawac"))
         return 0
     command = argv[0]
     if command not in TRAINING and command not in TOOLS:

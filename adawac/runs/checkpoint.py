@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.networks.published import Pretrainable
 from adawac.runs.config_diff import flatten
 from adawac.runs.folder import find_checkpoint
-from adawac.version import __version__
+
+VERSION = version("adawac")
 
 RECIPE = "adawac_recipe"
 """Key of the recipe in a checkpoint."""
@@ -38,7 +40,7 @@ class Recipe:
 
     network: NetworkSpec
     data: DataFacts
-    version: str = __version__
+    version: str = VERSION
 
     def build_network(self) -> SegmentationNetwork:
         """A network with fresh weights."""
@@ -133,7 +135,7 @@ class Recipe:
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"the checkpoint's recipe cannot be read ({type(error).__name__}: {error}); it is damaged or of "
-                f"another version than {__version__}, so train again or install the version that wrote it"
+                f"another version than {VERSION}, so train again or install the version that wrote it"
             ) from error
 
 

@@ -11,7 +11,7 @@ from adawac.data.units import UnitTable
 from adawac.errors import DataError
 from adawac.io.atomic import atomic_write
 from adawac.metrics import separation_auroc
-from adawac.weighting.diagnostics import GroupMeans, group_means
+from adawac.metrics.group_means import GroupMeans, group_means
 
 COLUMNS = ("case", "unit", "position", "label_dense", "weight", "score")
 

@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import torch
 
 from adawac.inference.export.network import TrainedNetwork
 from adawac.inference.export.torchscript import write_torchscript
-from adawac.version import __version__
 
 TRANSFORMS = "adawac.inference.export.segment_volume"
 """Goes into the bundle's `scripts`, with all that it imports of ours: no code is written twice."""
@@ -109,7 +109,7 @@ def scripts() -> dict[str, str]:
             found[module] = inspect.getsource(import_module(module))
             waiting += _OURS.findall(found[module])
     return {
-        _last(module): f"# Copied from adawac {__version__} (Apache License 2.0).\n"
+        _last(module): f"# Copied from adawac {version('adawac')} (Apache License 2.0).\n"
         + _OURS.sub(lambda match: f"from scripts.{_last(match[1])} import", source)
         for module, source in found.items()
     }
@@ -129,7 +129,7 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "version": "0.1.0",
-        "changelog": {"0.1.0": f"exported by adawac {__version__}"},
+        "changelog": {"0.1.0": f"exported by adawac {version('adawac')}"},
         "monai_version": monai.__version__,
         "pytorch_version": torch.__version__.partition("+")[0],
         "numpy_version": np.__version__,

@@ -15,10 +15,10 @@ from adawac.data.preprocessing import Axis
 from adawac.data.units import UnitTable
 from adawac.figures import weights_by_position
 from adawac.metrics import separation_auroc
+from adawac.metrics.group_means import group_means, mean_ratio
 from adawac.runs.folder import RunFolder
 from adawac.runs.slice_weights import SliceWeights
 from adawac.training.task import SegmentationTask
-from adawac.weighting.diagnostics import group_means, mean_ratio
 
 ENDS: dict[Axis, tuple[str, str]] = {
     "axial": ("inferior", "superior"),

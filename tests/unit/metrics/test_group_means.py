@@ -6,7 +6,7 @@ from torch import tensor
 from torchmetrics.functional.classification import binary_auroc
 
 from adawac.metrics import separation_auroc
-from adawac.weighting.diagnostics import group_means, mean_ratio
+from adawac.metrics.group_means import group_means, mean_ratio
 
 
 def test_auroc_is_the_share_of_pairs_in_the_right_order():
