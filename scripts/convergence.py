@@ -105,7 +105,7 @@ class Problem:
 
     def take(self, rows: NDArray[np.intp]) -> "Problem":
         """The same problem on some of the samples."""
-        return Problem(self.views[:, rows], self.labels[rows], self.radius, self.consistency)
+        return type(self)(self.views[:, rows], self.labels[rows], self.radius, self.consistency)
 
     def losses(self, theta: Array) -> tuple[Array, Array]:
         """(n,) logistic and (n,) consistency losses at (d,) theta."""
@@ -298,7 +298,7 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def draw(rows: Sequence[Row]) -> Figure:
+def draw(rows: Sequence[Row], name: str = "AdaWAC") -> Figure:
     """Gaps of every seed, their fit and the bound, over T."""
     slope, intercept = fitted_line(rows)
     horizons = np.array([row.horizon for row in rows])
@@ -310,7 +310,7 @@ def draw(rows: Sequence[Row]) -> Figure:
     axes.plot(horizons, fit, "--", color=BLUE, label=f"fit to the means, slope {slope:.2f}")
     for row in rows:
         axes.plot([row.horizon] * len(row.gaps), row.gaps, "o", color=BLUE, markersize=4, alpha=0.5)
-    axes.plot([], [], "o", color=BLUE, alpha=0.5, markersize=4, label=f"AdaWAC, {len(rows[0].gaps)} seeds")
+    axes.plot([], [], "o", color=BLUE, alpha=0.5, markersize=4, label=f"{name}, {len(rows[0].gaps)} seeds")
     axes.set(xscale="log", yscale="log", xlabel="steps T", ylabel="duality gap of the averaged iterates")
     axes.grid(color="0.9")
     axes.legend(frameon=False)
