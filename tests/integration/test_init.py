@@ -54,10 +54,10 @@ def fit(*arguments, config="made.yaml"):
     ("write", "layout", "modality"),
     [
         (write_msd, "MSD", "ct"),
-        (write_nnunet, "NNUNet", "ct"),
+        pytest.param(write_nnunet, "NNUNet", "ct", marks=pytest.mark.slow),
         (write_folders, "Folders", "ct"),
         (write_synapse, "Synapse", "prescaled"),
-        (write_acdc_slices, "ACDC", "prescaled"),
+        pytest.param(write_acdc_slices, "ACDC", "prescaled", marks=pytest.mark.slow),
         (write_acdc_volumes, "ACDC", "prescaled"),
     ],
 )

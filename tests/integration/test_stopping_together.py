@@ -24,7 +24,7 @@ from tiny_run import tiny_settings, write_config
             "step 3 (epoch 0): the loss or its gradient is not finite",
             marks=pytest.mark.slow,
         ),
-        ("SignalAt", {"step": 3, "rank": 1}, 143, "stopped by SIGTERM; saved"),
+        pytest.param("SignalAt", {"step": 3, "rank": 1}, 143, "stopped by SIGTERM; saved", marks=pytest.mark.slow),
     ],
     ids=["error-in-the-first", "error-in-the-second", "nan", "signal"],
 )

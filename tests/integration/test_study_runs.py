@@ -23,6 +23,8 @@ from adawac.study import Study, read_study
 from adawac.study.runner import resolve
 
 STUDIES = sorted((Path(__file__).parents[2] / "configs/studies").glob("*.yaml"))
+QUICK = {"openkbp5_draws", "phantom_small", "separation"}
+"""A grid of folds, one of subsets, one of networks; all are looked at where there is time."""
 BASE = {
     "trainer": {"accelerator": "cpu", "max_epochs": 1, "log_every_n_steps": 1, "enable_progress_bar": False},
     "data": {
@@ -270,7 +272,10 @@ class TestBefore:
         assert "#SBATCH --array=0-3" in script
         assert script.endswith('--cells "${cells[SLURM_ARRAY_TASK_ID]}" --data.batch_size 2\n')
 
-    @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+    @pytest.mark.parametrize(
+        "path",
+        [pytest.param(each, id=each.stem, marks=[pytest.mark.slow] * (each.stem not in QUICK)) for each in STUDIES],
+    )
     def test_studies_of_configs(self, path, home):
         for name in ("acdc", "erased30", "openkbp-ct", "phantom-ct"):
             (home / name).symlink_to("msd")

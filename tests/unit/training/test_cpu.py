@@ -25,6 +25,7 @@ print(resident() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no glibc, whose memory this is about")
 @pytest.mark.parametrize("kept", ["kept", "given back"])
 def test_what_is_freed_is_kept(kept):
