@@ -210,14 +210,16 @@ def _formatted(value: float, how: str) -> str:
 
 def study_table(sources: Sequence[Source]) -> str:
     """A row for each training subset and method of `adawac study` or `adawac evaluate`: Dice, and the difference."""
-    return "\n\n".join(_one_study(source.results) for source in sources)
+    return "\n\n".join(_one_study(source.results, source.names) for source in sources)
 
 
-def _one_study(results: Results) -> str:
+def _one_study(results: Results, names: Sequence[str]) -> str:
     reference: str = results["reference"]
     rows: list[list[str]] = []
     for subset in results["subsets"]:
         for method in subset["methods"]:
+            if names and method["name"] not in names:
+                continue
             dice = method["dice"][0]
             rows.append(
                 [

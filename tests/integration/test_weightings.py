@@ -91,8 +91,8 @@ def test_resuming_with_other_groups_is_refused(options, tmp_path, capsys):
 
 def test_the_documented_method_of_one_s_own(options, tmp_path):
     """A user's class, in a file of the working folder, by its class path."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    (code,) = re.findall(r"^```python\n# hard\.py\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    methods = (Path(__file__).parents[2] / "docs/methods.md").read_text()
+    (code,) = re.findall(r"^```python\n# hard\.py\n(.*?)^```", methods, re.MULTILINE | re.DOTALL)
     assert len(code.splitlines()) <= 15
     (tmp_path / "hard.py").write_text(code)
     command = ["fit", *options, "--model.weighting", "hard.HardHalf", "--runs", "runs", "--name", "own"]
