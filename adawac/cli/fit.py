@@ -23,7 +23,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from adawac.data.case_names import AUTO
 from adawac.distributed import connection_closed
-from adawac.errors import AdaWACError, ConfigError, TrainingError
+from adawac.errors import AdaWACError, ConfigError, TrainingError, one_line
 from adawac.runs.atomic_checkpoint import AtomicCheckpointIO, newest_checkpoint
 from adawac.runs.claim import claimed, continued, held
 from adawac.runs.folder import RunFolder, checkpoint_to_resume, run_of_checkpoint
@@ -33,6 +33,7 @@ from adawac.training.callbacks import (
     DueValidation,
     FiniteGuard,
     PredictionPictures,
+    RunCheckpoint,
     RunProgress,
     RunRecord,
     StopOnSignal,
@@ -103,10 +104,11 @@ class Training(TrainingCLI):
         kwargs["logger"] = all_loggers(self._run_logger, config["trainer"]["logger"])
         try:
             trainer: Any = super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, ValueError) as error:
+        except Exception as error:  # of many kinds: what a trainer cannot be made of is a matter of settings
             if (ours := _said_by_a_part(error)) is not None:
                 raise ours from error
-            raise ConfigError(f"trainer: {error}") from error
+            raise ConfigError(f"trainer: {one_line(error)}") from error
+        trainer.callbacks.sort(key=lambda each: not isinstance(each, ConfigRecord))  # before a signal may end it
         for callback in trainer.callbacks:
             for kind, instead in UNFIT.items():
                 if isinstance(callback, kind):
@@ -138,14 +140,14 @@ def default_callbacks(non_finite: Literal["stop", "skip"] = "stop", pictures: bo
         DueValidation(),
         RunRecord(),  # counts a step before a signal may save it as done
         StopOnSignal(),
-        ModelCheckpoint(
+        RunCheckpoint(
             filename="best",
             monitor="val/dice",
             mode="max",
             save_on_train_epoch_end=False,
             enable_version_counter=False,
         ),
-        ModelCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
+        RunCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
         RunProgress(),
         CaseTableWriter(),
         WeightMonitor(cases=4 if pictures else 0),
@@ -267,6 +269,7 @@ def _speak_of_the_run_alone() -> None:
         ".*does not have many workers",  # batches come from memory maps: measured, workers do not pay
         ".*Checkpoint directory .* exists and is not empty",  # that is what going on with a run means
         ".*overrides the configure_model",  # nothing is sharded there
+        "Be aware that when using `ckpt_path`",  # callbacks that come or go are said with all other settings
     ):
         warnings.filterwarnings("ignore", message=message)
 

@@ -1,6 +1,7 @@
 """What a run writes on the way: record, case table, TensorBoard monitors; and what guards it."""
 
 from adawac.training.callbacks.case_table import CaseTableWriter
+from adawac.training.callbacks.checkpoints import RunCheckpoint
 from adawac.training.callbacks.draw_monitor import DrawMonitor
 from adawac.training.callbacks.finite import FiniteGuard
 from adawac.training.callbacks.interruption import DueValidation, StopOnSignal
@@ -16,6 +17,7 @@ __all__ = [
     "DueValidation",
     "FiniteGuard",
     "PredictionPictures",
+    "RunCheckpoint",
     "RunProgress",
     "RunRecord",
     "StopOnSignal",
