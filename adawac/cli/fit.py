@@ -23,7 +23,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from adawac.data.case_names import AUTO
 from adawac.distributed import connection_closed
-from adawac.errors import AdaWACError, ConfigError, TrainingError, one_line
+from adawac.errors import AdaWACError, ConfigError, TrainingError, one_line, raised_in
 from adawac.runs.atomic_checkpoint import AtomicCheckpointIO, newest_checkpoint
 from adawac.runs.claim import claimed, continued, held
 from adawac.runs.folder import RunFolder, checkpoint_to_resume, run_of_checkpoint
@@ -32,6 +32,7 @@ from adawac.training.callbacks import (
     DrawMonitor,
     DueValidation,
     FiniteGuard,
+    Foresight,
     PredictionPictures,
     RunCheckpoint,
     RunProgress,
@@ -41,7 +42,7 @@ from adawac.training.callbacks import (
     WeightMonitor,
 )
 from adawac.training.callbacks.interruption import interruptible
-from adawac.training.configuration import Config, TrainingCLI, resolve
+from adawac.training.configuration import Config, TrainingCLI, resolve, seed_of
 from adawac.training.loggers import ConfigRecord, all_loggers, missing_package, place_trackers, run_logger
 from adawac.training.performance.cpu import emulates_bfloat16, keep_freed_memory
 
@@ -136,6 +137,7 @@ def default_callbacks(non_finite: Literal["stop", "skip"] = "stop", pictures: bo
         pictures: whether to draw weights and predictions into TensorBoard.
     """
     return [
+        Foresight(),
         FiniteGuard(non_finite),
         DueValidation(),
         RunRecord(),  # counts a step before a signal may save it as done
@@ -192,6 +194,8 @@ def train(config: Config) -> RunFolder | None:
     config = Config(config.command, config.values.clone())
     with connection_closed(), interruptible(), _full_disk(), _lightning_refuses(), _place(config) as run:
         _settle(config.values)
+        if config.command != "fit" and (checkpoint := config.values["ckpt_path"]) is not None:
+            log.info("%s: %s%s", config.command, checkpoint, _not_the_best(Path(checkpoint)))
         Training(config, run)
         return run
 
@@ -250,7 +254,7 @@ def _lightning_refuses() -> Iterator[None]:
             raise missing_package(error) from error
         raise
     except (MisconfigurationException, ValueError) as error:
-        if isinstance(error, MisconfigurationException) or "`val_check_interval`" in str(error):
+        if isinstance(error, MisconfigurationException) or "lightning" in raised_in(error).parts:
             raise ConfigError(f"trainer: {str(error).strip()}") from error
         raise
 
@@ -279,12 +283,28 @@ def _settle(values: Namespace) -> None:
     if values["ckpt_path"] is not None and values["data.patient_pattern"] == AUTO:
         values["data.patient_pattern"] = run_of_checkpoint(Path(values["ckpt_path"])).patient_pattern
     _lengthen(values)
+    if values["seed_everything"] is not False:
+        values["seed_everything"] = seed = seed_of(values["seed_everything"])
+        if not 0 <= seed < 2**32:
+            raise ConfigError(f"seed_everything is {seed}; give a whole number from 0 to {2**32 - 1}")
+    if (every := values["trainer.check_val_every_n_epoch"]) is not None and every < 1:
+        raise ConfigError(
+            f"trainer.check_val_every_n_epoch is {every}; give a number of epochs from 1, or trainer.limit_val_batches "
+            "0 to validate never"
+        )
     for option in ("runs", "data.root", "data.store", "model.init_from"):
         if (path := values.get(option)) is not None:
             values[option] = str(Path(path).expanduser().absolute())
     for option in ("data.split.init_args.path", "data.patient_pattern"):  # may be something else than a file here
         if (path := values.get(option)) not in (None, AUTO) and Path(path).is_file():
             values[option] = str(Path(path).absolute())
+
+
+def _not_the_best(checkpoint: Path) -> str:
+    """What is to be known of the checkpoint in which a run stopped, where it is taken because there is no better."""
+    run = run_of_checkpoint(checkpoint)
+    stands_in = checkpoint.absolute() == run.last.absolute() and not run.best.is_file()
+    return f" (there is no {run.best.name}: nothing was validated)" if stands_in else ""
 
 
 def _lengthen(config: Namespace) -> None:

@@ -91,15 +91,16 @@ def check_resumable(
     differences = _in_recipe(
         with_new_names(json.loads(checkpoint[RECIPE])), json.loads(recipe.to_json()), training=data is not None
     )
-    said = []
+    said: list[str] = []
     if data is not None:
         if DATA in checkpoint:
             differences += _in_data(json.loads(checkpoint[DATA]), data, recipe.data.unit.noun[1])
         then = json.loads(checkpoint[SETTINGS]) if SETTINGS in checkpoint else _recorded(path)
         for key, was, is_now in _in_settings(then, settings or {}):
             reason = _refusal(key, was, is_now, _within_an_epoch(checkpoint))
-            lines = said if reason is None else differences
-            lines.append(f"{key}: {_said(was)} then, {_said(is_now)} now{reason or ''}")
+            (said if reason is None else differences).append(
+                f"{key}: {_said(was)} then, {_said(is_now)} now{reason or ''}"
+            )
     if not differences:
         if said:
             log.info("from here on it is trained with other settings:\n  %s", "\n  ".join(said))
@@ -114,39 +115,33 @@ def check_resumable(
     raise ConfigError(f"this checkpoint does not belong to this run; {remedy}:\n  {lines}")
 
 
-def settings_of(config: Mapping[str, Any], parts: Mapping[str, str] | None = None) -> dict[str, Any]:
+def settings_of(config: Mapping[str, Any], parts: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What a training was set to that its result depends on: nested, without folders, which are not the checkpoint's.
 
     Args:
         config: all settings, nested.
-        parts: dotted key -> class, of parts that the configuration may leave to the default.
+        parts: dotted key -> class and arguments, of parts that the configuration may leave to the default.
 
     Example:
         >>> settings_of({"name": "a", "seed_everything": 1, "model": {"init_from": "/mine/a.ckpt"}})
         {'seed_everything': 1, 'model': {'init_from': 'a.ckpt'}}
-        >>> settings_of({"model": {"weighting": None}}, {"model.weighting": "AdaWAC"})
+        >>> settings_of({"model": {"weighting": None}}, {"model.weighting": {"class_path": "adawac.AdaWAC"}})
         {'model': {'weighting': {'class_path': 'AdaWAC'}}}
     """
 
     def kept(value: Any, key: str) -> Any:
-        if value is None and key in (parts or {}):
-            return {"class_path": (parts or {})[key]}
-        if (
-            isinstance(value, list)
-            and value
-            and all(isinstance(each, Mapping) and "class_path" in each for each in value)
-        ):
-            value = {str(each["class_path"]).rpartition(".")[2]: each for each in value}  # such as callbacks
+        value = (parts or {}).get(key) if value is None else value
+        if key == CALLBACKS:  # by their classes
+            several = value if isinstance(value, list) else [value] if value else []
+            value = {str(each["class_path"]).rpartition(".")[2]: each for each in several}
         if isinstance(value, Mapping):
-            below = {name: f"{key}.{name}" if key else str(name) for name in value}
-            return {
-                str(name): kept(value[name], dotted) for name, dotted in below.items() if not dotted.startswith(FREE)
-            }
+            below = {str(name): (f"{key}.{name}" if key else str(name), inner) for name, inner in value.items()}
+            return {name: kept(inner, dotted) for name, (dotted, inner) in below.items() if not dotted.startswith(FREE)}
         if isinstance(value, str) and key.endswith("class_path"):
             return value.rpartition(".")[2]
         return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
-    return dict(kept(config, ""))
+    return dict(kept(json.loads(json.dumps(config, default=str)), ""))
 
 
 def _recorded(path: str | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Where a run's numbers go: TensorBoard in the run's folder, and the trackers of its configuration beside it."""
 
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ class ConfigRecord(SaveConfigCallback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Tell the task its settings, which a checkpoint holds; write nothing yet, unlike Lightning."""
-        parts = {f"model.{name}": type(getattr(pl_module, name)).__name__ for name in PARTS}
+        parts = {f"model.{name}": _defaults(type(getattr(pl_module, name))) for name in PARTS}
         pl_module.settings = settings_of(self._settings, parts)  # type: ignore[assignment]
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
@@ -93,3 +94,13 @@ class ConfigRecord(SaveConfigCallback):
     def _settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         return settings
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    """A part as a configuration says it that sets nothing of it."""
+    given = {each.name: each.default for each in inspect.signature(kind).parameters.values()}
+    return {"class_path": kind.__name__, "init_args": {key: value for key, value in given.items() if _plain(value)}}
+
+
+def _plain(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)

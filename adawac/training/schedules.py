@@ -105,13 +105,13 @@ def progress(trainer: pl.Trainer, stepping: bool) -> float:
         stepping: whether an epoch is under way; else it is looked up whether the checkpoint was written in one.
     """
     loop = trainer.fit_loop
-    epochs, batches = loop.epoch_progress.current, loop.epoch_loop.batch_progress
+    epochs, batches = trainer.current_epoch, loop.epoch_loop.batch_progress
     per_epoch, done = int(trainer.num_training_batches), 0
-    if stepping or epochs.ready > epochs.processed:
+    if stepping or loop.epoch_progress.current.ready > epochs:
         done = per_epoch if batches.is_last_batch else min(batches.current.ready, per_epoch)
     shares = [0.0]
     if (trainer.max_epochs or -1) > 0:
-        shares.append((epochs.processed * per_epoch + done) / (trainer.max_epochs * max(1, per_epoch)))  # type: ignore[operator]
+        shares.append((epochs * per_epoch + done) / (trainer.max_epochs * max(1, per_epoch)))  # type: ignore[operator]
     if trainer.max_steps > 0:
         shares.append(trainer.global_step / trainer.max_steps)
     return min(1.0, max(shares))

@@ -4,6 +4,7 @@ from adawac.training.callbacks.case_table import CaseTableWriter
 from adawac.training.callbacks.checkpoints import RunCheckpoint
 from adawac.training.callbacks.draw_monitor import DrawMonitor
 from adawac.training.callbacks.finite import FiniteGuard
+from adawac.training.callbacks.foresight import Foresight
 from adawac.training.callbacks.interruption import DueValidation, StopOnSignal
 from adawac.training.callbacks.pictures import PredictionPictures
 from adawac.training.callbacks.progress import RunProgress
@@ -16,6 +17,7 @@ __all__ = [
     "DrawMonitor",
     "DueValidation",
     "FiniteGuard",
+    "Foresight",
     "PredictionPictures",
     "RunCheckpoint",
     "RunProgress",
