@@ -187,8 +187,6 @@ def train(config: Config) -> RunFolder | None:
     _speak_of_the_run_alone()
     keep_freed_memory()
     if config.command != "fit":
-        # No checkpoint will be written, so it does not matter where the run wrote its own.
-        warnings.filterwarnings("ignore", message="The dirpath has changed")
         # The run's own split leaves out what the run left out.
         warnings.filterwarnings("ignore", message=".*into no part: left out")
     config = Config(config.command, config.values.clone())
@@ -273,6 +271,7 @@ def _speak_of_the_run_alone() -> None:
         ".*does not have many workers",  # batches come from memory maps: measured, workers do not pay
         ".*Checkpoint directory .* exists and is not empty",  # that is what going on with a run means
         ".*overrides the configure_model",  # nothing is sharded there
+        "The dirpath has changed",  # a run that begins from another's checkpoint keeps checkpoints of its own
         "Be aware that when using `ckpt_path`",  # callbacks that come or go are said with all other settings
     ):
         warnings.filterwarnings("ignore", message=message)
