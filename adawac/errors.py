@@ -3,6 +3,7 @@
 Every message names the thing, the rule, the value and the remedy; the command line prints it without a traceback.
 """
 
+import traceback
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -86,6 +87,11 @@ def one_line(error: BaseException) -> str:
         ('no such file', 'EOFError')
     """
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def raised_in(error: BaseException) -> Path:
+    """The file whose code raised an error."""
+    return Path(traceback.extract_tb(error.__traceback__)[-1].filename)
 
 
 def first_line(error: BaseException) -> str:

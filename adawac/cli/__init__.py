@@ -1,12 +1,17 @@
 """The command line: finds the module of a command and calls it; nothing heavy is imported before it is needed."""
 
 import errno
+import os
+import shlex
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 
-from adawac.errors import AdaWACError, Interrupted, did_you_mean, printable
+from adawac.errors import AdaWACError, Interrupted, did_you_mean, one_line, printable, raised_in
 
 TRAINING = {
     "fit": "train, validate and keep the best checkpoint",
@@ -30,9 +35,14 @@ TOOLS = {
 IN_THE_WAY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT}
 """What keeps a file from being written, and is no fault of the program."""
 
+OF_A_PROGRAM = (AssertionError, AttributeError, LookupError, NameError, TypeError)
+"""What code of ours raises when it is wrong."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit code: 0 done, 2 an error of the user, 130 or 143 stopped by a signal.
+    """Run a command and return the exit code: 0 done, 1 our fault, 2 any other error, 130 or 143 stopped by a signal.
+
+    The variable ADAWAC_DEBUG=1 lets errors that nobody foresaw through, with their traceback.
 
     Args:
         argv: command and arguments; None takes the process's own.
@@ -59,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:
         if error.errno not in IN_THE_WAY:
-            raise
+            return _unexpected(argv, error)
         where = printable(str(error.filename or "what was to be written"))
         print(f"adawac {command}: {where}: {error.strerror}; let it be written, or name another place", file=sys.stderr)
         return 2
@@ -69,7 +79,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"adawac {command}: stopped", file=sys.stderr)
         return 130
+    except Exception as error:
+        return _unexpected(argv, error)
     return exit_code
+
+
+def _unexpected(argv: Sequence[str], error: Exception) -> int:
+    """What nobody foresaw, most often another library's: a line with its cause, and the traceback in a file.
+
+    Returns:
+        Exit code: 1 where the program is wrong, else 2.
+    """
+    if os.environ.get("ADAWAC_DEBUG") == "1":
+        raise error
+    text = "".join(traceback.format_exception(error))
+    log = Path.cwd() / f"adawac_{argv[0]}_error.log"
+    try:
+        log.write_text(f"adawac {shlex.join(argv)}\n\n{text}", encoding="utf-8")
+    except OSError:
+        log = Path(tempfile.gettempdir()) / log.name
+        log.write_text(f"adawac {shlex.join(argv)}\n\n{text}", encoding="utf-8")
+    ours = isinstance(error, OF_A_PROGRAM) and Path(__file__).parents[1] in raised_in(error).parents
+    cause = "" if error.__cause__ is None else f" (from {type(error.__cause__).__name__}: {one_line(error.__cause__)})"
+    blame = "; this is a fault of adawac, please report it" if ours else ""
+    line = f"{type(error).__name__}: {one_line(error)}{cause}{blame}; its traceback is in {log}"
+    print(f"adawac {argv[0]}: {printable(line)}", file=sys.stderr)
+    return 1 if ours else 2
 
 
 def _usage() -> str:

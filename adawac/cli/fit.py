@@ -23,7 +23,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from adawac.data.case_names import AUTO
 from adawac.distributed import connection_closed
-from adawac.errors import AdaWACError, ConfigError, TrainingError
+from adawac.errors import AdaWACError, ConfigError, TrainingError, one_line, raised_in
 from adawac.runs.atomic_checkpoint import AtomicCheckpointIO, newest_checkpoint
 from adawac.runs.claim import claimed, continued, held
 from adawac.runs.folder import RunFolder, checkpoint_to_resume, run_of_checkpoint
@@ -32,7 +32,9 @@ from adawac.training.callbacks import (
     DrawMonitor,
     DueValidation,
     FiniteGuard,
+    Foresight,
     PredictionPictures,
+    RunCheckpoint,
     RunProgress,
     RunRecord,
     StopOnSignal,
@@ -40,7 +42,7 @@ from adawac.training.callbacks import (
     WeightMonitor,
 )
 from adawac.training.callbacks.interruption import interruptible
-from adawac.training.configuration import Config, TrainingCLI, resolve
+from adawac.training.configuration import Config, TrainingCLI, resolve, seed_of
 from adawac.training.loggers import ConfigRecord, all_loggers, missing_package, place_trackers, run_logger
 from adawac.training.performance.cpu import emulates_bfloat16, keep_freed_memory
 
@@ -103,10 +105,11 @@ class Training(TrainingCLI):
         kwargs["logger"] = all_loggers(self._run_logger, config["trainer"]["logger"])
         try:
             trainer: Any = super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, ValueError) as error:
+        except Exception as error:  # of many kinds: what a trainer cannot be made of is a matter of settings
             if (ours := _said_by_a_part(error)) is not None:
                 raise ours from error
-            raise ConfigError(f"trainer: {error}") from error
+            raise ConfigError(f"trainer: {one_line(error)}") from error
+        trainer.callbacks.sort(key=lambda each: not isinstance(each, ConfigRecord))  # before a signal may end it
         for callback in trainer.callbacks:
             for kind, instead in UNFIT.items():
                 if isinstance(callback, kind):
@@ -134,18 +137,19 @@ def default_callbacks(non_finite: Literal["stop", "skip"] = "stop", pictures: bo
         pictures: whether to draw weights and predictions into TensorBoard.
     """
     return [
+        Foresight(),
         FiniteGuard(non_finite),
         DueValidation(),
         RunRecord(),  # counts a step before a signal may save it as done
         StopOnSignal(),
-        ModelCheckpoint(
+        RunCheckpoint(
             filename="best",
             monitor="val/dice",
             mode="max",
             save_on_train_epoch_end=False,
             enable_version_counter=False,
         ),
-        ModelCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
+        RunCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
         RunProgress(),
         CaseTableWriter(),
         WeightMonitor(cases=4 if pictures else 0),
@@ -183,13 +187,13 @@ def train(config: Config) -> RunFolder | None:
     _speak_of_the_run_alone()
     keep_freed_memory()
     if config.command != "fit":
-        # No checkpoint will be written, so it does not matter where the run wrote its own.
-        warnings.filterwarnings("ignore", message="The dirpath has changed")
         # The run's own split leaves out what the run left out.
         warnings.filterwarnings("ignore", message=".*into no part: left out")
     config = Config(config.command, config.values.clone())
     with connection_closed(), interruptible(), _full_disk(), _lightning_refuses(), _place(config) as run:
         _settle(config.values)
+        if config.command != "fit" and (checkpoint := config.values["ckpt_path"]) is not None:
+            log.info("%s: %s%s", config.command, checkpoint, _not_the_best(Path(checkpoint)))
         Training(config, run)
         return run
 
@@ -248,7 +252,7 @@ def _lightning_refuses() -> Iterator[None]:
             raise missing_package(error) from error
         raise
     except (MisconfigurationException, ValueError) as error:
-        if isinstance(error, MisconfigurationException) or "`val_check_interval`" in str(error):
+        if isinstance(error, MisconfigurationException) or "lightning" in raised_in(error).parts:
             raise ConfigError(f"trainer: {str(error).strip()}") from error
         raise
 
@@ -267,6 +271,8 @@ def _speak_of_the_run_alone() -> None:
         ".*does not have many workers",  # batches come from memory maps: measured, workers do not pay
         ".*Checkpoint directory .* exists and is not empty",  # that is what going on with a run means
         ".*overrides the configure_model",  # nothing is sharded there
+        "The dirpath has changed",  # a run that begins from another's checkpoint keeps checkpoints of its own
+        "Be aware that when using `ckpt_path`",  # callbacks that come or go are said with all other settings
     ):
         warnings.filterwarnings("ignore", message=message)
 
@@ -276,12 +282,28 @@ def _settle(values: Namespace) -> None:
     if values["ckpt_path"] is not None and values["data.patient_pattern"] == AUTO:
         values["data.patient_pattern"] = run_of_checkpoint(Path(values["ckpt_path"])).patient_pattern
     _lengthen(values)
+    if values["seed_everything"] is not False:
+        values["seed_everything"] = seed = seed_of(values["seed_everything"])
+        if not 0 <= seed < 2**32:
+            raise ConfigError(f"seed_everything is {seed}; give a whole number from 0 to {2**32 - 1}")
+    if (every := values["trainer.check_val_every_n_epoch"]) is not None and every < 1:
+        raise ConfigError(
+            f"trainer.check_val_every_n_epoch is {every}; give a number of epochs from 1, or trainer.limit_val_batches "
+            "0 to validate never"
+        )
     for option in ("runs", "data.root", "data.store", "model.init_from"):
         if (path := values.get(option)) is not None:
             values[option] = str(Path(path).expanduser().absolute())
     for option in ("data.split.init_args.path", "data.patient_pattern"):  # may be something else than a file here
         if (path := values.get(option)) not in (None, AUTO) and Path(path).is_file():
             values[option] = str(Path(path).absolute())
+
+
+def _not_the_best(checkpoint: Path) -> str:
+    """What is to be known of the checkpoint in which a run stopped, where it is taken because there is no better."""
+    run = run_of_checkpoint(checkpoint)
+    stands_in = checkpoint.absolute() == run.last.absolute() and not run.best.is_file()
+    return f" (there is no {run.best.name}: nothing was validated)" if stands_in else ""
 
 
 def _lengthen(config: Namespace) -> None:

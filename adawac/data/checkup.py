@@ -86,6 +86,12 @@ def check_data(
     bad += duplicates({case: found.digest for case, found in measured.items()}, patients, parts).values()
     training = {case: measured[case] for case in parts.train if case in measured}
     whole += absent(names, training)
+    validation = [measured[case] for case in parts.val if case in measured]
+    if validation and not sum(found.voxels[:, 1:].sum() for found in validation):
+        whole.append(
+            f"none of {len(validation)} validation cases holds any class, so val/dice tells nothing and no epoch "
+            "is the best; move labelled cases into val"
+        )
     return Checkup(tuple(bad), tuple(whole), measured, names, _fingerprint(collection, training), patients)
 
 

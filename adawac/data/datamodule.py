@@ -296,6 +296,13 @@ class SegmentationData(pl.LightningDataModule):
             } | {"slices": slices}
         return self._described
 
+    def validation_voxels(self) -> NDArray[np.int64]:
+        """(K,) voxels of each class in all validation volumes; available after `setup("fit")`."""
+        total = np.zeros(len(self.facts.classes), dtype=np.int64)
+        for case in self._open(self.split.val):
+            total += case.voxels.sum(axis=0)
+        return total
+
     @staticmethod
     def _in_split(collection: Collection, split: Split) -> dict[str, Case]:
         wanted = {*split.train, *split.val, *split.test}

@@ -151,8 +151,13 @@ class TrainingCLI(LightningCLI):
             default=True,
             help="draw weights and predictions into TensorBoard at every validation; takes a second or two",
         )
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
-        parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
+        for seed in ("data.seed", "model.seed"):
+            parser.link_arguments("seed_everything", seed, compute_fn=seed_of)
+
+
+def seed_of(seed_everything: bool | int) -> int:
+    """The one number that a seed stands for: true, any seed, is 0; so is false, where only ours has a seed."""
+    return 0 if isinstance(seed_everything, bool) else seed_everything
 
 
 COMMANDS = {

@@ -1,5 +1,6 @@
 """Where a run's numbers go: TensorBoard in the run's folder, and the trackers of its configuration beside it."""
 
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from adawac.errors import ConfigError
+from adawac.runs.resume import settings_of
+
+PARTS = ("weighting", "supervised", "consistency", "augmentation", "schedule")
+"""Parts of a task that a configuration may leave to the default."""
 
 
 def run_logger(config: Namespace, version: str | None) -> TensorBoardLogger:
@@ -66,19 +71,36 @@ def missing_package(error: ModuleNotFoundError) -> ConfigError:
 class ConfigRecord(SaveConfigCallback):
     """Writes `config.yaml` into the run's folder, and tells the trackers the settings and that folder.
 
-    Not before training starts: where a checkpoint is refused, or nothing is left to train, no step was made with these
-    settings, and the record of those that were stays.
+    Not before a step was made: where a checkpoint is refused, or nothing is left to train, the record of the steps that
+    were made stays.
     """
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Nothing yet, unlike Lightning."""
+        """Tell the task its settings, which a checkpoint holds; write nothing yet, unlike Lightning."""
+        parts = {f"model.{name}": _defaults(type(getattr(pl_module, name))) for name in PARTS}
+        pl_module.settings = settings_of(self._settings, parts)  # type: ignore[assignment]
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write and tell."""
-        super().setup(trainer, pl_module, "fit")
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Write and tell, once."""
+        if not self.already_saved:
+            super().setup(trainer, pl_module, "fit")
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Tell the trackers; the file is written by Lightning."""
-        settings = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         for tracker in trainer.loggers[1:]:
-            tracker.log_hyperparams(settings | {"run_folder": trainer.log_dir})
+            tracker.log_hyperparams(self._settings | {"run_folder": trainer.log_dir})
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        return settings
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    """A part as a configuration says it that sets nothing of it."""
+    given = {each.name: each.default for each in inspect.signature(kind).parameters.values()}
+    return {"class_path": kind.__name__, "init_args": {key: value for key, value in given.items() if _plain(value)}}
+
+
+def _plain(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)

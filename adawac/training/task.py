@@ -25,8 +25,8 @@ from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
 from adawac.metrics import TOLERANCE, EmptyPolicy, check_tolerance
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.randomness import Source
-from adawac.runs.checkpoint import RECIPE, Recipe, load_matching
-from adawac.runs.resume import DATA, UNITS, check_resumable
+from adawac.runs.checkpoint import Recipe, load_matching
+from adawac.runs.resume import UNITS, check_resumable, remembered
 from adawac.training.performance.compile import Compiled
 from adawac.training.performance.cuda_graphs import GraphedStep, recorder
 from adawac.training.schedules import Poly, Schedule, begin, by_progress
@@ -125,6 +125,7 @@ class SegmentationTask(pl.LightningModule):
         self.last_losses = LastLosses()
         self._rollback = Rollback(self)
         self._validation: Validation
+        self.settings: dict[str, Any] | None = None  # `settings_of` the run, where it has a configuration
         self.units_of_class: dict[str, int] | None = None
         """Slices or patches that were trained on and hold each class; None where that is not known."""
 
@@ -328,14 +329,13 @@ class SegmentationTask(pl.LightningModule):
         """Add the recipe, with which the checkpoint alone can predict; of a step under way, what was before it."""
         checkpoint["state_dict"].update(self._rollback.before(self))
         if self.recipe is not None:
-            checkpoint[RECIPE] = self.recipe.to_json()
-            checkpoint[DATA] = json.dumps(self.data.describe())
-            checkpoint[UNITS] = json.dumps(self.units_of_class)
+            checkpoint |= remembered(self.recipe, self.data.describe(), self.units_of_class, self.settings)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse what was made of other data, classes or another network, before any weight is taken over."""
+        """Refuse what was made of other data, classes or parts, before any weight is taken over."""
         if self.recipe is not None:
-            check_resumable(checkpoint, self.recipe, self.data.describe() if self.trainer.state.fn == "fit" else None)
+            data = self.data.describe() if self.trainer.state.fn == "fit" else None
+            check_resumable(checkpoint, self.recipe, data, self.settings, self.trainer.ckpt_path)  # type: ignore[arg-type]
             self.units_of_class = json.loads(checkpoint.get(UNITS, "null")) or self.units_of_class
 
 

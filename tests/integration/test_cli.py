@@ -192,10 +192,10 @@ class TestWhatARunLeaves:
         assert set(tags["images"]) == {"weights/by_position", "val/pictures/pt_4"}
 
     def test_early_stopping_is_an_overlay(self, work):
-        """Nothing is learnt, so the first validation stays the best, and the fifth after it is the last."""
+        """Nothing is learnt, so the fifth validation after the first is the last; of equals it is kept."""
         options = ("--config", str(OVERLAYS / "early_stopping.yaml"), "--name", "early", "--trainer.max_epochs", "50")
         run = fit(work.home, *options, "--model.optimizer.lr", "0")
-        assert read_checkpoint(run / "checkpoints/best.ckpt")["epoch"] == 0
+        assert read_checkpoint(run / "checkpoints/best.ckpt")["epoch"] == 5
         assert read_checkpoint(run / "checkpoints/last.ckpt")["epoch"] == 5
 
     def test_overlays_add_up(self, work, capsys):

@@ -15,8 +15,8 @@ from tiny_run import tiny_settings, write_config
 @pytest.mark.parametrize(
     ("fault", "settings", "status", "said"),
     [
-        pytest.param("FailAt", {"step": 3, "rank": 0}, 1, "RuntimeError: injected", marks=pytest.mark.slow),
-        pytest.param("FailAt", {"step": 3, "rank": 1}, 1, "RuntimeError: injected", marks=pytest.mark.slow),
+        pytest.param("FailAt", {"step": 3, "rank": 0}, 2, "RuntimeError: injected", marks=pytest.mark.slow),
+        pytest.param("FailAt", {"step": 3, "rank": 1}, 2, "RuntimeError: injected", marks=pytest.mark.slow),
         pytest.param(
             "Poison",
             {"step": 3, "rank": 1},

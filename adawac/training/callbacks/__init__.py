@@ -1,8 +1,10 @@
 """What a run writes on the way: record, case table, TensorBoard monitors; and what guards it."""
 
 from adawac.training.callbacks.case_table import CaseTableWriter
+from adawac.training.callbacks.checkpoints import RunCheckpoint
 from adawac.training.callbacks.draw_monitor import DrawMonitor
 from adawac.training.callbacks.finite import FiniteGuard
+from adawac.training.callbacks.foresight import Foresight
 from adawac.training.callbacks.interruption import DueValidation, StopOnSignal
 from adawac.training.callbacks.pictures import PredictionPictures
 from adawac.training.callbacks.progress import RunProgress
@@ -15,7 +17,9 @@ __all__ = [
     "DrawMonitor",
     "DueValidation",
     "FiniteGuard",
+    "Foresight",
     "PredictionPictures",
+    "RunCheckpoint",
     "RunProgress",
     "RunRecord",
     "StopOnSignal",

@@ -7,12 +7,13 @@ from typing import Any, Literal, NamedTuple
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.optim import Optimizer
 
 from adawac.data.units import UnitTable
 from adawac.errors import TrainingError
+from adawac.training.callbacks.checkpoints import run_checkpoint
 from adawac.types import Batch
 
 log = logging.getLogger(__name__)
@@ -160,7 +161,6 @@ def _slices(units: UnitTable, rows: Tensor) -> str:
 
 
 def _last_checkpoint(trainer: pl.Trainer) -> str:
-    callback = trainer.checkpoint_callback
-    folder = getattr(callback, "dirpath", None) if isinstance(callback, ModelCheckpoint) else None
+    folder = getattr(run_checkpoint(trainer), "dirpath", None)
     files = sorted(Path(folder).glob("*.ckpt"), key=lambda path: path.stat().st_mtime) if folder else []
     return f"The last good checkpoint is {files[-1]}" if files else "There is no checkpoint yet"

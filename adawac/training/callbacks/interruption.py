@@ -9,10 +9,11 @@ from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 
 from adawac.errors import Interrupted
 from adawac.runs.folder import RunFolder
+from adawac.training.callbacks.checkpoints import run_checkpoint
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -91,8 +92,8 @@ class StopOnSignal(Callback):
     def _stop_if_asked(self, trainer: pl.Trainer) -> None:
         if not self._signum:
             return
-        callback = trainer.checkpoint_callback
-        folder = callback.dirpath if isinstance(callback, ModelCheckpoint) else None
+        callback = run_checkpoint(trainer)
+        folder = None if callback is None else callback.dirpath
         if folder is None or trainer.sanity_checking:
             raise Interrupted(self._signum, "nothing had to be saved")
         path = RunFolder(Path(folder).parent).last
@@ -101,9 +102,10 @@ class StopOnSignal(Callback):
 
 
 class DueValidation(Callback):
-    """Validates first when a run goes on from a checkpoint between an epoch's last step and its validation's end.
+    """Validates where Lightning would leave it out, so that the best epoch is not missed in silence.
 
-    Lightning would go straight to the next epoch; the best epoch could then be missed in silence.
+    After the last step, whatever the interval between validations; and first when a run goes on from a checkpoint
+    between an epoch's last step and its validation's end.
     """
 
     def __init__(self) -> None:
@@ -115,6 +117,12 @@ class DueValidation(Callback):
     ) -> None:
         """See whether validation comes next."""
         loop = trainer.fit_loop
+        last_epoch = trainer.max_epochs == trainer.current_epoch + 1
+        if 0 < trainer.max_steps <= trainer.global_step or (
+            last_epoch and loop.epoch_loop._num_ready_batches_reached()
+        ):
+            trainer.should_stop = True  # before which Lightning validates, if the epoch is one to validate
+            trainer.check_val_every_n_epoch = trainer.check_val_every_n_epoch and 1
         self._due = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # type: ignore[arg-type]
         self._loops = loop.state_dict() if self._due else {}
 

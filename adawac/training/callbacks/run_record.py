@@ -8,12 +8,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, Timer
 
 from adawac.data.sampling import DrawSummary
 from adawac.data.subsets import absent_classes, describe
 from adawac.runs.folder import RunFolder
 from adawac.runs.provenance import git_state, versions
+from adawac.training.callbacks.checkpoints import run_checkpoint
 from adawac.types import Batch
 
 log = logging.getLogger(__name__)
@@ -92,14 +93,31 @@ class RunRecord(Callback):
                 "network_passes": self.images_seen * pl_module.weighting.views,  # type: ignore[union-attr, operator]
             }
             run.write_record(run.record | took)
-        else:
-            log.info(
-                "nothing was left to train: %d epochs are done, trainer.max_epochs is %s; raise it to go on",
-                trainer.current_epoch,
-                trainer.max_epochs,
-            )
-        best = trainer.checkpoint_callback
-        if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
+        if (why := _why_it_ended(trainer, self._began)) is not None:
+            log.info(why)
+        best = run_checkpoint(trainer)
+        if best is not None and best.best_model_score is not None:
             log.info("best %s: %.3f", best.monitor, best.best_model_score)
-        if trainer.datamodule.split.test:  # type: ignore[attr-defined]
+        if run.checkpoints and trainer.datamodule.split.test:  # type: ignore[attr-defined]
             log.info("next: adawac test %s", os.path.relpath(run.path))
+
+
+def _why_it_ended(trainer: pl.Trainer, began: bool) -> str | None:
+    """Which limit left nothing to train, or stopped a training before its last epoch; None where it came to its end."""
+    epochs, steps = f"{trainer.current_epoch} epochs are done", f"{trainer.global_step} steps are done"
+    timer = next((each for each in trainer.callbacks if isinstance(each, Timer)), None)  # type: ignore[attr-defined]
+    left = None if timer is None else timer.time_remaining()
+    all_epochs = trainer.max_epochs != -1 and trainer.current_epoch >= (trainer.max_epochs or 0)
+    all_steps = 0 <= trainer.max_steps <= trainer.global_step
+    if began:
+        stopped = left is not None and left <= 0 and not all_epochs and not all_steps
+        return f"trainer.max_time is over, {epochs}; the same with --resume auto goes on" if stopped else None
+    if trainer.limit_train_batches == 0:
+        return "nothing was trained: trainer.limit_train_batches is 0, so an epoch has no batch; raise it"
+    if all_steps:
+        return f"nothing was left to train: {steps}, trainer.max_steps is {trainer.max_steps}; raise it to go on"
+    if all_epochs:
+        return f"nothing was left to train: {epochs}, trainer.max_epochs is {trainer.max_epochs}; raise it to go on"
+    if left is not None and left <= 0:
+        return "nothing was trained: trainer.max_time was over before the first step; raise it"
+    return f"nothing was trained: a callback asked for the end, {epochs}"

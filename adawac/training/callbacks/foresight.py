@@ -1,0 +1,113 @@
+"""Says before a training what would only show at its end: settings, and data, that make no sense together."""
+
+import logging
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from adawac.errors import ConfigError, did_you_mean
+from adawac.training.callbacks.checkpoints import RunCheckpoint
+
+if TYPE_CHECKING:
+    from adawac.training.task import SegmentationTask
+
+log = logging.getLogger(__name__)
+
+OF_MONITORS = ("weights/", "draws/")
+"""Names that begin so depend on the method, and are not foretold."""
+
+STILL_START = 0.1
+"""Share that the start may have in a moving average at the end of training."""
+
+
+class Foresight(Callback):
+    """Refuses names that nothing logs, and warns of what nobody can have meant.
+
+    Raises:
+        ConfigError: a callback watches a name that is not logged.
+    """
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: "SegmentationTask") -> None:  # type: ignore[override]
+        """Look at names, and at the labels of the validation."""
+        held = pl_module.data.validation_voxels()[1:] > 0
+        if len(pl_module.data.split.val) and not held.any():
+            log.warning(
+                "none of %d validation cases holds any class, so val/dice tells nothing and no epoch is the best; move "
+                "labelled cases into val",
+                len(pl_module.data.split.val),
+            )
+        classes = pl_module.data.facts.classes.names[1:]
+        learned = pl_module.units_of_class or {}
+        names = {
+            *logged(pl_module, [c for c, there in zip(classes, held, strict=False) if there and learned.get(c) != 0])
+        }
+        if not pl_module.data.split.val or not trainer.limit_val_batches:
+            names = {name for name in names if not name.startswith("val/")}
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            _check_monitor(callback, names, foretold=_all_known(trainer, pl_module))
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: "SegmentationTask") -> None:  # type: ignore[override]
+        """Look at how long is trained."""
+        every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs or -1
+        if every is not None and 0 < epochs < every and trainer.enable_validation:
+            log.warning(
+                "trainer.check_val_every_n_epoch is %d, but trainer.max_epochs is %d: it is validated once, at the end",
+                every,
+                epochs,
+            )
+        batches = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        limits = [limit for limit in (epochs * batches, trainer.max_steps) if limit > 0]
+        average = _arguments(pl_module, "EMAWeightAveraging")
+        if average is None or not limits:
+            return
+        updates = max(
+            1, (min(limits) - (average.get("update_starting_at_step") or 0)) // average["update_every_n_steps"]
+        )
+        if (left := average["decay"] ** updates) > STILL_START:
+            log.warning(
+                "EMAWeightAveraging: decay is %g, but the average is of %d steps: %.0f %% of it are the weights before "
+                "training; train longer, or give decay %.3g",
+                average["decay"],
+                updates,
+                100 * left,
+                0.01 ** (1 / updates),
+            )
+
+
+def logged(task: "SegmentationTask", organs: list[str]) -> Iterator[str]:
+    """Names that a training logs: what callbacks can watch."""
+    yield from ("train/loss", "train/dice", "train/ce", "train/feature_std")
+    if task.weighting.uses_consistency:
+        yield "train/consistency"
+    yield from ("val/dice", "val/dice_dense", "val/false_positive_slices_sparse")
+    yield from (f"val/dice/{name}" for name in organs)
+
+
+def _check_monitor(callback: Any, names: set[str], foretold: bool) -> None:
+    monitor, kind = getattr(callback, "monitor", None), type(callback).__name__
+    if not isinstance(monitor, str) or isinstance(callback, RunCheckpoint):
+        return
+    known = names | ({"epoch", "step"} if isinstance(callback, ModelCheckpoint) else set())
+    if monitor not in known and not monitor.startswith(OF_MONITORS) and getattr(callback, "strict", True) and foretold:
+        raise ConfigError(
+            f"trainer.callbacks: {kind} watches {monitor}, which this training does not log"
+            f"{did_you_mean(monitor, known)} it can be {', '.join(sorted(known))}"
+        )
+    if "dice" in monitor and getattr(callback, "mode", "max") == "min":
+        log.warning("trainer.callbacks: %s takes the lowest %s for the best; give it mode: max", kind, monitor)
+
+
+def _all_known(trainer: pl.Trainer, task: pl.LightningModule) -> bool:
+    """Whether nothing of the user's own takes part, which may log what it likes."""
+    parts = [task, *trainer.callbacks]  # type: ignore[attr-defined]
+    return all(type(each).__module__.startswith(("adawac.", "lightning.")) for each in parts)
+
+
+def _arguments(task: "SegmentationTask", callback: str) -> dict[str, Any] | None:
+    """Arguments of a callback of the configuration; None where it has none of this class."""
+    callbacks = (task.settings or {}).get("trainer", {}).get("callbacks", {})
+    arguments: dict[str, Any] | None = callbacks.get(callback, {}).get("init_args")
+    return arguments

@@ -1,0 +1,275 @@
+"""What goes wrong in a training is said before it begins where that can be known, and else in a line with its cause."""
+
+import re
+import time
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+import yaml
+from lightning.pytorch.callbacks import Callback
+from tiny_data import write_msd
+from tiny_run import ADAMW, tiny_settings, write_config
+
+from adawac.cli import fit, main
+from adawac.training.task import SegmentationTask
+
+WATCH = "--trainer.callbacks+=EarlyStopping"
+KEEP = "--trainer.callbacks+=ModelCheckpoint"
+MONITOR = "--trainer.callbacks.monitor"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_msd(tmp_path_factory.mktemp("data") / "msd", cases=4, shape=(8, 32, 32))
+
+
+@pytest.fixture
+def path(tmp_path, data, monkeypatch) -> Path:
+    """A configuration of one epoch of 4 steps."""
+    monkeypatch.chdir(tmp_path)
+    settings = tiny_settings(tmp_path / "run", data)
+    settings["trainer"] |= {"max_epochs": 1}
+    settings["data"] |= {"batch_size": 4, "store": str(data.parent / "store")}
+    settings["model"] |= {"optimizer": ADAMW}
+    return write_config(tmp_path / "run", settings)
+
+
+def run_of(path: Path) -> Path:
+    return path.parent / "runs/tiny/version_0"
+
+
+def state(path: Path, name: str = "last") -> dict:
+    return torch.load(run_of(path) / f"checkpoints/{name}.ckpt", weights_only=True)
+
+
+# --- known beforehand
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([WATCH, f"{MONITOR}=val/dicee"], "EarlyStopping watches val/dicee, .* did you mean val/dice?"),
+        ([WATCH, f"{MONITOR}=val/dice/left_kidny"], "did you mean val/dice/left_kidney?"),
+        ([KEEP, f"{MONITOR}=train/los"], "ModelCheckpoint watches train/los, .* did you mean train/loss?"),
+        ([WATCH, f"{MONITOR}=val/dice", "--trainer.limit_val_batches=0"], "watches val/dice, .* does not log"),
+        (
+            ["--model.weighting=ERM", WATCH, f"{MONITOR}=train/consistency"],
+            "watches train/consistency, .* does not log",
+        ),
+        (["--trainer.devices=-1"], "`devices` selected with `CPUAccelerator`"),
+        (["--trainer.devices=0"], "devices='0'.* value is not a valid input using cpu accelerator"),
+        (["--trainer.check_val_every_n_epoch=0"], "give a number of epochs from 1"),
+        (["--seed_everything=-1"], "seed_everything is -1; give a whole number from 0"),
+        ([KEEP, KEEP], "more than one stateful callback"),
+    ],
+)
+def test_what_can_be_known_is_said_before_training(path, capsys, monkeypatch, options, said):
+    monkeypatch.setattr(SegmentationTask, "training_step", lambda *_: pytest.fail("it has begun"))
+    assert main(["fit", str(path), *options]) == 2
+    error = capsys.readouterr().err
+    assert re.search(said.replace("?", r"\?"), error), error
+    assert "Traceback" not in error
+    assert not (path.parent / "runs").exists()
+    assert not list(Path.cwd().glob("*.log"))
+
+
+@pytest.mark.parametrize(
+    ("options", "files"),
+    [
+        ([f"{MONITOR}=val/dice", "--trainer.callbacks.mode=max", "--trainer.callbacks.save_top_k=3"], 4),
+        (["--trainer.callbacks.save_top_k=-1"], 4),
+        ([f"{MONITOR}=train/loss"], 3),
+        (["--trainer.callbacks.dirpath=elsewhere"], 2),
+    ],
+)
+def test_checkpoints_of_ones_own_are_kept_beside_those_of_the_run(path, options, files, capsys):
+    command = ["fit", str(path), "--trainer.max_epochs=2", KEEP, *options]
+    assert main(command) == 0
+    found = {each.name for each in (run_of(path) / "checkpoints").iterdir()}
+    assert found >= {"best.ckpt", "last.ckpt"}
+    assert len(found) == files
+    assert main([*command, "--trainer.max_epochs=3", "--resume=auto"]) == 0
+    assert state(path)["epoch"] == 2
+
+
+def test_a_signal_saves_into_the_run_whatever_else_keeps_checkpoints(path, capsys):
+    signal = ["--trainer.callbacks+=faults.SignalAt", "--trainer.callbacks.step=2"]
+    assert main(["fit", str(path), KEEP, "--trainer.callbacks.dirpath=elsewhere", *signal]) == 143
+    assert state(path)["global_step"] == 2
+    assert (run_of(path) / "config.yaml").is_file()
+
+
+def test_a_dice_of_which_the_lowest_is_sought_is_warned_of(path, caplog):
+    assert main(["fit", str(path), WATCH, f"{MONITOR}=val/dice"]) == 0
+    assert "EarlyStopping takes the lowest val/dice for the best; give it mode: max" in caplog.text
+
+
+# --- not known
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (RuntimeError("CUDA out of\n memory"), 2, "RuntimeError: CUDA out of memory; its traceback is in"),
+        (OSError("input/output error"), 2, "OSError: input/output error; its"),
+        (KeyError("momentum"), 1, "KeyError: 'momentum'; this is a fault of adawac, please report it; its"),
+        (ZeroDivisionError("by zero"), 2, "ZeroDivisionError: by zero; its"),
+    ],
+)
+def test_what_nobody_foresaw_is_a_line_and_a_traceback_in_a_file(path, capsys, monkeypatch, raised, code, said):
+    here = compile("def breaks(trained):\n raise raised", fit.__file__, "exec")
+    exec(here, scope := {"raised": raised})
+    monkeypatch.setattr(fit, "train", scope["breaks"])
+    assert main(["fit", str(path)]) == code
+    error = capsys.readouterr().err
+    assert f"adawac fit: {said}" in error
+    assert error.count("\n") == 1
+    log = Path("adawac_fit_error.log").read_text()
+    assert log.startswith(f"adawac fit {path}\n")
+    assert "Traceback (most recent call last)" in log
+    monkeypatch.setenv("ADAWAC_DEBUG", "1")
+    with pytest.raises(type(raised)):
+        main(["fit", str(path)])
+
+
+def test_where_the_folder_cannot_be_written_the_file_lies_elsewhere(path, capsys, monkeypatch):
+    Path("adawac_fit_error.log").mkdir()
+    monkeypatch.setattr(fit, "train", lambda _: (_ for _ in ()).throw(RuntimeError("broken")))
+    assert main(["fit", str(path)]) == 2
+    log = Path(capsys.readouterr().err.rpartition(" is in ")[2].strip())
+    assert "RuntimeError: broken" in log.read_text()
+    log.unlink()
+
+
+# --- the cause of an end
+
+
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        (["--trainer.limit_train_batches=0"], "nothing was trained: trainer.limit_train_batches is 0"),
+        (["--trainer.max_epochs=0"], "0 epochs are done, trainer.max_epochs is 0; raise it"),
+        (["--trainer.max_steps=0"], "0 steps are done, trainer.max_steps is 0; raise it"),
+        (["--trainer.max_time=00:00:00:00"], "trainer.max_time was over before the first step"),
+        (["--trainer.enable_checkpointing=false"], ""),
+    ],
+)
+def test_no_checkpoint_is_to_be_tested_where_there_is_none_and_the_cause_is_the_right_one(path, caplog, options, cause):
+    with caplog.at_level("INFO"):
+        assert main(["fit", str(path), *options]) == 0
+    assert "next:" not in caplog.text
+    assert cause in caplog.text
+
+
+@pytest.mark.parametrize("limit", ["steps", "time"])
+def test_a_limit_that_is_used_up_is_named(path, caplog, monkeypatch, limit):
+    options = ["--trainer.max_epochs=5", "--trainer.max_steps=2"]
+    if limit == "time":
+        options = ["--trainer.max_epochs=2", "--trainer.max_time=00:01:00:00"]
+        clock = time.monotonic
+
+        def jumps() -> float:
+            return clock() + 4000 * (run_of(path) / "config.yaml").exists()  # once a step was made
+
+        monkeypatch.setattr("lightning.pytorch.callbacks.timer.time.monotonic", jumps)
+    command = ["fit", str(path), "--resume=auto", *options]
+    with caplog.at_level("INFO"):
+        assert main(command) == 0
+        if limit == "time":
+            assert "trainer.max_time is over, 1 epochs are done; the same with --resume auto goes on" in caplog.text
+        monkeypatch.undo()
+        assert main(command) == 0
+    if limit == "steps":
+        assert "2 steps are done, trainer.max_steps is 2; raise it to go on" in caplog.text
+        assert "max_epochs" not in caplog.text
+    else:  # a further job has time of its own
+        assert state(path)["epoch"] == 1
+
+
+# --- seeds
+
+
+def test_any_seed_is_the_seed_that_is_recorded(path):
+    assert main(["fit", str(path), "--seed_everything=true"]) == 0
+    recorded = yaml.safe_load((run_of(path) / "config.yaml").read_text())["seed_everything"]
+    assert recorded == 0
+    assert not isinstance(recorded, bool)
+    assert main(["fit", str(path), f"--seed_everything={recorded}", "--name=again"]) == 0
+    again = torch.load(path.parent / "runs/again/version_0/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert all(
+        torch.equal(value.nan_to_num(-1), again[n].nan_to_num(-1)) for n, value in state(path)["state_dict"].items()
+    )
+
+
+# --- validation
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--trainer.check_val_every_n_epoch=20", "--trainer.max_epochs=2"],
+        ["--trainer.check_val_every_n_epoch=2", "--trainer.max_epochs=3"],
+        ["--trainer.check_val_every_n_epoch=20", "--trainer.max_epochs=9", "--trainer.max_steps=6"],
+        ["--trainer.check_val_every_n_epoch=null", "--trainer.val_check_interval=9", "--trainer.max_epochs=2"],
+    ],
+)
+def test_the_last_epoch_is_validated_whatever_the_interval(path, caplog, options):
+    measured: list[int] = []
+    before = fit.default_callbacks
+
+    class Watch(Callback):
+        def on_validation_end(self, trainer, *_):
+            if not trainer.sanity_checking:
+                measured.append(trainer.global_step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "default_callbacks", lambda *args: [*before(*args), Watch()])
+        assert main(["fit", str(path), *options]) == 0
+    assert measured[-1] == state(path)["global_step"]
+    assert len(measured) == len(set(measured))
+    assert state(path, "best")["global_step"] in measured
+    if "=20" in options[0] and len(options) == 2:
+        assert (
+            "check_val_every_n_epoch is 20, but trainer.max_epochs is 2: it is validated once, at the end"
+            in caplog.text
+        )
+
+
+def test_the_checkpoint_that_is_tested_is_named(path, caplog):
+    assert main(["fit", str(path)]) == 0
+    with caplog.at_level("INFO"):
+        assert main(["test", str(run_of(path))]) == 0
+        assert f"test: {run_of(path) / 'checkpoints/best.ckpt'}\n" in caplog.text
+        (run_of(path) / "checkpoints/best.ckpt").unlink()
+        assert main(["test", str(run_of(path))]) == 0
+    assert "checkpoints/last.ckpt (there is no best.ckpt: nothing was validated)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("decay", "warned"), [(0.999, "decay is 0.999, but the average is of 4 steps: 100 % of it"), (0.3, "")]
+)
+def test_an_average_that_is_still_the_start_is_warned_of(path, caplog, decay, warned):
+    options = ["--trainer.callbacks+=EMAWeightAveraging", f"--trainer.callbacks.decay={decay}"]
+    assert main(["fit", str(path), *options, "--trainer.callbacks.use_buffers=false"]) == 0
+    assert warned in caplog.text
+    assert bool(warned) == ("EMAWeightAveraging: decay" in caplog.text)
+
+
+def test_validation_cases_without_labels_make_no_epoch_the_best(tmp_path, path, caplog, capsys):
+    data = write_msd(tmp_path / "unlabelled", cases=4, shape=(8, 32, 32))
+    label = data / "labelsTr/pt_1.nii.gz"
+    image = nibabel.load(label)
+    nibabel.save(nibabel.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), label)
+    lists = tmp_path / "split.json"
+    lists.write_text('{"train": ["pt_2", "pt_3"], "val": ["pt_1"], "test": ["pt_4"]}')
+    split = ["--data.split=FileSplit", f"--data.split.path={lists}"]
+    options = [f"--data.root={data}", f"--data.store={tmp_path / 'store'}", *split, "--trainer.max_epochs=3"]
+    assert main(["fit", str(path), *options]) == 0
+    assert "none of 1 validation cases holds any class" in caplog.text
+    assert state(path, "best")["epoch"] == 2
+    main(["check", str(data), "--split=FileSplit", f"--split.path={lists}", "--picture", str(tmp_path / "picture.png")])
+    said = capsys.readouterr()
+    assert "none of 1 validation cases holds any class" in said.out + said.err
