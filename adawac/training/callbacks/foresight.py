@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OF_MONITORS = ("weights/", "draws/")
+OF_MONITORS = ("weights/", "draws/", "ce/", "consistency/", "ratio/")
 """Names that begin so depend on the method, and are not foretold."""
 
 STILL_START = 0.1
