@@ -171,9 +171,10 @@ def show(fingerprint: "Fingerprint", title: str) -> None:
         fingerprint: of the training cases of a data set.
         title: what to call the data set.
     """
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from adawac.io.terminal import Console
 
     f = fingerprint
     console = Console()

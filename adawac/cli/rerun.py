@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adawac.errors import ConfigError, did_you_mean_file
+from adawac.errors import ConfigError, did_you_mean_file, printable
 from adawac.runs.config_diff import changed
 from adawac.training.suggestions import Parser
 
@@ -60,14 +60,14 @@ def main(argv: Sequence[str]) -> int:
     now = again.record
     parts = [*then.get("earlier", []), {}]  # of a run that went on, perhaps elsewhere
     for line in dict.fromkeys(line for part in parts for line in differences({**then, **part}, now)):
-        print(f"differs: {line}")
+        print(printable(f"differs: {line}"))
     commands = [shlex.join(["adawac", *(part.get("command") or then["command"])[1:]]) for part in parts]
     states = [read_checkpoint(each.last)["state_dict"] for each in (run, again)]
     other = other_weights(*states)
     print(f"{again.path}: " + ("the same weights, bit for bit" if not other else f"other weights: {', '.join(other)}"))
     if other and len(commands) > 1:  # such as with more epochs, to which the schedule was stretched
         print(f"the run went on {len(commands) - 1} times, perhaps with other settings; it was trained by")
-        print("\n".join(f"  {command}" for command in commands))
+        print(printable("\n".join(f"  {command}" for command in commands)))
     return 1 if other else 0
 
 

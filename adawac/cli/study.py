@@ -12,8 +12,7 @@ from adawac.errors import ConfigError, DataError
 from adawac.training.suggestions import Parser
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from adawac.io.terminal import Console
     from adawac.study import Cell, Study
 
 
@@ -38,9 +37,9 @@ def main(argv: list[str]) -> int:
     if args.jobs < 1:
         raise ConfigError(f"--jobs is {args.jobs}; give the number of cells at the same time, 1 or more")
 
-    from rich.console import Console
     from rich.text import Text
 
+    from adawac.io.terminal import Console
     from adawac.study import read_study
     from adawac.study.runner import resolve
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.errors import ConfigError, DataError, did_you_mean
+from adawac.errors import ConfigError, DataError, did_you_mean, name_problems
 from adawac.types import IGNORE_INDEX
 
 
@@ -35,6 +35,10 @@ class Classes:
     names: tuple[str, ...]
     indices: tuple[tuple[int, int], ...]
     values: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if problems := name_problems("class", self.names):
+            raise ConfigError("\n  ".join(problems))
 
     @classmethod
     def from_labels(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adawac.errors import DataError, did_you_mean_file, one_line
+from adawac.errors import DataError, did_you_mean_file, name_problems, one_line
 from adawac.io.dicom import is_dicom, read_series, series_files
 from adawac.io.itk import simpleitk
 from adawac.io.limits import check_voxels
@@ -143,7 +143,7 @@ def find_images(source: Path) -> dict[str, tuple[Path, ...]]:
             simpleitk()
     firsts = {stem(path).removesuffix("_0000") for path in paths if stem(path).endswith("_0000")}
     cases: dict[str, dict[int, Path]] = {}
-    problems: list[str] = []
+    problems = name_problems("case", map(stem, paths))
     for path in paths:
         case, channel = stem(path), 0
         if (match := re.fullmatch(r"(.+)_(\d{4})", case)) and match[1] in firsts:

@@ -21,6 +21,7 @@ from adawac.evaluation import (
 )
 from adawac.evaluation.summary import Summary
 from adawac.io.atomic import atomic_write
+from adawac.io.terminal import as_cell
 from adawac.study.spec import FOLD, SEED, Cell, Study
 
 
@@ -149,7 +150,7 @@ def gather(study: Study) -> tuple[list[CellResult], list[str]]:
         labels = {"run": cell.name, "method": method or rows[0].method, "subset": subset}
         for row in rows:
             values = {**dict(zip(COLUMNS, row, strict=True)), **cell.options, **labels}
-            writer.writerow([values[column] for column in columns])
+            writer.writerow([as_cell(values[column]) for column in columns])
     results, left_out = cell_results(finished)
     content = {
         "study": study.name,
