@@ -84,7 +84,7 @@ def printable(text: str) -> str:
 def name_problems(kind: str, names: Iterable[object]) -> list[str]:
     """What is wrong with names that others gave: the one rule, applied where names enter.
 
-    Names are shown, written into tables that spreadsheets open, and into configurations of MONAI, where `$` begins code.
+    They are shown, written into tables that spreadsheets open and into configurations of MONAI, where `$` begins code.
 
     Args:
         kind: what is named, such as "class".

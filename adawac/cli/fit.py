@@ -186,6 +186,7 @@ def train(config: Config) -> RunFolder | None:
     if config.command != "fit":
         # No checkpoint will be written, so it does not matter where the run wrote its own.
         warnings.filterwarnings("ignore", message="The dirpath has changed")
+        warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks used to create")
         # The run's own split leaves out what the run left out.
         warnings.filterwarnings("ignore", message=".*into no part: left out")
     config = Config(config.command, config.values.clone())

@@ -45,7 +45,10 @@ def main(argv: Sequence[str]) -> int:
     from adawac.cli.fit import train
     from adawac.runs.checkpoint import read_checkpoint
     from adawac.training.configuration import as_trained, resolve
+    from adawac.training.others_runs import check_classes
 
+    if not args.trust:
+        check_classes(run)
     options = {
         "--config": str(run.config_file),
         **as_trained(run),
@@ -79,6 +82,7 @@ def parser() -> Parser:
         "On one machine's CPU the weights are the same, bit for bit. All other options go to `adawac fit`.",
     )
     made.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/NAME/version_0")
+    made.add_argument("--trust", action="store_true", help="run the code of others that its configuration names")
     return made
 
 

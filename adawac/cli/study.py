@@ -9,6 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from adawac.errors import ConfigError, DataError
+from adawac.io.atomic import write_text
 from adawac.training.suggestions import Parser
 
 if TYPE_CHECKING:
@@ -115,8 +116,7 @@ def _emit(study: "Study", cells: "Sequence[Cell]", path: Path, more: Sequence[st
         console.print("every cell is finished: there is nothing to submit")
         return 0
     script = study.folder / "study.sbatch"
-    script.parent.mkdir(parents=True, exist_ok=True)
-    script.write_text(slurm_script(study, waiting, path, more, Path.cwd()), encoding="utf-8")
+    write_text(script, slurm_script(study, waiting, path, more, Path.cwd()))
     console.print(f"{len(waiting)} jobs in {script}; next: sbatch {script}", markup=False, soft_wrap=True)
     return 0
 

@@ -20,7 +20,7 @@ from adawac.evaluation import (
     summarise_methods,
 )
 from adawac.evaluation.summary import Summary
-from adawac.io.atomic import atomic_write
+from adawac.io.atomic import write_text
 from adawac.io.terminal import as_cell
 from adawac.study.spec import FOLD, SEED, Cell, Study
 
@@ -160,8 +160,7 @@ def gather(study: Study) -> tuple[list[CellResult], list[str]]:
         "left_out": left_out,
     }
     for name, text in {"cells.csv": table.getvalue(), "results.json": json.dumps(content, indent=1) + "\n"}.items():
-        with atomic_write(study.folder / name) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
+        write_text(study.folder / name, text)
     return results, left_out
 
 

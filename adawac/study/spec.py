@@ -28,6 +28,7 @@ from typing import Any, Literal
 import yaml
 
 from adawac.errors import ConfigError, did_you_mean, did_you_mean_file
+from adawac.io.atomic import write_text
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 
@@ -104,7 +105,7 @@ class Cell:
     def write_record(self, seconds: float, exit_code: int | None) -> None:
         """Write what `record` reads; an exit code of None means that it was stopped."""
         text = json.dumps({"seconds": round(seconds, 1), "exit_code": exit_code})
-        (self.folder / "cell.json").write_text(text + "\n", encoding="utf-8")
+        write_text(self.folder / "cell.json", text + "\n")
 
 
 @dataclass(frozen=True)
