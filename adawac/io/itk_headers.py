@@ -244,7 +244,8 @@ def _nrrd(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
     dtype = _number_of(path, _NRRD_TYPES, fields["type"].lower(), fields.get("endian", "little").lower() == "big")
     if dtype.itemsize > 1 and fields["endian"].lower() not in ("little", "big"):
         raise ValueError(f"endian is {fields['endian']!r}")
-    encoding = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}[fields["encoding"].lower()]
+    encodings: dict[str, Literal["raw", "gzip"]] = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
+    encoding = encodings[fields["encoding"].lower()]
     if int(fields.get("line skip", "0")):
         raise ValueError("lines are to be skipped")
     lines = [
@@ -256,7 +257,7 @@ def _nrrd(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
     skip = _skip(length, int(fields.get("byte skip", "0")))
     return Header(
         HEADERS[path.suffix], shape, channels, channel_axis, dtype, encoding, data, skip, "\n".join(lines), ".nrrd"
-    )  # type: ignore[arg-type]
+    )
 
 
 def _skip(length: int, more: int) -> int:

@@ -148,9 +148,8 @@ def run_cell(cell: Cell, config: str, environment: Mapping[str, str], stop: Even
             return
         write_text(cell.config, config)
         fit = ["fit", f"--config={cell.config}", f"--runs={cell.folder.parent}", *going_on]
-        exit_code = _call(fit, log, environment, stop) or _call(
-            ["test", str(cell.run.path), "--trust"], log, environment, stop
-        )
+        test = ["test", str(cell.run.path), "--trust"]  # classes that the study itself named
+        exit_code = _call(fit, log, environment, stop) or _call(test, log, environment, stop)
         if exit_code == 0 and not cell.run.cases_file.is_file():
             log.write(
                 f"no {cell.run.cases_file}: a cell needs test cases, checkpoints and the default logger\n".encode()

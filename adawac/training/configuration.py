@@ -205,7 +205,7 @@ def _refuse_empty_keys(parser: LightningArgumentParser, values: Namespace) -> No
 
 
 def _expand(argv: list[str]) -> list[str]:
-    """Files that stand first are `--config`; `test RUN` is that run's settings, see `config_of`, checkpoint and split."""
+    """Files that stand first are `--config`; `test RUN` is that run's settings (`config_of`), checkpoint and split."""
     command, *more = argv
     # As `adawac init` calls it.
     more = ["--data.skip_bad=true" if option == "--skip-bad" else option for option in more]

@@ -57,8 +57,8 @@ def check_classes(run: RunFolder, content: Any = None) -> None:
     foreign = dict.fromkeys(filter(_is_foreign, _strings(run.config if content is None else content)))
     if foreign:
         raise ConfigError(
-            f"{run.config_file} names code of others ({some_of(list(foreign))}), which would be run; read it, and if you "
-            "trust who wrote it, say so: --trust"
+            f"{run.config_file} names code of others ({some_of(list(foreign))}), which would be run; read it, and if "
+            "you trust who wrote it, say so: --trust"
         )
 
 
