@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from adawac.errors import ConfigError, DataError, one_line
 from adawac.io.canonical import Geometry
 from adawac.io.itk_headers import Header, read_header
-from adawac.io.limits import Inflated, check_voxels, read_rest, read_voxels
+from adawac.io.limits import Inflated, Stream, check_voxels, read_rest, read_voxels
 from adawac.io.steps import SHEAR_TOLERANCE, largest_cosine
 from adawac.io.volumes import Volume
 
@@ -80,7 +80,9 @@ def read_itk(path: Path) -> Volume:
 def _voxels(stream: BinaryIO, header: Header) -> NDArray[Any]:
     """(x, y, z, channel) of a stream that stands at its first voxel or at their compression."""
     count = header.channels * int(np.prod(header.shape, dtype=np.int64))
-    unpacked = {"raw": stream, "zlib": Inflated(stream), "gzip": gzip.GzipFile(fileobj=stream)}[header.encoding]
+    unpacked: Stream = stream
+    if header.encoding != "raw":
+        unpacked = Inflated(stream) if header.encoding == "zlib" else gzip.GzipFile(fileobj=stream)
     voxels = read_voxels(unpacked, count, header.dtype)
     if header.encoding != "raw" and not read_rest(unpacked, 0):
         raise EOFError("more voxels are compressed than the header names")

@@ -205,7 +205,7 @@ def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
         with opener(path, "rb") as stream:
             size = stream.read(4)  # of the header: tells NIfTI-2 from NIfTI-1, in either byte order
             newer = 540 in (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
-            kind = nib.Nifti2Header if newer else nib.Nifti1Header
+            kind: Any = nib.Nifti2Header if newer else nib.Nifti1Header
             header = kind(size + stream.read(kind.template_dtype.itemsize - 4))
             shape, dtype, offset = header.get_data_shape(), header.get_data_dtype(), header.get_data_offset()
             check_voxels(str(path), shape, dtype)

@@ -167,7 +167,21 @@ NRRD = (
     b"space directions: (1,0,0) (0,1,0) (0,0,2)\nkinds: domain domain domain\nendian: little\nencoding: raw\n"
     b"space origin: (0,0,0)\n\n"
 )
-SPELT = (b"\n", b"\r", b" ", b":", b"=", b"%", b"-", b"9", b"LIST", b"../a.raw", b"\x00", b"\xff", b"data file: a.raw\n")
+SPELT = (
+    b"\n",
+    b"\r",
+    b" ",
+    b":",
+    b"=",
+    b"%",
+    b"-",
+    b"9",
+    b"LIST",
+    b"../a.raw",
+    b"\x00",
+    b"\xff",
+    b"data file: a.raw\n",
+)
 
 
 @given(

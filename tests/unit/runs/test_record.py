@@ -49,7 +49,9 @@ def test_a_sound_record_is_read(tmp_path):
     ],
 )
 def test_other_types_are_refused(tmp_path, change):
-    with pytest.raises(ConfigError, match=rf"run.json: damaged \(.*{next(iter(change))[:6]}|versions|device.*; take it"):
+    with pytest.raises(
+        ConfigError, match=rf"run.json: damaged \(.*{next(iter(change))[:6]}|versions|device.*; take it"
+    ):
         _ = run_with(tmp_path, json.dumps(SOUND | change)).record
 
 
