@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     parts = [*then.get("earlier", []), {}]  # of a run that went on, perhaps elsewhere
     for line in dict.fromkeys(line for part in parts for line in differences({**then, **part}, now)):
         print(printable(f"differs: {line}"))
-    commands = [shlex.join(["adawac", *(part.get("command") or then["command"])[1:]]) for part in parts]
+    commands = [shlex.join(["adawac", *(part.get("command") or then.get("command", []))[1:]]) for part in parts]
     states = [read_checkpoint(each.last)["state_dict"] for each in (run, again)]
     other = other_weights(*states)
     print(f"{again.path}: " + ("the same weights, bit for bit" if not other else f"other weights: {', '.join(other)}"))

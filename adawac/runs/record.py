@@ -26,7 +26,7 @@ _KINDS: dict[str, _Kind] = {
 
 
 def read_record(text: str) -> Any:
-    """Content of a run.json; keys that are not known are left as they are.
+    """Content of a run.json; keys that are not known are left as they are, known ones without a value are left out.
 
     Raises:
         ValueError: it is no JSON, or a value is of another type than its key has.
@@ -46,6 +46,7 @@ def read_record(text: str) -> Any:
         _check(content, _KINDS)
         for part in content.get("earlier") or ():
             _check(part, _PART)
+        content = {key: value for key, value in content.items() if value is not None or key not in _KINDS}
     return content
 
 

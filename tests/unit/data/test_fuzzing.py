@@ -160,7 +160,8 @@ def test_a_damaged_h5_file_is_read_or_refused_and_nothing_else(place, bit, key):
 
 META = (
     b"ObjectType = Image\nNDims = 3\nBinaryDataByteOrderMSB = False\nCompressedData = False\n"
-    b"TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\nElementSpacing = 1 1 2\nDimSize = 2 3 4\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+    b"TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\nElementSpacing = 1 1 2\n"
+    b"DimSize = 2 3 4\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
 )
 NRRD = (
     b"NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\nsizes: 2 3 4\n"

@@ -63,9 +63,14 @@ class TestPowerCut:
 class TestFailingDisk:
     def test_the_file_is_named_and_the_old_one_stays(self, tmp_path):
         (tmp_path / "a").write_text("old")
-        with pytest.raises(OSError, match="No space") as raised, atomic_write(tmp_path / "a") as unfinished:
-            unfinished.write_text("half")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        def fail():
+            with atomic_write(tmp_path / "a") as unfinished:
+                unfinished.write_text("half")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with pytest.raises(OSError, match="No space") as raised:
+            fail()
         assert raised.value.filename == str(tmp_path / "a")
         assert [path.name for path in tmp_path.iterdir()] == ["a"]
         assert (tmp_path / "a").read_text() == "old"

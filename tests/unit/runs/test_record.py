@@ -80,4 +80,4 @@ def test_whatever_is_taken_can_be_reported(tmp_path_factory, key, value):
     except ConfigError:
         return
     _made(run.path, [], record)
-    f"{record['images_seen'] or 0:,}"
+    f"{record.get('images_seen', 0):,}"
