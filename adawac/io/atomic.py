@@ -8,13 +8,14 @@ from uuid import uuid4
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, flush: bool = True) -> Iterator[Path]:
     """A file to write that takes the place of `path` when it is finished, and leaves nothing when it is not.
 
     It is on the disk before it has the name: after a power cut the old file is whole there, or the new one.
 
     Args:
         path: the file, replaced if it is there; its folder is made.
+        flush: False for what is made anew where it is lost, or empty after a power cut.
 
     Yields:
         The path to write to, in the same folder.
@@ -32,9 +33,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.name}.{uuid4().hex[:12]}")  # neither another thread's nor another machine's
     try:
         yield unfinished
-        to_disk(unfinished)
+        if flush:
+            to_disk(unfinished)
         os.replace(unfinished, path)
-        if os.name == "posix":  # elsewhere folders cannot be opened
+        if flush and os.name == "posix":  # elsewhere folders cannot be opened
             _flush(path.parent)
     except OSError as error:
         if error.filename in (None, str(unfinished), unfinished):  # of a write, or with a name that nobody knows

@@ -197,6 +197,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(checkpoint, dict) or RECIPE not in checkpoint:
         raise ConfigError(f"{path}: holds no {RECIPE!r}; give a checkpoint written by `adawac fit`")
+    state = checkpoint.get("state_dict")
+    for name, value in state.items() if isinstance(state, dict) else ():
+        if str(name).startswith(NETWORK) and isinstance(value, Tensor) and bool(value.isnan().any()):
+            raise ConfigError(
+                f"{path}: weights are NaN or infinite ({name}), so that it would predict nothing; take an earlier "
+                "checkpoint, or train again"
+            )
     return checkpoint
 
 

@@ -22,7 +22,7 @@ import yaml
 from adawac.errors import ConfigError, did_you_mean_file, one_line
 from adawac.io.atomic import write_text
 from adawac.io.hashing import short_hash
-from adawac.runs.record import read_record
+from adawac.runs.record import read_config, read_record
 from adawac.runs.suspects import read_suspects
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class RunFolder:
         Raises:
             ConfigError: if the file is damaged.
         """
-        return _mapping(self.config_file, yaml.safe_load)
+        return _mapping(self.config_file, read_config)
 
     def setting(self, part: Literal["model", "data"], key: str) -> Any:
         """What the configuration says of the model or the data; None where it says nothing."""

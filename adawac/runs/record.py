@@ -1,7 +1,9 @@
-"""What run.json may hold: its types are looked at once, where it is read."""
+"""What run.json and config.yaml may hold: looked at once, where they are read."""
 
 import json
 from typing import Any
+
+import yaml
 
 _Kind = Any
 """A type; [kind] for a list; {None: kind} for a mapping of names; {name: kind, ...} for one of just these."""
@@ -23,6 +25,31 @@ _KINDS: dict[str, _Kind] = {
         "of_class": {None: float},
     },
 }
+
+
+MOST_VALUES = 100_000
+"""Of a configuration, with everything written out that aliases stand for."""
+
+
+def read_config(text: str) -> Any:
+    """Content of a config.yaml.
+
+    Raises:
+        ValueError: its aliases unfold to more than anyone writes.
+        yaml.YAMLError: it is no YAML.
+    """
+    content, known = yaml.safe_load(text), dict[int, int]()
+
+    def size(value: Any) -> int:
+        if not isinstance(value, (dict, list)):
+            return 1
+        if id(value) not in known:
+            known[id(value)] = 1 + sum(map(size, value.values() if isinstance(value, dict) else value))
+        return known[id(value)]
+
+    if (values := size(content)) > MOST_VALUES:
+        raise ValueError(f"its aliases unfold to {values:.2g} values")
+    return content
 
 
 def read_record(text: str) -> Any:

@@ -98,9 +98,9 @@ class Cell:
         """`seconds` spent on it so far, all attempts, and `exit_code` of the last; empty before the first ended."""
         try:
             record: dict[str, Any] = json.loads((self.folder / "cell.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
-        return record
+        return record if isinstance(record, dict) and isinstance(record.get("seconds", 0.0), (int, float)) else {}
 
     def write_record(self, seconds: float, exit_code: int | None) -> None:
         """Write what `record` reads; an exit code of None means that it was stopped."""

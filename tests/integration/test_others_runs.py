@@ -107,6 +107,7 @@ def test_code_of_others_is_run_where_it_is_trusted(run):
 
 def test_what_is_passed_on_names_no_place_and_no_machine(run, trained, tmp_path):
     assert main(["export", str(run.path), "--format", "monai-bundle", "-o", "bundle"]) == 0
+    assert main(["export", str(run.path), "--format", "onnx", "-o", "model.onnx"]) == 0
     image, _ = make_case(np.random.default_rng(0), (6, 32, 32))
     save_nifti(tmp_path / "images/a.nii.gz", image[0], (1.0, 1.0, 1.0))
     command = ["predict", str(run.path), "-i", str(tmp_path / "images"), "-o", "labels", "--device", "cpu"]
@@ -115,7 +116,7 @@ def test_what_is_passed_on_names_no_place_and_no_machine(run, trained, tmp_path)
     assert list(record["checkpoints"].values()) == ["tiny/version_0/checkpoints/best.ckpt"]
     secrets = [trained.name, str(Path(sys.prefix).parent), os.uname().nodename]
     contents = {}
-    for path in [*run.checkpoints, *Path("bundle").rglob("*"), *Path("labels").rglob("*.json")]:
+    for path in [*run.checkpoints, *Path("bundle").rglob("*"), *Path("labels").rglob("*.json"), Path("model.onnx")]:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 contents |= {f"{path}/{name}": archive.read(name) for name in archive.namelist()}
