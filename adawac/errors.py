@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from signal import Signals
+from unicodedata import category, normalize
+
+_SIGNS = "=+-@$%"
 
 
 class AdaWACError(Exception):
@@ -77,6 +80,28 @@ def printable(text: str) -> str:
         case \x1b[2Jpt_1: cut short
     """
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def name_problems(kind: str, names: Iterable[object]) -> list[str]:
+    """What is wrong with names that others gave: the one rule, applied where names enter.
+
+    They are shown, written into tables that spreadsheets open and into configurations of MONAI, where `$` begins code.
+
+    Args:
+        kind: what is named, such as "class".
+        names: of them.
+
+    Example:
+        >>> name_problems("class", ["liver", "kidney (left)", "=1+1"])
+        ["class '=1+1': a name holds printable characters and begins with none of = + - @ $ %; rename it"]
+    """
+    return [
+        f"{kind} {name!r}: a name holds printable characters and begins with none of {' '.join(_SIGNS)}; rename it"
+        for name in names
+        if not isinstance(name, str)
+        or normalize("NFKC", name).strip()[:1] in ("", *_SIGNS)
+        or not all(c.isprintable() or category(c) == "Zs" for c in name)
+    ]
 
 
 def one_line(error: BaseException) -> str:

@@ -33,6 +33,7 @@ TOOLS = {
 """Each command is the module of its name in `adawac.cli`."""
 
 IN_THE_WAY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT}
+IN_THE_WAY |= {errno.EFBIG, errno.EIO, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ENFILE}
 """What keeps a file from being written, and is no fault of the program."""
 
 OF_A_PROGRAM = (AssertionError, AttributeError, LookupError, NameError, TypeError)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adawac.errors import printable
+from adawac.io.atomic import atomic_write
 from adawac.io.own_code import find_in_working_folder, use_readers
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ def _show(checkup: "Checkup", name: str, picture: Path) -> None:
             list(checkup.measured), [case.voxels for case in found], [case.spacing for case in found], checkup.classes
         )
         try:
-            figure.savefig(picture)
+            with atomic_write(picture) as unfinished:
+                figure.savefig(unfinished, format=picture.suffix[1:] or "png")
             print(f"picture: {picture}")
         except OSError as error:  # such as in the folder of the data: what is wrong with them shall be said
             print(f"no picture: {picture} cannot be written ({error.strerror}); name another place with --picture")

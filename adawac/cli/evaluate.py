@@ -46,9 +46,9 @@ def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
 
     import torch
-    from rich.console import Console
 
     from adawac.evaluation import write_table
+    from adawac.io.terminal import Console
     from adawac.metrics import empty_rule
     from adawac.report.make import make_report
     from adawac.report.sources import Source, evaluate_sources

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adawac.errors import ConfigError, did_you_mean
+from adawac.io.atomic import to_disk
 from adawac.io.own_code import find_in_working_folder, named
 from adawac.training.suggestions import Parser
 
@@ -76,6 +77,7 @@ def export(run: Path, format: str, target: Path, overwrite: bool = False, trust:
         write(trained, temporary)
         if not temporary.exists():
             raise ConfigError(f"--format {format}: nothing was written to the path it was given; write {temporary}")
+        to_disk(temporary)
         _remove(target)
         os.replace(temporary, target)
     finally:

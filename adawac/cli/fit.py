@@ -24,6 +24,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from adawac.data.case_names import AUTO
 from adawac.distributed import connection_closed
 from adawac.errors import AdaWACError, ConfigError, TrainingError, one_line, raised_in
+from adawac.io.terminal import Formatter
 from adawac.runs.atomic_checkpoint import AtomicCheckpointIO, newest_checkpoint
 from adawac.runs.claim import claimed, continued, held
 from adawac.runs.folder import RunFolder, checkpoint_to_resume, run_of_checkpoint
@@ -260,7 +261,9 @@ def _lightning_refuses() -> Iterator[None]:
 def _speak_of_the_run_alone() -> None:
     """Show our own messages; leave out what the libraries below say to their developers, or of other products."""
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # set when Lightning is imported
-    logging.basicConfig(level=logging.INFO if first else logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(Formatter())
+    logging.basicConfig(level=logging.INFO if first else logging.WARNING, handlers=[handler])
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     for message in (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from adawac.cli.starting_config import render_config, render_study
 from adawac.data.case_names import AUTO
 from adawac.errors import ConfigError, DataError, printable
+from adawac.io.atomic import write_text
 from adawac.io.own_code import find_in_working_folder, use_readers
 
 if TYPE_CHECKING:
@@ -48,9 +49,8 @@ def main(argv: Sequence[str]) -> int:
     if args.readers:  # so that fit reads them as well
         text = text.replace("\ndata:\n", f"\ndata:\n  readers: [{', '.join(args.readers)}]\n", 1)
     _check(text)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text, encoding="utf-8")
-    study.write_text(render_study(name, output.name), encoding="utf-8")
+    write_text(output, text)
+    write_text(study, render_study(name, output.name))
     print(f"Wrote {output} and {study}. Next, a training; and whether reweighting helps on these data:")
     print(f"  adawac fit --config {shlex.quote(str(output))}\n  adawac study {shlex.quote(str(study))}")
     return 0
@@ -171,9 +171,10 @@ def show(fingerprint: "Fingerprint", title: str) -> None:
         fingerprint: of the training cases of a data set.
         title: what to call the data set.
     """
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from adawac.io.terminal import Console
 
     f = fingerprint
     console = Console()

@@ -138,7 +138,8 @@ def predict_files(
         "precision": "bfloat16" if torch.device(device).type == "cuda" else "float32",
     }
     folder = PredictionFolder(output, [LABEL, *[PROBABILITIES] * probabilities, *[PICTURE] * pictures])
-    where = {"checkpoints": {hash_: str(path.resolve()) for hash_, path in models.items()}}
+    # Of a run's checkpoint NAME/version_K/checkpoints/best.ckpt, and not in whose folder that lies.
+    where = {"checkpoints": {hash_: "/".join(path.resolve().parts[-4:]) for hash_, path in models.items()}}
     folder.claim(cases, {"models": sorted(models), "settings": settings}, overwrite, where)
     due = folder.due(cases)
     if kept := len(cases) - len(due):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from adawac.io.own_code import find_in_working_folder
+from adawac.io.terminal import Formatter
 
 if TYPE_CHECKING:
     from adawac.data.datamodule import SegmentationData
@@ -29,7 +30,9 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         DataError: all problems of all cases together; cases without a problem are kept.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(Formatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     find_in_working_folder()
     made = parser()
     parts = made.instantiate(made.parse_args(list(argv)))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adawac.errors import ConfigError, did_you_mean_file
+from adawac.errors import ConfigError, did_you_mean_file, printable
 from adawac.runs.config_diff import changed
 from adawac.training.suggestions import Parser
 
@@ -45,7 +45,10 @@ def main(argv: Sequence[str]) -> int:
     from adawac.cli.fit import train
     from adawac.runs.checkpoint import read_checkpoint
     from adawac.training.configuration import as_trained, resolve
+    from adawac.training.others_runs import check_classes
 
+    if not args.trust:
+        check_classes(run)
     options = {
         "--config": str(run.config_file),
         **as_trained(run),
@@ -60,14 +63,14 @@ def main(argv: Sequence[str]) -> int:
     now = again.record
     parts = [*then.get("earlier", []), {}]  # of a run that went on, perhaps elsewhere
     for line in dict.fromkeys(line for part in parts for line in differences({**then, **part}, now)):
-        print(f"differs: {line}")
-    commands = [shlex.join(["adawac", *(part.get("command") or then["command"])[1:]]) for part in parts]
+        print(printable(f"differs: {line}"))
+    commands = [shlex.join(["adawac", *(part.get("command") or then.get("command", []))[1:]]) for part in parts]
     states = [read_checkpoint(each.last)["state_dict"] for each in (run, again)]
     other = other_weights(*states)
     print(f"{again.path}: " + ("the same weights, bit for bit" if not other else f"other weights: {', '.join(other)}"))
     if other and len(commands) > 1:  # such as with more epochs, to which the schedule was stretched
         print(f"the run went on {len(commands) - 1} times, perhaps with other settings; it was trained by")
-        print("\n".join(f"  {command}" for command in commands))
+        print(printable("\n".join(f"  {command}" for command in commands)))
     return 1 if other else 0
 
 
@@ -79,6 +82,7 @@ def parser() -> Parser:
         "On one machine's CPU the weights are the same, bit for bit. All other options go to `adawac fit`.",
     )
     made.add_argument("run", type=Path, metavar="RUN", help="run folder, such as runs/NAME/version_0")
+    made.add_argument("--trust", action="store_true", help="run the code of others that its configuration names")
     return made
 
 

@@ -9,11 +9,11 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from adawac.errors import ConfigError, DataError
+from adawac.io.atomic import write_text
 from adawac.training.suggestions import Parser
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from adawac.io.terminal import Console
     from adawac.study import Cell, Study
 
 
@@ -38,9 +38,9 @@ def main(argv: list[str]) -> int:
     if args.jobs < 1:
         raise ConfigError(f"--jobs is {args.jobs}; give the number of cells at the same time, 1 or more")
 
-    from rich.console import Console
     from rich.text import Text
 
+    from adawac.io.terminal import Console
     from adawac.study import read_study
     from adawac.study.runner import resolve
 
@@ -116,8 +116,7 @@ def _emit(study: "Study", cells: "Sequence[Cell]", path: Path, more: Sequence[st
         console.print("every cell is finished: there is nothing to submit")
         return 0
     script = study.folder / "study.sbatch"
-    script.parent.mkdir(parents=True, exist_ok=True)
-    script.write_text(slurm_script(study, waiting, path, more, Path.cwd()), encoding="utf-8")
+    write_text(script, slurm_script(study, waiting, path, more, Path.cwd()))
     console.print(f"{len(waiting)} jobs in {script}; next: sbatch {script}", markup=False, soft_wrap=True)
     return 0
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.errors import ConfigError, DataError, did_you_mean
+from adawac.errors import ConfigError, DataError, did_you_mean, name_problems
 from adawac.types import IGNORE_INDEX
 
 
@@ -35,6 +35,10 @@ class Classes:
     names: tuple[str, ...]
     indices: tuple[tuple[int, int], ...]
     values: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if problems := name_problems("class", self.names):
+            raise ConfigError("\n  ".join(problems))
 
     @classmethod
     def from_labels(
@@ -160,12 +164,22 @@ class Classes:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Classes":
-        """Inverse of `to_json`."""
-        return cls(
-            names=tuple(data["names"]),
-            indices=tuple((value, index) for value, index in data["indices"]),
-            values=tuple(data["values"]),
-        )
+        """Inverse of `to_json`.
+
+        Raises:
+            ValueError: what is there is none.
+        """
+        names, values = tuple(data["names"]), tuple(data["values"])
+        indices = tuple((value, index) for value, index in data["indices"])
+        whole = np.iinfo(np.int32)
+        if (
+            not isinstance(data["names"], list)
+            or not len(names) == len(values) == len(set(names)) > 1
+            or not all(type(value) is int and whole.min <= value <= whole.max for value in (*values, *dict(indices)))
+            or not {index for _, index in indices} <= {*range(len(names)), IGNORE_INDEX}
+        ):
+            raise ValueError(f"classes are {data}")
+        return cls(names, indices, values)
 
 
 def _check(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from adawac.data.patients import SuggestedPatients
 from adawac.errors import DataError, some_of
+from adawac.io.atomic import write_text
 
 PARTS = ("train", "val", "test")
 
@@ -76,4 +77,4 @@ class Split:
 
     def save(self, path: Path) -> None:
         """Write `to_json` to a file, beside the run."""
-        path.write_text(self.to_json(), encoding="utf-8")
+        write_text(path, self.to_json())

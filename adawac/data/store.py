@@ -26,6 +26,7 @@ from adawac.data.prepared_case import PreparedCase
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.reading import Digest, Track, for_every_case, read_case
 from adawac.errors import DataError
+from adawac.io.atomic import to_disk
 from adawac.io.hashing import FileHashCache, short_hash
 from adawac.io.locking import writing
 from adawac.types import IGNORE_INDEX
@@ -175,6 +176,7 @@ class VolumeStore:
                 np.save(made / "label.npy", _on_grid(native, slices.placement))
                 np.save(made / "native_label.npy", native)
                 (made / "case.json").write_text(json.dumps(facts))
+                to_disk(made)
                 os.replace(made, path)
         except OSError as error:
             if not path.is_dir():  # else another process was faster, with the same content

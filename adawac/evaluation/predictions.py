@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.errors import DataError
+from adawac.errors import name_problems as wrong_names
 from adawac.evaluation.case_table import NOBODY, CaseRow, MadeBy, case_rows
 from adawac.evaluation.references import References
 from adawac.evaluation.training_record import training_rows
@@ -36,6 +37,8 @@ def prediction_files(folder: Path) -> dict[str, Path]:
         if stem(path) in found:
             raise DataError(f"case {stem(path)}: {path} and {found[stem(path)]} share its name; keep one")
         found[stem(path)] = path
+    if problems := wrong_names("case", found):
+        raise DataError.from_problems(problems)
     if not found:
         raise DataError(
             f"{folder}: neither a run folder (config.yaml) nor predictions (NIfTI, NRRD, MHA, MHD files); correct the "

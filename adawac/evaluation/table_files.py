@@ -9,6 +9,7 @@ from typing import Any
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation.case_table import CaseRow
 from adawac.io.atomic import atomic_write
+from adawac.io.terminal import as_cell, of_cell
 from adawac.metrics import EMPTY_RULES
 
 COLUMNS = tuple("class" if field == "class_name" else field for field in CaseRow._fields)
@@ -65,7 +66,7 @@ def write_csv(path: Path, rows: Iterable[CaseRow]) -> None:
         # Names are quoted whatever is in them; floats are written in their shortest exact form.
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(rows)
+        writer.writerows([as_cell(field) for field in row] for row in rows)
 
 
 def read_csv(path: Path) -> list[CaseRow]:
@@ -82,7 +83,10 @@ def read_csv(path: Path) -> list[CaseRow]:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.reader(file)
             columns = _check_columns(tuple(next(reader, ())), path)
-            return [_row(fields, columns, f"{path}, line {reader.line_num}") for fields in reader]
+            return [
+                _row([of_cell(field) for field in fields], columns, f"{path}, line {reader.line_num}")
+                for fields in reader
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _unreadable(path, error) from error
 

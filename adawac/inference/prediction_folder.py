@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adawac.errors import ConfigError, some_of
-from adawac.io.atomic import atomic_write
+from adawac.io.atomic import write_text
 from adawac.runs.config_diff import changed
 
 MANIFEST = "predictions.json"
@@ -77,8 +77,7 @@ class PredictionFolder:
             for case in cases:
                 for ending in (LABEL, PROBABILITIES, PICTURE):
                     self.file(case, ending).unlink(missing_ok=True)
-        with atomic_write(self.path / MANIFEST) as unfinished:
-            unfinished.write_text(json.dumps({**made_by, **(where or {})}, indent=1) + "\n")
+        write_text(self.path / MANIFEST, json.dumps({**made_by, **(where or {})}, indent=1) + "\n")
 
     def _labelled(self) -> set[str]:
         """Cases that have a label here, whoever made it."""

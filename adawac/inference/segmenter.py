@@ -1,6 +1,7 @@
 """A trained model as one object: `adawac.load(path).predict(volume)`; several of them are one as well."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from adawac.errors import ConfigError, DataError, did_you_mean, first_line
+from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean, first_line, some_of
 from adawac.inference.largest_component import keep_largest
 from adawac.inference.volume import classes_of, native_probabilities
 from adawac.io.volumes import Volume
 from adawac.networks import Ensemble, SegmentationNetwork
+from adawac.networks.untrusted import watched
 from adawac.runs.checkpoint import RECIPE, Recipe, network_weights, read_checkpoint
 from adawac.runs.folder import find_checkpoint
 
@@ -174,8 +176,25 @@ def load(run: str | Path | Sequence[str | Path], device: str = "cpu", trust: boo
 
 def read_model(run: Path, trust: bool = False) -> tuple[Recipe, SegmentationNetwork]:
     """Recipe and network of a single run, see `load`."""
-    checkpoint = read_checkpoint(find_checkpoint(run))
+    path = find_checkpoint(run)
+    checkpoint = read_checkpoint(path)
     recipe = Recipe.from_json(checkpoint[RECIPE], trust)
-    network = recipe.build_network()
-    network.load_state_dict(network_weights(checkpoint))
+    try:
+        with nullcontext() if trust else watched():
+            network = recipe.build_network()
+        weights = network_weights(checkpoint)
+        finite = [name for name, value in network.state_dict().items() if value.isfinite().all()]  # no mask of -inf
+        network.load_state_dict(weights)
+    except AdaWACError:
+        raise
+    except Exception as error:  # whatever torch raises for weights that are none, or of another network
+        raise ConfigError(
+            f"{path}: its weights are not those of the network that it names ({first_line(error)}); it is damaged, so "
+            "take it from a backup or train again"
+        ) from error
+    if bad := [name for name in finite if not weights[name].isfinite().all()]:
+        raise ConfigError(
+            f"{path}: weights are NaN or infinite ({some_of(bad)}), so that it would predict nothing; take an earlier "
+            "checkpoint, or train again"
+        )
     return recipe, network

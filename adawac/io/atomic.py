@@ -8,11 +8,14 @@ from uuid import uuid4
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, flush: bool = True) -> Iterator[Path]:
     """A file to write that takes the place of `path` when it is finished, and leaves nothing when it is not.
+
+    It is on the disk before it has the name: after a power cut the old file is whole there, or the new one.
 
     Args:
         path: the file, replaced if it is there; its folder is made.
+        flush: False for what is made anew where it is lost, or empty after a power cut.
 
     Yields:
         The path to write to, in the same folder.
@@ -30,6 +33,39 @@ def atomic_write(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.name}.{uuid4().hex[:12]}")  # neither another thread's nor another machine's
     try:
         yield unfinished
+        if flush:
+            to_disk(unfinished)
         os.replace(unfinished, path)
+        if flush and os.name == "posix":  # elsewhere folders cannot be opened
+            _flush(path.parent)
+    except OSError as error:
+        if error.filename in (None, str(unfinished), unfinished):  # of a write, or with a name that nobody knows
+            error.filename = str(path)
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file in UTF-8, whole or not at all."""
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def to_disk(path: Path) -> None:
+    """Wait until a file, or a folder with all that lies in it, is on the disk.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    for each in [*path.rglob("*"), path]:
+        if each.is_file() or os.name == "posix":
+            _flush(each)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

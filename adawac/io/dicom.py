@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.errors import DataError, some_of
+from adawac.io.dicom_elements import pixel_bytes
 from adawac.io.itk import geometry_of_lps, last_line, simpleitk
 from adawac.io.limits import check_voxels
 from adawac.io.volumes import Volume
@@ -28,7 +29,7 @@ _WITHOUT_IMAGE = (
 
 _CLASS = b"\x02\x00\x02\x00UI"
 _SERIES, _DESCRIPTION, _POSITION, _ORIENTATION = "0020|000e", "0008|103e", "0020|0032", "0020|0037"
-_PATIENT = "0010|0020"
+_PATIENT, _BITS = "0010|0020", "0028|0100"
 
 
 class _Slice(NamedTuple):
@@ -101,7 +102,7 @@ def read_series(files: Sequence[Path], name: Path) -> Volume:
         columns[:, 2] = (slices[-1].origin - slices[0].origin) / (len(slices) - 1)
         _check_steps(slices, normal / np.linalg.norm(normal), columns, name)
     shape = (*first.size[:2], len(slices))
-    check_voxels(str(name), shape)
+    check_voxels(str(name), shape, np.float32)
     reader = itk.ImageSeriesReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileNames([str(each.path) for each in slices])
@@ -137,6 +138,7 @@ def _describe(itk: Any, path: Path) -> _Slice:
         raise DataError(f"{path}: one slice a file is read but this has size {size}; convert the series to .nii.gz")
     if reader.GetNumberOfComponents() != 1:
         raise DataError(f"{path}: the image is in colour but intensities are due; give the series itself, no picture")
+    _check_pixels(reader, path, size)
     for tag, what in ((_POSITION, "position"), (_ORIENTATION, "orientation")):
         if not reader.HasMetaDataKey(tag):
             raise DataError(f"{path}: the slice has no {what} in space, so its place is unknown; move it away")
@@ -148,6 +150,19 @@ def _describe(itk: Any, path: Path) -> _Slice:
         columns=np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing(),
         origin=np.array(reader.GetOrigin()),
     )
+
+
+def _check_pixels(reader: Any, path: Path, size: tuple[int, ...]) -> None:
+    """All pixels are there: where they are not, the reader would give memory that nobody wrote."""
+    there = pixel_bytes(path)
+    if there is None:  # compressed: the decoder finds out
+        return
+    bits = str(reader.GetMetaData(_BITS)).strip() if reader.HasMetaDataKey(_BITS) else ""
+    if not bits.isdecimal() or there < size[0] * size[1] * int(bits) // 8:
+        raise DataError(
+            f"{path}: {size[0]} x {size[1]} pixels of {bits or 'unknown'} bits are due but the file holds {there} "
+            "bytes of them: a slice is cut short or corrupt; copy it again"
+        )
 
 
 def _check_one_series(slices: Sequence[_Slice], name: Path) -> None:

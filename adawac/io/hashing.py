@@ -70,7 +70,7 @@ class FileHashCache:
                 self._found[entry] = entry.read_text()
             except OSError:
                 return None
-        return self._found[entry]
+        return self._found[entry] or None
 
     def hash(self, path: Path, verify: bool = False) -> str:
         """The file's hash.
@@ -89,7 +89,7 @@ class FileHashCache:
         if found != known:
             self._found[entry] = found
             # A store that cannot be written is said to be so when there is more to write.
-            with suppress(OSError), atomic_write(entry) as unfinished:
+            with suppress(OSError), atomic_write(entry, flush=False) as unfinished:
                 unfinished.write_text(found)
         return found
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from adawac.errors import DataError, did_you_mean_file
+from adawac.errors import DataError, did_you_mean_file, name_problems, one_line
 from adawac.io.dicom import is_dicom, read_series, series_files
 from adawac.io.itk import simpleitk
+from adawac.io.limits import check_voxels
 from adawac.io.readers import ending_of, reader_of
 from adawac.io.volumes import Volume
 
@@ -26,6 +27,16 @@ def read_image(paths: Sequence[Path]) -> Volume:
         DataError: naming the file that cannot be read, or the channel that lies on another grid than the first.
         ConfigError: if it takes SimpleITK, and that is not installed.
     """
+    try:
+        return _read(paths)
+    except MemoryError as error:
+        raise DataError(
+            f"{paths[0]}: the image does not fit into the memory ({one_line(error)}); crop or resample it, or take a "
+            "machine with more"
+        ) from error
+
+
+def _read(paths: Sequence[Path]) -> Volume:
     files = [path for path in paths if reader_of(path)]
     covered = {part for path in files if path.is_file() for part in files_of(path)}
     slices = [path for path in paths if path not in covered and path not in files and not path.is_dir()]
@@ -38,6 +49,8 @@ def read_image(paths: Sequence[Path]) -> Volume:
         else:
             continue
         names.append(str(path))
+        together = sum(volume.array.size for volume in volumes)
+        check_voxels(f"{path} and the other channels", (together,), volumes[-1].array.dtype)
     if slices:
         volumes.append(read_series(slices, slices[0].parent))
         names.append(str(slices[0].parent))
@@ -130,7 +143,7 @@ def find_images(source: Path) -> dict[str, tuple[Path, ...]]:
             simpleitk()
     firsts = {stem(path).removesuffix("_0000") for path in paths if stem(path).endswith("_0000")}
     cases: dict[str, dict[int, Path]] = {}
-    problems: list[str] = []
+    problems = name_problems("case", map(stem, paths))
     for path in paths:
         case, channel = stem(path), 0
         if (match := re.fullmatch(r"(.+)_(\d{4})", case)) and match[1] in firsts:

@@ -1,24 +1,26 @@
-"""NRRD and MetaImage files (`.nrrd`, `.nhdr`, `.mha`, `.mhd`), read by SimpleITK, which is an extra."""
+"""NRRD and MetaImage files (`.nrrd`, `.nhdr`, `.mha`, `.mhd`): SimpleITK, which is an extra, says what their grids are.
 
-import re
+It sees a header that is written here, of checked fields, and neither the file nor a name in it; voxels are read here.
+"""
+
+import gzip
+import zlib
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.errors import ConfigError, DataError
+from adawac.errors import ConfigError, DataError, one_line
 from adawac.io.canonical import Geometry
-from adawac.io.limits import check_voxels
+from adawac.io.itk_headers import Header, read_header
+from adawac.io.limits import Inflated, Stream, check_voxels, read_rest, read_voxels
 from adawac.io.steps import SHEAR_TOLERANCE, largest_cosine
 from adawac.io.volumes import Volume
 
-READERS = {".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
-"""SimpleITK's reader of each ending: what a file is called decides what it may be."""
-
-_DATA_FILE = re.compile(r"^(?:ElementDataFile\s*=|data ?file:)[ \t]*(.*?)[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -42,7 +44,7 @@ def read_itk(path: Path) -> Volume:
     """Read a file into the canonical orientation; what a voxel holds several numbers of are channels.
 
     Args:
-        path: of one of the endings of `READERS`.
+        path: of one of the endings of `HEADERS`.
 
     Returns:
         Volume (C, Z, Y, X): integers as stored, or float32.
@@ -53,27 +55,40 @@ def read_itk(path: Path) -> Volume:
         ConfigError: if SimpleITK is not installed.
     """
     itk = simpleitk()
-    data_files(path)  # refuse what points elsewhere before it is followed
-    reader = itk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.SetImageIO(READERS[path.suffix])
+    header = read_header(path)
+    shape, channels = header.shape, header.channels
+    check_voxels(str(path), (*shape, channels), header.dtype)
     try:
-        reader.ReadImageInformation()
-        shape = reader.GetSize()
-        check_voxels(str(path), (*shape, reader.GetNumberOfComponents()))
-        if len(shape) != 3:
-            raise DataError(f"{path}: a volume has 3 dimensions but this has shape {shape}; export one volume a file")
-        image = reader.Execute()
-        array: NDArray[Any] = itk.GetArrayFromImage(image)  # (z, y, x), or (z, y, x, channel)
-    except (RuntimeError, MemoryError) as error:
-        raise DataError(
-            f"{path}: the file is unreadable, cut short or corrupt ({last_line(error)}); copy it again"
-        ) from error
-    if array.dtype.kind not in "iuf":
-        raise DataError(f"{path}: voxels must be integers or floats but are {array.dtype}; convert the file")
-    columns = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    geometry = geometry_of_lps(path, shape, columns, np.array(image.GetOrigin()))
-    return Volume.of_file(np.swapaxes(array, 0, 2), geometry)
+        with TemporaryDirectory() as folder:
+            reader = itk.ImageFileReader()
+            reader.SetImageIO(header.reader)
+            reader.SetFileName(str(header.write(Path(folder))))
+            reader.ReadImageInformation()
+        if reader.GetSize() != shape or reader.GetNumberOfComponents() != channels:
+            raise RuntimeError(f"{reader.GetSize()} voxels of {reader.GetNumberOfComponents()} numbers")
+        with header.data.open("rb") as stream:
+            stream.seek(header.start(channels * int(np.prod(shape, dtype=np.int64)) * header.dtype.itemsize))
+            voxels = _voxels(stream, header)
+    except (RuntimeError, MemoryError, OSError, EOFError, zlib.error) as error:
+        reason = last_line(error) if isinstance(error, RuntimeError) else one_line(error)
+        raise DataError(f"{path}: the file is unreadable, cut short or corrupt ({reason}); copy it again") from error
+    columns = np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing()
+    geometry = geometry_of_lps(path, shape, columns, np.array(reader.GetOrigin()))
+    return Volume.of_file(voxels, geometry)
+
+
+def _voxels(stream: BinaryIO, header: Header) -> NDArray[Any]:
+    """(x, y, z, channel) of a stream that stands at its first voxel or at their compression."""
+    count = header.channels * int(np.prod(header.shape, dtype=np.int64))
+    unpacked: Stream = stream
+    if header.encoding != "raw":
+        unpacked = Inflated(stream) if header.encoding == "zlib" else gzip.GzipFile(fileobj=stream)
+    voxels = read_voxels(unpacked, count, header.dtype)
+    if header.encoding != "raw" and not read_rest(unpacked, 0):
+        raise EOFError("more voxels are compressed than the header names")
+    sizes = list(header.shape)
+    sizes.insert(header.channel_axis, header.channels)
+    return np.moveaxis(voxels.reshape(sizes, order="F"), header.channel_axis, -1)
 
 
 def data_files(path: Path) -> tuple[Path, ...]:
@@ -82,24 +97,8 @@ def data_files(path: Path) -> tuple[Path, ...]:
     Raises:
         DataError: if the header is missing, or names anything but a file in its own folder.
     """
-    try:
-        with path.open("rb") as file:
-            header = file.read(1 << 16).decode("latin-1")
-    except OSError as error:
-        raise DataError(
-            f"{path}: the file cannot be read ({error.strerror}); correct the path or restore it"
-        ) from error
-    if path.suffix in (".nrrd", ".nhdr"):
-        header = re.split(r"\r?\n\r?\n", header)[0]
-    match = _DATA_FILE.search(header)
-    if match is None or match[1].upper() == "LOCAL":
-        return ()
-    if match[1] in ("", ".", "..") or not (path.parent / match[1]).is_file() or Path(match[1]).name != match[1]:
-        raise DataError(
-            f"{path}: its voxels must lie in one file of the same folder, but the header names {match[1]!r}; restore "
-            "that file, or export header and voxels as one (.mha, .nrrd)"
-        )
-    return (path.parent / match[1],)
+    header = read_header(path)
+    return () if header.data == path else (header.data,)
 
 
 def geometry_of_lps(

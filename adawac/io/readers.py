@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-from adawac.io.itk import READERS, data_files, read_itk, simpleitk
+from adawac.io.itk import data_files, read_itk, simpleitk
+from adawac.io.itk_headers import HEADERS
 from adawac.io.volumes import Volume, read_nifti
 
 
@@ -50,7 +51,7 @@ class Nifti(Reader):
 class Itk(Reader):
     """NRRD and MetaImage, by SimpleITK."""
 
-    endings = tuple(READERS)
+    endings = tuple(HEADERS)
 
     def read(self, path: Path) -> Volume:
         """See `read_itk`."""

@@ -5,6 +5,7 @@ that an axial slice shown with `imshow` stands upright with the patient's left o
 """
 
 import gzip
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,7 @@ from numpy.typing import NDArray
 from adawac.errors import DataError, one_line
 from adawac.io.atomic import atomic_write
 from adawac.io.canonical import Geometry, from_canonical, to_canonical
-from adawac.io.limits import check_voxels
-
-MOST_BESIDES = 1 << 26
-"""Bytes that a file may hold before and after its voxels: header extensions, padding."""
+from adawac.io.limits import MOST_BESIDES, check_voxels, read_exactly, read_rest, read_voxels
 
 _TO_MM = {"meter": 1000.0, "micron": 0.001}
 _NO_GRID = np.diag([-1.0, -1.0, 1.0, 1.0])  # file axes Left, Posterior, Superior: canonical, transposed
@@ -90,8 +88,6 @@ def read_nifti(path: Path | str) -> Volume:
         )
     if 0 in array.shape:
         raise DataError(f"{path}: no axis may be empty but the shape is {array.shape}; export the file again")
-    if array.dtype.kind not in "iuf":
-        raise DataError(f"{path}: voxels must be integers or floats but are {array.dtype}; convert the file")
     try:
         scale = _TO_MM.get(header.get_xyzt_units()[0], 1.0)
         codes = (int(header["qform_code"]), int(header["sform_code"]))
@@ -209,38 +205,32 @@ def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
         with opener(path, "rb") as stream:
             size = stream.read(4)  # of the header: tells NIfTI-2 from NIfTI-1, in either byte order
             newer = 540 in (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
-            kind = nib.Nifti2Image if newer else nib.Nifti1Image
-            _check_size(path, kind.header_class(size + stream.read(536 if newer else 344)))
-            stream.seek(0)
-            image = kind.from_stream(stream)
-            array = np.asanyarray(image.dataobj)
-            for _ in range(MOST_BESIDES >> 20):  # the check sum of a gzip file is only verified at its end
-                if not stream.read(1 << 20):
-                    break
-            else:
+            kind: Any = nib.Nifti2Header if newer else nib.Nifti1Header
+            header = kind(size + stream.read(kind.template_dtype.itemsize - 4))
+            shape, dtype, offset = header.get_data_shape(), header.get_data_dtype(), header.get_data_offset()
+            check_voxels(str(path), shape, dtype)
+            if offset > MOST_BESIDES:
+                raise DataError(
+                    f"{path}: the header says that voxels begin at byte {offset:.3g}, but {MOST_BESIDES:.2g} bytes are "
+                    "enough for any header; export it again"
+                )
+            read_exactly(stream, max(0, offset - kind.template_dtype.itemsize))  # header extensions
+            slope, intercept = header.get_slope_inter()
+            scaling = None if slope is None or (slope, intercept) == (1, 0) else (slope, intercept)
+            voxels = read_voxels(stream, math.prod(shape), dtype, scaling)
+            if not read_rest(stream):
                 raise DataError(
                     f"{path}: over {MOST_BESIDES >> 20} MiB follow the voxels that the header names; export it again"
                 )
     except FileNotFoundError as error:
         raise DataError(f"{path}: the file does not exist; correct the path or restore the file") from error
-    except (HeaderDataError, WrapStructError, nib.filebasedimages.ImageFileError) as error:
+    except (HeaderDataError, WrapStructError) as error:
         raise DataError(f"{path}: this is not a NIfTI file ({one_line(error)}); convert it to .nii.gz") from error
-    except (OSError, EOFError, ValueError, zlib.error, OverflowError) as error:
+    except (OSError, EOFError, ValueError, zlib.error, OverflowError, MemoryError) as error:
         raise DataError(
             f"{path}: the file is unreadable, cut short or corrupt ({one_line(error)}); copy it again"
         ) from error
-    return image.header, array
-
-
-def _check_size(path: Path, header: nib.Nifti1Header) -> None:
-    """Refuse by the header alone what would fill the memory; what else may be wrong with it comes to light later."""
-    shape = [max(0, int(n)) for n in header["dim"][1 : 1 + min(7, max(0, int(header["dim"][0])))]]
-    check_voxels(str(path), shape)
-    if (offset := float(header["vox_offset"])) > MOST_BESIDES:
-        raise DataError(
-            f"{path}: the header says that voxels begin at byte {offset:.3g}, but {MOST_BESIDES:.2g} bytes are enough "
-            "for any header; export it again"
-        )
+    return header, voxels.reshape(shape, order="F")
 
 
 def _in_mm(affine: NDArray[np.float64], scale: float) -> NDArray[np.float64]:

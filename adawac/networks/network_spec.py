@@ -10,6 +10,7 @@ from torch import nn
 
 from adawac.errors import ConfigError, did_you_mean, one_line
 from adawac.networks.adapter import SegmentationNetwork
+from adawac.networks.untrusted import without_downloads
 
 TRUSTED = ("adawac.", "monai.networks.")
 """Where the classes live that a checkpoint of unknown origin may name."""
@@ -81,7 +82,8 @@ monai.networks are made unasked; if you trust who wrote it, say so: `--trust`, o
                 f"the checkpoint's network is {path!r}, but only classes of adawac and monai.networks are made "
                 "unasked; if you trust who wrote it, say so: `--trust`, or `adawac.load(path, trust=True)`"
             )
-        return cls(**plain)
+        arguments = without_downloads(plain.get("arguments", {}), _parameters(path, loaded))
+        return cls(**{**plain, "arguments": arguments})
 
     def _check_names(self, parameters: dict[str, inspect.Parameter]) -> None:
         """Compare the names of the arguments with the constructor's."""

@@ -1,5 +1,6 @@
 """A document as Markdown, beside the files of its figures."""
 
+from adawac.errors import printable
 from adawac.report.blocks import Block, Code, Document, Finding, Heading, Paragraph, Picture, Table
 
 SPECIAL = frozenset("\\`*_{}[]<>|~&$#")
@@ -9,22 +10,23 @@ def render(document: Document, figures: str = "figures") -> str:
     r"""Markdown (CommonMark with tables) of a document.
 
     Args:
-        document: the document.
-        figures: folder of the figures, relative to the file.
+            document: the document.
+            figures: folder of the figures, relative to the file.
 
     Example:
-        >>> from adawac.report.blocks import Section
-        >>> print(render(Document("A <b>", "So.", (Section("B", (Table(("", "Dice"), (("a|b", "0.9"),)),)),))))
-        # A \<b\>
-        <BLANKLINE>
-        So.
-        <BLANKLINE>
-        ## B
-        <BLANKLINE>
-        |  | Dice |
-        | --- | ---: |
-        | a\|b | 0.9 |
-        <BLANKLINE>
+            >>> from adawac.errors import printable
+    from adawac.report.blocks import Section
+            >>> print(render(Document("A <b>", "So.", (Section("B", (Table(("", "Dice"), (("a|b", "0.9"),)),)),))))
+            # A \<b\>
+            <BLANKLINE>
+            So.
+            <BLANKLINE>
+            ## B
+            <BLANKLINE>
+            |  | Dice |
+            | --- | ---: |
+            | a\|b | 0.9 |
+            <BLANKLINE>
     """
     parts = [f"# {escape(document.title)}", escape(document.summary)]
     for section in document.sections:
@@ -35,7 +37,7 @@ def render(document: Document, figures: str = "figures") -> str:
 
 def escape(text: str) -> str:
     """Text as text: nothing in it is markup, HTML or the end of a line."""
-    return "".join(f"\\{char}" if char in SPECIAL else char for char in " ".join(text.splitlines()))
+    return "".join(f"\\{char}" if char in SPECIAL else char for char in printable(" ".join(text.splitlines())))
 
 
 def _block(block: Block, figures: str) -> str:

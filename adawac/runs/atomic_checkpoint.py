@@ -1,5 +1,6 @@
 """Checkpoint files on disk: written whole or not at all, verified, read without running code, and found again."""
 
+import logging
 import os
 import zipfile
 from pathlib import Path
@@ -13,11 +14,16 @@ from adawac.io.atomic import atomic_write
 from adawac.runs.checkpoint import read_checkpoint
 from adawac.runs.folder import RunFolder
 
+log = logging.getLogger(__name__)
+
+RUN = "{run}"
+"""The run's folder in what a checkpoint says of paths."""
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's way to disk, with two promises: no half a file ever bears a checkpoint's name, and no code is run.
 
-    A checkpoint is written beside its place, flushed to the disk, read back against its check sums and only then
+    A checkpoint is written beside its place, read back against its check sums, flushed to the disk and only then
     renamed; whatever goes wrong before leaves the previous one as it was.
     """
 
@@ -31,9 +37,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         try:
             with atomic_write(path) as scratch:
                 with scratch.open("wb") as file:
-                    torch.save(checkpoint, file)
-                    file.flush()
-                    os.fsync(file.fileno())
+                    torch.save({**checkpoint, **_moved(checkpoint, os.path.abspath(path.parent.parent), RUN)}, file)
                 with zipfile.ZipFile(scratch) as archive:
                     if (broken := archive.testzip()) is not None:
                         raise OSError(f"{broken} does not read back as it was written")
@@ -50,7 +54,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             ConfigError: it cannot be read so, or is none of adawac's.
         """
-        return read_checkpoint(Path(path))
+        checkpoint = read_checkpoint(Path(path))
+        return {**checkpoint, **_moved(checkpoint, RUN, os.path.abspath(Path(path).parent.parent))}
+
+
+def _moved(checkpoint: dict[str, Any], here: str, there: str) -> dict[str, Any]:
+    """What callbacks keep, paths in a run's folder as those of another place: where it lies is nobody's business."""
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {moved(key): moved(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [moved(each) for each in value]
+        inside = isinstance(value, str) and (value == here or value.startswith((f"{here}/", f"{here}{os.sep}")))
+        return there + value[len(here) :] if inside else value
+
+    return {"callbacks": moved(checkpoint["callbacks"])} if "callbacks" in checkpoint else {}
 
 
 def newest_checkpoint(runs: Path, name: str) -> Path | None:
@@ -75,10 +94,8 @@ def newest_whole(run: RunFolder) -> Path | None:
 def _step_of_whole(path: Path) -> int | None:
     """Step of a checkpoint that is whole and one of adawac's trainings."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:
-                return None
         checkpoint = read_checkpoint(path)
-    except (OSError, zipfile.BadZipFile, ConfigError):
+    except ConfigError as error:
+        log.warning("%s; passed over", error)
         return None
     return int(checkpoint["global_step"]) if "global_step" in checkpoint else None

@@ -1,6 +1,8 @@
 """What a checkpoint holds besides weights, and how it is found and read back safely."""
 
 import json
+import math
+import zipfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +28,10 @@ RECIPE = "adawac_recipe"
 
 NETWORK = "network."
 """Prefix of the network's weights in a checkpoint."""
+
+
+MOST_PIXELS = 1 << 26
+"""Numbers of one input of a network: a patch of 400 x 400 x 400, or a slice of 8192 x 8192."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,7 @@ class Recipe:
             plain = json.loads(text)
             table = plain["mirror_table"]
             network = plain["network"]
-            return cls(
+            recipe = cls(
                 network=NetworkSpec(**network) if trust else NetworkSpec.of_untrusted(network),
                 data=DataFacts(
                     in_channels=plain["in_channels"],
@@ -132,27 +138,72 @@ class Recipe:
                 ),
                 version=plain["version"],
             )
-        except (KeyError, TypeError, ValueError) as error:
+            recipe._check()
+            return recipe
+        except ConfigError:
+            raise
+        except Exception as error:  # whatever a damaged one may lead to
             raise ConfigError(
                 f"the checkpoint's recipe cannot be read ({type(error).__name__}: {error}); it is damaged or of "
                 f"another version than {VERSION}, so train again or install the version that wrote it"
             ) from error
+
+    def _check(self) -> None:
+        """What no part sees alone: numbers are numbers, tables fit, and no input is larger than anyone trains on.
+
+        Raises:
+            ValueError: naming what is wrong.
+        """
+        data, grid = self.data, self.data.preprocessing.grid
+        sizes = {"in_channels": (data.in_channels,), "grid.size": grid.size, "unit": tuple(vars(data.unit).values())}
+        for name, values in sizes.items():
+            numbers = [number for value in values for number in (value if isinstance(value, tuple) else (value,))]
+            if not all(type(number) is int and number > 0 for number in numbers) or math.prod(numbers) > MOST_PIXELS:
+                raise ValueError(f"{name} is {values}")
+        if data.in_channels * math.prod(self.input_size) * data.unit.in_channels(1) > MOST_PIXELS:
+            raise ValueError(f"an input is {self.input_size} of {data.in_channels} channels")
+        if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in data.preprocessing.window):
+            raise ValueError(f"window is {data.preprocessing.window}")
+        if data.mirror_table is not None and sorted(data.mirror_table) != list(range(len(data.classes))):
+            raise ValueError(f"mirror_table is {data.mirror_table}")
+        if not isinstance(self.version, str) or not isinstance(self.network.arguments, dict):
+            raise TypeError("its version is no text, or its network's arguments are no mapping")
+        layers = self.network.feature_layer
+        named = layers if isinstance(layers, list) else [layers] * (layers is not None)
+        if not all(isinstance(layer, str) for layer in named):
+            raise TypeError(f"feature_layer is {layers}")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint without running any code it may carry.
 
     Raises:
-        ConfigError: if it cannot be read so, or is none of adawac's.
+        ConfigError: if it is damaged, or cannot be read so, or is none of adawac's.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise ValueError("its records are compressed, as torch never does")
+            if sum(entry.file_size for entry in entries) > path.stat().st_size:
+                raise ValueError("its records are larger than the file")
+            if (broken := archive.testzip()) is not None:
+                raise ValueError(f"{broken} does not agree with its check sum: it was damaged")
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for one fact: the file is no safe checkpoint
         raise ConfigError(
-            f"{path}: not readable as a checkpoint of tensors and plain values ({first_line(error)})"
+            f"{path}: not readable as a checkpoint of tensors and plain values ({first_line(error)}); take it from a "
+            "backup, or train again"
         ) from error
     if not isinstance(checkpoint, dict) or RECIPE not in checkpoint:
         raise ConfigError(f"{path}: holds no {RECIPE!r}; give a checkpoint written by `adawac fit`")
+    state = checkpoint.get("state_dict")
+    for name, value in state.items() if isinstance(state, dict) else ():
+        if str(name).startswith(NETWORK) and isinstance(value, Tensor) and bool(value.isnan().any()):
+            raise ConfigError(
+                f"{path}: weights are NaN or infinite ({name}), so that it would predict nothing; take an earlier "
+                "checkpoint, or train again"
+            )
     return checkpoint
 
 

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from adawac.errors import ConfigError, did_you_mean_file, one_line
-from adawac.io.atomic import atomic_write
+from adawac.io.atomic import write_text
 from adawac.io.hashing import short_hash
+from adawac.runs.record import read_config, read_record
 from adawac.runs.suspects import read_suspects
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ class RunFolder:
         Raises:
             ConfigError: if the file is damaged.
         """
-        return _mapping(self.config_file, yaml.safe_load)
+        return _mapping(self.config_file, read_config)
 
     def setting(self, part: Literal["model", "data"], key: str) -> Any:
         """What the configuration says of the model or the data; None where it says nothing."""
@@ -251,7 +252,7 @@ class RunFolder:
         Raises:
             ConfigError: if the file is damaged.
         """
-        return _mapping(self.record_file, json.loads)
+        return _mapping(self.record_file, read_record)
 
     @property
     def split(self) -> "Split | None":
@@ -284,13 +285,11 @@ class RunFolder:
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Write what `record` reads, whole or not at all."""
-        with atomic_write(self.record_file) as unfinished:
-            unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_text(self.record_file, json.dumps(record, indent=1) + "\n")
 
     def write_split(self, split: "Split") -> None:
         """Write what `split` reads, whole or not at all."""
-        with atomic_write(self.split_file) as unfinished:
-            split.save(unfinished)
+        split.save(self.split_file)
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -337,7 +336,7 @@ def _mapping(path: Path, parse: Any) -> dict[str, Any]:
         content = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise _damaged(path, error) from error
     if not isinstance(content, dict):
         raise _damaged(path, TypeError(f"{type(content).__name__} where a mapping is due"))

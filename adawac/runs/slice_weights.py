@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from adawac.data.units import UnitTable
 from adawac.errors import DataError
 from adawac.io.atomic import atomic_write
+from adawac.io.terminal import as_cell, of_cell
 from adawac.metrics import separation_auroc
 from adawac.metrics.group_means import GroupMeans, group_means
 
@@ -75,7 +76,7 @@ class SliceWeights(NamedTuple):
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             for case, unit, position, dense, weight, score in zip(*self, strict=True):
-                writer.writerow([case, unit, f"{position:.5f}", int(dense), f"{weight:.6g}", f"{score:.6g}"])
+                writer.writerow([as_cell(case), unit, f"{position:.5f}", int(dense), f"{weight:.6g}", f"{score:.6g}"])
 
     @classmethod
     def read(cls, path: Path) -> "SliceWeights":
@@ -88,7 +89,7 @@ class SliceWeights(NamedTuple):
             with path.open(newline="", encoding="utf-8") as file:
                 lines = list(csv.DictReader(file))
             numbers = np.array([[float(line[name]) for name in COLUMNS[2:]] for line in lines]).reshape(-1, 4)
-            cases = tuple(line["case"] for line in lines)
+            cases = tuple(of_cell(line["case"]) for line in lines)
             units = tuple(line.get("unit", "") for line in lines)  # which older runs did not write
         except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
             raise DataError(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from adawac.errors import DataError
 from adawac.io.atomic import atomic_write
+from adawac.io.terminal import as_cell, of_cell
 
 COLUMNS = ("case", "unit", "score")
 
@@ -49,7 +50,7 @@ def write_suspects(path: Path, named: Iterable[tuple[str, object, float]]) -> No
     with atomic_write(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows((case, unit, f"{score:.6g}") for case, unit, score in named)
+        writer.writerows((as_cell(case), unit, f"{score:.6g}") for case, unit, score in named)
 
 
 def read_suspects(path: Path) -> tuple[str, ...]:
@@ -67,7 +68,7 @@ def read_suspects(path: Path) -> tuple[str, ...]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return tuple(f"{line['case']}:{line['unit']}" for line in csv.DictReader(file))
+            return tuple(f"{of_cell(line['case'])}:{line['unit']}" for line in csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise DataError(
             f"{path}: not readable as a table of {', '.join(COLUMNS)} ({error}); delete it, or train the run anew"

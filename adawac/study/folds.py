@@ -9,7 +9,7 @@ from scipy import stats
 
 from adawac.errors import ConfigError, DataError, did_you_mean
 from adawac.evaluation import MEAN_OF_CLASSES, TRAINING_UNITS, CaseRow, SharedCases, lost_classes, read_csv
-from adawac.io.atomic import atomic_write
+from adawac.io.atomic import write_text
 from adawac.report.patients import choose_patients
 from adawac.study.results import tested
 from adawac.study.spec import FOLD, Study
@@ -129,6 +129,5 @@ def compare_folds(study: Study, reference: str | None = None) -> tuple[str, Path
         )
     path = study.folder / "folds.md"
     for file, text in {path.with_suffix(".json"): json.dumps(dice, indent=1), path: table}.items():
-        with atomic_write(file) as unfinished:
-            unfinished.write_text(text + "\n", encoding="utf-8")
+        write_text(file, text + "\n")
     return table, path

@@ -20,7 +20,8 @@ from adawac.evaluation import (
     summarise_methods,
 )
 from adawac.evaluation.summary import Summary
-from adawac.io.atomic import atomic_write
+from adawac.io.atomic import write_text
+from adawac.io.terminal import as_cell
 from adawac.study.spec import FOLD, SEED, Cell, Study
 
 
@@ -149,7 +150,7 @@ def gather(study: Study) -> tuple[list[CellResult], list[str]]:
         labels = {"run": cell.name, "method": method or rows[0].method, "subset": subset}
         for row in rows:
             values = {**dict(zip(COLUMNS, row, strict=True)), **cell.options, **labels}
-            writer.writerow([values[column] for column in columns])
+            writer.writerow([as_cell(values[column]) for column in columns])
     results, left_out = cell_results(finished)
     content = {
         "study": study.name,
@@ -159,8 +160,7 @@ def gather(study: Study) -> tuple[list[CellResult], list[str]]:
         "left_out": left_out,
     }
     for name, text in {"cells.csv": table.getvalue(), "results.json": json.dumps(content, indent=1) + "\n"}.items():
-        with atomic_write(study.folder / name) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
+        write_text(study.folder / name, text)
     return results, left_out
 
 

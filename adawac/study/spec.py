@@ -28,6 +28,7 @@ from typing import Any, Literal
 import yaml
 
 from adawac.errors import ConfigError, did_you_mean, did_you_mean_file
+from adawac.io.atomic import write_text
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 
@@ -97,14 +98,14 @@ class Cell:
         """`seconds` spent on it so far, all attempts, and `exit_code` of the last; empty before the first ended."""
         try:
             record: dict[str, Any] = json.loads((self.folder / "cell.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
-        return record
+        return record if isinstance(record, dict) and isinstance(record.get("seconds", 0.0), (int, float)) else {}
 
     def write_record(self, seconds: float, exit_code: int | None) -> None:
         """Write what `record` reads; an exit code of None means that it was stopped."""
         text = json.dumps({"seconds": round(seconds, 1), "exit_code": exit_code})
-        (self.folder / "cell.json").write_text(text + "\n", encoding="utf-8")
+        write_text(self.folder / "cell.json", text + "\n")
 
 
 @dataclass(frozen=True)

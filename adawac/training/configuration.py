@@ -18,6 +18,7 @@ from adawac.io.own_code import find_in_working_folder
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 from adawac.runs.old_names import with_new_names
+from adawac.training.others_runs import config_of
 from adawac.training.task import SegmentationTask
 from adawac.training.typed_parser import TypedParser
 
@@ -93,7 +94,8 @@ class TrainingCLI(LightningCLI):
     """Task and data module on the command line; one seed for both; a run folder named as the experiment."""
 
     def __init__(self, **options: Any) -> None:
-        usages = {name: f"adawac {name} {'YAML' if name == 'fit' else 'RUN'} [--KEY VALUE ...]" for name in COMMANDS}
+        usages = {name: f"adawac {name} RUN [--trust] [--KEY VALUE ...]" for name in COMMANDS}
+        usages["fit"] = "adawac fit YAML [--KEY VALUE ...]"
         super().__init__(
             SegmentationTask,
             SegmentationData,
@@ -208,7 +210,7 @@ def _refuse_empty_keys(parser: LightningArgumentParser, values: Namespace) -> No
 
 
 def _expand(argv: list[str]) -> list[str]:
-    """Files that stand first are `--config`; `test RUN` is that run's configuration, best checkpoint and split."""
+    """Files that stand first are `--config`; `test RUN` is that run's settings (`config_of`), checkpoint and split."""
     command, *more = argv
     # As `adawac init` calls it.
     more = ["--data.skip_bad=true" if option == "--skip-bad" else option for option in more]
@@ -219,14 +221,15 @@ def _expand(argv: list[str]) -> list[str]:
         return [command, *(f"--config={path}" for path in more[:first]), *more[first:]]
     run = RunFolder.open(Path(more[0]))
     options = {
-        "--config": str(run.config_file),
+        "--config": config_of(run, trust="--trust" in more),
         "--ckpt_path": str(run.checkpoint),
         "--runs": str(run.runs),
         "--name": run.experiment,
         "--trainer.logger": "null",  # trackers follow the training
         **as_trained(run),
     }
-    return [command, *(f"{option}={value}" for option, value in options.items()), *more[1:]]
+    given = [option for option in more[1:] if option != "--trust"]
+    return [command, *(f"{option}={value}" for option, value in options.items()), *given]
 
 
 def as_trained(run: RunFolder) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """What layouts of h5 and npz files share: arrays without a grid, one file a volume or one file a slice."""
 
+import io
 import itertools
+import math
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -15,8 +17,11 @@ from numpy.typing import NDArray
 from adawac.data.layouts.base import Case, Layout
 from adawac.errors import DataError
 from adawac.io.canonical import Geometry
-from adawac.io.limits import check_voxels
+from adawac.io.limits import check_voxels, read_exactly, read_rest, read_voxels
 from adawac.io.volumes import Volume, as_label
+
+MOST_HEADER = 1 << 16
+"""Bytes of what describes an array in an npz file; NumPy writes about a hundred."""
 
 _HEADERS = Lock()
 """Headers of npy files are parsed as Python, at which threads of Python 3.11 fail now and then (gh-106905)."""
@@ -59,11 +64,12 @@ def _read(paths: Sequence[Path], key: str) -> Volume:
     for path in paths:
         array = _load(path, key)
         due = (2,) if len(paths) > 1 else (2, 3)
-        if array.ndim not in due or 0 in array.shape or array.dtype.kind not in "biuf":
+        if array.ndim not in due or 0 in array.shape:
             raise DataError(
                 f"{path}: {key!r} must be numbers of {' or '.join(map(str, due))} dimensions but is "
                 f"{array.dtype} of shape {array.shape}; export it again"
             )
+        check_voxels(str(path), (len(paths), *array.shape), array.dtype)  # all files of the case together
         arrays.append(array if array.ndim == 3 else array[None])
     for (first, one), (second, other) in itertools.pairwise(zip(paths, arrays, strict=True)):
         if one.shape != other.shape:
@@ -71,9 +77,7 @@ def _read(paths: Sequence[Path], key: str) -> Volume:
                 f"{second}: slices of a volume share one shape but {key!r} has {other.shape[1:]} and that of "
                 f"{first.name} has {one.shape[1:]}; export the volume again"
             )
-    stacked = np.concatenate(arrays)
-    if stacked.dtype.kind == "f":
-        stacked = stacked.astype(np.float32, copy=False)
+    stacked = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
     slices, rows, columns = stacked.shape
     return Volume(stacked[None], Geometry(shape=(slices, rows, columns)))
 
@@ -101,12 +105,27 @@ def _load(path: Path, key: str) -> NDArray[Any]:
 
 def _from_npz(path: Path, key: str) -> NDArray[Any]:
     """An array of an npz file, never a pickle, and only as large as its header may say."""
-    with _HEADERS, zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as stream:
-        version = np.lib.format.read_magic(stream)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        check_voxels(str(path), read_header(stream)[0])
-    with _HEADERS, np.load(path, allow_pickle=False) as content:
-        return np.asarray(content[key])
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo(f"{key}.npy")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a bound
+            raise ValueError(f"{entry.filename} is compressed as NumPy never does")
+        with archive.open(entry) as stream:
+            start = read_exactly(stream, 8)
+            length = read_exactly(stream, 2 if start[6] == 1 else 4)
+            if (size := int.from_bytes(length, "little")) > MOST_HEADER:
+                raise ValueError(f"its header claims {size} bytes")
+            header = io.BytesIO(start + length + read_exactly(stream, size))
+            version = np.lib.format.read_magic(header)
+            npy = np.lib.format
+            with _HEADERS:
+                shape, by_columns, dtype = (
+                    npy.read_array_header_1_0(header) if version == (1, 0) else npy.read_array_header_2_0(header)
+                )
+            check_voxels(str(path), shape, dtype)
+            voxels = read_voxels(stream, math.prod(shape), dtype)
+            if not read_rest(stream):
+                raise ValueError("more bytes than voxels")
+    return voxels.reshape(shape, order="F" if by_columns else "C")
 
 
 def _from_h5(path: Path, key: str) -> NDArray[Any]:
@@ -124,8 +143,24 @@ def _from_h5(path: Path, key: str) -> NDArray[Any]:
             raise _points_elsewhere(path, key, "virtual, made of other files' parts")
         if array.external:
             raise _points_elsewhere(path, key, f"stored outside, in {array.external[0][0]!r}")
-        check_voxels(str(path), array.shape)
-        return np.asarray(array)
+        check_voxels(str(path), array.shape or (), array.dtype)
+        if array.chunks:
+            _check_chunks(array, path, key)
+        return np.asarray(array.astype(np.float32)[()] if array.dtype.kind == "f" else array)
+
+
+def _check_chunks(array: h5py.Dataset, path: Path, key: str) -> None:
+    """Refuse chunks larger than any volume, and compressed ones that unpack to more: HDF5 would make room for it."""
+    check_voxels(str(path), array.chunks, array.dtype)
+    if array.compression != "gzip":  # what unpacks to a thousand times its size
+        return
+    size = math.prod(array.chunks) * array.dtype.itemsize
+    stored: list[tuple[int, ...]] = []
+    array.id.chunk_iter(lambda chunk: stored.append(chunk.chunk_offset))
+    for offset in stored:
+        skipped, packed = array.id.read_direct_chunk(offset)
+        if not skipped and len(zlib.decompressobj().decompress(packed, size + 8)) > size + 4:  # a check sum beside
+            raise DataError(f"{path}: a chunk of {key!r} unpacks to more than its {size} bytes; export it again")
 
 
 def _points_elsewhere(path: Path, key: str, how: str) -> DataError:

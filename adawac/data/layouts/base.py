@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from adawac.data.modality import Modality, current
-from adawac.errors import DataError
+from adawac.errors import DataError, name_problems
 from adawac.io.volumes import Volume
 
 
@@ -39,6 +39,9 @@ class Collection:
         channels: names of the image's channels.
         modality: kind of intensities.
         ignore_value: label value on disk that is left out of losses and metrics, or None.
+
+    Raises:
+        DataError: a name that is not allowed, see `adawac.errors.name_problems`.
     """
 
     name: str
@@ -50,6 +53,14 @@ class Collection:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modality", current(self.modality))
+        named = {
+            "data set": [self.name],
+            "class": self.labels.values(),
+            "channel": self.channels,
+            "case": [case.id for case in self.cases],
+        }
+        if problems := [problem for kind, names in named.items() for problem in name_problems(kind, names)]:
+            raise DataError.from_problems(problems)
 
 
 class ListingError(DataError):

@@ -90,14 +90,25 @@ def write_bundle(trained: TrainedNetwork, path: Path) -> None:
         (path / folder).mkdir(parents=True, exist_ok=True)
     write_torchscript(trained, path / "models/model.ts")
     (path / "configs/inference.json").write_text(json.dumps(INFERENCE, indent=2))
-    (path / "configs/metadata.json").write_text(json.dumps(metadata(trained), indent=2))
+    (path / "configs/metadata.json").write_text(json.dumps(_inert(metadata(trained)), indent=2))
     recipe = trained.recipe
     network = recipe.network.architecture.rpartition(".")[2]
-    text = README.format(classes=", ".join(recipe.data.classes.names[1:]), network=network, version=recipe.version)
+    said = {"classes": ", ".join(recipe.data.classes.names[1:]), "network": network, "version": recipe.version}
+    # As text, not as Markdown or HTML.
+    text = README.format(**{key: re.sub(r"([^\w\s,.()+-])", r"\\\1", value) for key, value in said.items()})
     (path / "docs/README.md").write_text(text)
     (path / "scripts/__init__.py").write_text("")
     for name, source in scripts().items():
         (path / f"scripts/{name}.py").write_text(source)
+
+
+def _inert(value: Any) -> Any:
+    """The same without what MONAI would run, look up or make: a blank goes before its signs, in keys as well."""
+    if isinstance(value, dict):
+        return {_inert(f" {key}" if str(key).startswith("_") else key): _inert(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_inert(each) for each in value]
+    return f" {value}" if isinstance(value, str) and value.startswith(("$", "@", "%", "+")) else value
 
 
 def scripts() -> dict[str, str]:

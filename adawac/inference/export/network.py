@@ -1,6 +1,7 @@
 """What is exported: a network without its adapter, the recipe around it, and the proof that a copy answers alike."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from adawac.errors import ConfigError, one_line
 from adawac.inference.segmenter import read_model
+from adawac.networks.untrusted import watched
 from adawac.runs.checkpoint import Recipe
 
 TOLERANCE = 1e-3
@@ -73,8 +75,9 @@ def load_network(run: Path, trust: bool = False) -> TrainedNetwork:
     """
     recipe, adapter = read_model(run, trust)
     adapter.eval()
-    bare = recipe.network.build_bare(  # without the adapter, whose hooks cannot be traced
-        adapter.in_channels, adapter.num_classes, recipe.data.unit.spatial_dims
-    )
+    with nullcontext() if trust else watched():
+        bare = recipe.network.build_bare(  # without the adapter, whose hooks cannot be traced
+            adapter.in_channels, adapter.num_classes, recipe.data.unit.spatial_dims
+        )
     bare.load_state_dict(adapter.network.state_dict())
     return TrainedNetwork(bare.eval(), adapter.in_channels, recipe)

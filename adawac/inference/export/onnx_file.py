@@ -51,6 +51,9 @@ def write_onnx(trained: TrainedNetwork, path: Path) -> None:
                 f"{first_line(error)}; choose --format torchscript"
             ) from error
     assert program is not None  # by dynamo=True
+    for part in (program.model.graph, *program.model.functions.values()):
+        for node in part.all_nodes():
+            node.metadata_props.clear()  # where in whose files each line of code stands
     program.model.metadata_props[RECIPE_KEY] = trained.recipe.to_json()
     program.save(path, external_data=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

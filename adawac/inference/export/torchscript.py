@@ -1,6 +1,8 @@
 """A network as TorchScript: runs in Python or C++ with torch alone."""
 
+import io
 import warnings
+import zipfile
 from pathlib import Path
 
 import torch
@@ -32,4 +34,10 @@ def write_torchscript(trained: TrainedNetwork, path: Path) -> None:
                 trained.network, trained.example(2), check_trace=False
             )
         trained.check(traced, "TorchScript")
-        torch.jit.save(traced, str(path), _extra_files={RECIPE_FILE: trained.recipe.to_json()})
+        whole = io.BytesIO()
+        torch.jit.save(traced, whole, _extra_files={RECIPE_FILE: trained.recipe.to_json()})
+    # Without where in whose files each line of code stands.
+    with zipfile.ZipFile(whole) as saved, zipfile.ZipFile(path, "w") as archive:
+        for entry in saved.infolist():
+            if not entry.filename.endswith(".debug_pkl"):
+                archive.writestr(entry.filename, saved.read(entry))

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
-from rich.console import Console
 
 from adawac.data.datasets import VolumeItem
 from adawac.distributed import gather_cases
 from adawac.evaluation import CaseRow, MadeBy, case_rows, made_by, summary_table, training_rows, write_table
+from adawac.io.terminal import Console
 from adawac.runs.folder import RunFolder
 
 if TYPE_CHECKING:

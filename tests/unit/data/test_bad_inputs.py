@@ -84,7 +84,7 @@ IMAGES = {
     "a folder": (folder_in_place, "restore the file"),
     "one plane": (lambda path: nifti(path, np.ones((16, 16), np.int16)), "export one volume a file"),
     "five dimensions": (lambda path: nifti(path, np.ones((4, 4, 4, 2, 2), np.int16)), "export one volume a file"),
-    "an axis of nothing": (bytes_at(42, struct.pack("<h", 0)), "export one volume a file"),
+    "an axis of nothing": (bytes_at(42, struct.pack("<h", 0)), "export the file again"),
     "negative size": (bytes_at(42, struct.pack("<h", -5)), "copy it again"),
     "unknown type of voxels": (bytes_at(70, struct.pack("<h", 999)), "convert it to .nii.gz"),
     "complex voxels": (lambda path: nifti(path, np.ones((16, 16, 6), np.complex64)), "convert the file"),

@@ -8,6 +8,7 @@ import h5py
 import nibabel as nib
 import numpy as np
 import pytest
+from dicom_files import write_series
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nibabel import orientations
@@ -15,12 +16,13 @@ from nibabel import orientations
 from adawac.data.classes import Classes
 from adawac.data.datamodule import SegmentationData
 from adawac.data.grid import Grid
-from adawac.data.layouts import ACDC, Folders, detect
+from adawac.data.layouts import ACDC, Folders, Synapse, detect
 from adawac.data.layouts.base import Case
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.splits import FileSplit
 from adawac.data.store import VolumeStore
 from adawac.errors import AdaWACError, DataError
+from adawac.io.images import read_image
 from adawac.io.volumes import read_nifti, write_label_nifti
 
 ORIENTATIONS = [
@@ -154,3 +156,88 @@ def test_a_damaged_h5_file_is_read_or_refused_and_nothing_else(place, bit, key):
         except DataError as error:
             if "; " not in str(error):
                 raise
+
+
+META = (
+    b"ObjectType = Image\nNDims = 3\nBinaryDataByteOrderMSB = False\nCompressedData = False\n"
+    b"TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\nElementSpacing = 1 1 2\n"
+    b"DimSize = 2 3 4\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+)
+NRRD = (
+    b"NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\nsizes: 2 3 4\n"
+    b"space directions: (1,0,0) (0,1,0) (0,0,2)\nkinds: domain domain domain\nendian: little\nencoding: raw\n"
+    b"space origin: (0,0,0)\n\n"
+)
+SPELT = (
+    b"\n",
+    b"\r",
+    b" ",
+    b":",
+    b"=",
+    b"%",
+    b"-",
+    b"9",
+    b"LIST",
+    b"../a.raw",
+    b"\x00",
+    b"\xff",
+    b"data file: a.raw\n",
+)
+
+
+@given(
+    kind=st.sampled_from([".mha", ".mhd", ".nrrd", ".nhdr"]),
+    edits=st.lists(st.tuples(st.integers(0, 400), st.sampled_from(SPELT), st.integers(0, 4)), max_size=3),
+    cut=st.integers(0, 60),
+)
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_a_damaged_header_of_itk_is_read_or_refused_and_nothing_else(kind, edits, cut):
+    content = bytearray((META if kind.startswith(".m") else NRRD) + np.arange(24, dtype="<i2").tobytes())
+    for place, text, removed in edits:
+        content[place : place + removed] = text
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "a.raw").write_bytes(bytes([42]) * 500)  # beside the data
+        path = Path(folder, "in", f"a{kind}")
+        path.parent.mkdir()
+        path.write_bytes(content[: max(0, len(content) - cut)] if cut > 30 else content)
+        try:
+            volume = read_image([path])
+        except DataError as error:
+            if "; " not in str(error):
+                raise
+        else:
+            assert volume.array.shape[1:] == volume.geometry.shape
+            assert not (volume.array == 0x2A2A).any()
+
+
+@given(place=st.integers(0, 10**6), bit=st.integers(0, 7), cut=st.integers(0, 300))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_a_damaged_npz_file_is_read_or_refused_and_nothing_else(place, bit, cut):
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "a.npz")
+        np.savez_compressed(path, image=np.zeros((3, 4), np.float32))
+        content = bytearray(path.read_bytes())
+        content[place % len(content)] ^= 1 << bit
+        path.write_bytes(content[: len(content) - cut] if cut < 100 else content)
+        try:
+            Synapse().read_image(Case("a", (path,)))
+        except DataError as error:
+            if "; " not in str(error):
+                raise
+
+
+@given(place=st.integers(128, 2000), value=st.integers(0, 255), cut=st.integers(0, 200))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_a_damaged_dicom_file_is_read_or_refused_and_nothing_else(place, value, cut):
+    with TemporaryDirectory() as folder:
+        files = write_series(Path(folder, "a"), np.full((8, 8, 3), 40.0), np.diag([-1.0, -1, 2, 1]))
+        content = bytearray(files[1].read_bytes())
+        content[place % len(content)] = value
+        files[1].write_bytes(content[: len(content) - cut] if cut < 100 else content)
+        try:
+            volume = read_image(files)
+        except DataError as error:
+            if "; " not in str(error):
+                raise
+        else:
+            assert volume.array.shape == (1, 3, 8, 8)
