@@ -36,6 +36,9 @@ IN_THE_WAY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDI
 IN_THE_WAY |= {errno.EFBIG, errno.EIO, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ENFILE}
 """What keeps a file from being written, and is no fault of the program."""
 
+DEBUG = "ADAWAC_DEBUG"
+"""Variable of the environment that shows tracebacks."""
+
 OF_A_PROGRAM = (AssertionError, AttributeError, LookupError, NameError, TypeError)
 """What code of ours raises when it is wrong."""
 
@@ -43,7 +46,7 @@ OF_A_PROGRAM = (AssertionError, AttributeError, LookupError, NameError, TypeErro
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code: 0 done, 1 our fault, 2 any other error, 130 or 143 stopped by a signal.
 
-    The variable ADAWAC_DEBUG=1 lets errors that nobody foresaw through, with their traceback.
+    With ADAWAC_DEBUG=1 in the environment every error shows its traceback.
 
     Args:
         argv: command and arguments; None takes the process's own.
@@ -66,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             exit_code = import_module(f"adawac.cli.{command}").main(argv[1:])
     except AdaWACError as error:
+        if DEBUG in os.environ:
+            traceback.print_exc()
         print(f"adawac {command}: {printable(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -91,7 +96,7 @@ def _unexpected(argv: Sequence[str], error: Exception) -> int:
     Returns:
         Exit code: 1 where the program is wrong, else 2.
     """
-    if os.environ.get("ADAWAC_DEBUG") == "1":
+    if DEBUG in os.environ:
         raise error
     text = "".join(traceback.format_exception(error))
     log = Path.cwd() / f"adawac_{argv[0]}_error.log"

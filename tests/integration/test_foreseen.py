@@ -102,6 +102,13 @@ def test_a_signal_saves_into_the_run_whatever_else_keeps_checkpoints(path, capsy
     assert (run_of(path) / "config.yaml").is_file()
 
 
+def test_what_a_class_of_ones_own_may_log_is_not_refused(path, caplog):
+    own = ["--trainer.callbacks+=faults.Poison", "--trainer.callbacks.step=99"]
+    assert main(["fit", str(path), *own, WATCH, f"{MONITOR}=val/dicee"]) == 2  # once it is known
+    assert "did you mean val/dice? it can be" in caplog.text
+    assert "or what a class of yours logs" in caplog.text
+
+
 def test_a_dice_of_which_the_lowest_is_sought_is_warned_of(path, caplog):
     assert main(["fit", str(path), WATCH, f"{MONITOR}=val/dice"]) == 0
     assert "EarlyStopping takes the lowest val/dice for the best; give it mode: max" in caplog.text

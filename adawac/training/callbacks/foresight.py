@@ -91,11 +91,14 @@ def _check_monitor(callback: Any, names: set[str], foretold: bool) -> None:
     if not isinstance(monitor, str) or isinstance(callback, RunCheckpoint):
         return
     known = names | ({"epoch", "step"} if isinstance(callback, ModelCheckpoint) else set())
-    if monitor not in known and not monitor.startswith(OF_MONITORS) and getattr(callback, "strict", True) and foretold:
-        raise ConfigError(
+    if monitor not in known and not monitor.startswith(OF_MONITORS) and getattr(callback, "strict", True):
+        said = (
             f"trainer.callbacks: {kind} watches {monitor}, which this training does not log"
             f"{did_you_mean(monitor, known)} it can be {', '.join(sorted(known))}"
         )
+        if foretold:
+            raise ConfigError(said)
+        log.warning("%s, or what a class of yours logs", said)
     if "dice" in monitor and getattr(callback, "mode", "max") == "min":
         log.warning("trainer.callbacks: %s takes the lowest %s for the best; give it mode: max", kind, monitor)
 
