@@ -138,8 +138,7 @@ def predict_files(
         "precision": "bfloat16" if torch.device(device).type == "cuda" else "float32",
     }
     folder = PredictionFolder(output, [LABEL, *[PROBABILITIES] * probabilities, *[PICTURE] * pictures])
-    # Of a run's checkpoint NAME/version_K/checkpoints/best.ckpt, and not in whose folder that lies.
-    where = {"checkpoints": {hash_: "/".join(path.resolve().parts[-4:]) for hash_, path in models.items()}}
+    where = {"checkpoints": {hash_: _place(path) for hash_, path in models.items()}}
     folder.claim(cases, {"models": sorted(models), "settings": settings}, overwrite, where)
     due = folder.due(cases)
     if kept := len(cases) - len(due):
@@ -174,6 +173,12 @@ def _models(runs: Sequence[Path]) -> dict[str, Path]:
         if known is not path:
             raise ConfigError(f"{path} and {known} are one model, which would count twice; give each model once")
     return models
+
+
+def _place(checkpoint: Path) -> str:
+    """NAME/version_K/checkpoints/best.ckpt of one in a run's folder, else its name: no place on this machine."""
+    *_, experiment, version, folder, name = ("", "", "", *checkpoint.resolve().parts)
+    return "/".join((experiment, version, folder, name)) if version.startswith("version_") else name
 
 
 def _write(

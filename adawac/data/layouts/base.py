@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -41,7 +41,7 @@ class Collection:
         ignore_value: label value on disk that is left out of losses and metrics, or None.
 
     Raises:
-        DataError: a name that is not allowed, see `adawac.errors.name_problems`.
+        DataError: a name that is not allowed, see `adawac.errors.name_problems`; a `ListingError` if of some cases.
     """
 
     name: str
@@ -53,14 +53,14 @@ class Collection:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modality", current(self.modality))
-        named = {
-            "data set": [self.name],
-            "class": self.labels.values(),
-            "channel": self.channels,
-            "case": [case.id for case in self.cases],
-        }
-        if problems := [problem for kind, names in named.items() for problem in name_problems(kind, names)]:
-            raise DataError.from_problems(problems)
+        named = {"data set": [self.name], "class": self.labels.values(), "channel": self.channels}
+        problems = [problem for kind, names in named.items() for problem in name_problems(kind, names)]
+        sound = tuple(case for case in self.cases if not name_problems("case", [case.id]))
+        if problems or (self.cases and not sound):
+            raise DataError.from_problems([*problems, *name_problems("case", [case.id for case in self.cases])])
+        if len(sound) < len(self.cases):
+            bad = name_problems("case", [case.id for case in self.cases])
+            raise ListingError(bad, replace(self, cases=sound))
 
 
 class ListingError(DataError):

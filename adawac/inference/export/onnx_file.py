@@ -3,6 +3,7 @@
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +52,8 @@ def write_onnx(trained: TrainedNetwork, path: Path) -> None:
                 f"{first_line(error)}; choose --format torchscript"
             ) from error
     assert program is not None  # by dynamo=True
-    for part in (program.model.graph, *program.model.functions.values()):
+    parts: list[Any] = [program.model.graph, *program.model.functions.values()]
+    for part in parts:
         for node in part.all_nodes():
             node.metadata_props.clear()  # where in whose files each line of code stands
     program.model.metadata_props[RECIPE_KEY] = trained.recipe.to_json()
