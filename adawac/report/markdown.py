@@ -10,23 +10,22 @@ def render(document: Document, figures: str = "figures") -> str:
     r"""Markdown (CommonMark with tables) of a document.
 
     Args:
-            document: the document.
-            figures: folder of the figures, relative to the file.
+        document: the document.
+        figures: folder of the figures, relative to the file.
 
     Example:
-            >>> from adawac.errors import printable
-    from adawac.report.blocks import Section
-            >>> print(render(Document("A <b>", "So.", (Section("B", (Table(("", "Dice"), (("a|b", "0.9"),)),)),))))
-            # A \<b\>
-            <BLANKLINE>
-            So.
-            <BLANKLINE>
-            ## B
-            <BLANKLINE>
-            |  | Dice |
-            | --- | ---: |
-            | a\|b | 0.9 |
-            <BLANKLINE>
+        >>> from adawac.report.blocks import Section
+        >>> print(render(Document("A <b>", "So.", (Section("B", (Table(("", "Dice"), (("a|b", "0.9"),)),)),))))
+        # A \<b\>
+        <BLANKLINE>
+        So.
+        <BLANKLINE>
+        ## B
+        <BLANKLINE>
+        |  | Dice |
+        | --- | ---: |
+        | a\|b | 0.9 |
+        <BLANKLINE>
     """
     parts = [f"# {escape(document.title)}", escape(document.summary)]
     for section in document.sections:
