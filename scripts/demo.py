@@ -24,14 +24,14 @@ from adawac.training.performance.cpu import emulates_bfloat16
 DEMO = Path("demo")
 DATA = DEMO / "phantom-ct"
 CONFIGS = Path(os.path.relpath(Path(__file__).resolve().parent.parent / "configs"))
-METHODS = ("erm", "adawac")
+METHODS = {"erm": "ERM", "adawac": "AdaWAC"}
 
 NEXT = """
 Pictures           {demo}/pictures
 TensorBoard        {bin}tensorboard --logdir {demo}/runs
 
 Your own data      {bin}adawac init PATH/TO/DATA -o mine.yaml    (MSD, nnU-Net, Synapse, ACDC, or two folders of NIfTI)
-                   {bin}adawac fit --config mine.yaml
+                   {bin}adawac fit mine.yaml
                    {bin}adawac test runs/NAME/version_0
                    {bin}adawac study mine_study.yaml    (does reweighting help there?)
                    {bin}adawac predict runs/NAME/version_0 -i IMAGES -o LABELS
@@ -67,12 +67,13 @@ def run(*arguments: str) -> None:
 
 def trained_run(method: str) -> Path:
     """Fit and test a method, unless that is done already; the folder of its run."""
-    config = CONFIGS / f"phantom_unet_{method}.yaml"
-    folder = DEMO / "runs" / config.stem / "version_0"
+    folder = DEMO / "runs" / method / "version_0"
     if not (folder / "cases.csv").exists():
         shutil.rmtree(folder, ignore_errors=True)
         places = ("--data.root", str(DATA), "--runs", str(DEMO / "runs"))
-        run("fit", "--config", str(config), *places, *("--trainer.precision", "32-true") * emulates_bfloat16())
+        which = ("--name", method, "--model.weighting", METHODS[method])
+        precision = ("--trainer.precision", "32-true") * emulates_bfloat16()
+        run("fit", str(CONFIGS / "phantom_unet.yaml"), *which, *places, *precision)
         run("test", str(folder))
     return folder
 
