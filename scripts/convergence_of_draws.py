@@ -29,18 +29,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from convergence import BATCH_SIZE, SEEDS, Array, Problem, Row, draw, duality_gap, fitted_line, table
+from convergence import BATCH_SIZE, HORIZONS, SEEDS, Array, Problem, Row, draw, duality_gap, fitted_line, table
 from scipy.special import expit
 
 from adawac.data.sampling.sampling import at_most, draw_exactly
 
-HORIZONS = (2000, 6000, 20000, 60000, 200000)
-"""Longer than there: the steps, a factor sqrt(gamma) shorter, take longer to leave the start behind."""
-
 TAU = 0.4
 """Near the median loss at the solution: some samples lie above, some below."""
 
-FLOOR = 0.5
+FLOOR = 0.2
 """gamma. The bound grows as 1 / sqrt(gamma)."""
 
 
