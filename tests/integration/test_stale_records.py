@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_study_runs import BASE, prepare, study
 from tiny_data import write_msd
 from tiny_run import tiny_settings, write_config
+from tiny_study import BASE, prepare, study
 
 from adawac.cli import main
 from adawac.evaluation import read_csv

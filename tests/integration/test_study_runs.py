@@ -1,7 +1,6 @@
 """`adawac study` on tiny data: cells are runs, what is finished is kept, what fails or is killed costs nothing else."""
 
 import csv
-import io
 import json
 import os
 import shutil
@@ -9,46 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import yaml
-from tiny_data import write_msd
+from tiny_study import BASE, CELLS, STUDY, prepare, study
 
 from adawac.cli import main
 from adawac.evaluation import read_csv
-from adawac.study import Study, read_study
-from adawac.study.runner import resolve
-
-STUDIES = sorted((Path(__file__).parents[2] / "configs/studies").glob("*.yaml"))
-QUICK = {"openkbp5_draws", "phantom_small", "separation"}
-"""A grid of folds, one of subsets, one of networks; all are looked at where there is time."""
-BASE = {
-    "trainer": {"accelerator": "cpu", "max_epochs": 1, "log_every_n_steps": 1, "enable_progress_bar": False},
-    "data": {
-        "root": "msd",
-        "store": "store",
-        "split": {"class_path": "FractionSplit", "init_args": {"val": 0.25, "test": 0.25}},
-        "size": [16, 16],
-        "batch_size": 4,
-    },
-    "model": {
-        "network": {"architecture": "monai.networks.nets.UNet", "arguments": {"channels": [4, 8], "strides": [2]}},
-        "weighting": {"class_path": "AdaWAC", "init_args": {"step_size": 0.3}},
-    },
-}
-LISTED = {"class_path": "FileSplit", "init_args": {"path": "split.json"}}
-STUDY = {
-    "name": "tiny",
-    "config": "base.yaml",
-    "grid": {
-        "method": {"erm": {"model.weighting": "ERM", "times": 2, "data.split": LISTED}, "adawac": {}},
-        "seed": [0, 1],
-    },
-}
-CELLS = ["erm-seed0", "adawac-seed0", "erm-seed1", "adawac-seed1"]
+from adawac.study import read_study
 
 
 class Place(NamedTuple):
@@ -62,22 +31,6 @@ class Place(NamedTuple):
     @property
     def folder(self) -> Path:
         return self.home / "runs/tiny"
-
-
-def prepare(home: Path, study: dict = STUDY, base: dict = BASE) -> Path:
-    write_msd(home / "msd", cases=4, shape=(6, 16, 16))
-    (home / "base.yaml").write_text(yaml.safe_dump(base))
-    (home / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
-    return home
-
-
-def study(home: Path, *options: str, code: int = 0) -> str:
-    """Run the command as a user in this folder would, and return what it says."""
-    out = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
-        patch.chdir(home)
-        assert main(["study", "study.yaml", *options]) == code, out.getvalue()
-    return out.getvalue()
 
 
 def times(folder: Path) -> dict[str, int]:
@@ -213,77 +166,6 @@ class TestFinished:
         assert "model.dice_ratio: default then, 0.25 now" in said
         assert "give the study another name, or delete runs/tiny/erm-seed0" in said
         assert times(done.folder) == before
-
-
-class TestBefore:
-    """In this process, before anything runs."""
-
-    @pytest.fixture
-    def home(self, tmp_path, monkeypatch) -> Path:
-        monkeypatch.chdir(prepare(tmp_path))
-        return tmp_path
-
-    @pytest.mark.parametrize(
-        ("options", "named"),
-        [
-            (["--model.dice_rato=0.5"], "dice_rato"),
-            (["--trainer.max_epochs", "many"], "max_epochs"),
-            (["--model.weighting=Erm"], "Erm"),
-            (["--data.root=nowhere"], "no data folder nowhere; say where it is: --data.root DATA"),
-            (["--jobs", "0"], "--jobs is 0; give the number of cells"),
-            (
-                ["--report", "--runs=ruins"],
-                "no cell has finished in ruins/tiny; run the study first, or correct --runs",
-            ),
-        ],
-    )
-    def test_a_bad_key_of_any_cell(self, home, capsys, options, named):
-        assert main(["study", "study.yaml", *options]) == 2
-        assert named in capsys.readouterr().err
-        assert not (home / "runs").exists()
-
-    def test_no_data_folder(self, home, capsys):
-        data = {key: value for key, value in BASE["data"].items() if key != "root"}
-        (home / "base.yaml").write_text(yaml.safe_dump(BASE | {"data": data}))
-        assert main(["study", "study.yaml"]) == 2
-        assert "data.root is not set; say where the data are: --data.root DATA" in capsys.readouterr().err
-
-    def test_a_bad_key_in_the_last_cell(self, home, capsys):
-        grid = {"method": {"erm": {"model.weighting": "ERM"}, "wrong": {"data.batchsize": 4}}}
-        (home / "study.yaml").write_text(yaml.safe_dump(STUDY | {"grid": grid}))
-        assert main(["study", "study.yaml"]) == 2
-        said = capsys.readouterr().err
-        assert "cell wrong: " in said
-        assert "data.batchsize" in said
-        assert not (home / "runs").exists()
-
-    def test_dry_run_writes_nothing(self, home, capsys):
-        assert main(["study", "study.yaml", "--dry-run"]) == 0
-        said = capsys.readouterr().out
-        for name in CELLS:
-            assert name in said
-        assert "not known before the first" in said
-        assert not (home / "runs").exists()
-
-    def test_slurm(self, home, capsys):
-        assert main(["study", "study.yaml", "--emit", "slurm", "--data.batch_size", "2"]) == 0
-        assert "next: sbatch runs/tiny/study.sbatch" in capsys.readouterr().out
-        script = (home / "runs/tiny/study.sbatch").read_text()
-        assert "#SBATCH --array=0-3" in script
-        assert script.endswith('--cells "${cells[SLURM_ARRAY_TASK_ID]}" --data.batch_size 2\n')
-
-    @pytest.mark.parametrize(
-        "path",
-        [pytest.param(each, id=each.stem, marks=[pytest.mark.slow] * (each.stem not in QUICK)) for each in STUDIES],
-    )
-    def test_studies_of_configs(self, path, home):
-        for name in ("acdc", "erased30", "openkbp-ct", "phantom-ct"):
-            (home / name).symlink_to("msd")
-        expanded: Study = read_study(path, home)
-        assert expanded.name == path.stem
-        at_first_seed = [cell for cell in expanded.cells if cell.options.get("seed", "seed0") == "seed0"]
-        few = at_first_seed[::3] if len(at_first_seed) > 12 else at_first_seed
-        assert len(set(resolve(few).values())) == len(few) >= 5
 
 
 @pytest.mark.slow

@@ -1,0 +1,80 @@
+"""Files that end before they should: refused, with a remedy."""
+
+import gzip
+import zlib
+
+import numpy as np
+import pytest
+from dicom_files import change, write_series
+from pydicom import Dataset, dcmread
+from pydicom.uid import ImplicitVRLittleEndian, RLELossless
+
+from adawac.errors import DataError
+from adawac.io.images import read_image
+
+
+class TestCutShort:
+    META = "NDims = 3\nDimSize = 4 4 4\nElementType = MET_SHORT\nCompressedData = True\n{}ElementDataFile = LOCAL\n"
+    NRRD = "NRRD0004\ntype: short\ndimension: 3\nsizes: 4 4 4\nendian: little\nencoding: gzip\n\n"
+
+    @pytest.mark.parametrize("size", [0, 20, 127, 129, 1 << 20])
+    @pytest.mark.parametrize("kind", ["mha", "mha with its size", "nrrd"])
+    def test_compressed_voxels_of_another_number(self, tmp_path, size, kind):
+        packed = (gzip if kind == "nrrd" else zlib).compress(bytes(size))
+        head = (
+            self.NRRD if kind == "nrrd" else self.META.format(f"CompressedDataSize = {len(packed)}\n" * (" " in kind))
+        )
+        path = tmp_path / f"a.{kind.split()[0]}"
+        path.write_bytes(head.encode() + packed)
+        with pytest.raises(DataError, match=r"unreadable, cut short or corrupt .*; copy it again"):
+            read_image([path])
+
+    @pytest.mark.parametrize("lost", [1, 4, 8, 12])
+    @pytest.mark.parametrize("kind", ["mha", "nrrd"])
+    def test_compressed_streams_without_their_end(self, tmp_path, lost, kind):
+        packed = (gzip if kind == "nrrd" else zlib).compress(bytes(128))
+        head = self.NRRD if kind == "nrrd" else self.META.format("")
+        (tmp_path / f"whole.{kind}").write_bytes(head.encode() + packed)
+        assert read_image([tmp_path / f"whole.{kind}"]).array.shape == (1, 4, 4, 4)
+        (tmp_path / f"a.{kind}").write_bytes(head.encode() + packed[:-lost])
+        with pytest.raises(DataError, match=r"unreadable, cut short or corrupt .*; copy it again"):
+            read_image([tmp_path / f"a.{kind}"])
+
+    @pytest.mark.parametrize("which", [1, 3])
+    @pytest.mark.parametrize("values", [{"Rows": 32}, {"Columns": 64}, {"Rows": 12000, "Columns": 12000}, {}])
+    def test_dicom_with_fewer_pixels_than_it_says(self, tmp_path, values, which):
+        files = write_series(tmp_path / "a", np.zeros((16, 16, 3), np.float32), np.diag([-1.0, -1, 2, 1]))
+        for path in files[:which]:
+            pixels = dcmread(path).PixelData
+            change(path, **(values or {"PixelData": pixels[:-200]}))
+        with pytest.raises(DataError, match=r"pixels of 16 bits are due but the file holds .*; copy it again"):
+            read_image([tmp_path / "a"])
+
+    def test_dicom_whose_icon_is_whole_and_itself_is_not(self, tmp_path):
+        (path,) = write_series(tmp_path / "a", np.zeros((16, 16, 1), np.float32), np.diag([-1.0, -1, 2, 1]))
+        data = dcmread(path)
+        icon = Dataset()
+        icon.Rows = icon.Columns = 64
+        icon.add_new(0x7FE00010, "OW", bytes(8192))
+        data.IconImageSequence = [icon]
+        data["IconImageSequence"].is_undefined_length = True
+        data["IconImageSequence"].value[0].is_undefined_length_sequence_item = True
+        data.save_as(path)
+        assert read_image([tmp_path / "a"]).array.shape == (1, 1, 16, 16)
+        change(path, PixelData=bytes(100))
+        with pytest.raises(DataError, match="the file holds 100 bytes of them"):
+            read_image([tmp_path / "a"])
+
+    @pytest.mark.parametrize("implicit", [True, False])
+    def test_dicom_in_other_syntaxes_is_read(self, tmp_path, implicit):
+        files = write_series(tmp_path / "a", np.arange(512.0).reshape(16, 16, 2), np.diag([-1.0, -1, 2, 1]))
+        due = read_image([tmp_path / "a"]).array
+        for path in files:
+            data = dcmread(path)
+            if implicit:
+                data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+                data.save_as(path, implicit_vr=True, little_endian=True)
+            else:
+                data.compress(RLELossless, encoding_plugin="pydicom")
+                data.save_as(path)
+        assert np.array_equal(read_image([tmp_path / "a"]).array, due)
