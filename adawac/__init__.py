@@ -9,37 +9,58 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adawac.cli.init import init
     from adawac.consistency import FeatureConsistency
+    from adawac.data.checkup import Checkup, check
+    from adawac.evaluation.shown_table import CaseTable
     from adawac.inference.segmenter import Segmenter, load
+    from adawac.report.evaluate import Report, evaluate
+    from adawac.run import Run, fit
     from adawac.types import SampleLosses, Weights
     from adawac.weighting import ERM, AdaWAC, Pair, Weighting
 
     __version__: str
 
+_HOMES = {
+    "AdaWAC": "adawac.weighting",
+    "CaseTable": "adawac.evaluation.shown_table",
+    "Checkup": "adawac.data.checkup",
+    "ERM": "adawac.weighting",
+    "FeatureConsistency": "adawac.consistency",
+    "Pair": "adawac.weighting",
+    "Report": "adawac.report.evaluate",
+    "Run": "adawac.run",
+    "SampleLosses": "adawac.types",
+    "Segmenter": "adawac.inference.segmenter",
+    "Weighting": "adawac.weighting",
+    "Weights": "adawac.types",
+    "check": "adawac.data.checkup",
+    "evaluate": "adawac.report.evaluate",
+    "fit": "adawac.run",
+    "init": "adawac.cli.init",
+    "load": "adawac.inference.segmenter",
+}
+
 __all__ = [
     "ERM",
     "AdaWAC",
+    "CaseTable",
+    "Checkup",
     "FeatureConsistency",
     "Pair",
+    "Report",
+    "Run",
     "SampleLosses",
     "Segmenter",
     "Weighting",
     "Weights",
     "__version__",
+    "check",
+    "evaluate",
+    "fit",
+    "init",
     "load",
 ]
-
-_HOMES = {
-    "AdaWAC": "adawac.weighting",
-    "FeatureConsistency": "adawac.consistency",
-    "ERM": "adawac.weighting",
-    "Pair": "adawac.weighting",
-    "Segmenter": "adawac.inference.segmenter",
-    "SampleLosses": "adawac.types",
-    "Weighting": "adawac.weighting",
-    "Weights": "adawac.types",
-    "load": "adawac.inference.segmenter",
-}
 
 _RENAMED = {"Consistency": "FeatureConsistency", "Terms": "SampleLosses"}
 """Names of 0.1.0."""
@@ -54,3 +75,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'adawac' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

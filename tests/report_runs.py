@@ -1,7 +1,7 @@
 """Runs of a report: two methods on eight patients, one better than the other."""
 
 from adawac.evaluation import ANY_CLASS, CaseRow
-from adawac.report.contents import Report, subset_results
+from adawac.report.contents import Contents, subset_results
 from adawac.report.document import document
 from adawac.report.runs import MethodRun
 
@@ -56,7 +56,7 @@ def seeds(method, dice, subset="full", apart=0.0):
 
 
 def report_of(*runs, policy="penalise"):
-    return Report(title="t", reference="pair", runs=runs, subsets=subset_results(runs, "pair"), policy=policy)
+    return Contents(title="t", reference="pair", runs=runs, subsets=subset_results(runs, "pair"), policy=policy)
 
 
 def text_of(report, title):

@@ -1,6 +1,6 @@
 """`adawac check DATA`: read every case once; report all problems together, and show what is there."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,8 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         DataError: the folder as a whole makes no sense.
     """
-    from adawac.data.checkup import check_data
+    from adawac.data.checkup import check
+    from adawac.io.terminal import bar
 
     find_in_working_folder()
     made = parser()
@@ -33,10 +34,10 @@ def main(argv: Sequence[str]) -> int:
     use_readers(args.readers)
     root: Path = args.root.expanduser().resolve()
     parts = made.instantiate(args)
-    checkup = check_data(root, parts.layout, parts.split, args.patient_pattern, args.modality, track=_progress)
+    checkup = check(root, parts.layout, parts.split, args.patient_pattern, args.modality, track=bar("Reading volumes"))
 
     _show(checkup, root.name, args.picture or Path(f"check_{root.name}.png"))
-    problems = (*checkup.bad, *checkup.whole)
+    problems = checkup.problems
     for problem in problems:
         print(printable(problem))
     if problems:
@@ -93,9 +94,3 @@ def _show(checkup: "Checkup", name: str, picture: Path) -> None:
             print(f"picture: {picture}")
         except OSError as error:  # such as in the folder of the data: what is wrong with them shall be said
             print(f"no picture: {picture} cannot be written ({error.strerror}); name another place with --picture")
-
-
-def _progress(cases: Iterable[None], total: int) -> Iterable[None]:
-    from rich.progress import track
-
-    return track(cases, description="Reading volumes", total=total, transient=True)

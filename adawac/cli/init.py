@@ -1,7 +1,8 @@
 """`adawac init DATA`: look at a data folder; write what `adawac fit` trains, and a study that compares."""
 
+import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from adawac.io.atomic import write_text
 from adawac.io.own_code import find_in_working_folder, use_readers
 
 if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
     from adawac.data.fingerprint import Fingerprint, Spread
     from adawac.data.layouts import Case, Layout
     from adawac.data.split import Split
@@ -34,7 +37,39 @@ def main(argv: Sequence[str]) -> int:
     """
     find_in_working_folder()
     made = parser()
-    args = made.parse_args(list(argv))
+    output, study = _write(made, made.parse_args(list(argv)))
+    print(f"Wrote {output} and {study}. Next, a training; and whether reweighting helps on these data:")
+    print(f"  adawac fit {shlex.quote(str(output))}\n  adawac study {shlex.quote(str(study))}")
+    return 0
+
+
+def init(data: str | os.PathLike[str], **options: Any) -> Path:
+    """Look at a data folder and write a configuration for it, and a study, as `adawac init` does.
+
+    Args:
+        data: folder of the data set.
+        options: of the command, by their names: `name`, `output`, `layout`, `patient_pattern`, `skip_bad`, `force`, ...
+
+    Returns:
+        The configuration, for `adawac.fit`.
+
+    Raises:
+        ConfigError: an option is not known, or a file to write is there already.
+        DataError: all problems of the data together.
+    """
+    from jsonargparse import ArgumentError
+
+    made = parser()
+    made.exit_on_error = False
+    try:
+        args = made.parse_object({"root": os.fspath(data), **options})
+    except ArgumentError as error:
+        raise ConfigError(str(error)) from None
+    return _write(made, args)[0]
+
+
+def _write(made: "TypedParser", args: "Namespace") -> tuple[Path, Path]:
+    """Look at the data and write the configuration and the study."""
     use_readers(args.readers)
     root: Path = args.root.expanduser().resolve()
     name: str = args.name or "".join(c if c.isalnum() or c in "-_." else "_" for c in root.name)
@@ -51,9 +86,7 @@ def main(argv: Sequence[str]) -> int:
     _check(text)
     write_text(output, text)
     write_text(study, render_study(name, output.name))
-    print(f"Wrote {output} and {study}. Next, a training; and whether reweighting helps on these data:")
-    print(f"  adawac fit --config {shlex.quote(str(output))}\n  adawac study {shlex.quote(str(study))}")
-    return 0
+    return output, study
 
 
 def _check(text: str) -> None:
@@ -123,6 +156,7 @@ def configure(
     from adawac.data.fingerprint import Fingerprint, measure
     from adawac.data.layouts import ListingError, detect
     from adawac.data.patients import describe_patients
+    from adawac.io.terminal import bar
 
     layout = detect(root, layout)
     bad: list[str] = []
@@ -133,7 +167,7 @@ def configure(
             raise
         collection, bad = error.sound, list(error.problems)
     pattern, split, training, patients = _parts(root, collection.cases, patient_pattern)
-    measured, unsound = measure(layout, collection, training, _progress)
+    measured, unsound = measure(layout, collection, training, bar("Reading volumes"))
     if unsound and not skip_bad:
         raise DataError.from_problems(sorted(unsound.values()))
     bad += unsound.values()
@@ -202,12 +236,6 @@ def show(fingerprint: "Fingerprint", title: str) -> None:
         style = None if c.voxels else "red"
         classes.add_row(escape(c.name), str(c.cases), str(c.slices), f"{c.voxels:,}", between, style=style)
     console.print(classes, highlight=False)
-
-
-def _progress(cases: Iterable[Any], total: int) -> Iterable[Any]:
-    from rich.progress import track
-
-    return track(cases, description="Reading volumes", total=total, transient=True)
 
 
 def _range(spread: "Spread") -> str:

@@ -2,18 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from adawac.errors import ConfigError, DataError
-from adawac.inference.prediction_folder import LABEL, PICTURE, PROBABILITIES, PredictionFolder
-from adawac.inference.prefetch import prefetched
-from adawac.io.atomic import atomic_write
 from adawac.io.own_code import find_in_working_folder, use_readers
 from adawac.training.suggestions import Parser
-
-if TYPE_CHECKING:
-    from adawac.inference.segmenter import Prediction, Segmenter
-    from adawac.io.volumes import Volume
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,7 +16,8 @@ def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
     if args.trust:  # also a network's class that lies there
         find_in_working_folder()
-    from adawac.io.images import find_images  # not needed for --help
+    from adawac.inference.predict import predict_files  # not needed for --help
+    from adawac.io.images import find_images
 
     use_readers(args.readers)
 
@@ -82,128 +74,3 @@ def parser() -> Parser:
     made.add_argument("--overwrite", action="store_true", help="predict again what lies in OUT already")
     made.add_argument("--trust", action="store_true", help="run the code of a network that is no adawac's or MONAI's")
     return made
-
-
-def predict_files(
-    runs: Sequence[Path],
-    cases: dict[str, tuple[Path, ...]],
-    output: Path,
-    *,
-    device: str | None = None,
-    flip_left_right: bool = False,
-    largest_component: Sequence[str] = (),
-    probabilities: bool = False,
-    pictures: bool = False,
-    overwrite: bool = False,
-    trust: bool = False,
-) -> list[Path]:
-    """Segment cases, each on its own grid; one that fails is reported at the end and does not stop the others.
-
-    Args:
-        runs: run folders or checkpoints, at least one; the probabilities of several are averaged.
-        cases: case name and its channels, see `find_images`.
-        output: folder for `<case>.nii.gz`, and `predictions.json` that says what made them.
-        device: where to predict; None takes CUDA if there is one.
-        flip_left_right: average with the prediction of mirrored slices.
-        largest_component: classes of which only the largest connected part is kept; ["all"]: each.
-        probabilities: write `<case>_probabilities.nii.gz`, (X, Y, Z, K) float32 of half precision.
-        pictures: write `<case>.png`.
-        overwrite: whether to predict again what is there; otherwise it is kept, so that a stopped run goes on.
-        trust: make a network whose class is neither adawac's nor MONAI's; its code runs.
-
-    Returns:
-        The label files of all cases that are there now.
-
-    Raises:
-        ConfigError: if `output` cannot be the folder of the labels or holds those of another model or other settings,
-            or the models cannot be loaded or averaged.
-        DataError: all problems together, after all cases without a problem have been written.
-    """
-    import torch
-    from rich.progress import track
-
-    from adawac.inference.segmenter import load
-    from adawac.io.images import read_image
-
-    _check_output(output, cases)
-    models = _models(runs)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    segmenter = load(runs, device, trust)
-    if flip_left_right:
-        segmenter.recipe.check_flip()
-    classes = segmenter.recipe.data.classes.names
-    settings = {
-        "flip": flip_left_right,
-        "largest_component": [classes[index] for index in sorted(segmenter.indices(largest_component))],
-        "precision": "bfloat16" if torch.device(device).type == "cuda" else "float32",
-    }
-    folder = PredictionFolder(output, [LABEL, *[PROBABILITIES] * probabilities, *[PICTURE] * pictures])
-    where = {"checkpoints": {hash_: _place(path) for hash_, path in models.items()}}
-    folder.claim(cases, {"models": sorted(models), "settings": settings}, overwrite, where)
-    due = folder.due(cases)
-    if kept := len(cases) - len(due):
-        print(f"{kept} of {len(cases)} cases are finished in {output} and kept; --overwrite predicts them again")
-    problems: dict[str, str] = {}
-
-    for case, reading in track(
-        prefetched(due, lambda case: read_image(cases[case])), total=len(due), description="Predicting"
-    ):
-        try:
-            volume = reading.result()
-            prediction = segmenter.classify(volume, case, flip_left_right, largest_component, probabilities)
-            _write(folder, case, volume, prediction, segmenter)
-        except DataError as error:
-            message = str(error)
-            problems[case] = message if message.startswith("case ") else f"case {case}: {message}"
-    finished = len(cases) - len(problems)
-    print(f"{finished} label file{'' if finished == 1 else 's'} in {output}")
-    if problems:
-        raise DataError.from_problems(list(problems.values()))
-    return [folder.file(case) for case in cases]
-
-
-def _models(runs: Sequence[Path]) -> dict[str, Path]:
-    """Checkpoints by the hash of their content."""
-    from adawac.io.hashing import short_hash
-    from adawac.runs.folder import find_checkpoint
-
-    models: dict[str, Path] = {}
-    for path in map(find_checkpoint, runs):
-        known = models.setdefault(short_hash([path]), path)
-        if known is not path:
-            raise ConfigError(f"{path} and {known} are one model, which would count twice; give each model once")
-    return models
-
-
-def _place(checkpoint: Path) -> str:
-    """NAME/version_K/checkpoints/best.ckpt of one in a run's folder, else its name: no place on this machine."""
-    *_, experiment, version, folder, name = ("", "", "", *checkpoint.resolve().parts)
-    return "/".join((experiment, version, folder, name)) if version.startswith("version_") else name
-
-
-def _write(
-    folder: PredictionFolder, case: str, volume: "Volume", prediction: "Prediction", segmenter: "Segmenter"
-) -> None:
-    """Write what is to be made of a case; its label last, which says that it is finished."""
-    from adawac.io.volumes import write_label_nifti, write_probabilities_nifti
-
-    if prediction.probabilities is not None:
-        write_probabilities_nifti(folder.file(case, PROBABILITIES), prediction.probabilities, volume.geometry)
-    if PICTURE in folder.endings:
-        from adawac.figures import three_views
-
-        classes, spacing = segmenter.recipe.data.classes, volume.geometry.spacing or (1.0, 1.0, 1.0)
-        image = segmenter.recipe.data.preprocessing.intensities(volume.array[:1].astype("float32"))[0]
-        with atomic_write(folder.file(case, PICTURE)) as unfinished:
-            three_views(image, prediction.preds, classes.names, spacing, case).savefig(unfinished, format="png")
-    labels = segmenter.recipe.data.classes.decode(prediction.preds)
-    write_label_nifti(folder.file(case), labels, volume.geometry)
-
-
-def _check_output(output: Path, cases: dict[str, tuple[Path, ...]]) -> None:
-    """Refuse a file in place of a folder, and a folder of the images, where labels would take their names."""
-    if output.name.endswith((".nii", ".nii.gz")) or (output.exists() and not output.is_dir()):
-        raise ConfigError(f"--output {output} is a file; give a folder: labels are named after their images")
-    images = [path.resolve() for paths in cases.values() for path in paths]
-    if any(output.resolve() in (path, path.parent) for path in images):
-        raise ConfigError(f"--output {output} holds the images, which labels would replace; give another folder")

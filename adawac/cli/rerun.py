@@ -42,10 +42,10 @@ def main(argv: Sequence[str]) -> int:
     if "steps" not in then:
         raise ConfigError(f"{args.run} has not ended; go on with it first: adawac fit --resume {args.run}")
 
-    from adawac.cli.fit import train
     from adawac.runs.checkpoint import read_checkpoint
     from adawac.training.configuration import as_trained, resolve
     from adawac.training.others_runs import check_classes
+    from adawac.training.train import train
 
     if not args.trust:
         check_classes(run)

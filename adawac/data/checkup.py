@@ -1,5 +1,6 @@
 """What is wrong with a data set, all of it at once: every case read once, copies found, and what no case holds."""
 
+import os
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping
@@ -12,13 +13,14 @@ from adawac.data.fingerprint import Fingerprint, Measured, measure
 from adawac.data.layouts import Collection, Layout, ListingError, detect
 from adawac.data.modality import Modality
 from adawac.data.patients import SuggestedPatients, patients_in
-from adawac.data.reading import Digest, Track
+from adawac.data.reading import Digest
 from adawac.data.split import PARTS, Split
 from adawac.data.splits import AutoSplit, SplitRule
 from adawac.errors import AdaWACError, DataError
+from adawac.io.terminal import Track
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Checkup:
     """What a data set is like, and all that is wrong with it.
 
@@ -39,14 +41,23 @@ class Checkup:
     fingerprint: Fingerprint | None
     patients: Mapping[str, str]
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """All of them, of cases first."""
+        return (*self.bad, *self.whole)
 
-def check_data(
-    root: Path,
+    def __repr__(self) -> str:
+        problems = f"problems:\n  {joined}\n" if (joined := "\n  ".join(self.problems)) else "no problems"
+        return f"Checkup({len(self.measured)} sound cases, {problems})"
+
+
+def check(
+    root: str | os.PathLike[str],
     layout: Layout | None = None,
     split: SplitRule | None = None,
     patient_pattern: str | None = AUTO,
     modality: Modality | None = None,
-    track: Track | None = None,
+    track: Track[None] | None = None,
 ) -> Checkup:
     """Read every case once and find all problems.
 
@@ -61,6 +72,7 @@ def check_data(
     Raises:
         DataError: the folder as a whole makes no sense: no known layout, or a description that cannot be read.
     """
+    root = Path(root).expanduser().resolve()
     layout = detect(root, layout)
     bad: list[str] = []
     whole: list[str] = []

@@ -1,7 +1,7 @@
 """From a folder to loaders: layout, classes, split, prepared volumes, training subset."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,6 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from torch.utils.data import DataLoader
 
 from adawac.data.case_names import AUTO
@@ -35,6 +34,7 @@ from adawac.data.unit_kinds import unit_kind
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError, DataError
 from adawac.io.readers import Reader, use
+from adawac.io.terminal import bar
 
 PREFETCH = 2
 """Batches that each worker fetches ahead."""
@@ -151,7 +151,7 @@ class SegmentationData(pl.LightningDataModule):
         self._scan()
         if len(set(self._patients.values())) < len(self._patients):
             log.info("patients: %s", describe_patients(self._patients))
-        problems = self._store.prepare(list(self._cases.values()), _progress, verify)
+        problems = self._store.prepare(list(self._cases.values()), bar("Preparing volumes"), verify)
         problems |= duplicates(self._digests(), self._patients, self.split)
         if problems and not self.skip_bad:
             raise DataError.from_problems([problems[case] for case in self._cases if case in problems])
@@ -344,7 +344,3 @@ class SegmentationData(pl.LightningDataModule):
 def _as_it_is(item: Any) -> Any:
     """In place of torch's conversion, which makes lists of tuples and tensors of arrays."""
     return item
-
-
-def _progress(cases: Iterable[None], total: int) -> Iterable[None]:
-    return track(cases, description="Preparing volumes", total=total)

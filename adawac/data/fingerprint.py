@@ -10,9 +10,10 @@ from adawac.data.classes import Classes
 from adawac.data.layouts.base import Case, Collection, Layout
 from adawac.data.modality import Modality
 from adawac.data.naming import side_pairs
-from adawac.data.reading import Digest, Track, for_every_case, read_case
+from adawac.data.reading import Digest, for_every_case, read_case
 from adawac.data.store import count_voxels
 from adawac.errors import DataError
+from adawac.io.terminal import Track
 from adawac.io.volumes import Volume
 from adawac.types import IGNORE_INDEX
 
@@ -216,7 +217,7 @@ def measure(
     layout: Layout,
     collection: Collection,
     cases: Sequence[Case],
-    track: Track | None = None,
+    track: Track[None] | None = None,
     modality: Modality | None = None,
 ) -> tuple[dict[str, Measured], dict[str, str]]:
     """Read every case once, in threads.

@@ -1,7 +1,7 @@
 """Read cases with every check that bad data must meet before training starts."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from typing import NamedTuple
@@ -13,10 +13,8 @@ from adawac.data.classes import Classes
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.modality import Modality
 from adawac.errors import DataError
+from adawac.io.terminal import Track
 from adawac.io.volumes import Volume
-
-Track = Callable[[Iterable[None], int], Iterable[None]]
-"""Wraps an iterable of a given length, to show progress."""
 
 POSSIBLE_HU = (-10_000.0, 50_000.0)
 """No scanner writes Hounsfield units beyond: padding goes down to -8192, metal on the extended scale up to 30710."""
@@ -79,7 +77,9 @@ def read_case(
         raise DataError(f"case {case.id}: {error}") from error
 
 
-def for_every_case(do: Callable[[Case], None], cases: Sequence[Case], track: Track | None = None) -> dict[str, str]:
+def for_every_case(
+    do: Callable[[Case], None], cases: Sequence[Case], track: Track[None] | None = None
+) -> dict[str, str]:
     """Do something with every case, in a thread a core; what is stopped begins no further case.
 
     Args:

@@ -24,11 +24,12 @@ from adawac.data.grid import Placement
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.prepared_case import PreparedCase
 from adawac.data.preprocessing import Preprocessing
-from adawac.data.reading import Digest, Track, for_every_case, read_case
+from adawac.data.reading import Digest, for_every_case, read_case
 from adawac.errors import DataError
 from adawac.io.atomic import to_disk
 from adawac.io.hashing import FileHashCache, short_hash
 from adawac.io.locking import writing
+from adawac.io.terminal import Track
 from adawac.types import IGNORE_INDEX
 
 VERSION = 5
@@ -64,7 +65,7 @@ class VolumeStore:
         self.in_channels = in_channels
         self.contents = FileHashCache(self.folder / ".hashes")
 
-    def prepare(self, cases: Sequence[Case], track: Track | None = None, verify: bool = False) -> dict[str, str]:
+    def prepare(self, cases: Sequence[Case], track: Track[None] | None = None, verify: bool = False) -> dict[str, str]:
         """Make what is missing, in a thread a core, while no other process writes into the store.
 
         Args:
@@ -87,7 +88,7 @@ class VolumeStore:
     def _missing(self, cases: Sequence[Case], verify: bool) -> list[Case]:
         return [case for case in cases if verify or not self.holds(case)]
 
-    def _make_all(self, cases: Sequence[Case], track: Track | None, verify: bool) -> dict[str, str]:
+    def _make_all(self, cases: Sequence[Case], track: Track[None] | None, verify: bool) -> dict[str, str]:
         for left in self.folder.glob("*/.*-*"):  # by a process that was killed: we are the only one that writes
             shutil.rmtree(left, ignore_errors=True)
 

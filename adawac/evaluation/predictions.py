@@ -13,6 +13,7 @@ from adawac.evaluation.references import References
 from adawac.evaluation.training_record import training_rows
 from adawac.inference.prediction_folder import PROBABILITIES
 from adawac.io.images import list_files, read_image, stem
+from adawac.io.terminal import Track
 from adawac.io.volumes import Volume, as_label
 from adawac.metrics import EmptyPolicy
 from adawac.types import IGNORE_INDEX
@@ -123,7 +124,7 @@ def measure(
     references: References,
     policy: EmptyPolicy = "penalise",
     made_by: MadeBy = NOBODY,
-    track: Callable[[Iterable[str]], Iterable[str]] = iter,
+    track: Track[str] | None = None,
 ) -> tuple[list[CaseRow], list[str]]:
     """Every metric of every case, and what is wrong with those that could not be measured.
 
@@ -139,7 +140,7 @@ def measure(
     """
     rows: list[CaseRow] = []
     problems: list[str] = []
-    for case in track(references.cases):
+    for case in track(references.cases, len(references.cases)) if track else references.cases:
         patient = references.patients[case]
         try:
             target = references.target(case)

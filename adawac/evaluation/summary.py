@@ -224,7 +224,7 @@ def summary_table(rows_by_method: Mapping[str, Sequence[CaseRow]], title: str | 
         >>> print(table.caption)
         Empty masks, policy skip: both empty: left out; one empty: Dice 0, distance = diagonal of the volume.
     """
-    lines, footer = _side_by_side(rows_by_method)
+    lines, footer = summary_lines(rows_by_method)
     table = Table(title=Text(title) if title else None, caption=Text(footer), caption_justify="left")
     table.add_column("")
     for method in rows_by_method:
@@ -248,7 +248,7 @@ def to_markdown(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> str:
         >>> print(to_markdown({"erm": [row]}).splitlines()[3])
         | Dice, liver | 0.900 |
     """
-    lines, footer = _side_by_side(rows_by_method)
+    lines, footer = summary_lines(rows_by_method)
     header = [["", *rows_by_method], ["---", *["---:"] * len(rows_by_method)]]
     table = ["| " + " | ".join(map(_markdown_cell, line)) + " |" for line in [*header, *lines]]
     return "\n".join([*table, "", footer, ""])
@@ -259,7 +259,7 @@ def _markdown_cell(text: str) -> str:
     return " ".join(escaped.split())
 
 
-def _side_by_side(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> tuple[list[list[str]], str]:
+def summary_lines(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> tuple[list[list[str]], str]:
     """Lines of a table (name of the quantity, one text a method) and the words beneath it."""
     summaries = list(summarise_methods(rows_by_method).values())
     policies = {summary.policy for summary in summaries}

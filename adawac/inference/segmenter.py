@@ -1,23 +1,28 @@
 """A trained model as one object: `adawac.load(path).predict(volume)`; several of them are one as well."""
 
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean, first_line, some_of
 from adawac.inference.largest_component import keep_largest
 from adawac.inference.volume import classes_of, native_probabilities
+from adawac.io.images import find_images, read_image
 from adawac.io.volumes import Volume
 from adawac.networks import Ensemble, SegmentationNetwork
 from adawac.networks.untrusted import watched
 from adawac.runs.checkpoint import RECIPE, Recipe, network_weights, read_checkpoint
 from adawac.runs.folder import find_checkpoint
+
+PathLike: TypeAlias = str | os.PathLike[str]
+Image: TypeAlias = PathLike | Volume | NDArray[np.generic] | Tensor
 
 
 class Prediction(NamedTuple):
@@ -44,29 +49,60 @@ class Segmenter:
         self.recipe = recipe
         self.network = network
 
-    def predict(
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a name is a sequence of names, too
         self,
-        volume: Volume,
-        case: str = "volume",
+        image: Image,
+        case: str | None = None,
         flip_left_right: bool = False,
         largest_component: str | Sequence[str] = (),
-    ) -> NDArray[np.int32]:
-        """Segment a volume.
+        *,
+        spacing: Sequence[float] | None = None,
+    ) -> NDArray[np.int32]: ...
+
+    @overload
+    def predict(
+        self,
+        image: Sequence[Image],
+        case: str | None = None,
+        flip_left_right: bool = False,
+        largest_component: str | Sequence[str] = (),
+        *,
+        spacing: Sequence[float] | None = None,
+    ) -> list[NDArray[np.int32]]: ...
+
+    def predict(
+        self,
+        image: Image | Sequence[Image],
+        case: str | None = None,
+        flip_left_right: bool = False,
+        largest_component: str | Sequence[str] = (),
+        *,
+        spacing: Sequence[float] | None = None,
+    ) -> NDArray[np.int32] | list[NDArray[np.int32]]:
+        """Segment an image, or several.
 
         Args:
-            volume: image (C, Z, Y, X) as `adawac.io.images.read_image` returns it.
-            case: its name, for errors.
+            image: a file (NIfTI, NRRD, MHA, MHD) or the folder of a DICOM series; an array or tensor (Z, Y, X) or
+                (C, Z, Y, X) whose axes point Superior, Posterior and Left; a `Volume`; or a sequence of these.
+            case: its name, for errors; None takes the file's.
             flip_left_right: average with the prediction of the mirrored slices.
             largest_component: names of classes of which only the largest connected part stays; "all": of each.
+            spacing: (z, y, x) in mm of arrays; files know theirs.
 
         Returns:
-            (Z, Y, X) label values as the training data had them on disk, on the volume's own grid.
+            (Z, Y, X) label values as the training data had them on disk, on the image's own grid, its axes pointing
+            Superior, Posterior and Left; a list of them for a sequence.
 
         Raises:
-            DataError: if the volume has another number of channels, or NaN or infinite voxels.
+            DataError: if a file cannot be read, or has another number of channels, or NaN or infinite voxels.
             ConfigError: if the model has no left and right to flip, or no class of such a name.
         """
-        return self.recipe.data.classes.decode(self.classify(volume, case, flip_left_right, largest_component).preds)
+        if isinstance(image, Sequence) and not isinstance(image, str):
+            return [self.predict(each, case, flip_left_right, largest_component, spacing=spacing) for each in image]
+        name, volume = _read(image, spacing)
+        found = self.classify(volume, case or name, flip_left_right, largest_component)
+        return self.recipe.data.classes.decode(found.preds)
 
     def classify(
         self,
@@ -138,7 +174,24 @@ class Segmenter:
         return [names.index(organ) for organ in dict.fromkeys(organs)]
 
 
-def load(run: str | Path | Sequence[str | Path], device: str = "cpu", trust: bool = False) -> Segmenter:
+def _read(image: Image, spacing: Sequence[float] | None) -> tuple[str, Volume]:
+    """Name and volume of whatever holds an image."""
+    if isinstance(image, np.ndarray | Tensor):
+        return "volume", Volume.of_array(
+            np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image), spacing
+        )
+    if spacing is not None:
+        raise ConfigError("spacing is given, but files say theirs; give it with arrays alone")
+    if isinstance(image, Volume):
+        return "volume", image
+    cases = find_images(Path(image))
+    if len(cases) > 1:
+        raise DataError(f"{image} holds {len(cases)} images; name one, or several in a list")
+    [(case, paths)] = cases.items()
+    return case, read_image(paths)
+
+
+def load(run: PathLike | Sequence[PathLike], device: str = "cpu", trust: bool = False) -> Segmenter:
     """Load a trained model, or several as one; no code that a checkpoint may carry is run.
 
     The class probabilities of several, such as the seeds or folds of a method, are averaged.
@@ -155,7 +208,7 @@ def load(run: str | Path | Sequence[str | Path], device: str = "cpu", trust: boo
         ConfigError: if there is no checkpoint, or it is not one of adawac's, or its network's class is unknown and not
             trusted, or several differ in more than their networks, or the device cannot be used.
     """
-    runs = [Path(run)] if isinstance(run, (str, Path)) else [Path(each) for each in run]
+    runs = [Path(each) for each in ([run] if isinstance(run, str | os.PathLike) else run)]
     if not runs:
         raise ConfigError("load: no run is given; name a checkpoint or a run folder")
     recipes, networks = zip(*(read_model(each, trust) for each in runs), strict=True)

@@ -1,13 +1,17 @@
 """What is shown and tabled: text of others as text, neither steering a terminal nor calculated by a spreadsheet."""
 
 import logging
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
-from rich import console
+from rich import console, progress
 from rich.segment import Segment
 
 from adawac.errors import printable
+
+Item = TypeVar("Item")
+Track = Callable[[Iterable[Item], int], Iterable[Item]]
+"""Wraps an iterable of a given length, to show progress."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -19,6 +23,25 @@ class Console(console.Console):
         """Segments with nothing in their text that steers."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+def bar(description: str) -> Track[Any]:
+    """A bar with the time left, in a terminal or a notebook; gone once the work is done.
+
+    Args:
+        description: what is done with the items, such as "Reading volumes".
+
+    Example:
+        >>> list(bar("Counting")(iter("abc"), 3))
+        ['a', 'b', 'c']
+    """
+
+    def track(items: Iterable[Item], total: int) -> Iterable[Item]:
+        shown = Console()
+        silent = not (shown.is_terminal or shown.is_jupyter)
+        return progress.track(items, description, total, transient=True, console=shown, disable=silent)
+
+    return track
 
 
 class Formatter(logging.Formatter):

@@ -7,6 +7,7 @@ that an axial slice shown with `imshow` stands upright with the patient's left o
 import gzip
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,31 @@ class Volume:
         canonical = np.moveaxis(orientations.apply_orientation(array, to_canonical(geometry.affine)), -1, 0)
         native = canonical.dtype.newbyteorder("=")
         return cls(np.ascontiguousarray(canonical, dtype=native), geometry)
+
+    @classmethod
+    def of_array(cls, array: NDArray[Any], spacing: Sequence[float] | None = None) -> "Volume":
+        """Canonical volume of an array that is canonical already: its axes point Superior, Posterior and Left.
+
+        Args:
+            array: (Z, Y, X), or with channels (C, Z, Y, X).
+            spacing: (z, y, x) in mm; None where it is unknown.
+
+        Raises:
+            DataError: if the array has another number of dimensions, or the spacing is no three positive lengths.
+
+        Example:
+            >>> Volume.of_array(np.zeros((4, 8, 8)), (5.0, 0.8, 0.8)).geometry.spacing
+            (5.0, 0.8, 0.8)
+        """
+        array = array if array.ndim == 4 else array[None]
+        if array.ndim != 4 or 0 in array.shape:
+            raise DataError(f"a volume has shape (Z, Y, X) or (C, Z, Y, X) but this has {array.shape}; give one volume")
+        z, y, x = array.shape[1:]
+        if spacing is None:
+            return cls(array, Geometry((z, y, x)))
+        if len(spacing) != 3 or not all(math.isfinite(step) and step > 0 for step in spacing):
+            raise DataError(f"spacing is {tuple(spacing)}; give (z, y, x) in mm, such as (5.0, 0.8, 0.8)")
+        return cls(array, Geometry.of_affine((x, y, z), _NO_GRID * [*reversed(spacing), 1.0]))
 
 
 def read_nifti(path: Path | str) -> Volume:

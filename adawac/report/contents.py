@@ -109,7 +109,7 @@ class SubsetResult:
 
 
 @dataclass(frozen=True)
-class Report:
+class Contents:
     """All that a report shows.
 
     Attributes:

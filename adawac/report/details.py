@@ -7,7 +7,7 @@ from adawac.errors import some_of
 from adawac.evaluation import MEAN_OF_CLASSES, Ranking
 from adawac.report import figures
 from adawac.report.blocks import Block, Heading, Paragraph, Picture, Table
-from adawac.report.contents import Report, SubsetResult
+from adawac.report.contents import Contents, SubsetResult
 from adawac.report.families import Family
 from adawac.report.wording import (
     MINUS,
@@ -33,12 +33,12 @@ MOST_SUSPECTS = 10
 OF = "\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}"
 
 
-def subheading(report: Report, subset: SubsetResult) -> list[Block]:
+def subheading(report: Contents, subset: SubsetResult) -> list[Block]:
     """Which subset this is about, where there are several."""
     return [Heading(on_subset(subset.name, capital=True))] if len(report.subsets) > 1 else []
 
 
-def organs(report: Report) -> Iterable[Block]:
+def organs(report: Contents) -> Iterable[Block]:
     """Forest plot, Dice and differences of every organ, ranks of the methods."""
     for i, subset in enumerate(report.subsets):
         yield from subheading(report, subset)
@@ -77,7 +77,7 @@ def _organ(class_name: str) -> str:
     return "mean of organs" if class_name == MEAN_OF_CLASSES else class_name
 
 
-def _comparison_table(report: Report, subset: SubsetResult) -> Table:
+def _comparison_table(report: Contents, subset: SubsetResult) -> Table:
     header = ("difference of Dice", *subset.comparisons)
     rows = zip(*subset.comparisons.values(), strict=False)
     lines = tuple(
@@ -96,7 +96,7 @@ def _comparison_table(report: Report, subset: SubsetResult) -> Table:
     return Table(header, lines, note)
 
 
-def _ranks(report: Report, ranking: Ranking, i: int) -> Picture:
+def _ranks(report: Contents, ranking: Ranking, i: int) -> Picture:
     said = ", ".join(f"{name} {rank:.2f}" for name, rank in ranking.ranks.items())
     return Picture(
         f"ranks_{i}",
@@ -112,7 +112,7 @@ def _ranks(report: Report, ranking: Ranking, i: int) -> Picture:
 # --- groups -----------------------------------------------------------------------------------------------------------
 
 
-def groups(report: Report) -> Iterable[Block]:
+def groups(report: Contents) -> Iterable[Block]:
     """Label-dense and label-sparse slices, positions along the volume, organ sizes, metadata."""
     yield Paragraph(
         "Differences here are 95 % intervals over patients and runs, without correction for the number of groups: they "
@@ -136,7 +136,7 @@ def groups(report: Report) -> Iterable[Block]:
                 yield _position_figure(report, family, i)
 
 
-def _dense_and_sparse(report: Report, subset: SubsetResult) -> Table:
+def _dense_and_sparse(report: Contents, subset: SubsetResult) -> Table:
     header = (
         "slices", "Dice, label-dense", "recall, label-dense", "label-sparse slices with false positives",
         f"such slices per volume, difference to {report.reference}", "false-positive voxels per volume",
@@ -187,7 +187,7 @@ def group_lines(subset: SubsetResult, reference: str) -> dict[str, list[figures.
     return panels
 
 
-def _groups_figure(report: Report, subset: SubsetResult, i: int) -> Picture:
+def _groups_figure(report: Contents, subset: SubsetResult, i: int) -> Picture:
     return Picture(
         f"groups_{i}",
         "svg",
@@ -207,7 +207,7 @@ def _family_table(family: Family) -> Table:
     return Table(header, tuple(lines), family.note)
 
 
-def _position_figure(report: Report, family: Family, i: int) -> Picture:
+def _position_figure(report: Contents, family: Family, i: int) -> Picture:
     values = {method: [group.mean for group in summary.groups] for method, summary in family.summaries.items()}
     first = next(iter(family.summaries.values()))
     return Picture(
@@ -230,7 +230,7 @@ def _position_figure(report: Report, family: Family, i: int) -> Picture:
 # --- weights ----------------------------------------------------------------------------------------------------------
 
 
-def weights(report: Report) -> Iterable[Block]:
+def weights(report: Contents) -> Iterable[Block]:
     """Weights along the volume, their means by group, and how well they separate the groups."""
     for i, subset in enumerate(report.subsets):
         weighted = [method for method in subset.methods if method.weights]
@@ -276,7 +276,7 @@ def _over_runs(values: Sequence[float]) -> str:
 # --- suspects ---------------------------------------------------------------------------------------------------------
 
 
-def suspects(report: Report) -> Iterable[Block]:
+def suspects(report: Contents) -> Iterable[Block]:
     """The label-sparse slices that stayed hard, those first that most runs name; none of runs that find no organ."""
     for subset in report.subsets:
         runs = [run for run in report.runs if run.subset == subset.name and run.suspects is not None]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from adawac.evaluation import Comparison
 from adawac.report.blocks import Block, Code, Document, Finding, Paragraph, Section, Table
-from adawac.report.contents import MethodResult, Report
+from adawac.report.contents import Contents, MethodResult
 from adawac.report.details import groups, organs, subheading, suspects, weights
 from adawac.report.drawn import drawn
 from adawac.report.wording import (
@@ -31,7 +31,7 @@ from adawac.report.wording import (
 )
 
 
-def document(report: Report) -> Document:
+def document(report: Contents) -> Document:
     """Put a report into words, tables and figures."""
     sections = [
         Section("Verdicts", tuple(_verdicts(report)), "Verdicts"),
@@ -56,7 +56,7 @@ def _said(text: str) -> list[Block]:
     return [Paragraph(text)] if text else []
 
 
-def _verdicts(report: Report) -> Iterable[Block]:
+def _verdicts(report: Contents) -> Iterable[Block]:
     for subset in report.subsets:
         for method, (found, *_) in subset.comparisons.items():
             lines = {each.name: each for each in subset.methods}
@@ -80,7 +80,7 @@ def _verdicts(report: Report) -> Iterable[Block]:
         yield Paragraph(f"Not in this report, because not finished: {missing}.")
 
 
-def _methods(report: Report) -> Iterable[Block]:
+def _methods(report: Contents) -> Iterable[Block]:
     units = sorted({method.unit for subset in report.subsets for method in subset.methods})
     header = (
         "method", "runs", "Dice, mean of organs", *(f"HD95 (pooled), {unit}" for unit in units), "organs missed",
@@ -114,7 +114,7 @@ def _method_line(method: MethodResult, units: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _trust(report: Report) -> Iterable[Block]:
+def _trust(report: Contents) -> Iterable[Block]:
     sentences = [
         "The unit of every test is the patient: all methods see the same test cases, so that differences are paired."
     ]
@@ -133,7 +133,7 @@ def _trust(report: Report) -> Iterable[Block]:
     yield Paragraph(" ".join(sentences))
 
 
-def _limits(report: Report, means: Sequence[Comparison]) -> Iterable[str]:
+def _limits(report: Contents, means: Sequence[Comparison]) -> Iterable[str]:
     """What so few patients and runs, and so many verdicts, allow to be said."""
     n, runs = min(found.n for found in means), min(min(found.runs) for found in means)
     yield f"There are {counted(n, 'patient')} and at least {counted(runs, 'run')} of each method."
@@ -156,7 +156,7 @@ def _limits(report: Report, means: Sequence[Comparison]) -> Iterable[str]:
     )
 
 
-def _making(report: Report) -> Iterable[Block]:
+def _making(report: Contents) -> Iterable[Block]:
     if report.command:
         yield Code(report.command)
     names = list(dict.fromkeys(name for run in report.runs for name in run.made))

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from adawac.report.blocks import Block, Table
-from adawac.report.contents import MethodResult, Report
+from adawac.report.contents import Contents, MethodResult
 from adawac.report.details import subheading
 from adawac.report.wording import number, spread
 
 
-def drawn(report: Report) -> Iterable[Block]:
+def drawn(report: Contents) -> Iterable[Block]:
     """Tables of the draws of each method, where runs have recorded them."""
     for subset in report.subsets:
         methods = [method for method in subset.methods if method.draws]

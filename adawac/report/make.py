@@ -9,7 +9,7 @@ from adawac.data.case_names import AUTO
 from adawac.errors import DataError
 from adawac.evaluation import Metadata
 from adawac.evaluation.references import References
-from adawac.report.contents import Report, choose_reference, subset_results
+from adawac.report.contents import Contents, choose_reference, subset_results
 from adawac.report.patients import by_patient
 from adawac.report.pictures import worst_pictures
 from adawac.report.runs import on_shared_cases
@@ -29,7 +29,7 @@ def make_report(
     why_no_references: str = "",
     command: str = "",
     unfinished: Mapping[str, str] | None = None,
-) -> Report:
+) -> Contents:
     """Compute everything that a report shows.
 
     Args:
@@ -60,7 +60,7 @@ def make_report(
     chosen = choose_reference([run.method for run in runs], reference)
     subsets = subset_results(runs, chosen, metadata)
     drawn, why_not = worst_pictures(evaluated, references, pictures, why_no_references)
-    return Report(
+    return Contents(
         title=title,
         reference=chosen,
         policy=next(row.policy for run in runs for row in run.rows),

@@ -1,7 +1,7 @@
 """Where a report's runs come from: run folders, folders of predictions by any tool, case tables."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from adawac.evaluation import CaseRow, MadeBy, made_by, read_run, read_table
 from adawac.evaluation.predictions import Predict, encoded, from_files, measure, name_problems, prediction_files
 from adawac.evaluation.references import References
 from adawac.inference.segmenter import load
+from adawac.io.terminal import Track
 from adawac.io.volumes import Volume
 from adawac.metrics import EmptyPolicy
 from adawac.report.runs import MethodRun
@@ -24,8 +25,6 @@ from adawac.runs.folder import CASES, RunFolder
 
 RESULTS = "results.json"
 """Of a report: its numbers, beside its case table."""
-
-Track = Callable[[Iterable[str]], Iterable[str]]
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def evaluate_sources(
     again: bool = False,
     shared: bool = False,
     device: str = "cpu",
-    track: Track = iter,
+    track: Track[str] | None = None,
 ) -> list[Evaluated]:
     """Case tables of all sources, read where they are there, measured where not.
 
@@ -181,7 +180,7 @@ def _of_predictions(
     references: References | None,
     policy: EmptyPolicy,
     shared: bool,
-    track: Track,
+    track: Track[str] | None,
     problems: list[str],
 ) -> Evaluated:
     if references is None:
@@ -203,7 +202,7 @@ def _of_run(
     policy: EmptyPolicy,
     again: bool,
     device: str,
-    track: Track,
+    track: Track[str] | None,
     problems: list[str],
 ) -> Evaluated:
     folder = RunFolder(source.path.resolve())

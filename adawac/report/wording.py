@@ -8,7 +8,7 @@ from adawac.errors import some_of
 from adawac.evaluation import Comparison, Estimate
 from adawac.evaluation.intervals import LEVEL
 from adawac.evaluation.statistics import Verdict, least_p
-from adawac.report.contents import MethodResult, Report, SubsetResult
+from adawac.report.contents import Contents, MethodResult, SubsetResult
 from adawac.report.runs import MethodRun
 from adawac.report.seed_noise import COMMITTED, seed_noise
 
@@ -138,7 +138,7 @@ def summary_sentence(subsets: Sequence[SubsetResult], reference: str, runs: Sequ
     return " ".join([_answer(subsets, reference, runs), *(said for run in runs for said in _trained_on(run))])
 
 
-def summary(report: Report) -> str:
+def summary(report: Contents) -> str:
     """The first lines of a report: the answer, and whom its cases show where that is not one patient each."""
     answer = summary_sentence(report.subsets, report.reference, report.runs)
     return f"{answer} {report.patients}" if report.patients else answer

@@ -11,7 +11,7 @@ from typing import Any
 from adawac.io.atomic import atomic_write
 from adawac.report import html, markdown
 from adawac.report.blocks import Document, Section
-from adawac.report.contents import Report
+from adawac.report.contents import Contents
 from adawac.report.document import document
 from adawac.report.runs import MethodRun
 from adawac.report.wording import summary
@@ -20,7 +20,7 @@ from adawac.runs.slice_weights import SliceWeights
 FIGURES = "figures"
 
 
-def write_report(report: Report, folder: Path, sections: Sequence[Section] = ()) -> Path:
+def write_report(report: Contents, folder: Path, sections: Sequence[Section] = ()) -> Path:
     """Write report.html, report.md with its figures, and results.json.
 
     Args:
@@ -63,7 +63,7 @@ def write_document(content: Document, numbers: Mapping[str, Any], folder: Path) 
     return folder / "report.html"
 
 
-def results(report: Report) -> dict[str, Any]:
+def results(report: Contents) -> dict[str, Any]:
     """All numbers of a report as plain values; what is undefined is null."""
     return {
         "title": report.title,

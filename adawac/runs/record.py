@@ -16,7 +16,8 @@ _KINDS: dict[str, _Kind] = {
     "subset": str,
     "unit": str,
     **dict.fromkeys(("training_units", "training_slices", "label_dense", "label_sparse", "wholly_ignored"), int),
-    **dict.fromkeys(("steps", "images_seen", "network_passes"), int),
+    **dict.fromkeys(("steps", "epochs", "images_seen", "network_passes"), int),
+    "val_dice": float,
     "units_of_class": {None: int},
     "absent_classes": [str],
     "draws": {

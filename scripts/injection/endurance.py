@@ -11,8 +11,8 @@ import lightning.pytorch as pl
 import torch
 from tiny_data import write_msd
 
-from adawac.cli import fit as training_cli
 from adawac.cli import main as main_of_adawac
+from adawac.training import train as training
 from injection.place import Place, Row
 from injection.processes import ended
 
@@ -51,8 +51,8 @@ def watch(home: Path, steps: int) -> None:
                 resident[trainer.global_step] = pages * resource.getpagesize() / 2**20
                 finite[0] &= all(bool(torch.isfinite(p).all()) for p in task.parameters())
 
-    standard: Callable[..., list[pl.Callback]] = training_cli.default_callbacks
-    training_cli.default_callbacks = lambda *arguments: [*standard(*arguments), Watch()]
+    standard: Callable[..., list[pl.Callback]] = training.default_callbacks
+    training.default_callbacks = lambda *arguments: [*standard(*arguments), Watch()]
     root = write_msd(home / "many", cases=60, shape=(40, 32, 32))  # epochs of hundreds of steps, as they are in earnest
     options = [f"--data.root={root}", f"--trainer.max_steps={steps}", "--trainer.max_epochs=-1"]
     options += ["--trainer.check_val_every_n_epoch=100", "--data.store", str(home / "store_of_many")]

@@ -154,16 +154,16 @@ def test_an_error_in_the_first_step_leaves_nothing_and_one_in_the_second_the_run
 @pytest.mark.slow
 def test_a_rerun_compares_the_run_it_made_whatever_else_begins_meanwhile(path, monkeypatch, capsys):
     assert main(["fit", str(path)]) == 0
-    from adawac.cli import fit
+    from adawac.training import train as training
 
-    train = fit.train
+    train = training.train
 
     def while_another_begins(given):
         run = train(given)
         (run.path.parent / "version_7").mkdir()
         return run
 
-    monkeypatch.setattr(fit, "train", while_another_begins)
+    monkeypatch.setattr(training, "train", while_another_begins)
     assert main(["rerun", str(runs_of(path)[0].path)]) == 0
     assert "resumed_rerun/version_0: the same weights, bit for bit" in capsys.readouterr().out
 

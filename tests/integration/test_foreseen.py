@@ -14,6 +14,7 @@ from tiny_data import write_msd
 from tiny_run import ADAMW, tiny_settings, write_config
 
 from adawac.cli import fit, main
+from adawac.training import train as training
 from adawac.training.task import SegmentationTask
 
 WATCH = "--trainer.callbacks+=EarlyStopping"
@@ -225,7 +226,7 @@ def test_any_seed_is_the_seed_that_is_recorded(path):
 )
 def test_the_last_epoch_is_validated_whatever_the_interval(path, caplog, options):
     measured: list[int] = []
-    before = fit.default_callbacks
+    before = training.default_callbacks
 
     class Watch(Callback):
         def on_validation_end(self, trainer, *_):
@@ -233,7 +234,7 @@ def test_the_last_epoch_is_validated_whatever_the_interval(path, caplog, options
                 measured.append(trainer.global_step)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit, "default_callbacks", lambda *args: [*before(*args), Watch()])
+        patch.setattr(training, "default_callbacks", lambda *args: [*before(*args), Watch()])
         assert main(["fit", str(path), *options]) == 0
     assert measured[-1] == state(path)["global_step"]
     assert len(measured) == len(set(measured))

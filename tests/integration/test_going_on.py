@@ -10,7 +10,8 @@ from lightning.pytorch.callbacks import Callback
 from tiny_data import write_msd
 from tiny_run import ADAMW, tiny_settings, write_config
 
-from adawac.cli import fit, main
+from adawac.cli import main
+from adawac.training import train as training
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +86,8 @@ def test_a_schedule_runs_to_its_end_whatever_a_step_is_now(tmp_path, data, monke
         def on_train_batch_start(self, trainer, *_):
             rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
-    before = fit.default_callbacks
-    monkeypatch.setattr(fit, "default_callbacks", lambda *args: [*before(*args), Watch()])
+    before = training.default_callbacks
+    monkeypatch.setattr(training, "default_callbacks", lambda *args: [*before(*args), Watch()])
     assert main([*command, "--trainer.max_epochs=2", "--resume=auto", option]) == 0
     assert rates[0] == pytest.approx(0.02 * 0.5**0.9)  # half of the training is done
     assert all(rate > 0 for rate in rates)

@@ -9,7 +9,7 @@ import pytest
 from tiny_data import write_folders, write_msd, write_nnunet
 
 from adawac.cli import main
-from adawac.data.checkup import check_data
+from adawac.data.checkup import check
 
 
 @pytest.fixture(autouse=True)
@@ -112,12 +112,12 @@ def trained_on(root: Path, config: str) -> tuple[str, ...]:
 def test_what_check_measures_is_of_the_training_cases(tmp_path):
     """It reads everything, to say what is wrong; settings are read off its table."""
     root = folders(tmp_path / "data")
-    before = check_data(root).fingerprint
+    before = check(root).fingerprint
     for path in root.glob("*/pt_[156].nii.gz"):
         array = np.asarray(nib.load(path).dataobj)
         spoilt = np.where(array > 0, 1, 0) if "label" in str(path.parent) else array * 2
         nib.save(nib.Nifti1Image(spoilt.astype(np.int16), nib.load(path).affine), path)
-    checkup = check_data(root)
+    checkup = check(root)
     assert checkup.fingerprint == before
     assert before.num_cases == 3
     assert len(checkup.measured) == 6

@@ -74,7 +74,7 @@ def test_each_layout_is_configured_and_trained(tmp_path, write, layout, modality
 def test_what_is_printed_next_runs_as_printed(tmp_path, capsys):
     init(write_msd(tmp_path / "data", cases=4))
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  adawac")]
-    assert lines == [["adawac", "fit", "--config", "made.yaml"], ["adawac", "study", "made_study.yaml"]]
+    assert lines == [["adawac", "fit", "made.yaml"], ["adawac", "study", "made_study.yaml"]]
     quick = ["--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu"]
     assert main([*lines[0][1:], *quick]) == 0
     assert main([*lines[1][1:], "--dry-run"]) == 0

@@ -83,21 +83,25 @@ class RunRecord(Callback):
         """Say how well the best checkpoint does and what to type next."""
         if (run := RunFolder.of_trainer(trainer)) is None:
             return
+        best = run_checkpoint(trainer)
+        dice = None if best is None or best.best_model_score is None else float(best.best_model_score)
         if self._began:
             draws = pl_module.last_losses.draws.cpu().numpy()  # type: ignore[operator, union-attr]
             drawn = DrawSummary.of(trainer.datamodule.units, draws)  # type: ignore[attr-defined]
             took = {
                 "steps": trainer.global_step,
+                "epochs": trainer.current_epoch,
                 "images_seen": self.images_seen,
                 "draws": None if drawn is None else drawn.to_json(),
                 "network_passes": self.images_seen * pl_module.weighting.views,  # type: ignore[union-attr, operator]
             }
+            if dice is not None:
+                took["val_dice"] = dice
             run.write_record(run.record | took)
         if (why := _why_it_ended(trainer, self._began)) is not None:
             log.info(why)
-        best = run_checkpoint(trainer)
-        if best is not None and best.best_model_score is not None:
-            log.info("best %s: %.3f", best.monitor, best.best_model_score)
+        if dice is not None:
+            log.info("best val/dice: %.3f", dice)
         if run.checkpoints and trainer.datamodule.split.test:  # type: ignore[attr-defined]
             log.info("next: adawac test %s", os.path.relpath(run.path))
 

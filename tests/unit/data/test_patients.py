@@ -11,7 +11,7 @@ from dicom_files import change, write_series
 from tiny_data import write_acdc_volumes, write_msd, write_nnunet
 
 from adawac.data.case_names import suggest_patient_pattern
-from adawac.data.checkup import check_data
+from adawac.data.checkup import check
 from adawac.data.datamodule import SegmentationData
 from adawac.data.layouts import Folders
 from adawac.data.layouts.base import Case
@@ -258,8 +258,8 @@ class TestDataSets:
 
     def test_check_says_it_among_the_problems(self, tmp_path):
         root = write_acdc_volumes(tmp_path / "data", cases=8)
-        assert any("split that is drawn must know; set patient_pattern" in each for each in check_data(root).whole)
-        assert not check_data(root, patient_pattern=r"(patient\d+)_").whole
+        assert any("split that is drawn must know; set patient_pattern" in each for each in check(root).whole)
+        assert not check(root, patient_pattern=r"(patient\d+)_").whole
 
     def test_the_same_image_twice_is_told_though_names_suggest_one_patient(self, tmp_path):
         """A guess excuses nothing: it may be wrong."""
@@ -271,7 +271,7 @@ class TestDataSets:
         (root / "dataset.json").write_text(json.dumps(listed))
         split = {"train": ["pt_1", "pt_1_scan2", "pt_2", "pt_3"], "val": ["pt_4"], "test": ["pt_5", "pt_6"]}
         (root / "splits.json").write_text(json.dumps(split))
-        assert any("case pt_1_scan2: its image is that of case pt_1" in each for each in check_data(root).bad)
+        assert any("case pt_1_scan2: its image is that of case pt_1" in each for each in check(root).bad)
         data = SegmentationData(str(root), size=(8, 8), store=str(tmp_path / "store"))
         with pytest.raises(DataError, match="case pt_1_scan2: its image is that of case pt_1"):
             data.prepare_data()

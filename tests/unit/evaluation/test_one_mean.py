@@ -27,7 +27,7 @@ from adawac.evaluation import (
     summarise_methods,
     training_rows,
 )
-from adawac.report.contents import Report, subset_results
+from adawac.report.contents import Contents, subset_results
 from adawac.report.details import group_lines, organ_lines
 from adawac.report.runs import MethodRun
 from adawac.report.write import results
@@ -171,7 +171,7 @@ def test_the_report_its_figures_and_its_json_hold_the_same_numbers(tables):
         for run in dict.fromkeys(row.run for row in rows)
     ]
     subsets = subset_results(runs, "pair", [SITES])
-    report = Report("t", "pair", runs[0].rows[0].policy, runs, subsets)
+    report = Contents("t", "pair", runs[0].rows[0].policy, runs, subsets)
     [plain] = json.loads(json.dumps(results(report)))["subsets"]
     expected, _ = reference(tables)
     assert {each["name"]: each["dice"][0]["mean"] for each in plain["methods"]} == near(expected)

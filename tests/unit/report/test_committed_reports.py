@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 
-from adawac.report.contents import Report, subset_results
+from adawac.report.contents import Contents, subset_results
 from adawac.report.details import group_lines, organ_lines
 from adawac.report.write import results
 
@@ -34,7 +34,7 @@ def study(request):
     committed = json.loads((request.param / "results.json").read_text())
     runs = recorded_runs(request.param, committed)
     subsets = subset_results(runs, committed["reference"])
-    report = Report("t", committed["reference"], committed["policy"], runs, subsets)
+    report = Contents("t", committed["reference"], committed["policy"], runs, subsets)
     return committed, json.loads(json.dumps(results(report))), subsets
 
 

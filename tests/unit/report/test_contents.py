@@ -7,7 +7,7 @@ from report_runs import BETTER, CASES, WORSE, report_of, rows_of, run, text_of
 
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation import ANY_CLASS, Metadata, write_table
-from adawac.report.contents import Report, choose_reference, subset_results
+from adawac.report.contents import Contents, choose_reference, subset_results
 from adawac.report.details import OF, organs, suspects
 from adawac.report.runs import MethodRun, check_runs, on_shared_cases
 from adawac.report.sources import Source, evaluate_sources
@@ -182,7 +182,7 @@ def test_false_alarms_that_a_comparison_leaves_out_are_counted_and_said():
 def test_training_slices_that_most_runs_name_come_first():
     named = {"a": ("p:1", "p:2"), "b": ("p:2", "p:3"), "c": (), "not recorded": None}
     runs = [run("pair", WORSE, name=name, suspects=found) for name, found in named.items()]
-    report = Report(title="t", reference="pair", runs=runs, subsets=subset_results(runs, "pair"), policy="penalise")
+    report = Contents(title="t", reference="pair", runs=runs, subsets=subset_results(runs, "pair"), policy="penalise")
     [table] = suspects(report)
     assert table.lines == (("p:2", f"2{OF}3 runs"), ("p:1", f"1{OF}3 runs"), ("p:3", f"1{OF}3 runs"))
     assert table.note.startswith("3 slices in all")
@@ -190,11 +190,13 @@ def test_training_slices_that_most_runs_name_come_first():
 
 def test_a_run_that_finds_no_organ_names_no_training_slice():
     runs = [run("pair", WORSE, name="sees", suspects=("p:1",)), run("pair", [0.0] * 8, name="blind", suspects=("p:2",))]
-    report = Report(title="t", reference="pair", runs=runs, subsets=subset_results(runs, "pair"), policy="penalise")
+    report = Contents(title="t", reference="pair", runs=runs, subsets=subset_results(runs, "pair"), policy="penalise")
     said, table = suspects(report)
     assert said.text.startswith("blind: no organ reaches a Dice of 0.3 on the test cases.")
     assert table.lines == (("p:1", f"1{OF}1 run"),)
-    blind = Report(title="t", reference="pair", runs=runs[1:], subsets=subset_results(runs[1:], "pair"), policy="skip")
+    blind = Contents(
+        title="t", reference="pair", runs=runs[1:], subsets=subset_results(runs[1:], "pair"), policy="skip"
+    )
     assert [type(block).__name__ for block in suspects(blind)] == ["Paragraph"]
 
 

@@ -1,0 +1,61 @@
+"""A case table that shows itself: in a line at a prompt, as a table in a notebook."""
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from adawac.evaluation.case_table import CaseRow
+from adawac.evaluation.summary import summarise, summary_lines
+
+
+class CaseTable(list[CaseRow]):
+    """What was measured of every case, a row a number; `pandas.DataFrame(table)` makes a data frame of it.
+
+    Example:
+        >>> row = CaseRow("run_0", "AdaWAC", "ct_7", "p3", "liver", "all", "dice", 0.9, "penalise")
+        >>> CaseTable([row, row._replace(case="ct_8", value=0.8)])
+        CaseTable(AdaWAC, 2 cases, Dice 0.850)
+    """
+
+    @property
+    def methods(self) -> dict[str, list[CaseRow]]:
+        """The rows of each method."""
+        return {name: [row for row in self if row.method == name] for name in dict.fromkeys(r.method for r in self)}
+
+    def __repr__(self) -> str:
+        if not self:
+            return "CaseTable(empty)"
+        summaries = [summarise(rows) for rows in self.methods.values()]
+        said = "; ".join(f"{each.method}, {each.cases} cases, Dice {each.mean().value:.3f}" for each in summaries)
+        return f"CaseTable({said})"
+
+    def _repr_html_(self) -> str:
+        """The means, and the Dice of every case below them."""
+        if not self:
+            return "<p>no cases</p>"
+        lines, footer = summary_lines(self.methods)
+        dice = [row for row in self if (row.metric, row.group) == ("dice", "all")]
+        classes = list(dict.fromkeys(row.class_name for row in dice))
+        cases: dict[tuple[str, str], dict[str, float]] = {}
+        for row in dice:
+            cases.setdefault((row.case, " ".join(filter(None, (row.method, row.run)))), {})[row.class_name] = row.value
+        each = [[*key, *(_number(found.get(name, math.nan)) for name in classes)] for key, found in cases.items()]
+        return (
+            _table(["", *self.methods], lines)
+            + f"<p>{escape(footer)}</p><details><summary>Dice of every case</summary>"
+            + _table(["case", "run", *classes], each)
+            + "</details>"
+        )
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "-"
+
+
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    def row(cells: Sequence[str], kind: str) -> str:
+        return "<tr>" + "".join(f"<{kind}>{escape(cell)}</{kind}>" for cell in cells) + "</tr>"
+
+    return (
+        f"<table><thead>{row(header, 'th')}</thead><tbody>{''.join(row(line, 'td') for line in lines)}</tbody></table>"
+    )

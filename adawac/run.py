@@ -1,0 +1,143 @@
+"""A training from Python: `adawac.fit("mine.yaml")` gives a run that can test, predict and be compared."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from adawac.errors import ConfigError
+from adawac.evaluation import read_run
+from adawac.evaluation.shown_table import CaseTable
+from adawac.inference.predict import predict_files
+from adawac.inference.segmenter import Segmenter, load
+from adawac.io.images import find_images
+from adawac.runs.config_diff import as_arguments
+from adawac.runs.folder import RunFolder
+from adawac.training.configuration import resolve
+from adawac.training.train import train
+from adawac.weighting import Weighting
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+SECTIONS = ("trainer", "data", "model")
+"""Of a configuration: what is said of one is added to what the file says."""
+
+
+class Run:
+    """A training that has been done, in its folder.
+
+    Args:
+        path: RUNS/NAME/version_K.
+
+    Raises:
+        ConfigError: no training lies there.
+    """
+
+    def __init__(self, path: PathLike) -> None:
+        self.folder = RunFolder.open(Path(path))
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self.folder.path
+
+    @property
+    def method(self) -> str:
+        """Class of its weighting, such as AdaWAC."""
+        given = self.folder.setting("model", "weighting")
+        return str((given.get("class_path") if isinstance(given, dict) else given) or "AdaWAC").rpartition(".")[2]
+
+    @property
+    def dice(self) -> float | None:
+        """Dice of its best checkpoint on the validation cases; None where it was not validated."""
+        found: float | None = self.folder.record.get("val_dice")
+        return found
+
+    @property
+    def cases(self) -> CaseTable:
+        """What `test` measured."""
+        return CaseTable(read_run(self.folder))
+
+    def test(self, **overrides: Any) -> CaseTable:
+        """Measure every metric on the test cases, on their own grids, as `adawac test` does.
+
+        Args:
+            overrides: settings, as for `fit`.
+        """
+        train(resolve(["test", str(self.path), *_arguments(overrides)]))
+        return self.cases
+
+    def predict(self, images: PathLike | Iterable[PathLike], out: PathLike, **options: Any) -> list[Path]:
+        """Write the labels of images, as `adawac predict` does.
+
+        Args:
+            images: image file, folder of a DICOM series, folder of several; or a sequence of these.
+            out: folder for the label files.
+            options: of `adawac.inference.predict.predict_files`, such as `probabilities=True`.
+
+        Returns:
+            The label files.
+        """
+        given = [images] if isinstance(images, str | os.PathLike) else list(images)
+        cases: dict[str, tuple[Path, ...]] = {}
+        for each in given:
+            for case, paths in find_images(Path(each)).items():
+                if cases.setdefault(case, paths) != paths:
+                    raise ConfigError(f"{paths[0]} and {cases[case][0]} are both called {case}; predict one at a time")
+        return predict_files([self.path], cases, Path(out), **options)
+
+    def load(self, device: str = "cpu") -> Segmenter:
+        """The trained network, to predict arrays and files with."""
+        return load(self.path, device)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        record, dice = self.folder.record, self.dice
+        facts = [self.folder.title, self.method, *([f"{record['epochs']} epochs"] if "epochs" in record else [])]
+        return f"Run({', '.join([*facts, 'not validated' if dice is None else f'Dice {dice:.2f}'])})"
+
+
+def fit(
+    config: PathLike | Sequence[PathLike],
+    *,
+    data: PathLike | Mapping[str, Any] | None = None,
+    weighting: str | type[Weighting] | None = None,
+    **overrides: Any,
+) -> Run:
+    """Train, as `adawac fit` does.
+
+    Args:
+        config: a configuration, or several of which later ones count; or the name of one that comes with adawac.
+        data: folder of the data set, or settings of it; None takes the configuration's.
+        weighting: the method: a class, or its name; None takes the configuration's.
+        overrides: settings of `adawac fit`: `name="mine"`, `trainer={"max_epochs": 3}`.
+
+    Raises:
+        ConfigError: a setting is not known, or settings contradict each other or the data.
+        DataError: all problems of the data together.
+    """
+    files = [config] if isinstance(config, str | os.PathLike) else list(config)
+    given: dict[str, Any] = dict(overrides)
+    if data is not None:
+        given |= {"data": data} if isinstance(data, Mapping) else {"data.root": data}
+    if weighting is not None:
+        given["model.weighting"] = (
+            weighting if isinstance(weighting, str) else f"{weighting.__module__}.{weighting.__qualname__}"
+        )
+    folder = train(resolve(["fit", *(os.fspath(file) for file in files), *_arguments(given)]))
+    if folder is None:  # of several processes the first alone goes on
+        raise SystemExit(0)
+    return Run(folder.path)
+
+
+def _arguments(overrides: Mapping[str, Any]) -> list[str]:
+    """Settings as arguments; a section is taken apart, so that it adds to what a file says."""
+    flat: dict[str, Any] = {}
+    for key, value in overrides.items():
+        if key in SECTIONS and isinstance(value, Mapping):
+            flat |= {f"{key}.{inner}": each for inner, each in value.items()}
+        else:
+            flat[key] = value
+    return as_arguments(flat)

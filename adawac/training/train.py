@@ -1,0 +1,316 @@
+"""Training as a whole: all parts made from a configuration, and run in the folder of a run."""
+
+import errno
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse import Namespace
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    Callback,
+    LearningRateFinder,
+    ModelCheckpoint,
+    ProgressBar,
+    StochasticWeightAveraging,
+)
+from lightning.pytorch.utilities import rank_zero_only
+
+from adawac.data.case_names import AUTO
+from adawac.distributed import connection_closed
+from adawac.errors import AdaWACError, ConfigError, TrainingError, one_line, raised_in
+from adawac.io.terminal import Formatter
+from adawac.runs.atomic_checkpoint import AtomicCheckpointIO, newest_checkpoint
+from adawac.runs.claim import claimed, continued, held
+from adawac.runs.folder import RunFolder, checkpoint_to_resume, run_of_checkpoint
+from adawac.training.callbacks import (
+    CaseTableWriter,
+    DrawMonitor,
+    DueValidation,
+    FiniteGuard,
+    Foresight,
+    PredictionPictures,
+    RunCheckpoint,
+    RunProgress,
+    RunRecord,
+    StopOnSignal,
+    SuspectSlices,
+    WeightMonitor,
+)
+from adawac.training.callbacks.interruption import interruptible
+from adawac.training.configuration import Config, TrainingCLI, seed_of
+from adawac.training.loggers import ConfigRecord, all_loggers, missing_package, place_trackers, run_logger
+from adawac.training.performance.cpu import emulates_bfloat16, keep_freed_memory
+
+log = logging.getLogger(__name__)
+
+SWITCHED_OFF_BY = {"enable_progress_bar": ProgressBar, "enable_checkpointing": ModelCheckpoint}
+"""Options of the trainer that, set to false, forbid callbacks which every run gets otherwise."""
+
+UNFIT = {
+    StochasticWeightAveraging: "checkpoints hold nothing of its average; take EMAWeightAveraging, as in "
+    "configs/overlays/ema.yaml",
+    LearningRateFinder: "the learning rate is the optimiser's; try some with --model.optimizer.init_args.lr",
+    BatchSizeFinder: "weights depend on the batch size, which shall not depend on the machine; give data.batch_size",
+}
+"""Callbacks of Lightning's that would do something else than they promise, and what to do instead."""
+
+
+class Training(TrainingCLI):
+    """Makes all parts that a configuration names, and runs them in a run's folder.
+
+    Args:
+        config: settings, with paths that are absolute.
+        run: folder of the run; None in processes but the first, which Lightning tells.
+    """
+
+    def __init__(self, config: Config, run: RunFolder | None) -> None:
+        self.run = run
+        super().__init__(
+            args=Namespace(subcommand=config.command, **{config.command: config.values}),  # type: ignore[no-untyped-call]
+            save_config_callback=ConfigRecord if config.command == "fit" else None,  # how it was trained
+            save_config_kwargs={"overwrite": True},
+        )
+
+    def instantiate_classes(self) -> None:
+        """Make all parts; what a part says about a bad value is passed on without jsonargparse's wrapping."""
+        # Without the places of trackers and the checkpoint to go on from: another run from it has others, or none.
+        self._recorded = self.config
+        self.config = self.config.clone()
+        self._recorded[f"{self._recorded['subcommand']}.ckpt_path"] = None
+        config = self.config[self.config["subcommand"]]
+        self._run_logger = run_logger(config, None if self.run is None else self.run.path.name)
+        place_trackers(config, Path(self._run_logger.log_dir))
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if (ours := _said_by_a_part(error)) is not None:
+                raise ours from None
+            raise
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """Make the trainer, logging to the run's folder and to what else the configuration names."""
+        self.config = self._recorded
+        config = self.config_init[self.config_init["subcommand"]]
+        unwanted = tuple(kind for option, kind in SWITCHED_OFF_BY.items() if config["trainer"][option] is False)
+        self.trainer_defaults["callbacks"] = [
+            c for c in default_callbacks(config["non_finite"], config["pictures"]) if not isinstance(c, unwanted)
+        ]
+        if config["trainer"]["default_root_dir"] is None:  # where a run without a logger lies
+            kwargs["default_root_dir"] = self._run_logger.log_dir
+        kwargs["logger"] = all_loggers(self._run_logger, config["trainer"]["logger"])
+        try:
+            trainer: Any = super().instantiate_trainer(**kwargs)
+        except Exception as error:  # of many kinds: what a trainer cannot be made of is a matter of settings
+            if (ours := _said_by_a_part(error)) is not None:
+                raise ours from error
+            raise ConfigError(f"trainer: {one_line(error)}") from error
+        trainer.callbacks.sort(key=lambda each: not isinstance(each, ConfigRecord))  # before a signal may end it
+        for callback in trainer.callbacks:
+            for kind, instead in UNFIT.items():
+                if isinstance(callback, kind):
+                    raise ConfigError(f"trainer.callbacks: {type(callback).__name__} is of no use here: {instead}")
+        if trainer.overfit_batches:
+            raise ConfigError(
+                f"trainer.overfit_batches is {trainer.overfit_batches}, but the batches of an epoch are drawn anew; to "
+                "train on a few cases name them in a file, --data.split FileSplit --data.split.path FEW.json"
+            )
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # unless the configuration names another
+            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+        if trainer.precision == "bf16-mixed" and trainer.strategy.root_device.type == "cpu" and emulates_bfloat16():
+            log.warning(
+                "this processor has no bfloat16 (AMX or AVX512-BF16) and emulates it, several times slower than "
+                "float32; add --trainer.precision 32-true"
+            )
+        return trainer
+
+
+def default_callbacks(non_finite: Literal["stop", "skip"] = "stop", pictures: bool = True) -> list[Callback]:
+    """What every run gets besides the callbacks of its configuration.
+
+    Args:
+        non_finite: what a loss or gradient that is not finite does, see `FiniteGuard`.
+        pictures: whether to draw weights and predictions into TensorBoard.
+    """
+    return [
+        Foresight(),
+        FiniteGuard(non_finite),
+        DueValidation(),
+        RunRecord(),  # counts a step before a signal may save it as done
+        StopOnSignal(),
+        RunCheckpoint(
+            filename="best",
+            monitor="val/dice",
+            mode="max",
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        ),
+        RunCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
+        RunProgress(),
+        CaseTableWriter(),
+        WeightMonitor(cases=4 if pictures else 0),
+        DrawMonitor(),
+        SuspectSlices(),
+        PredictionPictures(cases=3 if pictures else 0),
+    ]
+
+
+def train(config: Config) -> RunFolder | None:
+    """Train, validate or test.
+
+    Args:
+        config: what `resolve` read; left as it is.
+
+    Returns:
+        The run's folder; None in processes but the first.
+
+    Raises:
+        ConfigError: settings contradict each other or the data; or another process trains in the folder to go on in.
+        DataError: all problems of the data together.
+        TrainingError: the training cannot go on.
+        Interrupted: SIGINT or SIGTERM came.
+    """
+    _speak_of_the_run_alone()
+    keep_freed_memory()
+    if config.command != "fit":
+        # The run's own split leaves out what the run left out.
+        warnings.filterwarnings("ignore", message=".*into no part: left out")
+    config = Config(config.command, config.values.clone())
+    with connection_closed(), interruptible(), _full_disk(), _lightning_refuses(), _place(config) as run:
+        _settle(config.values)
+        if config.command != "fit" and (checkpoint := config.values["ckpt_path"]) is not None:
+            log.info("%s: %s%s", config.command, checkpoint, _not_the_best(Path(checkpoint)))
+        Training(config, run)
+        return run
+
+
+@contextmanager
+def _place(config: Config) -> Iterator[RunFolder | None]:
+    """The run's folder, this process's alone while it trains; the settings then say from which checkpoint to go on."""
+    values, trains, first = config.values, config.command == "fit", rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    runs, name = Path(values["runs"]).expanduser(), values["name"]
+    resume = values["resume"] if trains else None  # which a run's own configuration may hold
+    if resume is not None and values["ckpt_path"] is not None:
+        raise ConfigError("--resume and --ckpt_path both say where to go on; give one of them")
+    run, checkpoint = None, values["ckpt_path"]
+    with ExitStack() as stack:
+        if resume == "auto":
+            if first:
+                run, checkpoint = stack.enter_context(continued(runs, name))
+            else:
+                checkpoint = newest_checkpoint(runs, name)
+            log.info("resume: %s", checkpoint or "no whole checkpoint yet, so from the beginning")
+        elif resume is not None:
+            checkpoint = checkpoint_to_resume(Path(resume))
+        if checkpoint is not None:
+            values["ckpt_path"] = checkpoint if resume is None else str(Path(checkpoint).absolute())
+            its_run = run_of_checkpoint(Path(checkpoint))
+            if run is None and its_run.path.parent == (runs / name).resolve():
+                run = its_run
+                if first and trains:
+                    stack.enter_context(held(run))
+        if run is None and first:
+            run = stack.enter_context(claimed(runs, name, trains=trains))
+        yield run
+
+
+@contextmanager
+def _full_disk() -> Iterator[None]:
+    """Say what a full disk means for the run, whichever of its files met it first."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise TrainingError(
+            f"{error.filename or 'the run'} cannot be written ({error.strerror}); the last checkpoint is whole: free "
+            "space and go on with --resume auto"
+        ) from error
+
+
+@contextmanager
+def _lightning_refuses() -> Iterator[None]:
+    """Pass on what Lightning says of the trainer's settings once it sees the data, without its traceback."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None:  # said by a callback; imports name the module
+            raise missing_package(error) from error
+        raise
+    except (MisconfigurationException, ValueError) as error:
+        if isinstance(error, MisconfigurationException) or "lightning" in raised_in(error).parts:
+            raise ConfigError(f"trainer: {str(error).strip()}") from error
+        raise
+
+
+def _speak_of_the_run_alone() -> None:
+    """Show our own messages; leave out what the libraries below say to their developers, or of other products."""
+    first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # set when Lightning is imported
+    handler = logging.StreamHandler()
+    handler.setFormatter(Formatter())
+    logging.basicConfig(level=logging.INFO if first else logging.WARNING, handlers=[handler])
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for message in (
+        "LightningCLI's args parameter",  # it fears that `args` and the command line are two different things
+        ".*isinstance.treespec, LeafSpec",
+        ".*is smaller than the logging interval",
+        "Total length of `list` across ranks is zero",  # a split without validation cases
+        ".*does not have many workers",  # batches come from memory maps: measured, workers do not pay
+        ".*Checkpoint directory .* exists and is not empty",  # that is what going on with a run means
+        ".*overrides the configure_model",  # nothing is sharded there
+        "The dirpath has changed",  # a run that begins from another's checkpoint keeps checkpoints of its own
+        "Be aware that when using `ckpt_path`",  # callbacks that come or go are said with all other settings
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _settle(values: Namespace) -> None:
+    """Make paths absolute: a run shall find its data, and go on in its folder, from any working folder."""
+    if values["ckpt_path"] is not None and values["data.patient_pattern"] == AUTO:
+        values["data.patient_pattern"] = run_of_checkpoint(Path(values["ckpt_path"])).patient_pattern
+    _lengthen(values)
+    if values["seed_everything"] is not False:
+        values["seed_everything"] = seed = seed_of(values["seed_everything"])
+        if not 0 <= seed < 2**32:
+            raise ConfigError(f"seed_everything is {seed}; give a whole number from 0 to {2**32 - 1}")
+    if (every := values["trainer.check_val_every_n_epoch"]) is not None and every < 1:
+        raise ConfigError(
+            f"trainer.check_val_every_n_epoch is {every}; give a number of epochs from 1, or trainer.limit_val_batches "
+            "0 to validate never"
+        )
+    for option in ("runs", "data.root", "data.store", "model.init_from"):
+        if (path := values.get(option)) is not None:
+            values[option] = str(Path(path).expanduser().absolute())
+    for option in ("data.split.init_args.path", "data.patient_pattern"):  # may be something else than a file here
+        if (path := values.get(option)) not in (None, AUTO) and Path(path).is_file():
+            values[option] = str(Path(path).absolute())
+
+
+def _not_the_best(checkpoint: Path) -> str:
+    """What is to be known of the checkpoint in which a run stopped, where it is taken because there is no better."""
+    run = run_of_checkpoint(checkpoint)
+    stands_in = checkpoint.absolute() == run.last.absolute() and not run.best.is_file()
+    return f" (there is no {run.best.name}: nothing was validated)" if stands_in else ""
+
+
+def _lengthen(config: Namespace) -> None:
+    """Multiply how long is trained; the run's own record then says it in epochs."""
+    for option in ("max_epochs", "max_steps", "check_val_every_n_epoch"):
+        if (config["trainer"][option] or 0) > 0:  # -1: without end
+            config["trainer"][option] *= config["times"]
+    config["times"] = 1
+
+
+def _said_by_a_part(error: BaseException | None) -> AdaWACError | None:
+    """The first error of ours among an error and its causes; a package that is missing is one."""
+    while error is not None and not isinstance(error, AdaWACError):
+        if isinstance(error, ModuleNotFoundError):
+            return missing_package(error)
+        error = error.__cause__
+    return error
