@@ -42,6 +42,11 @@ DEBUG = "ADAWAC_DEBUG"
 OF_A_PROGRAM = (AssertionError, AttributeError, LookupError, NameError, TypeError)
 """What code of ours raises when it is wrong."""
 
+OUT_OF_MEMORY = ("out of memory", "allocate memory")
+"""What PyTorch, CUDA and the operating system say in errors of other kinds."""
+
+LESS_MEMORY = "take a smaller data.batch_size or data.size, fewer --jobs, or a larger machine"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code: 0 done, 1 our fault, 2 any other error, 130 or 143 stopped by a signal.
@@ -98,6 +103,11 @@ def _unexpected(argv: Sequence[str], error: Exception) -> int:
     """
     if DEBUG in os.environ:
         raise error
+    ours = isinstance(error, OF_A_PROGRAM) and Path(__file__).parents[1] in raised_in(error).parents
+    cause = "" if error.__cause__ is None else f" (from {type(error.__cause__).__name__}: {one_line(error.__cause__)})"
+    remedy = "; this is a fault of adawac, please report it" if ours else ""
+    if isinstance(error, MemoryError) or any(sign in one_line(error) for sign in OUT_OF_MEMORY):
+        remedy = "; memory is too small for it: " + LESS_MEMORY
     text = "".join(traceback.format_exception(error))
     log = Path.cwd() / f"adawac_{argv[0]}_error.log"
     try:
@@ -105,10 +115,8 @@ def _unexpected(argv: Sequence[str], error: Exception) -> int:
     except OSError:
         log = Path(tempfile.gettempdir()) / log.name
         log.write_text(f"adawac {shlex.join(argv)}\n\n{text}", encoding="utf-8")
-    ours = isinstance(error, OF_A_PROGRAM) and Path(__file__).parents[1] in raised_in(error).parents
-    cause = "" if error.__cause__ is None else f" (from {type(error.__cause__).__name__}: {one_line(error.__cause__)})"
-    blame = "; this is a fault of adawac, please report it" if ours else ""
-    line = f"{type(error).__name__}: {one_line(error)}{cause}{blame}; its traceback is in {log}"
+    said = ": ".join(dict.fromkeys((type(error).__name__, one_line(error))))
+    line = f"{said}{cause}{remedy}; its traceback is in {log}"
     print(f"adawac {argv[0]}: {printable(line)}", file=sys.stderr)
     return 1 if ours else 2
 

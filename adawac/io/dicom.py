@@ -109,7 +109,7 @@ def read_series(files: Sequence[Path], name: Path) -> Volume:
     reader.SetOutputPixelType(itk.sitkFloat32)  # else the first slice's slope would decide for all
     try:
         array: NDArray[np.float32] = itk.GetArrayFromImage(reader.Execute())  # (slice, row, column)
-    except (RuntimeError, MemoryError) as error:
+    except RuntimeError as error:
         raise DataError(f"{name}: a slice is cut short or corrupt ({last_line(error)}); copy it again") from error
     return Volume.of_file(np.swapaxes(array, 0, 2), geometry_of_lps(name, shape, columns, slices[0].origin))
 
@@ -155,7 +155,7 @@ def _describe(itk: Any, path: Path) -> _Slice:
 def _check_pixels(reader: Any, path: Path, size: tuple[int, ...]) -> None:
     """All pixels are there: where they are not, the reader would give memory that nobody wrote."""
     there = pixel_bytes(path)
-    if there is None:  # compressed: the decoder finds out
+    if there is None:  # JPEG: the decoder finds out
         return
     bits = str(reader.GetMetaData(_BITS)).strip() if reader.HasMetaDataKey(_BITS) else ""
     if not bits.isdecimal() or there < size[0] * size[1] * int(bits) // 8:

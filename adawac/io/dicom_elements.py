@@ -1,5 +1,6 @@
 """How many bytes of pixels a DICOM file holds, found by walking from element to element, none of them kept."""
 
+import mmap
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -9,18 +10,21 @@ from adawac.errors import DataError
 _IMPLICIT, _BIG, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 _SYNTAX, _PIXELS = (0x0002, 0x0010), {(0x7FE0, 0x0008), (0x7FE0, 0x0009), (0x7FE0, 0x0010)}
-_ENDS = {(0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)}
+_ITEM, _END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
+_ENDS = {(0xFFFE, 0xE00D), _END}
 _UNDEFINED = 0xFFFFFFFF
+_RLE, _JPEG, _END_OF_JPEG = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.", b"\xff\xd9"
 
 
 def pixel_bytes(path: Path) -> int | None:
-    """Bytes of the pixel element; None where it is compressed, so that its length says nothing.
+    """Bytes of the pixel element, unpacked where it is run-length encoded; None where only a decoder can tell.
 
     Args:
         path: of a DICOM file.
 
     Raises:
-        DataError: if there is no such element, or the whole file is deflated, which could unpack without a bound.
+        DataError: if there is no such element, compressed pixels have no end, or the whole file is deflated, which
+            could unpack without a bound.
     """
     with path.open("rb") as file:
         size = path.stat().st_size
@@ -44,7 +48,7 @@ def pixel_bytes(path: Path) -> int | None:
                 open_sequences -= 1
             elif length == _UNDEFINED:
                 if tag in _PIXELS and not open_sequences:
-                    return None
+                    return _compressed(file, path, syntax)
                 open_sequences += 1
             elif tag in _PIXELS and not open_sequences:
                 return min(length, size - file.tell())
@@ -61,3 +65,49 @@ def _length(file: BinaryIO, tag: tuple[int, ...], order: str, implicit: bool) ->
             return int(struct.unpack(order + "H", kind[2:])[0]) if len(kind) == 4 else None
         kind = file.read(4)
     return int(struct.unpack(order + "I", kind)[0]) if len(kind) == 4 else None
+
+
+def _compressed(file: BinaryIO, path: Path, syntax: str) -> int | None:
+    """The same of pixels in items, the first of which lists places and holds no pixels."""
+    items: list[tuple[int, int]] = []
+    while len(head := file.read(8)) == 8:
+        group, element, length = struct.unpack("<HHI", head)
+        if (group, element) == _END:
+            break
+        if (group, element) != _ITEM or file.tell() + length > path.stat().st_size:
+            head = b""
+            break
+        items.append((file.tell(), length))
+        file.seek(length, 1)
+    if len(head) == 8 and len(items) > 1:
+        start, length = items[-1]
+        if syntax == _RLE and len(items) == 2:  # an item a frame
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return _unpacked(content, start, start + length)
+        file.seek(start + max(0, length - 3))
+        if not syntax.startswith(_JPEG) or _END_OF_JPEG in file.read(min(3, length)):  # an even length may be padded
+            return None
+    raise DataError(f"{path}: its compressed pixels have no end: it is cut short or corrupt; copy it again")
+
+
+def _unpacked(content: mmap.mmap, start: int, end: int) -> int:
+    """Bytes that run-length encoded pixels unpack to: a segment for each byte of a pixel, as long as the shortest."""
+    if end - start < 64:
+        return 0
+    count, *offsets = struct.unpack("<16I", content[start : start + 64])
+    if not 1 <= count <= 15:
+        return 0
+    ends = [*(start + offset for offset in offsets[1:count]), end]
+    shortest: int | None = None
+    for place, stop in zip((start + offset for offset in offsets[:count]), ends, strict=True):
+        size = 0
+        while place + 1 < min(stop, end):
+            run = content[place]
+            if run < 128:  # so many bytes and one follow
+                size += min(run + 1, stop - place - 1)
+                place += run + 2
+            else:  # one byte, so many times; 128: nothing
+                size += (257 - run) if run > 128 else 0
+                place += 2 if run > 128 else 1
+        shortest = size if shortest is None else min(shortest, size)
+    return int(count) * (shortest or 0)

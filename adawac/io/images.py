@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from adawac.errors import DataError, did_you_mean_file, name_problems, one_line
+from adawac.errors import DataError, did_you_mean_file, name_problems
 from adawac.io.dicom import is_dicom, read_series, series_files
 from adawac.io.itk import simpleitk
-from adawac.io.limits import check_voxels
+from adawac.io.limits import check_voxels, too_large
 from adawac.io.readers import ending_of, reader_of
 from adawac.io.volumes import Volume
 
@@ -30,10 +30,7 @@ def read_image(paths: Sequence[Path]) -> Volume:
     try:
         return _read(paths)
     except MemoryError as error:
-        raise DataError(
-            f"{paths[0]}: the image does not fit into the memory ({one_line(error)}); crop or resample it, or take a "
-            "machine with more"
-        ) from error
+        raise too_large(paths[0], error) from error
 
 
 def _read(paths: Sequence[Path]) -> Volume:

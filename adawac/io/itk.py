@@ -69,7 +69,7 @@ def read_itk(path: Path) -> Volume:
         with header.data.open("rb") as stream:
             stream.seek(header.start(channels * int(np.prod(shape, dtype=np.int64)) * header.dtype.itemsize))
             voxels = _voxels(stream, header)
-    except (RuntimeError, MemoryError, OSError, EOFError, zlib.error) as error:
+    except (RuntimeError, OSError, EOFError, zlib.error) as error:
         reason = last_line(error) if isinstance(error, RuntimeError) else one_line(error)
         raise DataError(f"{path}: the file is unreadable, cut short or corrupt ({reason}); copy it again") from error
     columns = np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing()

@@ -10,7 +10,7 @@ import numpy as np
 from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import DTypeLike, NDArray
 
-from adawac.errors import ConfigError, DataError
+from adawac.errors import ConfigError, DataError, one_line
 
 MOST_VOXELS = 1 << 30
 """Voxels of one file, all channels together: a CT of 2000 slices of 512 x 512 has half as many."""
@@ -109,6 +109,14 @@ at most 4.3e+09 are read; crop or resample the volume, or set ADAWAC_MAX_VOXELS 
             f"{name}: the header claims {voxels * dtype.itemsize:.2g} bytes, shape {shape} of {dtype}, but at most "
             f"{most * _BYTES:.2g} {remedy}"
         )
+
+
+def too_large(name: object, error: MemoryError) -> DataError:
+    """What to say of a file that is none too large for the ceiling, but is for this machine."""
+    return DataError(
+        f"{name}: the image does not fit into the memory ({one_line(error)}); crop or resample it, or take a machine "
+        "with more"
+    )
 
 
 def read_voxels(

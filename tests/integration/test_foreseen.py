@@ -1,5 +1,6 @@
 """What goes wrong in a training is said before it begins where that can be known, and else in a line with its cause."""
 
+import errno
 import re
 import time
 from pathlib import Path
@@ -121,7 +122,18 @@ def test_a_dice_of_which_the_lowest_is_sought_is_warned_of(path, caplog):
 @pytest.mark.parametrize(
     ("raised", "code", "said"),
     [
-        (RuntimeError("CUDA out of\n memory"), 2, "RuntimeError: CUDA out of memory; its traceback is in"),
+        (
+            RuntimeError("CUDA out of\n memory"),
+            2,
+            "RuntimeError: CUDA out of memory; memory is too small for it: take a",
+        ),
+        (MemoryError(), 2, "MemoryError; memory is too small for it: take a smaller data.batch_size or"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
+            2,
+            "RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes; memory is too",
+        ),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 2, "OSError: [Errno 12] Cannot allocate memory; memory is"),
         (OSError("input/output error"), 2, "OSError: input/output error; its"),
         (KeyError("momentum"), 1, "KeyError: 'momentum'; this is a fault of adawac, please report it; its"),
         (ZeroDivisionError("by zero"), 2, "ZeroDivisionError: by zero; its"),

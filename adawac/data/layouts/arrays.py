@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from adawac.data.layouts.base import Case, Layout
 from adawac.errors import DataError
 from adawac.io.canonical import Geometry
-from adawac.io.limits import check_voxels, read_exactly, read_rest, read_voxels
+from adawac.io.limits import check_voxels, read_exactly, read_rest, read_voxels, too_large
 from adawac.io.volumes import Volume, as_label
 
 MOST_HEADER = 1 << 16
@@ -86,6 +86,8 @@ def _load(path: Path, key: str) -> NDArray[Any]:
     """One array of an h5 or npz file; whatever goes wrong is a DataError."""
     try:
         return _from_npz(path, key) if path.suffix == ".npz" else _from_h5(path, key)
+    except MemoryError as error:
+        raise too_large(path, error) from error
     except FileNotFoundError as error:
         raise DataError(f"{path}: the file does not exist; restore it") from error
     except KeyError as error:
@@ -96,7 +98,6 @@ def _load(path: Path, key: str) -> NDArray[Any]:
         ValueError,
         TypeError,
         RuntimeError,
-        MemoryError,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:

@@ -1,12 +1,15 @@
 """Files that end before they should: refused, with a remedy."""
 
 import gzip
+import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from dicom_files import change, write_series
 from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
 from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 
 from adawac.errors import DataError
@@ -78,3 +81,30 @@ class TestCutShort:
                 data.compress(RLELossless, encoding_plugin="pydicom")
                 data.save_as(path)
         assert np.array_equal(read_image([tmp_path / "a"]).array, due)
+
+    @pytest.mark.parametrize("lost", [1, 2, 7, 8, 9, 50])
+    def test_compressed_dicom_whose_file_ends_early(self, compressed, lost):
+        compressed.write_bytes(compressed.read_bytes()[:-lost])
+        with pytest.raises(DataError, match=r"cut short or corrupt; copy it again|not readable .*; copy it again"):
+            read_image([compressed])
+
+    @pytest.mark.parametrize("lost", [2, 4, 20, 300])
+    def test_compressed_dicom_with_fewer_pixels_in_a_file_that_is_whole(self, compressed, lost):
+        content = compressed.read_bytes()
+        start = content.index(b"\xe0\x7f\x10\x00O") + 12
+        start += 8 + struct.unpack("<I", content[start + 4 : start + 8])[0]  # the item of places
+        (length,) = struct.unpack("<I", content[start + 4 : start + 8])
+        end = start + 8 + length
+        due = struct.pack("<I", length - lost)
+        compressed.write_bytes(content[: start + 4] + due + content[start + 8 : end - lost] + content[end:])
+        with pytest.raises(DataError, match=r"(the file holds \d+ bytes of them|have no end): .*; copy it again"):
+            read_image([compressed])
+
+
+@pytest.fixture(params=["MR_small_RLE.dcm", "MR_small_jpeg_ls_lossless.dcm", "693_J2KI.dcm"])
+def compressed(tmp_path, request) -> Path:
+    """A slice that pydicom brings along, which is read as it is."""
+    path = tmp_path / "a.dcm"
+    path.write_bytes(Path(get_testdata_file(request.param, download=False)).read_bytes())
+    assert read_image([path]).array.std() > 0
+    return path

@@ -18,9 +18,10 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from tiny_data import write_synapse
 
-from adawac.data.layouts import ACDC, Synapse
+from adawac.data.layouts import ACDC, Synapse, arrays
 from adawac.data.layouts.base import Case
 from adawac.errors import ConfigError, DataError
+from adawac.io import itk, volumes
 from adawac.io.images import read_image
 from adawac.io.volumes import read_nifti
 
@@ -271,3 +272,23 @@ class TestMemory:
             read_image([tmp_path / f"{name}.nii" for name in "abc"])
         with pytest.raises(DataError, match=r"the header claims .*; crop or resample"):
             Synapse().read_image(Case("a", tuple(tmp_path / f"{name}.npz" for name in "abc")))
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.mha", "a.h5"])
+def test_a_file_too_large_for_the_machine_is_not_called_damaged(tmp_path, monkeypatch, name):
+    def full(*arguments):
+        raise MemoryError("Unable to allocate 8.00 GiB")
+
+    for module in (volumes, itk, arrays):
+        monkeypatch.setattr(module, "read_voxels", full)
+    monkeypatch.setattr(arrays, "_from_h5", full)
+    path = tmp_path / name
+    path.write_bytes(header_of((4, 4, 4)) + bytes(200))
+    if name == "a.mha":
+        head = "NDims = 3\nDimSize = 4 4 4\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+        path.write_bytes(head.encode() + bytes(128))
+    if name == "a.h5":
+        with h5py.File(path, "w") as file:
+            file["image"] = np.zeros((4, 4, 4), np.float32)
+    with pytest.raises(DataError, match=r"does not fit into the memory \(Unable .*\); crop or resample it"):
+        ACDC().read_image(Case("a", (path,))) if name == "a.h5" else read_image([path])
