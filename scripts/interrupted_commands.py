@@ -26,14 +26,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the tests' tiny 
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import yaml
+from injection.place import differing, state_of
+from injection.processes import Ended, Moments, adawac, begin, ended
 from tiny_data import write_msd
 
 from adawac.cli import evaluate, fit, predict, prepare, study  # noqa: F401  # imported once, before processes fork
 from adawac.inference import segmenter  # noqa: F401
 from adawac.io.atomic import write_text
 from adawac.report import make, write  # noqa: F401
-from injection.place import differing, state_of
-from injection.processes import Ended, Moments, adawac, begin, ended
 
 TOGETHER = 4
 """Starts of one command at once."""
@@ -68,7 +68,7 @@ class Command:
     Attributes:
         name: of the command.
         arguments: the folder it writes into -> arguments, for the k-th of several.
-        left: what lies in that folder, as text and numbers to be compared.
+        left: what lies in that folder, to be compared; of runs those that have a checkpoint.
         own: whether each of several makes a folder of its own.
     """
 
@@ -95,7 +95,9 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
             rows.append(disturbed(command, Path(folder, f"of_{command.name}"), kills, rng))
             print(rows[-1], flush=True)
             if args.output:  # after each, so that nothing is lost here, either
-                line = f"python scripts/interrupted_commands.py --kills {args.kills} --seed {args.seed} -o {args.output}"
+                line = (
+                    f"python scripts/interrupted_commands.py --kills {args.kills} --seed {args.seed} -o {args.output}"
+                )
                 content = {"command": line, "machine": platform.machine(), "rows": [asdict(row) for row in rows]}
                 write_text(args.output, json.dumps(content, indent=1) + "\n")
     return rows
@@ -134,12 +136,22 @@ def commands(home: Path) -> list[Command]:
     return [
         Command(
             "fit",
-            lambda out, k: ["fit", f"--config={config}", f"--runs={out}", "--name=one", *([] if k else ["--resume=auto"])],
-            lambda out: [state_of(version) for version in sorted(out.glob("one/version_*"))],
+            lambda out, k: [
+                "fit",
+                f"--config={config}",
+                f"--runs={out}",
+                "--name=one",
+                *([] if k else ["--resume=auto"]),
+            ],
+            lambda out: [
+                state_of(last.parent.parent) for last in sorted(out.glob("one/version_*/checkpoints/last.ckpt"))
+            ],
             own=True,
         ),
         Command(
-            "study", lambda out, _: ["study", str(home / "grid.yaml"), f"--runs={out}"], lambda out: cells_of(out / "grid")
+            "study",
+            lambda out, _: ["study", str(home / "grid.yaml"), f"--runs={out}"],
+            lambda out: cells_of(out / "grid"),
         ),
         Command(
             "prepare",
@@ -147,7 +159,7 @@ def commands(home: Path) -> list[Command]:
             lambda out: files_of(out, {"case.json", "image.npy", "label.npy", "native_label.npy"}),
         ),
         Command("predict", lambda out, _: ["predict", str(run), "-i", str(images), "-o", str(out)], files_of),
-        Command("evaluate", lambda out, _: [*measured, "-o", str(out), "--title=mine"], report_of),
+        Command("evaluate", lambda out, _: [*measured, "-o", str(out), "--title=mine"], files_of),
     ]
 
 
@@ -166,7 +178,7 @@ def disturbed(command: Command, home: Path, kills: int, rng: random.Random) -> R
             row.whole += same(command.left(out), due)
         shutil.rmtree(out)
     out = home / "together"
-    starts = [tempfile.TemporaryFile() for _ in range(TOGETHER)]
+    starts = [tempfile.TemporaryFile() for _ in range(TOGETHER)]  # noqa: SIM115  # open until all have ended
     processes = [begin(command.arguments(out, k), log) for k, log in enumerate(starts, 1)]
     for process, log in zip(processes, starts, strict=True):
         right(ended(process, log))
@@ -193,8 +205,9 @@ def same(left: object, due: object) -> bool:
 def files_of(folder: Path, names: set[str] | None = None) -> dict[str, str]:
     """Hashes of the files of a folder, left-over scratch files included."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name not in SCRATCH]
+    own = str(folder).encode()  # in the command that a report names
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes().replace(own, b"")).hexdigest()
         for path in files
         if names is None or path.name in names or path.name.startswith(".")
         if ".hashes" not in path.parts
@@ -212,13 +225,6 @@ def cells_of(folder: Path) -> dict[str, object]:
         for name, state in states.items()
     }
     return {"results": results, "states": hashes, "pages": sorted(path.name for path in folder.glob("report/*"))}
-
-
-def report_of(folder: Path) -> dict[str, str]:
-    """The files of a report, but for the command and the time in its pages."""
-    return {name: hash_ for name, hash_ in files_of(folder).items() if not name.startswith("report.")} | {
-        "report.html": str((folder / "report.html").stat().st_size // 1000)
-    }
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """`adawac study`: run a grid of methods, training subsets and seeds, and report what comes out."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
@@ -35,17 +36,19 @@ def main(argv: list[str]) -> int:
     for option in (each.partition("=")[0] for each in more if each.startswith("--")):
         if near := get_close_matches(option, own, n=1, cutoff=0.8):  # nearer than any option of `fit` to one of these
             raise ConfigError(f"{option} is no option of adawac study; did you mean {near[0]}?")
-    if args.jobs < 1:
-        raise ConfigError(f"--jobs is {args.jobs}; give the number of cells at the same time, 1 or more")
 
     from rich.text import Text
 
     from adawac.io.terminal import Console
     from adawac.study import read_study
+    from adawac.study.resources import check_gpus, shares, visible_cpus, visible_gpus
     from adawac.study.runner import resolve
 
+    check_gpus(args.gpus_per_cell, "--gpus-per-cell")
     console = Console(highlight=False)
     study = read_study(args.study, args.runs, more)
+    if args.gpus_per_cell is not None:
+        study = replace(study, resources=replace(study.resources, gpus=args.gpus_per_cell))
     command = shlex.join(["adawac", "study", *argv])
     if args.report:
         if all(cell.state != "finished" for cell in study.cells):
@@ -55,12 +58,14 @@ def main(argv: list[str]) -> int:
     chosen = study.take(args.cells) if args.cells else study.cells
     with console.status(f"checking {len(chosen)} cells"):
         configs = resolve(chosen)
-    if args.dry_run:
-        _list(study, chosen, args.jobs, console)
-        return 0
     if args.emit:
         return _emit(study, chosen, args.study, more, console)
-    _run(chosen, configs, args.jobs, console)
+    waiting = sum(cell.state != "finished" for cell in chosen)
+    found = shares(args.jobs, waiting, study.resources, visible_gpus(), visible_cpus())
+    if args.dry_run:
+        _list(study, chosen, len(found), console)
+        return 0
+    _run(chosen, configs, found, console)
     if not args.cells:
         _report(study, command, args.reference, console)
     unfinished = [cell for cell in chosen if cell.state != "finished"]
@@ -81,12 +86,21 @@ def parser() -> Parser:
         "study", type=Path, metavar="STUDY.yaml", help="the grid; see adawac/study/spec.py, configs/studies"
     )
     made.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
-    made.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at the same time (default: 1)")
+    made.add_argument(
+        "--jobs",
+        type=_jobs,
+        default=1,
+        metavar="N",
+        help="cells at the same time; auto: as many as there are GPUs for, or cores (default: 1)",
+    )
+    made.add_argument(
+        "--gpus-per-cell", type=float, metavar="K", help="0.5: two cells share one; default: the study's, else 1"
+    )
     made.add_argument("--cells", nargs="+", metavar="CELL", help="run these only, and gather nothing")
     made.add_argument("--dry-run", action="store_true", help="list the cells, how far they are, and the time left")
     made.add_argument("--report", action="store_true", help="write the report on what is finished, run nothing")
     made.add_argument("--reference", metavar="METHOD", help="of the report; default: pair (equal compute), else erm")
-    made.add_argument("--emit", choices=["slurm"], help="write a job array instead of running")
+    made.add_argument("--emit", choices=["slurm"], help="write a job array and a job for the report instead of running")
     return made
 
 
@@ -115,13 +129,24 @@ def _emit(study: "Study", cells: "Sequence[Cell]", path: Path, more: Sequence[st
     if not waiting:
         console.print("every cell is finished: there is nothing to submit")
         return 0
-    script = study.folder / "study.sbatch"
-    write_text(script, slurm_script(study, waiting, path, more, Path.cwd()))
-    console.print(f"{len(waiting)} jobs in {script}; next: sbatch {script}", markup=False, soft_wrap=True)
+    jobs, report = study.folder / "study.sbatch", study.folder / "report.sbatch"
+    write_text(jobs, slurm_script("study.sbatch.jinja", study, waiting, path, more, Path.cwd()))
+    write_text(report, slurm_script("report.sbatch.jinja", study, waiting, path, more, Path.cwd()))
+    after = f"sbatch --dependency=afterany:$(sbatch --parsable {jobs}) {report}"
+    console.print(f"{len(waiting)} jobs in {jobs}, the report in {report}; next: {after}", markup=False, soft_wrap=True)
     return 0
 
 
-def _run(cells: "Sequence[Cell]", configs: dict[str, str], jobs: int, console: "Console") -> None:
+def _jobs(text: str) -> int | None:
+    """A number of cells; None for auto."""
+    if text != "auto" and not (text.isdecimal() and int(text) > 0):
+        raise ConfigError(f"--jobs is {text}; give the number of cells at the same time, 1 or more, or auto")
+    return None if text == "auto" else int(text)
+
+
+def _run(
+    cells: "Sequence[Cell]", configs: dict[str, str], found: "Sequence[Mapping[str, str]]", console: "Console"
+) -> None:
     """Run what is not finished under a bar with the time left; report each cell as it ends."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeElapsedColumn
     from rich.text import Text
@@ -138,7 +163,7 @@ def _run(cells: "Sequence[Cell]", configs: dict[str, str], jobs: int, console: "
     waiting = [cell for cell in cells if cell.state != "finished"]
 
     def expected() -> float | None:
-        seconds = seconds_left(waiting, cells, jobs)
+        seconds = seconds_left(waiting, cells, len(found))
         return None if seconds is None else monotonic() + seconds
 
     def ended(cell: "Cell") -> None:
@@ -150,7 +175,7 @@ def _run(cells: "Sequence[Cell]", configs: dict[str, str], jobs: int, console: "
 
     with Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeft(), console=console) as progress:
         bar = progress.add_task("", total=len(cells), completed=len(cells) - len(waiting), expected=expected())
-        run_cells(tuple(waiting), configs, jobs, ended)
+        run_cells(tuple(waiting), configs, found, ended)
 
 
 def _report(study: "Study", command: str, reference: str | None, console: "Console") -> None:

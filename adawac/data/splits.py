@@ -106,7 +106,7 @@ class FileSplit(SplitRule):
             content = json.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"FileSplit: {file} cannot be read ({error}); give the path of a split file") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{file} is not valid JSON ({error}); write it anew") from error
         folds = content if isinstance(content, list) else [content]
         if self.fold >= len(folds):

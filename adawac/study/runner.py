@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 from statistics import fmean
 from threading import Event
 from typing import IO, TYPE_CHECKING
@@ -33,6 +34,8 @@ except ImportError:  # no locks on Windows: two studies in one folder are then u
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 20.0
+
+THREADS = "OMP_NUM_THREADS"
 
 PLACES = ("data.root", "data.store")
 """Settings that say where things lie: they may change while a study is under way."""
@@ -94,13 +97,18 @@ def _check_unchanged(cell: Cell, config: "Config") -> None:
         )
 
 
-def run_cells(cells: Sequence[Cell], configs: Mapping[str, str], jobs: int, ended: Callable[[Cell], None]) -> None:
+def run_cells(
+    cells: Sequence[Cell],
+    configs: Mapping[str, str],
+    shares: Sequence[Mapping[str, str]],
+    ended: Callable[[Cell], None],
+) -> None:
     """Run cells, some at the same time; when interrupted, end the processes first.
 
     Args:
         cells: to be run, in this order.
         configs: name of the cell -> its settings in YAML, see `resolve`.
-        jobs: cells at the same time, 1 or more; the threads of the CPU are shared out.
+        shares: of the machine, for each of the cells that may run at the same time, see `adawac.study.resources`.
         ended: called after each cell, whose `state` then says how it went.
 
     Raises:
@@ -109,11 +117,22 @@ def run_cells(cells: Sequence[Cell], configs: Mapping[str, str], jobs: int, ende
     from adawac.training.callbacks.interruption import interruptible
 
     stop = Event()
-    environment = {"OMP_NUM_THREADS": str(max(1, _cpus() // jobs)), **os.environ}
-    with interruptible("finished cells are kept, type the same again to go on"), ThreadPoolExecutor(jobs) as pool:
-        cell_of: dict[Future[None], Cell] = {
-            pool.submit(run_cell, cell, configs[cell.name], environment, stop): cell for cell in cells
-        }
+    free: SimpleQueue[Mapping[str, str]] = SimpleQueue()
+    for share in shares:
+        free.put(share)
+
+    def run(cell: Cell) -> None:
+        share = free.get()
+        try:
+            run_cell(cell, configs[cell.name], environment_of(share), stop)
+        finally:
+            free.put(share)
+
+    with (
+        interruptible("finished cells are kept, type the same again to go on"),
+        ThreadPoolExecutor(len(shares)) as pool,
+    ):
+        cell_of: dict[Future[None], Cell] = {pool.submit(run, cell): cell for cell in cells}
         waiting = set(cell_of)
         try:
             while waiting:
@@ -124,6 +143,11 @@ def run_cells(cells: Sequence[Cell], configs: Mapping[str, str], jobs: int, ende
         finally:  # of a whole study nothing is left to stop
             stop.set()
             pool.shutdown(cancel_futures=True)
+
+
+def environment_of(share: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with a share of its machine; a number of threads that the user has set stays."""
+    return {**share, **os.environ, **{key: value for key, value in share.items() if key != THREADS}}
 
 
 def run_cell(cell: Cell, config: str, environment: Mapping[str, str], stop: Event) -> None:
@@ -224,10 +248,6 @@ def _lock(log: IO[bytes], stop: Event) -> bool:
         except OSError:  # a file system without locks
             break
     return not stop.is_set()
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def last_lines(path: Path, count: int = 8) -> str:

@@ -11,6 +11,7 @@
         full: {}
         sparse: {config: ../overlays/sparse_mix.yaml}
       seed: [0, 1]                        # short for seed0: {seed_everything: 0}, seed1: ...
+    resources: {gpus: 1, cpus: 8, memory: 32G, time: "8:00:00"}  # of each cell, if need be
 
 A key means what `--key value` means for `adawac fit`, and comes after the keys above it: files, common keys, axes in
 their order. Any key can be an axis in the short form: `model.dice_ratio: [0.25, 0.5]`. The axes `seed` and `fold` are
@@ -20,7 +21,7 @@ averaged over; what is called `method` is compared on each `subset`.
 import json
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +32,7 @@ from adawac.errors import ConfigError, did_you_mean, did_you_mean_file
 from adawac.io.atomic import write_text
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
+from adawac.study.resources import Resources
 
 State = Literal["new", "stopped", "failed", "finished"]
 
@@ -117,12 +119,14 @@ class Study:
         folder: RUNS/STUDY.
         axes: names of the axes, in the order of the file.
         cells: one for each combination of options, in the order in which they are run.
+        resources: what each cell may use.
     """
 
     name: str
     folder: Path
     axes: tuple[str, ...]
     cells: tuple[Cell, ...]
+    resources: Resources = field(default_factory=Resources)
 
     def take(self, names: Sequence[str]) -> tuple[Cell, ...]:
         """The cells of these names.
@@ -172,10 +176,10 @@ def read_study(path: Path, runs: Path, more: Sequence[str] = ()) -> Study:
         ('--model.weighting=ERM', '--seed_everything=1', '--name=erm-seed1')
     """
     content = _load(path)
-    keys = ("name", "config", "common", "grid")
+    keys = ("name", "config", "common", "grid", "resources")
     if unknown := sorted(map(str, content.keys() - set(keys))):
         meant = did_you_mean(unknown, keys).rstrip(";")
-        raise ConfigError(f"{path}: a study has no {', '.join(unknown)}; it has name, config, common and grid{meant}")
+        raise ConfigError(f"{path}: a study has no {', '.join(unknown)}; it has {', '.join(keys)}{meant}")
     name = _portable(content.get("name", path.stem), f"{path}: name")
     common = _mapping(content.get("common") or {}, f"{path}: common")
     if "config" in content:
@@ -209,7 +213,9 @@ def read_study(path: Path, runs: Path, more: Sequence[str] = ()) -> Study:
     if SEED in axes:  # seed by seed, so that whatever is finished compares all methods
         seeds = list(axes[SEED])
         cells.sort(key=lambda cell: seeds.index(cell.options[SEED]))
-    return Study(name, folder, tuple(axes), tuple(cells))
+    place = f"{path}: resources"
+    resources = Resources.read(_mapping(content.get("resources") or {}, place), place)
+    return Study(name, folder, tuple(axes), tuple(cells), resources)
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -225,7 +231,7 @@ class _StrictLoader(yaml.SafeLoader):
 def _load(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(
             f"{path}: cannot be read as YAML ({error}){did_you_mean_file(path)} give the file of a study"
         ) from error

@@ -67,10 +67,12 @@ class TestBefore:
 
     def test_slurm(self, home, capsys):
         assert main(["study", "study.yaml", "--emit", "slurm", "--data.batch_size", "2"]) == 0
-        assert "next: sbatch runs/tiny/study.sbatch" in capsys.readouterr().out
+        after = "--dependency=afterany:$(sbatch --parsable runs/tiny/study.sbatch) runs/tiny/report.sbatch"
+        assert f"next: sbatch {after}" in capsys.readouterr().out
         script = (home / "runs/tiny/study.sbatch").read_text()
         assert "#SBATCH --array=0-3" in script
-        assert script.endswith('--cells "${cells[SLURM_ARRAY_TASK_ID]}" --data.batch_size 2\n')
+        assert '--cells "${cells[SLURM_ARRAY_TASK_ID]}" --data.batch_size 2 &\n' in script
+        assert (home / "runs/tiny/report.sbatch").read_text().endswith(" --report --data.batch_size 2\n")
 
     @pytest.mark.parametrize(
         "path",

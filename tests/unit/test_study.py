@@ -120,7 +120,7 @@ class TestRefusal:
             ({"grid": {"method": {"a": {"name": "b"}}}}, "grid.method.a.name is set by the study itself; leave it out"),
             ({"grid": {"case": {"a": {}}}}, "an axis cannot be called case .*; give it a name"),
             ({"grid": {"seed": [0], "seed_everything": [1]}}, "an axis cannot be called seed"),
-            ({"grids": GRID}, "a study has no grids; it has name, config, common and grid"),
+            ({"grids": GRID}, "a study has no grids; it has name, config, common, grid, resources"),
             ({"config": "none.yaml", "grid": GRID}, "there is no file none.yaml, neither beside the study nor here"),
             ({"config": "a", "common": {"config": "b"}, "grid": GRID}, "config is given twice; list all files"),
             ("grid: [", "cannot be read as YAML"),
@@ -204,11 +204,11 @@ class TestSlurm:
         cells = [cell(Path("runs/s"), name) for name in ("erm-seed0", "adawac-seed0")]
         study = Study("s", Path("my runs/s"), ("method",), tuple(cells))
         more = ("--data.root", "a 'b' $(touch hit)")
-        script = slurm_script(study, cells, Path("my study.yaml"), more, home)
+        script = slurm_script("study.sbatch.jinja", study, cells, Path("my study.yaml"), more, home)
         assert script.startswith("#!/bin/bash\n")
         assert "\n#SBATCH --array=0-1\n" in script
         show = f"{shlex.quote(sys.executable)} -c 'import os, sys; print([os.getcwd(), *sys.argv[1:]])'"
-        script = script.replace(f"exec {shlex.quote(sys.executable)} -m adawac", f"exec {show}")
+        script = script.replace(f"{shlex.quote(sys.executable)} -m adawac", show)
         environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "1"}
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, check=True)
         expected = ["study", "my study.yaml", "--runs", "my runs", "--cells", "adawac-seed0", *more]
