@@ -29,6 +29,7 @@ class Stream(IntEnum):
     NOISE = 3
     LOW_RESOLUTION = 4
     MIX = 5
+    TEACH = 6
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ A document says where a table stands and what it shows:
     <!-- table: nulls docs/results/null_simulation.json -->
     <!-- /table -->
 
+    <!-- table: units docs/results/units_phantom.json -->
+    <!-- /table -->
+
 Files are relative to the repository; names after # choose rows. To show another study, name its file.
 
 A number in a sentence has a name, and the end of the document says what it is, as with links by reference:
@@ -278,6 +281,27 @@ def _percents(shares: Sequence[float]) -> str:
     return f"{mean(shares):.1%}" + (f" ({low:.1%} to {high:.1%})" if high > low else "")
 
 
+def units_table(sources: Sequence[Source]) -> str:
+    """A row for each kind of training sample that `scripts/units.py` put side by side."""
+    rows = [
+        [
+            row["unit"],
+            f"{row['samples']:,}",
+            f"{row['label-dense']:.0%}",
+            f"{row['steps']:,}",
+            f"{row['dice']:.3f}",
+            f"{row['worst']['dice']:.3f} ({row['worst']['organ']})",
+            f"{row['auroc']:.3f}",
+            f"{row['weight, dense']:.2f}",
+            f"{row['weight, sparse']:.2f}",
+        ]
+        for source in sources
+        for row in source.results["rows"]
+    ]
+    header = ["unit", "training samples", "label-dense", "steps", "Dice", "worst organ", "AUROC"]
+    return "\n".join(_table([*header, "weight, dense", "sparse"], rows, words=(0,)))
+
+
 def folds_table(sources: Sequence[Source]) -> str:
     """A row for each setting of a cross-validation by `adawac study`: Dice, and the difference over the folds."""
     return "\n\n".join(fold_table(source.results) for source in sources)
@@ -325,6 +349,7 @@ KINDS: Mapping[str, Callable[[Sequence[Source]], str]] = {
     "folds": folds_table,
     "nulls": null_table,
     "ratios": ratio_table,
+    "units": units_table,
 }
 """What a table of each kind is made by."""
 

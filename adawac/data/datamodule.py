@@ -18,20 +18,21 @@ from adawac.data.datasets import VolumeDataset, VolumeItem
 from adawac.data.facts import DataFacts
 from adawac.data.grid import Grid
 from adawac.data.layouts import Case, Collection, Layout, ListingError, detect
-from adawac.data.loading import AdaptiveOrder, DrawnOrder, EpochOrder, ResumableLoader
+from adawac.data.loading import ResumableLoader, TaskLosses, order_of
 from adawac.data.modality import Modality
 from adawac.data.patients import describe_patients, patients_in
 from adawac.data.prepared_case import PreparedCase
 from adawac.data.preprocessing import Axis, Preprocessing
 from adawac.data.reading import Digest
 from adawac.data.residency import Residency, ResidentUnits, dataset_of
-from adawac.data.sampling import AdaptiveSampling, Losses, Rows, Sampling
+from adawac.data.sampling import ClassBalanced, Sampling, WithUnlabelled
 from adawac.data.split import Split
 from adawac.data.splits import AutoSplit, SplitRule
 from adawac.data.store import VolumeStore
 from adawac.data.subsets import Full, Subset, report_kept
 from adawac.data.unit_kinds import unit_kind
 from adawac.data.units import UnitTable
+from adawac.data.unlabelled import of_others, unlabelled_cases
 from adawac.errors import ConfigError, DataError
 from adawac.io.readers import Reader, use
 from adawac.io.terminal import bar
@@ -53,6 +54,8 @@ class SegmentationData(pl.LightningDataModule):
             columns case and patient; None: every case is a patient of its own. `auto` asks for one of these where the
             names of the cases suggest that some are of one patient; DICOM series are by their PatientID.
         subset: which training slices are kept. None keeps all.
+        unlabelled: folder of images that nobody annotated, to train on as well, see `WithUnlabelled`; None for none.
+            An image that a labelled case has, voxel for voxel, is left out.
         drop: names of classes that become background.
         merge: new class name and the names of the classes that it joins.
         ignore_label: label value on disk that is left out of every loss and metric; None takes the layout's own, such
@@ -87,6 +90,7 @@ class SegmentationData(pl.LightningDataModule):
         split: SplitRule | None = None,
         patient_pattern: str | None = AUTO,
         subset: Subset | None = None,
+        unlabelled: str | None = None,
         drop: list[str] | None = None,
         merge: dict[str, list[str]] | None = None,
         ignore_label: int | None = None,
@@ -118,6 +122,7 @@ class SegmentationData(pl.LightningDataModule):
         self.split_rule = split or AutoSplit()
         self.patient_pattern = patient_pattern
         self.subset = subset or Full()
+        self.unlabelled = None if unlabelled is None else Path(unlabelled).expanduser()
         self.drop = drop or []
         self.merge = merge or {}
         self.ignore_label = ignore_label
@@ -137,6 +142,8 @@ class SegmentationData(pl.LightningDataModule):
         self.skip_bad = skip_bad
         self.skipped: dict[str, str] = {}
         """Cases that were left out, and why; known to the process that prepared the data."""
+        self._store: VolumeStore
+        self._unlabelled: dict[str, Case] = {}
         self._facts: DataFacts | None = None
         self._split: Split | None = None
         self._units: UnitTable | None = None
@@ -151,10 +158,11 @@ class SegmentationData(pl.LightningDataModule):
         self._scan()
         if len(set(self._patients.values())) < len(self._patients):
             log.info("patients: %s", describe_patients(self._patients))
-        problems = self._store.prepare(list(self._cases.values()), bar("Preparing volumes"), verify)
+        cases = [*self._cases.values(), *self._unlabelled.values()]
+        problems = self._store.prepare(cases, bar("Preparing volumes"), verify)
         problems |= duplicates(self._digests(), self._patients, self.split)
         if problems and not self.skip_bad:
-            raise DataError.from_problems([problems[case] for case in self._cases if case in problems])
+            raise DataError.from_problems([problems[case.id] for case in cases if case.id in problems])
         self.skipped |= problems
         for problem in self.skipped.values():  # those of the listing, too
             log.warning("left out: %s", problem)
@@ -171,7 +179,9 @@ class SegmentationData(pl.LightningDataModule):
         if self.skip_bad:
             self._leave_out()
         if stage == "fit" and self._units is None:
-            self._train = self._open(self.split.train)
+            self._unlabelled = of_others(self._unlabelled, self._store, self._digests())
+            labelled = self._open(self.split.train)
+            self._train = labelled + [self._store.open(case) for case in self._unlabelled.values()]
             table = UnitTable.of_volumes(
                 self.unit,
                 [case.id for case in self._train],
@@ -179,9 +189,10 @@ class SegmentationData(pl.LightningDataModule):
                 [self.unit.voxels(case) for case in self._train],
                 self.facts.classes.names,
             )
-            rows = self.subset.select(table)
-            self._units = table.take(rows)
-            report_kept(type(self.subset).__name__, table, rows, self.batch_size)
+            of_labelled = table.case < len(labelled)
+            rest = table.take(np.flatnonzero(~of_labelled))
+            self._units = self.subset.of(table.take(np.flatnonzero(of_labelled))).followed_by(rest)
+            report_kept(type(self.subset).__name__, len(table), self._units, self.batch_size)
 
     @property
     def facts(self) -> DataFacts:
@@ -210,19 +221,17 @@ class SegmentationData(pl.LightningDataModule):
         units = self.units  # or an error: nothing has been set up
         dataset = dataset_of(self.residency, self._train, units, device)
         resident = isinstance(dataset, ResidentUnits)  # nothing to fetch, and no process may touch another's device
-        order = self._order(0 if resident else PREFETCH * self.num_workers)
+        prefetched, losses = 0 if resident else PREFETCH * self.num_workers, TaskLosses(self.trainer)
+        order = order_of(units, self.batch_size, self.seed, self._sampling, losses, self._share, prefetched)
         options = {} if resident else {"pin_memory": device.type == "cuda", **self._workers()}
         return ResumableLoader(dataset, order, **options)
 
-    def _order(self, prefetched: int) -> EpochOrder:
-        """In which order units make batches, of which so many are fetched ahead."""
-        if self.sampling is None:
-            return EpochOrder(len(self.units), self.batch_size, self.seed, self._share)
-        if isinstance(self.sampling, AdaptiveSampling):
-            return AdaptiveOrder(
-                self.units, self.batch_size, self.seed, self.sampling, self._settled_losses, self._share, prefetched
-            )
-        return DrawnOrder(self.units, self.batch_size, self.seed, self.sampling, self._last_losses, self._share)
+    @property
+    def _sampling(self) -> Sampling | None:
+        """As asked for; where there is a folder of unlabelled images, with a part of each batch for them."""
+        if not self._unlabelled or isinstance(self.sampling, WithUnlabelled):
+            return self.sampling
+        return WithUnlabelled(labelled=self.sampling or ClassBalanced())
 
     def val_dataloader(self) -> "DataLoader[VolumeItem] | list[Any]":
         """Whole validation volumes; nothing where the split has none."""
@@ -251,6 +260,7 @@ class SegmentationData(pl.LightningDataModule):
         self._patients = patients_in(labelled, self.patient_pattern)
         self._split = self.split_rule.split(self.root, labelled, self._patients)
         self._cases = self._in_split(collection, self._split)
+        self._unlabelled = {} if self.unlabelled is None else unlabelled_cases(self.unlabelled)
         self._store = VolumeStore(self.store_folder, layout, classes, preprocessing, len(collection.channels))
         self._facts = DataFacts(
             in_channels=len(collection.channels),
@@ -287,12 +297,13 @@ class SegmentationData(pl.LightningDataModule):
             `train` and `val`: case -> digest of its voxels and labels; `slices`: case -> names of its units.
         """
         if self._described is None:
-            slices: dict[str, list[int | str]] = {case: [] for case in self.split.train}
+            cases = self._cases | self._unlabelled
+            slices: dict[str, list[int | str]] = {case: [] for case in self.units.cases}
             for row, case in enumerate(self.units.case.tolist()):
                 slices[self.units.cases[case]].append(self.units.key(row))
             self._described = {
-                part: {id_: "-".join(self._store.digest(self._cases[id_])) for id_ in getattr(self.split, part)}
-                for part in ("train", "val")
+                part: {id_: "-".join(self._store.digest(cases[id_])) for id_ in ids}
+                for part, ids in (("train", self.units.cases), ("val", self.split.val))
             } | {"slices": slices}
         return self._described
 
@@ -320,20 +331,6 @@ class SegmentationData(pl.LightningDataModule):
     def _share(self) -> tuple[int, int]:
         """(rank, number of processes) of the trainer, of whose batches and volumes this process has its share."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-
-    def _last_losses(self) -> Losses:
-        """(n,) last supervised loss of every training unit, where the task keeps them."""
-        table = getattr(getattr(self.trainer, "lightning_module", None), "last_losses", None)
-        if table is None:
-            return np.full(len(self.units), np.nan, dtype=np.float32)
-        losses: Losses = table.supervised.cpu().numpy()
-        return losses
-
-    def _settled_losses(self, rows: Rows) -> tuple[Losses, NDArray[np.int32]] | None:
-        """What the task has found of trained rows, see `AdaptiveOrder`; nothing without a task that keeps losses."""
-        settled = getattr(getattr(self.trainer, "lightning_module", None), "settled_losses", None)
-        found: tuple[Losses, NDArray[np.int32]] | None = None if settled is None else settled(rows)
-        return found
 
     def _workers(self) -> dict[str, Any]:
         if not self.num_workers:

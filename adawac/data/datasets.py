@@ -14,7 +14,7 @@ from adawac.data.prepared_case import PreparedCase
 from adawac.data.units import UnitTable
 from adawac.errors import DataError
 from adawac.io.steps import spacing_of
-from adawac.types import Batch
+from adawac.types import IGNORE_INDEX, Batch
 
 
 class VolumeItem(NamedTuple):
@@ -49,13 +49,14 @@ class UnitDataset(Dataset[Batch]):
 
     Args:
         cases: prepared cases in the order of `units.cases`.
-        units: the table of units.
+        units: the table of units; one without labelled voxels has no label, whatever lies in its case.
     """
 
     def __init__(self, cases: Sequence[PreparedCase], units: UnitTable) -> None:
         self.cases = cases
         self.units = units
         self._dense = units.dense
+        self._labelled = units.labelled
         self._parts = units.parts
 
     def __getitem__(self, rows: list[int]) -> Batch:
@@ -73,7 +74,8 @@ class UnitDataset(Dataset[Batch]):
         try:
             parts = np.stack([kind.cut(case.image, start) for start in self._parts[row]], axis=1)
             image = parts.reshape(-1, *parts.shape[2:]).astype(np.float32)
-            return image, kind.cut_label(case.label, self.units.start[row])
+            label = kind.cut_label(case.label, self.units.start[row])
+            return image, label if self._labelled[row] else np.full_like(label, IGNORE_INDEX)
         except (OSError, IndexError, ValueError) as error:  # also in a worker, whose errors would name no case
             raise DataError(
                 f"case {case.id}, {unit}: its prepared arrays cannot be read any more ({error}); "

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ class DrawnOrder(EpochOrder):
         losses: Callable[[], NDArray[np.float32]],
         share: tuple[int, int] = (0, 1),
     ) -> None:
-        super().__init__(len(units), batch_size, seed, share)
+        super().__init__(sampling.in_an_epoch(units), batch_size, seed, share)
         self.units = units
         self.sampling = sampling
         self.losses = losses
@@ -249,6 +250,58 @@ class AdaptiveOrder(EpochOrder):
         self._trained = state["trained"].numpy().copy()
         self.sampling.load_state_dict(state["sampling"])
         self._draw_up_to(lag - (1 if self._unobserved else 0))
+
+
+@dataclass(frozen=True)
+class TaskLosses:
+    """Losses of the units as a trainer's task keeps them; where there is no such task, nothing is known.
+
+    Attributes:
+        trainer: of Lightning, or None.
+    """
+
+    trainer: Any
+
+    def last(self, number: int) -> Losses:
+        """(n,) last supervised loss of every training unit, NaN where none is known."""
+        table = getattr(getattr(self.trainer, "lightning_module", None), "last_losses", None)
+        if table is None:
+            return np.full(number, np.nan, dtype=np.float32)
+        losses: Losses = table.supervised.cpu().numpy()
+        return losses
+
+    def settled(self, rows: Rows) -> tuple[Losses, NDArray[np.int32]] | None:
+        """What the task has found of trained rows, see `AdaptiveOrder`."""
+        settled = getattr(getattr(self.trainer, "lightning_module", None), "settled_losses", None)
+        found: tuple[Losses, NDArray[np.int32]] | None = None if settled is None else settled(rows)
+        return found
+
+
+def order_of(
+    units: UnitTable,
+    batch_size: int,
+    seed: int,
+    sampling: Sampling | None,
+    losses: TaskLosses,
+    share: tuple[int, int],
+    prefetched: int,
+) -> EpochOrder:
+    """In which order units make batches.
+
+    Args:
+        units: the table of training units.
+        batch_size: units a step, over all processes.
+        seed: of the order.
+        sampling: draws the batches; None shuffles.
+        losses: that samplings look at.
+        share: (rank, number of processes).
+        prefetched: batches that are fetched ahead.
+    """
+    if sampling is None:
+        return EpochOrder(len(units), batch_size, seed, share)
+    if isinstance(sampling, AdaptiveSampling):
+        return AdaptiveOrder(units, batch_size, seed, sampling, losses.settled, share, prefetched)
+    return DrawnOrder(units, batch_size, seed, sampling, lambda: losses.last(len(units)), share)
 
 
 class ResumableLoader(DataLoader[Any]):

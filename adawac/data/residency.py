@@ -12,7 +12,7 @@ from torch import Tensor
 from adawac.data.datasets import UnitDataset
 from adawac.data.prepared_case import PreparedCase
 from adawac.data.units import UnitTable
-from adawac.types import Batch
+from adawac.types import IGNORE_INDEX, Batch
 
 Residency = Literal["auto", "device", "memory", "disk"]
 
@@ -49,6 +49,7 @@ class ResidentUnits(UnitDataset):
             rows = np.flatnonzero(units.case == number)
             if len(rows):
                 labels = np.stack([kind.cut_label(case.label, start) for start in units.start[rows]])
+                labels[~units.labelled[rows]] = IGNORE_INDEX
                 self.labels[torch.from_numpy(rows).to(device)] = torch.from_numpy(labels).to(device)
 
     def __getitem__(self, rows: list[int]) -> Batch:

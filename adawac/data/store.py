@@ -69,7 +69,7 @@ class VolumeStore:
         """Make what is missing, in a thread a core, while no other process writes into the store.
 
         Args:
-            cases: cases with a label each.
+            cases: to prepare; of one without a label every voxel is ignored.
             track: wraps an iterable of a given length, to show progress.
             verify: read every file again, also those whose size and modification time have not changed.
 
@@ -151,11 +151,10 @@ class VolumeStore:
 
     def _make(self, case: Case) -> None:
         image, label = read_case(self.layout, case, self.classes, self.in_channels, self.preprocessing.modality)
-        if label is None:
-            raise DataError(f"case {case.id}: it has no label, but training needs one; remove it from the split")
         slices = self.preprocessing.apply(image, case.id)
         _check_range(slices.image, case.id)
-        native = np.ascontiguousarray(self.preprocessing.cut(label.array)[0])
+        labels = np.full_like(image.array[:1], IGNORE_INDEX, dtype=np.uint8) if label is None else label.array
+        native = np.ascontiguousarray(self.preprocessing.cut(labels)[0])
         path = self._path(case)
         facts = {
             "case": case.id,

@@ -7,6 +7,7 @@ Validation and test always see whole volumes. Every subset is deterministic: sam
 import logging
 import warnings
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,16 @@ class Subset(ABC):
     @abstractmethod
     def rows(self, units: UnitTable) -> NDArray[np.int64]:
         """Rows that are kept, in any order; not checked yet."""
+
+    def without_labels(self, units: UnitTable) -> NDArray[np.bool_]:
+        """(n,) units that are trained on as if nobody had annotated them."""
+        return np.zeros(len(units), dtype=np.bool_)
+
+    def of(self, units: UnitTable) -> UnitTable:
+        """The training table that is left: of the rows that are kept, with the labels that are."""
+        hidden = self.without_labels(units)
+        kept = replace(units, voxels=np.where(hidden[:, None], 0, units.voxels)) if hidden.any() else units
+        return kept.take(self.select(units))
 
 
 class Full(Subset):
@@ -162,6 +173,51 @@ class Trim(Subset):
         return np.flatnonzero(units.dense)
 
 
+class Annotated(Subset):
+    """As if only a part had been annotated: some of the volumes, every so many slices; the others are unlabelled.
+
+    What annotation is worth, and what slices that nobody annotated add to it (`unlabelled: false` leaves them out).
+
+    Args:
+        volumes: how many of the training volumes are annotated, spread evenly over their order; None: all.
+        every: of these every so many slices, from the middle of the first stretch on: 8 takes slices 4, 12, 20, ...
+        unlabelled: whether the others are trained on without their labels.
+
+    Raises:
+        ConfigError: if `volumes` or `every` is below 1.
+
+    Example:
+        >>> voxels = [np.array([[9, 0], [7, 2]])] * 4
+        >>> table = UnitTable.of_slices(list("abcd"), voxels, (3, 3), ("background", "liver"))
+        >>> Annotated(volumes=2).of(table).labelled.tolist()
+        [False, False, True, True, False, False, True, True]
+        >>> len(Annotated(volumes=2, unlabelled=False).of(table))
+        4
+    """
+
+    def __init__(self, volumes: int | None = None, every: int = 1, unlabelled: bool = True) -> None:
+        if every < 1 or (volumes is not None and volumes < 1):
+            raise ConfigError(f"Annotated: volumes is {volumes} and every {every}; both must be at least 1")
+        self.volumes = volumes
+        self.every = every
+        self.unlabelled = unlabelled
+
+    def rows(self, units: UnitTable) -> NDArray[np.int64]:
+        """All rows, or the annotated ones."""
+        return np.arange(len(units)) if self.unlabelled else np.flatnonzero(~self.without_labels(units))
+
+    def without_labels(self, units: UnitTable) -> NDArray[np.bool_]:
+        """All but the annotated rows."""
+        volumes = _volumes(units)
+        number = len(volumes) if self.volumes is None else self.volumes
+        if number > len(volumes):
+            raise ConfigError(f"Annotated: volumes is {number}, but {len(volumes)} train; give fewer")
+        hidden = np.ones(len(units), dtype=np.bool_)
+        for volume in _evenly(np.arange(len(volumes)), number):
+            hidden[volumes[volume][self.every // 2 :: self.every]] = False
+        return hidden
+
+
 def describe(units: UnitTable, rows: NDArray[np.int64]) -> list[tuple[str, int]]:
     """Count the training slices that hold each class, to print beside a subset.
 
@@ -200,37 +256,37 @@ def absent_classes(units: UnitTable, rows: NDArray[np.int64]) -> tuple[str, ...]
     return tuple(name for name, count in describe(units, rows) if count == 0)
 
 
-def report_kept(subset: str, units: UnitTable, rows: NDArray[np.int64], batch_size: int) -> None:
+def report_kept(subset: str, total: int, kept: UnitTable, batch_size: int) -> None:
     """Log what a subset keeps of every class: one that keeps none of a class cannot learn it.
 
     Args:
         subset: its name.
-        units: n units of the training volumes.
-        rows: (m,) rows that it keeps.
+        total: units of the training volumes.
+        kept: m of them that it keeps.
         batch_size: units a step.
     """
-    kept, (one, many) = units.take(rows), units.kind.noun
+    rows, (one, many) = np.arange(len(kept)), kept.kind.noun
     dense, labelled = int(kept.dense.sum()), int(kept.labelled.sum())
     log.info(
         "%s: %d of %d training %s, %s%d label-dense (%.0f %%); %s that hold each class: %s",
         subset,
-        len(rows),
-        len(units),
+        len(kept),
+        total,
         many,
-        f"{len(rows) - labelled} of them wholly ignored, " if labelled < len(rows) else "",
+        f"{len(kept) - labelled} of them without any label, " if labelled < len(kept) else "",
         dense,
         100 * dense / max(1, labelled),
         many,
-        ", ".join(f"{name} {count}" for name, count in describe(units, rows)),
+        ", ".join(f"{name} {count}" for name, count in describe(kept, rows)),
     )
-    if batch_size > len(rows):
+    if batch_size > len(kept):
         log.warning(
             "data.batch_size is %d, but training has %d %s: an epoch is a single step; lower it to a tenth",
             batch_size,
-            len(rows),
-            many if len(rows) != 1 else one,
+            len(kept),
+            many if len(kept) != 1 else one,
         )
-    if absent := absent_classes(units, rows):
+    if absent := absent_classes(kept, rows):
         log.warning("no training %s holds %s; left out of the means", one, ", ".join(absent))
 
 

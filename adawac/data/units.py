@@ -126,6 +126,16 @@ class UnitTable:
             self, case=self.case[rows], start=self.start[rows], size=self.size[rows], voxels=self.voxels[rows]
         )
 
+    def followed_by(self, other: "UnitTable") -> "UnitTable":
+        """The rows of this table, then those of another one of the same volumes."""
+        return replace(
+            self,
+            case=np.concatenate([self.case, other.case]),
+            start=np.concatenate([self.start, other.start]),
+            size=np.concatenate([self.size, other.size]),
+            voxels=np.concatenate([self.voxels, other.voxels]),
+        )
+
     @property
     def parts(self) -> NDArray[np.int32]:
         """(n, parts, 3) first voxels of what the network is shown of each unit."""

@@ -18,7 +18,7 @@ from adawac.consistency import ConsistencyLoss, FeatureConsistency, feature_std
 from adawac.data.datamodule import SegmentationData
 from adawac.data.datasets import VolumeItem
 from adawac.data.subsets import describe
-from adawac.distributed import gather_losses, take_weights, world_size
+from adawac.distributed import gather_losses, take_weights
 from adawac.errors import ConfigError, DataError
 from adawac.inference.volume import predict_volume
 from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
@@ -27,9 +27,11 @@ from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.randomness import Source
 from adawac.runs.checkpoint import Recipe, load_matching
 from adawac.runs.resume import UNITS, check_resumable, remembered
+from adawac.training.mean_teacher import MeanTeacher, unlabelled
+from adawac.training.objective import detached, weighted_sum
 from adawac.training.performance.compile import Compiled
 from adawac.training.performance.cuda_graphs import GraphedStep, recorder
-from adawac.training.schedules import Poly, Schedule, begin, by_progress
+from adawac.training.schedules import Poly, Schedule, begin, by_progress, progress
 from adawac.training.validation import Validation
 from adawac.types import IGNORE_INDEX, Batch, NetworkOutput, SampleLosses, StepOutput
 from adawac.weighting import AdaWAC, LastLosses, Weighting
@@ -51,6 +53,7 @@ class SegmentationTask(pl.LightningModule):
         supervised: loss of a slice against its label. None: cross-entropy.
         consistency: loss of a slice between its two views. None: aligned and normalised.
         augmentation: how views are drawn. None: `RandomAugmentation`.
+        teacher: labels samples that nobody annotated. None: they have a consistency loss or none.
         optimizer: made from the parameters.
         schedule: factor on the learning rate over the course of training. None: polynomial decay.
         dice_ratio: share of the batch Dice in the loss, 0 to 1; the weights do not touch it.
@@ -80,6 +83,7 @@ class SegmentationTask(pl.LightningModule):
         supervised: SupervisedLoss | None = None,
         consistency: ConsistencyLoss | None = None,
         augmentation: Augmentation | None = None,
+        teacher: MeanTeacher | None = None,
         optimizer: Callable[[Iterable[Tensor]], Optimizer] = torch.optim.AdamW,
         schedule: Schedule | None = None,
         dice_ratio: float = 0.5,
@@ -105,6 +109,7 @@ class SegmentationTask(pl.LightningModule):
         self.consistency = consistency or FeatureConsistency()
         self.augmentation = augmentation or RandomAugmentation()
         check_comparable(self.augmentation, self.weighting.uses_consistency)
+        self.teacher = teacher
         self.make_optimizer = optimizer
         self.schedule = schedule or Poly()
         self.dice_ratio = dice_ratio
@@ -173,6 +178,8 @@ class SegmentationTask(pl.LightningModule):
             with torch.random.fork_rng():
                 torch.manual_seed(self.seed)  # the same start for every method, whatever ran before
                 self.network = self.recipe.build_network()
+            if self.teacher is not None:
+                self.teacher.begin(self.network)
             log.info(
                 "%s, %s; on %s in %s",
                 self.network_spec.architecture.rpartition(".")[2],
@@ -212,7 +219,9 @@ class SegmentationTask(pl.LightningModule):
     def _compute(self, image: Tensor, label: Tensor, index: Tensor, dense: Tensor, epoch: int | Tensor) -> StepOutput:
         """What happens to a batch, on its device alone, where nothing waits for it."""
         number = self.weighting.views
-        source = Source(self.seed, epoch, index, tuple(range(number)))
+        source, own = Source(self.seed, epoch, index, tuple(range(number))), ~unlabelled(label)
+        if self.teacher is not None:
+            label = self.teacher.label(image, label, Source(self.seed, epoch, index, (0,)))
         views = self.augmentation.draw(image, label, source)
         forward, supervise = self._compiled or (self.network, self._supervise)
         output = forward(views.image.contiguous(memory_format=self.memory_format))
@@ -221,15 +230,10 @@ class SegmentationTask(pl.LightningModule):
         if self.weighting.uses_consistency:
             consistency = self.consistency(*output.chunk(number), *views.affine.chunk(number))
 
-        losses, mine = gather_losses(_detached(SampleLosses(index, supervised, consistency, dense), labelled))
+        sample_losses = SampleLosses(index, supervised, consistency, dense)
+        losses, mine = gather_losses(detached(sample_losses, labelled & own))
         weights = take_weights(self.weighting.step(losses), mine)
-        # Either loss's mean is over the samples of the batch that have it: those without a label thin nothing out.
-        counted = (~losses.supervised.isnan()).sum().clamp(min=1)
-        weighted = torch.where(labelled, weights.supervised, 0) * supervised * (len(losses.index) / counted)
-        if consistency is not None and weights.consistency is not None:
-            weighted = weighted + weights.consistency * consistency
-        # The mean over the batch of all processes, of whose gradients DistributedDataParallel forms the mean.
-        weighted = weighted.sum() * world_size() / len(losses.index)
+        weighted = weighted_sum(supervised, consistency, weights, losses, labelled & own, labelled & ~own)
         loss: Tensor = self.dice_ratio * dice + (1 - self.dice_ratio) * weighted
         self.last_losses.record(losses)
         return StepOutput(loss, dice, losses.supervised[mine], consistency, output.features[-1])
@@ -268,6 +272,9 @@ class SegmentationTask(pl.LightningModule):
         if not self._rollback.marked:  # where gradients are accumulated, several batches make a step
             self._rollback.mark()
         torch.manual_seed(int(np.random.SeedSequence((self.seed, self.current_epoch, batch_idx)).generate_state(1)[0]))
+
+        if self.teacher is not None:
+            self.teacher.follow(self.network, progress(self.trainer, stepping=True))
 
     def configure_optimizers(self) -> Any:
         """The optimiser, and the schedule as a factor a step."""
@@ -337,11 +344,3 @@ class SegmentationTask(pl.LightningModule):
             data = self.data.describe() if self.trainer.state.fn == "fit" else None
             check_resumable(checkpoint, self.recipe, data, self.settings, self.trainer.ckpt_path)  # type: ignore[arg-type]
             self.units_of_class = json.loads(checkpoint.get(UNITS, "null")) or self.units_of_class
-
-
-def _detached(losses: SampleLosses, labelled: Tensor) -> SampleLosses:
-    """The losses without their graph, in float32: what a weighting may see; supervised only where there are labels."""
-    consistency = None if losses.consistency is None else losses.consistency.detach().float()
-    supervised = losses.supervised.detach().float()
-    supervised = torch.where(labelled, supervised.masked_fill(supervised.isnan(), torch.inf), torch.nan)
-    return SampleLosses(losses.index, supervised, consistency, losses.dense)

@@ -1,7 +1,7 @@
 """Weightings: one file per family, all behind `Weighting`."""
 
 from adawac.weighting.adawac import AdaWAC
-from adawac.weighting.constant import ERM, ACROnly, Pair, PseudoAdaWAC
+from adawac.weighting.constant import ERM, ACROnly, Pair, PseudoAdaWAC, SemiSupervised
 from adawac.weighting.cvar import CVaRDRO
 from adawac.weighting.group_dro import GroupDRO
 from adawac.weighting.last_losses import LastLosses
@@ -20,6 +20,7 @@ __all__ = [
     "Pair",
     "PseudoAdaWAC",
     "ReweightOnly",
+    "SemiSupervised",
     "TrimRatio",
     "TrimRatioACR",
     "TrimTrain",

@@ -134,7 +134,7 @@ class AdaWAC(PerSampleState, Weighting):
         """Move the log-odds of the batch's samples and return (beta, 1 - beta), the latter calibrated.
 
         A sample with a non-finite loss keeps its state; so does one without a supervised loss, which has nothing to
-        choose between: a wholly ignored one keeps its prior and is left with its consistency loss.
+        choose between: one that nobody annotated keeps its prior, and has its consistency loss alone, (0, 1).
 
         Raises:
             ConfigError: if there is no consistency loss.
@@ -156,7 +156,7 @@ class AdaWAC(PerSampleState, Weighting):
             after = after.clamp(-self.max_log_odds, self.max_log_odds)
         after = torch.where(finite, after, before)
         self.log_odds[losses.index] = after
-        beta = after.sigmoid()
+        beta = after.sigmoid().masked_fill(supervised.isnan(), 0)
         return Weights(supervised=beta, consistency=(1 - beta) * ratio)
 
     def _step_size_now(self, seen: Tensor) -> Tensor:

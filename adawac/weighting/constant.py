@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 
 from adawac.types import SampleLosses, Weights
-from adawac.weighting.weighting import Weighting, at_least_float32
+from adawac.weighting.weighting import Weighting, at_least_float32, consistency_alone
 
 
 class ERM(Weighting):
@@ -58,7 +58,7 @@ class ACROnly(Weighting):
         """
         self.required_consistency(losses)
         half = torch.full_like(at_least_float32(losses.supervised), 0.5)
-        return Weights(half, half.clone())
+        return consistency_alone(Weights(half, half.clone()), losses)
 
 
 class PseudoAdaWAC(Weighting):
@@ -88,4 +88,25 @@ class PseudoAdaWAC(Weighting):
         """
         self.required_consistency(losses)
         dense = losses.dense.to(at_least_float32(losses.supervised).dtype)
-        return Weights(dense, 1 - dense)
+        return consistency_alone(Weights(dense, 1 - dense), losses)
+
+
+class SemiSupervised(Weighting):
+    """Labels where there are any, consistency of two views where nobody annotated.
+
+    Example:
+        >>> supervised = torch.tensor([0.3, torch.nan])
+        >>> losses = SampleLosses(torch.tensor([0, 1]), supervised, torch.tensor([0.2, 0.2]), torch.ones(2) > 0)
+        >>> SemiSupervised().step(losses)
+        Weights(supervised=tensor([1., 0.]), consistency=tensor([0., 1.]))
+    """
+
+    def step(self, losses: SampleLosses) -> Weights:
+        """Return (1, 0) for the labelled and (0, 1) for the other samples.
+
+        Raises:
+            ConfigError: if there is no consistency loss.
+        """
+        self.required_consistency(losses)
+        one = torch.ones_like(at_least_float32(losses.supervised))
+        return consistency_alone(Weights(one, 0 * one), losses)

@@ -9,7 +9,7 @@ from torch import Tensor
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 from adawac.types import SampleLosses, Weights
-from adawac.weighting.weighting import Weighting, at_least_float32
+from adawac.weighting.weighting import Weighting, at_least_float32, consistency_alone
 
 
 class Trimming(Weighting):
@@ -17,7 +17,7 @@ class Trimming(Weighting):
 
     Each of the kept samples has a weight of B / kept, so that the mean over the batch is the mean over what is kept;
     where nothing is kept all weights are 0. With `uses_consistency` the kept samples' two losses share that weight.
-    Samples without a supervised loss are dropped, and are none of the B that its mean is over.
+    Samples without a supervised loss have none to drop, and are none of the B that its mean is over.
 
     The official code divides its Dice term, a single number for the whole batch, by the share of kept samples as well,
     which inflates it. Weights never touch Dice here, so there is no switch that brings this back.
@@ -43,7 +43,7 @@ class Trimming(Weighting):
         if not self.uses_consistency:
             return Weights(weights, None)
         self.required_consistency(losses)
-        return Weights(weights / 2, kept * len(kept) / number / 2)
+        return consistency_alone(Weights(weights / 2, kept * len(kept) / number / 2), losses)
 
 
 class TrimTrain(Trimming):

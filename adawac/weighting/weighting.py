@@ -49,7 +49,8 @@ class Weighting(nn.Module, ABC):
 
         Args:
             losses: detached float32 losses of B samples, every index at most once; `supervised` is NaN for a sample
-                that has no such loss, whose state must stay as it is.
+                that has no such loss: its state must stay as it is, and consistency is all that it has, see
+                `consistency_alone`.
 
         Returns:
             Weights of shape (B,).
@@ -84,6 +85,19 @@ class PerSampleState(nn.Module):
             if saved is not None and saved.shape != buffer.shape:
                 setattr(self, name, torch.empty_like(saved, device=buffer.device))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def consistency_alone(weights: Weights, losses: SampleLosses) -> Weights:
+    """(0, 1) for the samples that have no supervised loss, which nobody annotated; the others as they are.
+
+    Example:
+        >>> losses = SampleLosses(torch.arange(2), torch.tensor([0.3, torch.nan]), torch.ones(2), torch.ones(2) > 0)
+        >>> consistency_alone(Weights(torch.full((2,), 0.5), torch.full((2,), 0.5)), losses)
+        Weights(supervised=tensor([0.5000, 0.0000]), consistency=tensor([0.5000, 1.0000]))
+    """
+    without = losses.supervised.isnan()
+    assert weights.consistency is not None
+    return Weights(weights.supervised.masked_fill(without, 0), weights.consistency.masked_fill(without, 1))
 
 
 def at_least_float32(losses: Tensor) -> Tensor:

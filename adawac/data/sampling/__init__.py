@@ -7,6 +7,7 @@ from adawac.data.sampling.group_balanced import GroupBalanced
 from adawac.data.sampling.hardness import HardnessWeighted
 from adawac.data.sampling.sampling import Losses, Rows, Sampling
 from adawac.data.sampling.summary import DrawSummary
+from adawac.data.sampling.with_unlabelled import WithUnlabelled
 
 __all__ = [
     "AdaptiveSampling",
@@ -19,4 +20,5 @@ __all__ = [
     "Losses",
     "Rows",
     "Sampling",
+    "WithUnlabelled",
 ]

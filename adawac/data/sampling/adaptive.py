@@ -1,6 +1,6 @@
 """What is drawn follows the losses of the steps before, by online mirror descent."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -77,6 +77,8 @@ class AdaptiveSampling(Sampling):
         >>> bool(sampling.probabilities()[units.dense].min() > sampling.probabilities()[~units.dense].max())
         True
     """
+
+    needs_steps: ClassVar[bool] = True
 
     def __init__(
         self,

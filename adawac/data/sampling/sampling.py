@@ -1,6 +1,7 @@
 """The contract of a sampling, and how batches are drawn without replacement."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,16 @@ class Sampling(ABC):
     A batch is a function of the generator it is given, of the table of units and of the losses at the start of the
     epoch, so that a resumed run draws what an unbroken one would. No unit comes twice in a batch; over an epoch, which
     keeps its usual length, units may come several times or not at all.
+
+    Attributes:
+        needs_steps: whether the draw follows the losses of every step, see `AdaptiveSampling`.
     """
+
+    needs_steps: ClassVar[bool] = False
+
+    def in_an_epoch(self, units: UnitTable) -> int:
+        """How many units make an epoch."""
+        return len(units)
 
     @abstractmethod
     def draw(self, units: UnitTable, losses: Losses, size: int, rng: np.random.Generator) -> Rows:

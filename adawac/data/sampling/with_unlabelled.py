@@ -1,0 +1,78 @@
+"""Batches of a part that somebody annotated and a part that nobody did, each with its own draw."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from adawac.data.sampling.sampling import Losses, Rows, Sampling
+from adawac.data.units import UnitTable
+from adawac.errors import ConfigError
+
+
+class WithUnlabelled(Sampling):
+    """Gives a share of every batch to units without any label, drawn uniformly; another sampling draws the rest.
+
+    Where there are too few units of one kind, the other fills the batch. An epoch has as many steps as the labelled
+    units alone would make.
+
+    Args:
+        share: of a batch that is unlabelled, 0 to 1.
+        labelled: draws the labelled part, such as `ClassBalanced`. None: all labelled units alike.
+
+    Raises:
+        ConfigError: if `share` is not between 0 and 1, or `labelled` follows the losses of whole batches, as
+            `AdaptiveSampling` does.
+
+    Example:
+        >>> voxels = [np.array([[9, 0]] * 4 + [[7, 2]] * 4 + [[0, 0]] * 92)]
+        >>> units = UnitTable.of_slices(["a"], voxels, (3, 3), ("background", "liver"))
+        >>> rows = WithUnlabelled(0.5).draw(units, np.zeros(100), 8, np.random.default_rng(0))
+        >>> int((rows >= 8).sum())
+        4
+    """
+
+    def __init__(self, share: float = 0.5, labelled: Sampling | None = None) -> None:
+        if not 0 <= share <= 1:
+            raise ConfigError(f"WithUnlabelled: share is {share}; give a share of a batch from 0 to 1")
+        if labelled is not None and labelled.needs_steps:
+            raise ConfigError(
+                f"WithUnlabelled: {type(labelled).__name__} cannot draw the labelled part; ClassBalanced can"
+            )
+        self.share = share
+        self.labelled = labelled
+        self._parts: _Parts | None = None
+
+    def in_an_epoch(self, units: UnitTable) -> int:
+        """As many as are labelled: what is unlabelled makes no training longer."""
+        return int(units.labelled.sum())
+
+    def draw(self, units: UnitTable, losses: Losses, size: int, rng: np.random.Generator) -> Rows:
+        """Rows of both parts; the labelled ones first."""
+        if self._parts is None or self._parts.units is not units:  # a look at every unit, once
+            self._parts = _Parts.of(units)
+        parts = self._parts
+        number = min(round(self.share * size), len(parts.without))
+        number = max(number, size - len(parts.labelled))
+        rows = rng.choice(parts.without, number, replace=False, shuffle=False)
+        if number == size:
+            return rows
+        if self.labelled is None:
+            drawn = rng.choice(len(parts.labelled), size - number, replace=False)
+        else:
+            drawn = self.labelled.draw(parts.table, losses[parts.labelled], size - number, rng)
+        return np.concatenate([parts.labelled[drawn], rows])
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A table of units, its labelled rows, a table of these alone, and the other rows."""
+
+    units: UnitTable
+    labelled: Rows
+    table: UnitTable
+    without: Rows
+
+    @classmethod
+    def of(cls, units: UnitTable) -> "_Parts":
+        labelled = np.flatnonzero(units.labelled)
+        return cls(units, labelled, units.take(labelled), np.flatnonzero(~units.labelled))

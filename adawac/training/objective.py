@@ -1,0 +1,49 @@
+"""From losses of samples and their weights to what is minimised."""
+
+import torch
+from torch import Tensor
+
+from adawac.distributed import world_size
+from adawac.types import SampleLosses, Weights
+
+
+def detached(losses: SampleLosses, labelled: Tensor) -> SampleLosses:
+    """The losses without their graph, in float32: what a weighting may see; supervised only where there are labels."""
+    consistency = None if losses.consistency is None else losses.consistency.detach().float()
+    supervised = losses.supervised.detach().float()
+    supervised = torch.where(labelled, supervised.masked_fill(supervised.isnan(), torch.inf), torch.nan)
+    return SampleLosses(losses.index, supervised, consistency, losses.dense)
+
+
+def weighted_sum(
+    supervised: Tensor,
+    consistency: Tensor | None,
+    weights: Weights,
+    batch: SampleLosses,
+    labelled: Tensor,
+    taught: Tensor,
+) -> Tensor:
+    """The weighted losses of this process's share of a batch, so that the mean over processes is that of the batch.
+
+    Either loss's mean is over the samples of the batch that have it: those without a label thin nothing out. What is
+    learnt from a teacher's labels is a third mean, over all samples without a label of their own.
+
+    Args:
+        supervised: (b,) supervised losses of the share, with their graph.
+        consistency: (b,) consistency losses, or None.
+        weights: of the share.
+        batch: losses of the B samples of all processes.
+        labelled: (b,) which samples of the share have a supervised loss from a label of their own.
+        taught: (b,) which have one from a teacher's.
+
+    Returns:
+        () to be minimised.
+    """
+    total = len(batch.index)
+    counted = (~batch.supervised.isnan()).sum()
+    weighted = torch.where(labelled, weights.supervised, 0) * supervised * (total / counted.clamp(min=1))
+    weighted = weighted + torch.where(taught, supervised, 0) * (total / (total - counted).clamp(min=1))
+    if consistency is not None and weights.consistency is not None:
+        weighted = weighted + weights.consistency * consistency
+    loss: Tensor = weighted.sum() * world_size() / total
+    return loss
