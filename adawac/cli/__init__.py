@@ -20,6 +20,7 @@ TRAINING = {
 }
 TOOLS = {
     "init": "look at a data folder and write a configuration for it",
+    "configs": "list the configurations that come with adawac, or print one",
     "prepare": "bring the volumes of a configuration into the store, as fit does by itself",
     "predict": "segment images with a checkpoint, or with several together",
     "export": "a checkpoint as TorchScript, ONNX or a MONAI bundle",

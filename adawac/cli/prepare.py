@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from adawac.io.own_code import find_in_working_folder
+from adawac.io.shipped import with_shipped
 from adawac.io.terminal import Formatter
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     find_in_working_folder()
     made = parser()
-    parts = made.instantiate(made.parse_args(list(argv)))
+    parts = made.instantiate(made.parse_args(with_shipped(argv)))
     data: SegmentationData = parts.data
     data.prepare_data(verify=parts.verify)
     print(f"{data.describe_store()}; next: adawac fit with the same configuration")

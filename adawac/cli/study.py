@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from adawac.errors import ConfigError, DataError
 from adawac.io.atomic import write_text
+from adawac.io.shipped import found
 from adawac.training.suggestions import Parser
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def main(argv: list[str]) -> int:
 
     check_gpus(args.gpus_per_cell, "--gpus-per-cell")
     console = Console(highlight=False)
+    args.study = Path(found(str(args.study)))
     study = read_study(args.study, args.runs, more)
     if args.gpus_per_cell is not None:
         study = replace(study, resources=replace(study.resources, gpus=args.gpus_per_cell))
@@ -83,7 +85,7 @@ def parser() -> Parser:
         epilog="example: adawac study configs/studies/openkbp5_small.yaml --data.root DATA/openkbp-ct",
     )
     made.add_argument(
-        "study", type=Path, metavar="STUDY.yaml", help="the grid; see adawac/study/spec.py, configs/studies"
+        "study", type=Path, metavar="STUDY.yaml", help="the grid; see docs/howto.md; or its name in `adawac configs`"
     )
     made.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     made.add_argument(

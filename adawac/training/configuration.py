@@ -15,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from adawac.data.datamodule import SegmentationData
 from adawac.errors import ConfigError
 from adawac.io.own_code import find_in_working_folder
+from adawac.io.shipped import found, with_shipped
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 from adawac.runs.old_names import with_new_names
@@ -213,12 +214,12 @@ def _expand(argv: list[str]) -> list[str]:
     """Files that stand first are `--config`; `test RUN` is that run's settings (`config_of`), checkpoint and split."""
     command, *more = argv
     # As `adawac init` calls it.
-    more = ["--data.skip_bad=true" if option == "--skip-bad" else option for option in more]
+    more = ["--data.skip_bad=true" if option == "--skip-bad" else option for option in with_shipped(more)]
     first = next((place for place, option in enumerate(more) if option.startswith("-")), len(more))
     if not first:
         return [command, *more]
     if command == "fit":
-        return [command, *(f"--config={path}" for path in more[:first]), *more[first:]]
+        return [command, *(f"--config={found(path)}" for path in more[:first]), *more[first:]]
     run = RunFolder.open(Path(more[0]))
     options = {
         "--config": config_of(run, trust="--trust" in more),

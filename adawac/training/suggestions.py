@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from adawac.errors import did_you_mean, did_you_mean_file, nearest
+from adawac.io.shipped import shipped
 
 WRONG = re.compile(
     r"unrecognized arguments: ([^\s=]+)|[Oo]ption '([^']+)'|invalid choice: '([^']+)'|path string: (\S+)"
@@ -67,7 +68,8 @@ def suggestions(message: str, parser: argparse.ArgumentParser) -> Iterator[str]:
         ['--outptu is not known; did you mean --output?']
     """
     if file := re.search(r"File does not exist: '([^']+)'", message):
-        if near := did_you_mean_file(Path(file[1])).strip("; "):
+        path = Path(file[1])
+        if near := did_you_mean_file(path).strip("; ") or did_you_mean(path.name, dict(shipped())).strip("; "):
             yield near
         return
     wrong = dict.fromkeys(name for found in WRONG.findall(message) for name in found if name)

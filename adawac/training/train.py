@@ -24,6 +24,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from adawac.data.case_names import AUTO
 from adawac.distributed import connection_closed
 from adawac.errors import AdaWACError, ConfigError, TrainingError, one_line, raised_in
+from adawac.io.shipped import found
 from adawac.io.terminal import Formatter
 from adawac.runs.atomic_checkpoint import AtomicCheckpointIO, newest_checkpoint
 from adawac.runs.claim import claimed, continued, held
@@ -36,11 +37,11 @@ from adawac.training.callbacks import (
     Foresight,
     PredictionPictures,
     RunCheckpoint,
-    RunProgress,
     RunRecord,
     StopOnSignal,
     SuspectSlices,
     WeightMonitor,
+    run_progress,
 )
 from adawac.training.callbacks.interruption import interruptible
 from adawac.training.configuration import Config, TrainingCLI, seed_of
@@ -151,7 +152,7 @@ def default_callbacks(non_finite: Literal["stop", "skip"] = "stop", pictures: bo
             enable_version_counter=False,
         ),
         RunCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
-        RunProgress(),
+        run_progress(),
         CaseTableWriter(),
         WeightMonitor(cases=4 if pictures else 0),
         DrawMonitor(),
@@ -288,7 +289,7 @@ def _settle(values: Namespace) -> None:
         if (path := values.get(option)) is not None:
             values[option] = str(Path(path).expanduser().absolute())
     for option in ("data.split.init_args.path", "data.patient_pattern"):  # may be something else than a file here
-        if (path := values.get(option)) not in (None, AUTO) and Path(path).is_file():
+        if (path := values.get(option)) not in (None, AUTO) and Path(path := found(path)).is_file():
             values[option] = str(Path(path).absolute())
 
 

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -190,6 +191,15 @@ class TestWhatARunLeaves:
         }
         assert set(tags["histograms"]) == {"weights/dense", "weights/sparse", "log_odds"}
         assert set(tags["images"]) == {"weights/by_position", "val/pictures/pt_4"}
+
+    def test_without_a_terminal_a_line_a_validation(self, work, caplog):
+        with caplog.at_level("INFO"):
+            fit(work.home, "--name", "lines", "--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "true")
+        lines = [line for line in caplog.messages if line.startswith("epoch ")]
+        assert len(lines) == 2
+        for number, line in enumerate(lines, start=1):
+            assert re.fullmatch(rf"epoch {number} of 2, Dice \d\.\d+, loss \d+\.\d+, 0:\d\d:\d\d left", line)
+        assert lines[-1].endswith(" 0:00:00 left")
 
     def test_early_stopping_is_an_overlay(self, work):
         """Nothing is learnt, so the fifth validation after the first is the last; of equals it is kept."""

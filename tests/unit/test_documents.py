@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
@@ -160,8 +161,8 @@ def options():
         with pytest.MonkeyPatch.context() as patch:
             said: list[str] = []
             patch.setattr("sys.stdout.write", said.append)
-            with pytest.raises(SystemExit):
-                main([command, "--help"])
+            with suppress(SystemExit):
+                main([command, "--help", *["all"] * (command in TRAINING)])
         known[command] = set(OPTION.findall("".join(said)))
     known["fit"].add("--skip-bad")  # short for --data.skip_bad true
     known["study"] |= known["fit"]  # which they pass on

@@ -7,7 +7,7 @@ from adawac.training.callbacks.finite import FiniteGuard
 from adawac.training.callbacks.foresight import Foresight
 from adawac.training.callbacks.interruption import DueValidation, StopOnSignal
 from adawac.training.callbacks.pictures import PredictionPictures
-from adawac.training.callbacks.progress import RunProgress
+from adawac.training.callbacks.progress import RunProgress, run_progress
 from adawac.training.callbacks.run_record import RunRecord
 from adawac.training.callbacks.suspects import SuspectSlices
 from adawac.training.callbacks.weight_monitor import WeightMonitor
@@ -25,4 +25,5 @@ __all__ = [
     "StopOnSignal",
     "SuspectSlices",
     "WeightMonitor",
+    "run_progress",
 ]

@@ -1,9 +1,16 @@
-"""Shows how far a run is."""
+"""Shows how far a run is: a bar in a terminal, a line a validation where there is none."""
 
+import logging
+from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
+
+from adawac.io.terminal import Console
+
+log = logging.getLogger(__name__)
 
 
 class RunProgress(RichProgressBar):
@@ -14,3 +21,36 @@ class RunProgress(RichProgressBar):
         metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         return metrics
+
+
+class ProgressLines(ProgressBar):
+    """A line a validation, for logs: epoch, Dice, loss and the time left."""
+
+    def disable(self) -> None:
+        """Other processes are silent: they log no more than warnings."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to measure the time."""
+        self._began, self._first = monotonic(), trainer.global_step
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say how far it is."""
+        if trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != "fit":
+            return
+        said = [
+            f"epoch {trainer.current_epoch + 1}" + (f" of {trainer.max_epochs}" if trainer.max_epochs != -1 else "")
+        ]
+        for title, name in (("Dice", "val/dice"), ("loss", "train/loss")):
+            if (value := trainer.callback_metrics.get(name)) is not None:
+                said.append(f"{title} {float(value):.3f}")
+        done, total = trainer.global_step - self._first, trainer.estimated_stepping_batches
+        if done > 0 and total != float("inf"):
+            left = (monotonic() - self._began) / done * (total - trainer.global_step)
+            said.append(f"{timedelta(seconds=round(left))} left")
+        log.info(", ".join(said))
+
+
+def run_progress() -> ProgressBar:
+    """What suits where the run is watched."""
+    console = Console()
+    return RunProgress() if console.is_terminal or console.is_jupyter else ProgressLines()

@@ -26,6 +26,8 @@ CASES = [
     ("evalute", "evaluate"),
     ("fit --config mine.yml", "mine.yaml"),
     ("fit --confg mine.yaml", "--config"),
+    ("fit openkbp_unt", "openkbp_unet"),
+    ("configs studies/phantom_smal", "studies/phantom_small"),
     ("fit --trainer.max_epoch 1", "--trainer.max_epochs"),  # a prefix of the right one
     ("fit --trainer.max_epoch=1", "--trainer.max_epochs"),
     ("fit --nam x", "--name"),

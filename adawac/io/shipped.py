@@ -1,0 +1,55 @@
+"""The configurations that come with adawac, found by their names wherever it is installed."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[1] / "configs"
+"""What the repository calls configs/."""
+
+
+def shipped() -> Iterator[tuple[str, str]]:
+    """Name of each configuration, overlay and study, and what its first line says.
+
+    Example:
+        >>> dict(shipped())["openkbp_unet"]
+        'OpenKBP head-and-neck CT, seven organs, MONAI UNet.'
+    """
+    for path in sorted(FOLDER.rglob("*.yaml"), key=lambda path: (path.parent, path.name)):
+        with path.open(encoding="utf-8") as file:
+            yield str(path.relative_to(FOLDER).with_suffix("").as_posix()), file.readline().lstrip("# ").strip()
+
+
+def found(given: str) -> str:
+    """A file as it is named, where it is there; else that of this name which comes with adawac, if there is one.
+
+    Example:
+        >>> found("openkbp_unet") == str(FOLDER / "openkbp_unet.yaml")
+        True
+        >>> found("mine.yaml")
+        'mine.yaml'
+    """
+    if not given or Path(given).exists():
+        return given
+    name = given.removeprefix("configs/")
+    for path in (FOLDER / name, FOLDER / f"{name}.yaml"):
+        if path.is_file() and path.resolve().is_relative_to(FOLDER.resolve()):
+            return str(path)
+    return given
+
+
+def with_shipped(argv: Sequence[str]) -> list[str]:
+    """Arguments in which what `--config` names is found.
+
+    Example:
+        >>> with_shipped(["--config", "phantom_unet", "--name=a"])[1].endswith("configs/phantom_unet.yaml")
+        True
+    """
+    arguments, awaited = [], False
+    for each in argv:
+        if awaited:
+            each = found(each)
+        elif each.startswith("--config="):
+            each = f"--config={found(each.removeprefix('--config='))}"
+        awaited = each == "--config"
+        arguments.append(each)
+    return arguments

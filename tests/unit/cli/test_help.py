@@ -1,0 +1,41 @@
+"""What can be typed: the help of training on a page, and the configurations that come along."""
+
+from pathlib import Path
+
+import pytest
+
+from adawac.cli import TRAINING, main
+from adawac.errors import ConfigError
+from adawac.io.shipped import FOLDER
+from adawac.training.configuration import parser_of, resolve
+
+
+@pytest.mark.parametrize("command", sorted(TRAINING))
+def test_help_of_training_is_a_page_of_options_that_there_are(command, capsys):
+    assert main([command, "--help"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) <= 60
+    assert max(map(len, said)) <= 120
+    options = {line.split()[0] for line in said if line.startswith("  --")}
+    assert len(options) >= 6
+    assert options <= {*parser_of(command)._option_string_actions, "--trust"}
+    if command == "fit":
+        assert any("--trainer.max_epochs" in line and "(default: 20)" in line for line in said)
+
+
+def test_configurations_that_come_along_are_listed_printed_and_found(capsys, tmp_path, monkeypatch):
+    """Wherever one works: the file's own place is the package's."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["configs"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "  " in line]
+    assert {"openkbp_unet", "overlays/gpu", "studies/openkbp5"} <= set(listed)
+    for name in listed:
+        assert main(["configs", name]) == 0
+        assert capsys.readouterr().out == (FOLDER / f"{name}.yaml").read_text()
+    for given in ("openkbp_unet", "--config=openkbp_unet.yaml", "configs/openkbp_unet.yaml"):
+        values = resolve(["fit", given, "--config", "overlays/gpu", "--data.root", "d"]).values
+        assert values["trainer.accelerator"] == "gpu"
+        assert values["name"] == "openkbp_unet"
+    Path("openkbp_unet").write_text("name: own\n")  # what is there comes first, and lacks the rest
+    with pytest.raises(ConfigError):
+        resolve(["fit", "openkbp_unet"])
