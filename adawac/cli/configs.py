@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adawac.errors import ConfigError, did_you_mean
-from adawac.io.shipped import FOLDER, found, shipped
+from adawac.io.shipped import FOLDER, find_shipped, shipped
 from adawac.training.suggestions import Parser
 
 
@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
         print("\n".join(f"{each:{width}}  {text}" for each, text in known.items()))
         print("\nadawac fit NAME trains with one, adawac study NAME runs a study; adawac configs NAME prints it")
         return 0
-    path = Path(found(name)).resolve()
+    path = Path(find_shipped(name)).resolve()
     if not path.is_relative_to(FOLDER.resolve()):
         raise ConfigError(
             f"no configuration {name} comes with adawac{did_you_mean(name, known)} adawac configs lists all"

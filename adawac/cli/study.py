@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from adawac.errors import ConfigError, DataError
 from adawac.io.atomic import write_text
-from adawac.io.shipped import found
+from adawac.io.shipped import find_shipped
 from adawac.training.suggestions import Parser
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
 
     check_gpus(args.gpus_per_cell, "--gpus-per-cell")
     console = Console(highlight=False)
-    args.study = Path(found(str(args.study)))
+    args.study = Path(find_shipped(str(args.study)))
     study = read_study(args.study, args.runs, more)
     if args.gpus_per_cell is not None:
         study = replace(study, resources=replace(study.resources, gpus=args.gpus_per_cell))

@@ -19,13 +19,13 @@ def shipped() -> Iterator[tuple[str, str]]:
             yield str(path.relative_to(FOLDER).with_suffix("").as_posix()), file.readline().lstrip("# ").strip()
 
 
-def found(given: str) -> str:
+def find_shipped(given: str) -> str:
     """A file as it is named, where it is there; else that of this name which comes with adawac, if there is one.
 
     Example:
-        >>> found("openkbp_unet") == str(FOLDER / "openkbp_unet.yaml")
+        >>> find_shipped("openkbp_unet") == str(FOLDER / "openkbp_unet.yaml")
         True
-        >>> found("mine.yaml")
+        >>> find_shipped("mine.yaml")
         'mine.yaml'
     """
     if not given or Path(given).exists():
@@ -47,9 +47,9 @@ def with_shipped(argv: Sequence[str]) -> list[str]:
     arguments, awaited = [], False
     for each in argv:
         if awaited:
-            each = found(each)
+            each = find_shipped(each)
         elif each.startswith("--config="):
-            each = f"--config={found(each.removeprefix('--config='))}"
+            each = f"--config={find_shipped(each.removeprefix('--config='))}"
         awaited = each == "--config"
         arguments.append(each)
     return arguments

@@ -24,7 +24,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from adawac.data.case_names import AUTO
 from adawac.distributed import connection_closed
 from adawac.errors import AdaWACError, ConfigError, TrainingError, one_line, raised_in
-from adawac.io.shipped import found
+from adawac.io.shipped import find_shipped
 from adawac.io.terminal import Formatter
 from adawac.runs.atomic_checkpoint import AtomicCheckpointIO, newest_checkpoint
 from adawac.runs.claim import claimed, continued, held
@@ -289,7 +289,7 @@ def _settle(values: Namespace) -> None:
         if (path := values.get(option)) is not None:
             values[option] = str(Path(path).expanduser().absolute())
     for option in ("data.split.init_args.path", "data.patient_pattern"):  # may be something else than a file here
-        if (path := values.get(option)) not in (None, AUTO) and Path(path := found(path)).is_file():
+        if (path := values.get(option)) not in (None, AUTO) and Path(path := find_shipped(path)).is_file():
             values[option] = str(Path(path).absolute())
 
 
