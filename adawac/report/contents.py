@@ -60,6 +60,7 @@ class MethodResult:
         network_passes: of each run that recorded it.
         weights: of each run that has weights per slice.
         draws: of each run that recorded them.
+        annotated: training slices with a label, and without any, of each run that recorded them.
     """
 
     name: str
@@ -79,6 +80,7 @@ class MethodResult:
     network_passes: tuple[int, ...]
     weights: tuple[SliceWeights, ...]
     draws: tuple[DrawSummary, ...] = ()
+    annotated: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -316,4 +318,5 @@ def _method_result(
         network_passes=tuple(run.network_passes for run in runs if run.network_passes is not None),
         weights=tuple(run.weights for run in runs if run.weights is not None),
         draws=tuple(run.draws for run in runs if run.draws is not None),
+        annotated=tuple(run.annotated for run in runs if run.annotated is not None),
     )

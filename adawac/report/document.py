@@ -7,6 +7,7 @@ failures look like, can this be trusted, and how was it made.
 from collections.abc import Iterable, Sequence
 
 from adawac.evaluation import Comparison
+from adawac.report.annotated import annotated
 from adawac.report.blocks import Block, Code, Document, Finding, Paragraph, Section, Table
 from adawac.report.contents import Contents, MethodResult
 from adawac.report.details import groups, organs, subheading, suspects, weights
@@ -40,6 +41,7 @@ def document(report: Contents) -> Document:
         Section("Where it helps, and where not", tuple(groups(report)), "Where"),
         Section("What the weights do", tuple(weights(report)), "Weights"),
         Section("What was drawn", tuple(drawn(report)), "Draws"),
+        Section("What annotation is worth", tuple(annotated(report)), "Annotation"),
         Section("Training slices to look at", tuple(suspects(report)), "Labels"),
         Section("Worst cases", (*report.pictures, *_said(report.no_pictures)), "Pictures"),
         Section("Can these numbers be trusted?", tuple(_trust(report)), "Trust"),

@@ -31,6 +31,7 @@ class MethodRun:
         training: names of the cases it was trained on; empty where not recorded.
         related: test cases of patients of whom it was trained on another case, by their names.
         draws: how often its training slices were drawn; None where not recorded.
+        annotated: training slices with a label, and without any; None where not recorded.
     """
 
     method: str
@@ -47,6 +48,7 @@ class MethodRun:
     training: tuple[str, ...] = ()
     related: tuple[str, ...] = ()
     draws: DrawSummary | None = None
+    annotated: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Let the rows, whose names may be those of another report or of none, say whose they are in this one."""

@@ -228,6 +228,7 @@ def _of_run(
         network_passes=record.get("network_passes"),
         weights=folder.weights,
         draws=DrawSummary(**record["draws"]) if record.get("draws") else None,
+        annotated=_annotated(record),
         training=folder.split.train if folder.split else (),
         suspects=folder.suspects,
         made=_made(source.path, rows, record),
@@ -235,6 +236,15 @@ def _of_run(
         unit=str(record.get("unit", "")),
     )
     return Evaluated(run, predict)
+
+
+def _annotated(record: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Training slices with a label, and without any."""
+    counts = [record.get(name) for name in ("label_dense", "label_sparse", "wholly_ignored")]
+    if None in counts:
+        return None
+    dense, sparse, ignored = counts
+    return dense + sparse, ignored
 
 
 def _made(path: Path, rows: Sequence[CaseRow], record: Mapping[str, Any] | None = None) -> dict[str, str]:

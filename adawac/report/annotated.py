@@ -1,0 +1,85 @@
+"""The chapter on what annotation is worth: Dice against the slices that were annotated, with and without the others."""
+
+from collections.abc import Iterable, Sequence
+from statistics import median
+
+from matplotlib.figure import Figure
+
+from adawac.report import figures
+from adawac.report.blocks import Block, Picture, Table
+from adawac.report.contents import Contents, MethodResult
+from adawac.report.details import subheading
+from adawac.report.wording import estimated
+
+SERIES = {True: ("with those that nobody annotated", *figures.STYLES[0]), False: ("alone", *figures.STYLES[1])}
+"""Label, colour and marker of trainings with and without unlabelled slices."""
+
+ASIDE = 1.015
+"""Factor by which the points of one number of slices are moved apart, so that both intervals are seen."""
+
+
+def annotated(report: Contents) -> Iterable[Block]:
+    """Table and curve of each training subset in which any method was shown slices without labels."""
+    for number, subset in enumerate(report.subsets):
+        methods = [method for method in subset.methods if method.annotated]
+        if not any(_others(method) for method in methods):
+            continue
+        methods.sort(key=lambda method: (_labelled(method), _others(method)))
+        yield from subheading(report, subset)
+        yield Picture(
+            f"annotated_{number}",
+            "svg",
+            figures.encode(curve(methods)),
+            "Mean Dice against the number of annotated training slices: "
+            + "; ".join(f"{method.name}: {_labelled(method)}, {estimated(method.dice[0])}" for method in methods),
+            "Bars: 95 % intervals. Trainings on the annotated slices alone, and with slices that nobody annotated. "
+            "Look at the network passes of each, above: only equal ones make a fair comparison.",
+        )
+        yield Table(
+            ("trained on", "annotated slices", "without a label", "Dice, mean of organs"),
+            tuple((m.name, f"{_labelled(m):,}", f"{_others(m):,}", estimated(m.dice[0])) for m in methods),
+        )
+
+
+def curve(methods: Sequence[MethodResult]) -> Figure:
+    """Dice of methods against the annotated slices, in two series; a point a method.
+
+    Args:
+        methods: those that recorded on what they were trained, the fewest annotated slices first.
+    """
+    figure = Figure((figures.WIDTH * 0.7, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for others, (label, colour, marker) in SERIES.items():
+        points = [method for method in methods if (_others(method) > 0) is others]
+        means = [method.dice[0].mean for method in points]
+        ends = [
+            [max(0.0, method.dice[0].mean - method.dice[0].low) for method in points],
+            [max(0.0, method.dice[0].high - method.dice[0].mean) for method in points],
+        ]
+        axes.errorbar(
+            [_labelled(method) * (ASIDE if others else 1 / ASIDE) for method in points],
+            means,
+            ends,
+            color=colour,
+            marker=marker,
+            linewidth=1,
+            capsize=3,
+            label=label,
+        )
+    axes.set_xscale("log")
+    numbers = sorted({_labelled(method) for method in methods})
+    axes.set_xticks(numbers, [f"{number:,}" for number in numbers])
+    axes.minorticks_off()
+    axes.set_xlabel("annotated training slices")
+    axes.set_ylabel("Dice, mean of organs")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _labelled(method: MethodResult) -> int:
+    return int(median(labelled for labelled, _ in method.annotated))
+
+
+def _others(method: MethodResult) -> int:
+    return int(median(others for _, others in method.annotated))
