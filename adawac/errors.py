@@ -10,6 +10,8 @@ from pathlib import Path
 from signal import Signals
 from unicodedata import category, normalize
 
+from adawac.problems import grouped
+
 _SIGNS = "=+-@$%"
 
 
@@ -59,7 +61,7 @@ class DataError(AdaWACError):
 
     @classmethod
     def from_problems(cls, problems: Sequence[str]) -> "DataError":
-        """Join all problems of a data set into one error, a line each.
+        """Join all problems of a data set into one error, those of one rule together; `problems` holds every line.
 
         Example:
             >>> print(DataError.from_problems(["case a: unreadable", "case b: unreadable"]))
@@ -69,7 +71,7 @@ class DataError(AdaWACError):
         """
         if len(problems) == 1:
             return cls(problems[0])
-        return cls("\n  ".join([f"{len(problems)} problems:", *problems]), problems)
+        return cls("\n  ".join([f"{len(problems)} problems:", *grouped(problems)]), problems)
 
 
 def printable(text: str) -> str:

@@ -10,7 +10,7 @@ from adawac.evaluation import read_run
 from adawac.evaluation.shown_table import CaseTable
 from adawac.inference.predict import predict_files
 from adawac.inference.segmenter import Segmenter, load
-from adawac.io.images import find_images
+from adawac.io.images import scan_images
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 from adawac.training.configuration import resolve
@@ -80,11 +80,14 @@ class Run:
         """
         given = [images] if isinstance(images, str | os.PathLike) else list(images)
         cases: dict[str, tuple[Path, ...]] = {}
+        left_out: list[str] = []
         for each in given:
-            for case, paths in find_images(Path(each)).items():
+            found = scan_images(Path(each))
+            left_out += found.problems
+            for case, paths in found.cases.items():
                 if cases.setdefault(case, paths) != paths:
                     raise ConfigError(f"{paths[0]} and {cases[case][0]} are both called {case}; predict one at a time")
-        return predict_files([self.path], cases, Path(out), **options)
+        return predict_files([self.path], cases, Path(out), left_out=left_out, **options)
 
     def load(self, device: str = "cpu") -> Segmenter:
         """The trained network, to predict arrays and files with."""

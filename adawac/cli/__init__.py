@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-from adawac.errors import AdaWACError, Interrupted, did_you_mean, one_line, printable, raised_in
+from adawac.errors import AdaWACError, DataError, Interrupted, did_you_mean, one_line, printable, raised_in
 
 TRAINING = {
     "fit": "train, validate and keep the best checkpoint",
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AdaWACError as error:
         if DEBUG in os.environ:
             traceback.print_exc()
-        print(f"adawac {command}: {printable(str(error))}", file=sys.stderr)
+        print(f"adawac {command}: {printable(str(error))}{_all_of(command, error)}", file=sys.stderr)
         return 2
     except OSError as error:
         if error.errno not in IN_THE_WAY:
@@ -94,6 +94,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _unexpected(argv, error)
     return exit_code
+
+
+def _all_of(command: str, error: AdaWACError) -> str:
+    """Where all problems of an error stand, if it tells only some."""
+    problems = error.problems if isinstance(error, DataError) else ()
+    if all(problem in str(error) for problem in problems):
+        return ""
+    path = Path.cwd() / f"adawac_{command}_problems.txt"
+    try:
+        path.write_text("\n".join(map(printable, problems)) + "\n", encoding="utf-8")
+    except OSError:  # what is told will do
+        return ""
+    return f"\n  all of them: {path}"
 
 
 def _unexpected(argv: Sequence[str], error: Exception) -> int:

@@ -1,12 +1,15 @@
 """`adawac check DATA`: read every case once; report all problems together, and show what is there."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from adawac.errors import printable
-from adawac.io.atomic import atomic_write
+from adawac.data.modality import current
+from adawac.errors import DataError, printable
+from adawac.io.atomic import atomic_write, write_text
 from adawac.io.own_code import find_in_working_folder, use_readers
+from adawac.problems import Problem, grouped
 
 if TYPE_CHECKING:
     from adawac.data.checkup import Checkup
@@ -23,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
         Exit status: 0 all is well, 2 something has to be corrected.
 
     Raises:
-        DataError: the folder as a whole makes no sense.
+        DataError: the folder as a whole makes no sense; with --json it is printed as such.
     """
     from adawac.data.checkup import check
     from adawac.io.terminal import bar
@@ -34,22 +37,63 @@ def main(argv: Sequence[str]) -> int:
     use_readers(args.readers)
     root: Path = args.root.expanduser().resolve()
     parts = made.instantiate(args)
-    checkup = check(root, parts.layout, parts.split, args.patient_pattern, args.modality, track=bar("Reading volumes"))
-
-    _show(checkup, root.name, args.picture or Path(f"check_{root.name}.png"))
-    problems = checkup.problems
-    for problem in problems:
-        print(printable(problem))
-    if problems:
-        found = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        advice = (
-            "; with --skip-bad, `adawac init` and `adawac fit` go on without cases that have one" if checkup.bad else ""
-        )
-        rest = f", but {len(checkup.whole)} of the whole data set will remain" if checkup.bad and checkup.whole else ""
-        print(f"{found}{advice}{rest}")
+    modality = None if args.modality is None else current(args.modality)
+    track = None if args.json else bar("Reading volumes")
+    try:
+        checkup = check(root, parts.layout, parts.split, args.patient_pattern, modality, track)
+    except DataError as error:
+        if not args.json:
+            raise
+        print(json.dumps({"data": str(root), "problems": [_plain(line, "data set") for line in error.problems]}))
         return 2
-    print(f"no problems in {len(checkup.measured)} cases")
-    return 0
+    picture: Path = args.picture or Path(f"check_{root.name}.png")
+    if args.json:
+        print(json.dumps(_record(checkup, root), indent=1))
+        return 2 if checkup.problems else 0
+    _show(checkup, root.name, picture)
+    return _conclude(checkup, picture.with_suffix(".txt"))
+
+
+def _conclude(checkup: "Checkup", path: Path) -> int:
+    """Print the problems, those of one rule together, and write all of them into a file."""
+    told = grouped(checkup.problems)
+    for line in told:
+        print(printable(line))
+    if not checkup.problems:
+        print(f"no problems in {len(checkup.measured)} cases")
+        return 0
+    found = "1 problem" if len(checkup.problems) == 1 else f"{len(checkup.problems)} problems"
+    advice = (
+        "; with --skip-bad, `adawac init` and `adawac fit` go on without cases that have one" if checkup.bad else ""
+    )
+    rest = f", but {len(checkup.whole)} of the whole data set will remain" if checkup.bad and checkup.whole else ""
+    print(f"{found}{advice}{rest}")
+    if told != list(checkup.problems):
+        try:
+            write_text(path, "\n".join(map(printable, checkup.problems)) + "\n")
+            print(f"all of them: {path}")
+        except OSError as error:
+            print(f"no file of all: {path} cannot be written ({error.strerror}); name another place with --picture")
+    return 2
+
+
+def _plain(line: str, of: str) -> dict[str, str]:
+    """A problem for a script."""
+    problem = Problem.of(line)
+    plain = {"of": problem.kind or of, "name": problem.name, "problem": problem.what, "remedy": problem.remedy}
+    return plain | {"rule": problem.rule}
+
+
+def _record(checkup: "Checkup", root: Path) -> dict[str, Any]:
+    """All that was found, for a script."""
+    return {
+        "data": str(root),
+        "sound_cases": list(checkup.measured),
+        "classes": list(checkup.classes),
+        "problems": [_plain(line, "data set") for line in checkup.problems],
+        "notes": list(checkup.notes),
+        "recognised": {finding.topic: finding.found for finding in checkup.recognised},
+    }
 
 
 def parser() -> "TypedParser":
@@ -64,8 +108,13 @@ def parser() -> "TypedParser":
     # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
     made.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
     made.add_argument("--patient_pattern", type=str | None, default=AUTO, help="as in fit")
-    made.add_argument("--modality", type=Modality, help="as in fit; default: what the layout says")
-    made.add_argument("--picture", type=Path, metavar="PNG", help="file to draw; default: check_NAME.png")
+    made.add_argument(
+        "--modality", type=Modality | list[Modality] | None, help="as in fit; default: what the layout says"
+    )
+    made.add_argument("--json", action="store_true", help="print all that was found as JSON, and nothing else")
+    made.add_argument(
+        "--picture", type=Path, metavar="PNG", help="file to draw; default: check_NAME.png (.txt: all problems)"
+    )
     made.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
     made.add_subclass_arguments(SplitRule, "split", required=False, help="class; default: as in fit")
     made.add_argument(
@@ -75,14 +124,15 @@ def parser() -> "TypedParser":
 
 
 def _show(checkup: "Checkup", name: str, picture: Path) -> None:
-    """Table and picture of the cases without a problem."""
-    from adawac.cli.init import show
-    from adawac.data.patients import describe_patients
+    """Table, what was recognised, and picture of the cases without a problem."""
+    from adawac.cli.init import recognised, show
     from adawac.figures import data_overview
 
     if checkup.fingerprint is not None:
         show(checkup.fingerprint, printable(name))
-    print(f"patients: {printable(describe_patients(checkup.patients))}")
+    recognised(checkup.recognised, "")
+    for note in grouped(checkup.notes):
+        print(f"note: {printable(note)}")
     if checkup.measured:
         found = list(checkup.measured.values())
         figure = data_overview(

@@ -12,12 +12,14 @@ from adawac.data.case_names import AUTO
 from adawac.errors import ConfigError, DataError, printable
 from adawac.io.atomic import write_text
 from adawac.io.own_code import find_in_working_folder, use_readers
+from adawac.problems import grouped
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
 
     from adawac.data.fingerprint import Fingerprint, Spread
     from adawac.data.layouts import Case, Layout
+    from adawac.data.overview import Finding
     from adawac.data.split import Split
     from adawac.training.typed_parser import TypedParser
 
@@ -153,9 +155,11 @@ def configure(
     Raises:
         DataError: all problems of the data together.
     """
+    from adawac.data.checkup import absent
+    from adawac.data.classes import Classes
     from adawac.data.fingerprint import Fingerprint, measure
     from adawac.data.layouts import ListingError, detect
-    from adawac.data.patients import describe_patients
+    from adawac.data.overview import overview
     from adawac.io.terminal import bar
 
     layout = detect(root, layout)
@@ -163,21 +167,26 @@ def configure(
     try:
         collection = layout.scan_reading(root, lambda cases: _parts(root, cases, patient_pattern)[2])
     except ListingError as error:
-        if not skip_bad:
-            raise
         collection, bad = error.sound, list(error.problems)
-    pattern, split, training, patients = _parts(root, collection.cases, patient_pattern)
-    measured, unsound = measure(layout, collection, training, bar("Reading volumes"))
-    if unsound and not skip_bad:
-        raise DataError.from_problems(sorted(unsound.values()))
-    bad += unsound.values()
-    for problem in bad:
+    try:
+        pattern, split, training, patients = _parts(root, collection.cases, patient_pattern)
+        measured, unsound = measure(layout, collection, training, bar("Reading volumes"), collection.modality)
+    except DataError as error:
+        raise DataError.from_problems([*bad, *error.problems]) from None
+    bad += sorted(unsound.values())
+    if bad and not skip_bad:
+        raise DataError.from_problems(bad)
+    for problem in grouped(bad):
         print(f"left out: {printable(problem)}")
     fingerprint = Fingerprint.of_measured(collection, list(measured.values()))
     show(fingerprint, f"{collection.name} ({type(layout).__name__})")
     if held_out := len(split.val) + len(split.test):
         print(f"not read: {held_out} cases to validate and test")
-    print(f"patients: {printable(describe_patients(patients))}")
+    names = Classes.from_labels(collection.labels, collection.ignore_value).names
+    recognised(overview(type(layout).__name__, collection, measured, names, patients), "data.")
+    notes = [note for found in measured.values() for note in found.notes]
+    for note in grouped([*collection.passed_over, *notes, *absent(names, measured)]):
+        print(f"note: {printable(note)}")
     split = replace(split, train=tuple(measured))  # as in `fit`
     num_bad = len(bad) if skip_bad else None
     return render_config(root, name, layout_settings or type(layout).__name__, pattern, split, fingerprint, num_bad)
@@ -218,7 +227,7 @@ def show(fingerprint: "Fingerprint", title: str) -> None:
     for channel, p in zip(f.channels, f.intensities, strict=True):
         facts.add_row(
             escape(channel),
-            f"{p.low:.4g} to {p.high:.4g}, median {p.median:.4g} (0.5 % to 99.5 %, {f.modality})",
+            f"{p.low:.4g} to {p.high:.4g}, median {p.median:.4g} (0.5 % to 99.5 %)",
         )
     facts.add_row("size", _range(f.shape))
     facts.add_row("spacing", "unknown" if f.spacing is None else f"{_range(f.spacing)} mm")
@@ -226,8 +235,6 @@ def show(fingerprint: "Fingerprint", title: str) -> None:
     if f.ignored:
         facts.add_row("wholly ignored", f"{f.ignored} of {f.num_slices} slices")
     facts.add_row("label-dense", f"{100 * f.dense:.0f} % of {those}; by thirds {low}, {middle}, {high} %")
-    pairs = ", ".join(f"{one} and {other}" for one, other in f.side_pairs.items())
-    facts.add_row("left, right", escape(pairs) or "no class names with sides")
     console.print(facts, highlight=False)
     over = ", all channels" if len(f.channels) > 1 else ""
     classes = Table("class", "cases", "slices", "voxels", f"intensity (5 % to 95 %{over})")
@@ -236,6 +243,25 @@ def show(fingerprint: "Fingerprint", title: str) -> None:
         style = None if c.voxels else "red"
         classes.add_row(escape(c.name), str(c.cases), str(c.slices), f"{c.voxels:,}", between, style=style)
     console.print(classes, highlight=False)
+
+
+def recognised(findings: "Sequence[Finding]", prefix: str) -> None:
+    """Print what was recognised, and the setting that makes another choice.
+
+    Args:
+        findings: of the data.
+        prefix: of the settings.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from adawac.io.terminal import Console
+
+    lines = Table.grid(padding=(0, 2))
+    for topic, found, setting in findings:
+        named = f"otherwise: {'' if setting.startswith('--') else prefix}{setting}" if setting else ""
+        lines.add_row(topic, escape(found), escape(named))
+    Console().print(lines, highlight=False)
 
 
 def _range(spread: "Spread") -> str:

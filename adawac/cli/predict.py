@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from adawac.errors import DataError, printable
 from adawac.io.own_code import find_in_working_folder, use_readers
 from adawac.training.suggestions import Parser
 
@@ -17,13 +18,18 @@ def main(argv: Sequence[str]) -> int:
     if args.trust:  # also a network's class that lies there
         find_in_working_folder()
     from adawac.inference.predict import predict_files  # not needed for --help
-    from adawac.io.images import find_images
+    from adawac.io.images import scan_images
 
     use_readers(args.readers)
+    cases, problems, beside = scan_images(args.input)
+    if beside:
+        print(f"note: {printable(beside)}")
+    if problems and not cases:
+        raise DataError.from_problems(problems)
 
     predict_files(
         args.run,
-        find_images(args.input),
+        cases,
         args.output,
         device=args.device,
         flip_left_right=args.flip,
@@ -32,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
         pictures=args.pictures,
         overwrite=args.overwrite,
         trust=args.trust,
+        left_out=problems,
     )
     return 0
 

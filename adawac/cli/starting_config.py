@@ -149,11 +149,12 @@ def _yaml(value: Any) -> str:
 def _other_axis(f: "Fingerprint") -> str:
     """Said where voxels are longest in another direction, as in sagittal MR."""
     from adawac.data.preprocessing import AXES
+    from adawac.data.recognition import scan_axis
 
-    steps = (0.0,) if f.spacing is None else f.spacing.median
-    longest = max(range(len(steps)), key=steps.__getitem__)
-    if steps[longest] <= 1.5 * steps[0]:
+    longest = None if f.spacing is None else scan_axis(f.spacing.median, [round(side) for side in f.shape.median])
+    if not longest or f.spacing is None:
         return ""
+    steps = f.spacing.median
     height, width = (f"{side:.4g}" for axis, side in enumerate(f.shape.median) if axis != longest)
     scanned = f"the slices are {AXES[longest]}, {height} x {width} pixels, {steps[longest]:.3g} mm apart"
     return f"but {scanned}: `axis: {AXES[longest]}` cuts them as they are; give `size` to match"

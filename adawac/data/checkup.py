@@ -4,20 +4,22 @@ import os
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adawac.data.case_names import AUTO
 from adawac.data.classes import Classes
 from adawac.data.fingerprint import Fingerprint, Measured, measure
 from adawac.data.layouts import Collection, Layout, ListingError, detect
-from adawac.data.modality import Modality
+from adawac.data.modality import Modalities
+from adawac.data.overview import Finding, overview
 from adawac.data.patients import SuggestedPatients, patients_in
 from adawac.data.reading import Digest
 from adawac.data.split import PARTS, Split
 from adawac.data.splits import AutoSplit, SplitRule
 from adawac.errors import AdaWACError, DataError
 from adawac.io.terminal import Track
+from adawac.problems import grouped
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,6 +34,8 @@ class Checkup:
         fingerprint: of the sound training cases, as whoever reads settings off it shall not have seen the others; None
             where none has a labelled voxel.
         patients: case -> whom it shows, of all that have a label.
+        notes: what is odd, and no problem.
+        recognised: what was found in the data, see `overview`.
     """
 
     bad: tuple[str, ...]
@@ -40,6 +44,8 @@ class Checkup:
     classes: tuple[str, ...]
     fingerprint: Fingerprint | None
     patients: Mapping[str, str]
+    notes: tuple[str, ...]
+    recognised: tuple[Finding, ...]
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -47,7 +53,7 @@ class Checkup:
         return (*self.bad, *self.whole)
 
     def __repr__(self) -> str:
-        problems = f"problems:\n  {joined}\n" if (joined := "\n  ".join(self.problems)) else "no problems"
+        problems = f"problems:\n  {joined}\n" if (joined := "\n  ".join(grouped(self.problems))) else "no problems"
         return f"Checkup({len(self.measured)} sound cases, {problems})"
 
 
@@ -56,7 +62,7 @@ def check(
     layout: Layout | None = None,
     split: SplitRule | None = None,
     patient_pattern: str | None = AUTO,
-    modality: Modality | None = None,
+    modality: Modalities | None = None,
     track: Track[None] | None = None,
 ) -> Checkup:
     """Read every case once and find all problems.
@@ -81,11 +87,16 @@ def check(
     except ListingError as error:
         collection = error.sound
         bad += error.problems
+    if modality is not None:
+        collection = replace(collection, modality=modality, known_by="--modality")
+    try:
+        names = Classes.from_labels(collection.labels, collection.ignore_value).names
+    except DataError as error:
+        raise DataError.from_problems([*bad, *error.problems]) from None
     labelled = [case for case in collection.cases if case.label]
-    measured, unsound = measure(layout, collection, labelled, track, modality or collection.modality)
+    measured, unsound = measure(layout, collection, labelled, track, collection.modality)
     bad += unsound.values()
 
-    names = Classes.from_labels(collection.labels, collection.ignore_value).names
     parts, patients = Split(train=tuple(case.id for case in labelled)), {case.id: case.id for case in labelled}
     try:
         patients = patients_in(labelled, patient_pattern)
@@ -98,21 +109,31 @@ def check(
     bad += duplicates({case: found.digest for case, found in measured.items()}, patients, parts).values()
     training = {case: measured[case] for case in parts.train if case in measured}
     whole += absent(names, training)
+    notes = (*collection.passed_over, *(note for found in measured.values() for note in found.notes))
     validation = [measured[case] for case in parts.val if case in measured]
     if validation and not sum(found.voxels[:, 1:].sum() for found in validation):
         whole.append(
             f"none of {len(validation)} validation cases holds any class, so val/dice tells nothing and no epoch "
             "is the best; move labelled cases into val"
         )
-    return Checkup(tuple(bad), tuple(whole), measured, names, _fingerprint(collection, training), patients)
+    fingerprint = _fingerprint(collection, training)
+    found = overview(type(layout).__name__, collection, measured, names, patients) if measured else ()
+    return Checkup(tuple(bad), tuple(whole), measured, names, fingerprint, patients, notes, tuple(found))
 
 
 def absent(classes: tuple[str, ...], train: Mapping[str, Measured]) -> list[str]:
-    """A line for every class that no training case holds: it cannot be learned, and is left out of all means."""
+    """A line for every class that no training case holds: it cannot be learned, and is left out of all means.
+
+    For the background, too: labels that never hold it were most likely numbered from 1.
+    """
     if not train:
         return []
     voxels = sum(found.voxels.sum(axis=0) for found in train.values())
-    return [
+    none = [
+        f"no voxel of {len(train)} training cases is background (0), so that every slice is full of classes; if the "
+        "background has another value, write the label files anew with 0 in its place"
+    ]
+    return none * (not voxels[0]) + [
         f"class {name}: none of {len(train)} training cases holds it, so it cannot be learned; drop it with data.drop, "
         "or move a case that holds it into train"
         for name, count in zip(classes[1:], voxels[1:], strict=True)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from adawac.errors import ConfigError, DataError, did_you_mean, name_problems
 from adawac.types import IGNORE_INDEX
 
+_NAME_THEM = "name them in the data set's labels or correct the label"
+
 
 @dataclass(frozen=True)
 class Classes:
@@ -57,11 +59,12 @@ class Classes:
             merge: for each new class the names of its members; it stands at its first member's place.
 
         Raises:
-            DataError: if two label values have one name, or there is none but the background.
+            DataError: if two label values have one name, one is below 0, another than 0 is called background, or there
+                is none but the background.
             ConfigError: if a name is unknown or used twice, if the background is dropped or merged, or if no
                 foreground class is left.
         """
-        raw = {value: name for value, name in sorted({0: "background", **labels}.items()) if value != ignore_value}
+        raw = {0: labels.get(0, "background")} | {k: labels[k] for k in sorted(labels) if k not in (0, ignore_value)}
         _check(raw, ignore_value, drop, merge or {})
         merged = {member: new for new, members in (merge or {}).items() for member in members}
         names: list[str] = []
@@ -108,7 +111,7 @@ class Classes:
             found = np.unique(label[unknown])
             raise DataError(
                 f"label values {found[:8].tolist()} ({int(unknown.sum())} voxels) stand for no class, only "
-                f"{allowed.tolist()} are allowed; name them in the data set's labels or correct the label"
+                f"{_ranges(allowed.tolist())} are allowed; {_ignore(found[0]) if found[0] < 0 else _NAME_THEM}"
             )
         encoded: NDArray[np.uint8] = codes[place]
         return encoded
@@ -182,6 +185,27 @@ class Classes:
         return cls(names, indices, values)
 
 
+def _ignore(value: int) -> str:
+    return f"correct the label, or set data.ignore_label to {value}, where such voxels shall be in no loss or metric"
+
+
+def _ranges(values: Sequence[int]) -> str:
+    """Whole numbers in ascending order, those without a gap as a range.
+
+    Example:
+        >>> _ranges([0, 1, 2]), _ranges([0, 1, 2, 3, 4, 5, 9])
+        ('[0, 1, 2]', '[0 to 5, 9]')
+    """
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    parts = [[f"{run[0]} to {run[-1]}"] if len(run) > 4 else list(map(str, run)) for run in runs]
+    return f"[{', '.join(part for run in parts for part in run)}]"
+
+
 def _check(
     raw: Mapping[int, str], ignore_value: int | None, drop: Sequence[str], merge: Mapping[str, Sequence[str]]
 ) -> None:
@@ -189,6 +213,16 @@ def _check(
     names = list(raw.values())
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"labels: every value needs a name of its own but {twice} occur twice; rename them, then merge")
+    if below := {name: value for value, name in raw.items() if value < 0}:
+        raise DataError(
+            f"labels: {below} lie below 0, and no class does; call the value `ignore`, where its voxels are to be left "
+            "out of losses and metrics (or set data.ignore_label to it), else give it a value above all others"
+        )
+    if wrong := [value for value, name in raw.items() if value and name.lower() == "background"]:
+        raise DataError(
+            f"labels: the background is 0, but {wrong[0]} is called so; write the label files anew, with 0 where there "
+            "is no structure"
+        )
     if ignore_value == 0:
         raise ConfigError(
             "ignore_label: 0 is the background and cannot be ignored; give the value of unlabelled voxels"

@@ -19,14 +19,14 @@ from adawac.data.facts import DataFacts
 from adawac.data.grid import Grid
 from adawac.data.layouts import Case, Collection, Layout, ListingError, detect
 from adawac.data.loading import ResumableLoader, TaskLosses, order_of
-from adawac.data.modality import Modality
+from adawac.data.modality import Modality, current
 from adawac.data.patients import describe_patients, patients_in
 from adawac.data.prepared_case import PreparedCase
 from adawac.data.preprocessing import Axis, Preprocessing
 from adawac.data.reading import Digest
 from adawac.data.residency import Residency, ResidentUnits, dataset_of
 from adawac.data.sampling import ClassBalanced, Sampling, WithUnlabelled
-from adawac.data.split import Split
+from adawac.data.split import PARTS, Split
 from adawac.data.splits import AutoSplit, SplitRule
 from adawac.data.store import VolumeStore
 from adawac.data.subsets import Full, Subset, report_kept
@@ -37,10 +37,10 @@ from adawac.errors import ConfigError, DataError
 from adawac.io.readers import Reader, use
 from adawac.io.terminal import bar
 
+log = logging.getLogger(__name__)
+
 PREFETCH = 2
 """Batches that each worker fetches ahead."""
-
-log = logging.getLogger(__name__)
 
 
 class SegmentationData(pl.LightningDataModule):
@@ -61,7 +61,7 @@ class SegmentationData(pl.LightningDataModule):
         ignore_label: label value on disk that is left out of every loss and metric; None takes the layout's own, such
             as a class named `ignore` in nnU-Net's dataset.json.
         mirror_pairs: names of classes that swap when left and right are mirrored, such as `LeftParotid: RightParotid`.
-        modality: kind of intensities (`ct`, `mr`, `prescaled`); None takes what the layout says.
+        modality: kind of intensities (`ct`, `mr`, `prescaled`), or each channel's; None takes what the layout says.
         window: (lowest, highest) HU that CT is windowed to.
         axis: direction along which volumes are cut into slices.
         size: (height, width) pixels of the training grid.
@@ -95,7 +95,7 @@ class SegmentationData(pl.LightningDataModule):
         merge: dict[str, list[str]] | None = None,
         ignore_label: int | None = None,
         mirror_pairs: dict[str, str] | None = None,
-        modality: Modality | None = None,
+        modality: Modality | list[Modality] | None = None,
         window: tuple[float, float] = (-125.0, 275.0),
         axis: Axis = "axial",
         size: tuple[int, int] = (224, 224),
@@ -127,7 +127,7 @@ class SegmentationData(pl.LightningDataModule):
         self.merge = merge or {}
         self.ignore_label = ignore_label
         self.mirror_pairs = mirror_pairs or {}
-        self.modality = modality
+        self.modality = None if modality is None else current(modality)
         self.window = window
         self.axis = axis
         self.grid = Grid(size, spacing, body)
@@ -169,8 +169,7 @@ class SegmentationData(pl.LightningDataModule):
 
     def describe_store(self) -> str:
         """How many volumes are prepared, and where; available after `prepare_data`."""
-        prepared = sum(self._store.holds(case) for case in self._cases.values())
-        return f"{prepared} prepared volumes in {self._store.folder}"
+        return f"{sum(map(self._store.holds, self._cases.values()))} prepared volumes in {self._store.folder}"
 
     def setup(self, stage: str) -> None:
         """Open the prepared cases of a stage and choose the training units."""
@@ -254,12 +253,15 @@ class SegmentationData(pl.LightningDataModule):
         layout = detect(self.root, self.layout)
         collection = self._list(layout)
         ignore_value = collection.ignore_value if self.ignore_label is None else self.ignore_label
+        for line in collection.passed_over:
+            log.warning(line)
         classes = Classes.from_labels(collection.labels, ignore_value, self.drop, self.merge)
         preprocessing = Preprocessing(self.modality or collection.modality, self.window, self.axis, self.grid)
         labelled = [case for case in collection.cases if case.label]
         self._patients = patients_in(labelled, self.patient_pattern)
         self._split = self.split_rule.split(self.root, labelled, self._patients)
-        self._cases = self._in_split(collection, self._split)
+        wanted = {case for part in PARTS for case in getattr(self._split, part)}
+        self._cases = {case.id: case for case in collection.cases if case.id in wanted}
         self._unlabelled = {} if self.unlabelled is None else unlabelled_cases(self.unlabelled)
         self._store = VolumeStore(self.store_folder, layout, classes, preprocessing, len(collection.channels))
         self._facts = DataFacts(
@@ -313,11 +315,6 @@ class SegmentationData(pl.LightningDataModule):
         for case in self._open(self.split.val):
             total += case.voxels.sum(axis=0)
         return total
-
-    @staticmethod
-    def _in_split(collection: Collection, split: Split) -> dict[str, Case]:
-        wanted = {*split.train, *split.val, *split.test}
-        return {case.id: case for case in collection.cases if case.id in wanted}
 
     def _open(self, ids: Sequence[str]) -> list[PreparedCase]:
         return [self._store.open(self._cases[id_]) for id_ in ids]

@@ -1,14 +1,14 @@
 """The fingerprint of a data set: what its volumes and labels are like, measured in one pass."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.classes import Classes
 from adawac.data.layouts.base import Case, Collection, Layout
-from adawac.data.modality import Modality
+from adawac.data.modality import Modalities, kinds_of
 from adawac.data.naming import side_pairs
 from adawac.data.reading import Digest, for_every_case, read_case
 from adawac.data.store import count_voxels
@@ -22,9 +22,6 @@ SAMPLE = 10_000
 
 WINDOW_MARGIN = 100.0
 """HU that a window reaches beyond the classes, so that the tissue around them keeps its contrast, too."""
-
-AIR = -200.0
-"""HU below which every CT has voxels; intensities that never go there are no Hounsfield units."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ class Fingerprint:
         num_cases: measured.
         num_slices: axial slices of all cases.
         channels: names of the image's channels.
-        modality: kind of intensities: the layout's word; where it only assumes CT, what the intensities say.
+        modality: kind of intensities, of all channels or of each.
         classes: foreground classes in the order of their indices.
         shape: voxels.
         spacing: mm; None where a case's is unknown, and with it the orientation.
@@ -98,14 +95,14 @@ class Fingerprint:
         dense: share of the slices that hold any class, 0 to 1, of those that are not wholly ignored.
         dense_thirds: the same for the first (lowest), middle and last third of the volumes.
         ignored: slices that are wholly ignored.
-        window: (lowest, highest) HU that suit the classes; None if intensities are no Hounsfield units.
+        window: (lowest, highest) HU that suit the classes; None if no channel is of Hounsfield units.
         side_pairs: pairs of left and right classes, by name.
     """
 
     num_cases: int
     num_slices: int
     channels: tuple[str, ...]
-    modality: Modality
+    modality: Modalities
     classes: tuple[ClassFacts, ...]
     shape: Spread
     spacing: Spread | None
@@ -146,7 +143,9 @@ class Fingerprint:
             for k, name in enumerate(names)
             if k > 0
         )
-        modality = _modality(collection, min(case.low for case in measured), max(c.high for c in measured))
+        kinds = kinds_of(collection.modality, len(collection.channels))
+        hounsfield = foreground[[kind == "ct" for kind in kinds]]
+        ranges = [_inner(hounsfield[:, owner == k]) for k in range(1, len(names))]
         dense, labelled = np.asarray(voxels[:, 1:].any(axis=1)), np.asarray(voxels.any(axis=1))
         third = np.concatenate([3 * np.arange(len(case.voxels)) // len(case.voxels) for case in measured])
         first, middle, last = (_share(dense[labelled & (third == part)]) for part in range(3))
@@ -155,7 +154,7 @@ class Fingerprint:
             num_cases=len(measured),
             num_slices=len(voxels),
             channels=collection.channels,
-            modality=modality,
+            modality=collection.modality,
             classes=classes,
             shape=Spread.of([case.shape for case in measured]),
             spacing=Spread.of(spacings) if len(spacings) == len(measured) else None,
@@ -163,7 +162,7 @@ class Fingerprint:
             dense=_share(dense[labelled]),
             dense_thirds=(first, middle, last),
             ignored=int(np.count_nonzero(~labelled)),
-            window=suggest_window([c.intensities for c in classes if c.intensities]) if modality == "ct" else None,
+            window=suggest_window(known) if (known := [each for each in ranges if each]) else None,
             side_pairs=side_pairs(names[1:]),
         )
 
@@ -194,23 +193,21 @@ class Measured:
         shape: (Z, Y, X).
         spacing: mm or None.
         voxels: (Z, K) of every class in every slice.
-        low: least intensity.
-        high: greatest intensity.
         sample: (C, n) intensities anywhere.
         foreground: (C, m) intensities where a class lies.
         owner: (m,) class index of these voxels.
         digest: of all voxels.
+        notes: what is odd about it, a line each.
     """
 
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float] | None
     voxels: NDArray[np.int64]
-    low: float
-    high: float
     sample: NDArray[np.float32]
     foreground: NDArray[np.float32]
     owner: NDArray[np.uint8]
     digest: Digest
+    notes: tuple[str, ...] = ()
 
 
 def measure(
@@ -218,7 +215,7 @@ def measure(
     collection: Collection,
     cases: Sequence[Case],
     track: Track[None] | None = None,
-    modality: Modality | None = None,
+    modality: Modalities | None = None,
 ) -> tuple[dict[str, Measured], dict[str, str]]:
     """Read every case once, in threads.
 
@@ -236,10 +233,11 @@ def measure(
     measured: dict[str, Measured] = {}
 
     def one(case: Case) -> None:
-        image, label = read_case(layout, case, classes, len(collection.channels), modality)
+        notes: list[str] = []
+        image, label = read_case(layout, case, classes, len(collection.channels), modality, notes.append)
         if label is None:
             raise DataError(f"case {case.id}: it has no label, but training needs one; leave the case out")
-        measured[case.id] = _measure(image, label, len(classes))
+        measured[case.id] = replace(_measure(image, label, len(classes)), notes=tuple(notes))
 
     problems = for_every_case(one, cases, track)
     return {case.id: measured[case.id] for case in cases if case.id in measured}, problems
@@ -255,21 +253,11 @@ def _measure(image: Volume, label: Volume, num_classes: int) -> Measured:
         shape=image.geometry.shape,
         spacing=image.geometry.spacing,
         voxels=count_voxels(label.array[0], num_classes),
-        low=float(intensities.min()),
-        high=float(intensities.max()),
         sample=intensities[:, rng.integers(flat.size, size=min(SAMPLE, flat.size))],
         foreground=intensities[:, chosen],
         owner=flat[chosen],
         digest=Digest.of(image, label),
     )
-
-
-def _modality(collection: Collection, low: float, high: float) -> Modality:
-    """The layout's word, unless it says CT of channels that are not called so and that show no air."""
-    named = {channel.lower() for channel in collection.channels} == {"ct"}
-    if collection.modality != "ct" or named or low < AIR:
-        return collection.modality
-    return "prescaled" if low >= 0 and high <= 1 else "mr"
 
 
 def _inner(values: NDArray[np.float32]) -> tuple[float, float] | None:

@@ -4,6 +4,8 @@ import logging
 from functools import cache
 from typing import Literal, get_args
 
+from adawac.errors import ConfigError
+
 log = logging.getLogger(__name__)
 
 Modality = Literal["ct", "mr", "prescaled"]
@@ -12,9 +14,50 @@ Modality = Literal["ct", "mr", "prescaled"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 
+Modalities = Modality | tuple[Modality, ...]
+"""One kind for all channels, or one for each."""
+
+
+def kinds_of(modality: Modalities, channels: int) -> tuple[Modality, ...]:
+    """The kind of each of the first channels.
+
+    Example:
+        >>> kinds_of("mr", 2), kinds_of(("ct", "prescaled"), 2)
+        (('mr', 'mr'), ('ct', 'prescaled'))
+
+    Raises:
+        ConfigError: if there are more channels than kinds.
+    """
+    if isinstance(modality, str):
+        return (modality,) * channels
+    if len(modality) < channels:
+        raise ConfigError(
+            f"data.modality names {len(modality)} kinds but an image has {channels} channels; name one for each"
+        )
+    return modality[:channels]
+
+
+def distinct(modality: Modalities) -> tuple[Modality, ...]:
+    """The kinds that occur, each once."""
+    return (modality,) if isinstance(modality, str) else tuple(dict.fromkeys(modality))
+
+
+def current(modality: Modalities | list[Modality]) -> Modalities:
+    """A modality by its name of today, a single one where all channels have the same.
+
+    Example:
+        >>> current(["ct", "mr"]), current(["ct", "ct"])
+        (('ct', 'mr'), 'ct')
+    """
+    if isinstance(modality, str):
+        return _current(modality)
+    kinds = tuple(map(_current, modality))
+    return kinds[0] if len(set(kinds)) == 1 else kinds
+
+
 @cache  # so that it is said once
-def current(name: Modality) -> Modality:
-    """A modality by its name of today: `prescaled` was called `unit` in 0.1.0."""
+def _current(name: Modality) -> Modality:
+    """`prescaled` was called `unit` in 0.1.0."""
     if name == "unit":  # type: ignore[comparison-overlap]
         log.warning("the modality unit is called prescaled now; it is read as that")
         return "prescaled"

@@ -1,6 +1,7 @@
 """What is done to a volume before the network sees it, as a recipe that the checkpoint carries."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from adawac.data.grid import Grid, Placement
-from adawac.data.modality import MODALITIES, Modality, current
+from adawac.data.image_rules import checked
+from adawac.data.modality import MODALITIES, Modalities, Modality, current, distinct, kinds_of
 from adawac.errors import ConfigError, DataError
 from adawac.io.steps import SHEAR_TOLERANCE, largest_cosine, spacing_of
 
@@ -21,6 +23,12 @@ AXES: tuple[Axis, ...] = ("axial", "coronal", "sagittal")
 """In the order of canonical arrays (Z, Y, X)."""
 
 
+_REMEDIES: Mapping[Modality, str] = {
+    "ct": "the model was trained on CT in HU: rescale the image to HU",
+    "prescaled": "scale the image as those that the model was trained on",
+}
+
+
 @dataclass(frozen=True)
 class Slices:
     """A volume cut into slices on the training grid.
@@ -29,11 +37,13 @@ class Slices:
         image: (C, S, h, w) float32.
         placement: where the grid lies in the native plane.
         steps: (3, 3) in mm from a NATIVE voxel to the next along (slice, row, column), None where unknown.
+        notes: what is odd about the image.
     """
 
     image: NDArray[np.float32]
     placement: Placement
     steps: NDArray[np.float64] | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,8 @@ class Preprocessing:
     """Intensity, cut and grid: everything that prediction must repeat exactly.
 
     Args:
-        modality: `ct` is windowed in Hounsfield units, `mr` normalised per volume, `prescaled` left alone.
+        modality: `ct` is windowed in Hounsfield units, `mr` normalised per volume, `prescaled` left alone; a tuple says
+            it of each channel.
         window: (lowest, highest) HU, brought to 0 and 1; used with `ct` only.
         axis: the direction along which the volume is cut.
         grid: the training grid.
@@ -54,14 +65,15 @@ class Preprocessing:
         True
     """
 
-    modality: Modality
+    modality: Modalities
     window: tuple[float, float] = (-125.0, 275.0)
     axis: Axis = "axial"
     grid: Grid = field(default_factory=Grid)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modality", current(self.modality))
-        for name, value, allowed in (("modality", self.modality, MODALITIES), ("axis", self.axis, AXES)):
+        kinds = [("modality", kind, MODALITIES) for kind in distinct(self.modality)]
+        for name, value, allowed in (*kinds, ("axis", self.axis, AXES)):
             if value not in allowed:
                 raise ConfigError(f"data.{name} is {value!r}; choose one of {', '.join(allowed)}")
         if self.window[0] >= self.window[1]:
@@ -80,18 +92,25 @@ class Preprocessing:
         """Undo `cut`."""
         return np.moveaxis(array, 1, 1 + AXES.index(self.axis))
 
+    @property
+    def has_ct(self) -> bool:
+        """Whether a channel is windowed."""
+        return "ct" in distinct(self.modality)
+
     def intensities(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Window CT to [0, 1]; clip MR to its 0.5th to 99.5th percentile and standardise it, per channel."""
-        if self.modality == "prescaled":
+        kinds = kinds_of(self.modality, len(image))
+        return np.concatenate([self._of_kind(image[c : c + 1], kind) for c, kind in enumerate(kinds)])
+
+    def _of_kind(self, image: NDArray[np.float32], kind: Modality) -> NDArray[np.float32]:
+        if kind == "prescaled":
             return image
-        if self.modality == "ct":
+        if kind == "ct":
             low, high = self.window
             return ((np.clip(image, low, high) - low) / (high - low)).astype(np.float32)
-        bounds = np.quantile(image, [0.005, 0.995], axis=(1, 2, 3))[..., None, None, None]
-        clipped = np.clip(image, bounds[0], bounds[1])
-        mean = clipped.mean(axis=(1, 2, 3), keepdims=True)
-        std = clipped.std(axis=(1, 2, 3), keepdims=True)
-        return np.asarray((clipped - mean) / np.maximum(std, 1e-8), dtype=np.float32)
+        low, high = np.quantile(image, [0.005, 0.995])
+        clipped = np.clip(image, low, high)
+        return np.asarray((clipped - clipped.mean()) / np.maximum(clipped.std(), 1e-8), dtype=np.float32)
 
     def apply(self, volume: "Volume", case: str) -> Slices:
         """Cut a volume into slices on the training grid.
@@ -111,14 +130,20 @@ class Preprocessing:
             case: its id, for errors.
 
         Raises:
-            DataError: if a fixed spacing is asked of a case whose own is unknown, or whose pixels are no rectangles.
+            DataError: if the image breaks a rule of `image_rules`; or a fixed spacing is asked of a case whose own is
+                unknown, or whose pixels are no rectangles.
         """
-        image = np.ascontiguousarray(self.cut(self.intensities(array.astype(np.float32))))
+        kinds = kinds_of(self.modality, len(array))
+        try:
+            array, notes = checked(array.astype(np.float32), kinds, _REMEDIES)
+        except DataError as error:
+            raise DataError(f"case {case}: {error}") from None
+        image = np.ascontiguousarray(self.cut(self.intensities(array)))
         steps = cut_steps(steps, self.axis)
         if self.grid.spacing is not None and steps is not None:
             _check_rectangles(steps, case)
         placement = self.grid.place(image, None if steps is None else spacing_of(steps), case)
-        return Slices(placement.to_grid(torch.from_numpy(image)).numpy(), placement, steps)
+        return Slices(placement.to_grid(torch.from_numpy(image)).numpy(), placement, steps, notes)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the checkpoint."""
@@ -129,7 +154,7 @@ class Preprocessing:
         """Inverse of `to_json`; lists become tuples again."""
         grid = plain["grid"]
         return cls(
-            modality=plain["modality"],
+            modality=plain["modality"],  # `current` makes a tuple of a list
             window=(plain["window"][0], plain["window"][1]),
             axis=plain["axis"],
             grid=Grid(

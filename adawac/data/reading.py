@@ -1,5 +1,6 @@
 """Read cases with every check that bad data must meet before training starts."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,14 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.classes import Classes
+from adawac.data.image_rules import checked
 from adawac.data.layouts.base import Case, Layout
-from adawac.data.modality import Modality
+from adawac.data.modality import Modalities, kinds_of
 from adawac.errors import DataError
 from adawac.io.terminal import Track
 from adawac.io.volumes import Volume
 
-POSSIBLE_HU = (-10_000.0, 50_000.0)
-"""No scanner writes Hounsfield units beyond: padding goes down to -8192, metal on the extended scale up to 30710."""
+log = logging.getLogger(__name__)
+
+Note = Callable[[str], None]
+"""Takes what is odd about a case that is read all the same."""
 
 
 class Digest(NamedTuple):
@@ -42,7 +46,8 @@ def read_case(
     case: Case,
     classes: Classes,
     in_channels: int | None = None,
-    modality: Modality | None = None,
+    modality: Modalities | None = None,
+    note: Note | None = None,
 ) -> tuple[Volume, Volume | None]:
     """Read and check a case's image and label.
 
@@ -52,6 +57,7 @@ def read_case(
         classes: how label values become class indices.
         in_channels: channels the image must have; None for any number.
         modality: what the intensities must be able to be; None for anything.
+        note: told what is odd; None logs it.
 
     Returns:
         image: (C, Z, Y, X) float32, intensities as on disk.
@@ -62,14 +68,22 @@ def read_case(
             voxels, a wrong number of channels, a constant image, no Hounsfield units where they are due, a label on
             another grid, of fractional values or of values that stand for no class.
     """
+    note = note or log.warning
     try:
         image = layout.read_image(case)
-        array = image.array.astype(np.float32, copy=False)
-        _check_image(array, in_channels, modality)
+        if in_channels is not None and len(image.array) != in_channels:
+            raise DataError(
+                f"image has {len(image.array)} channels but {in_channels} are due; correct the channel names or the "
+                "file"
+            )
+        kinds = () if modality is None else kinds_of(modality, len(image.array))
+        array, odd = checked(image.array.astype(np.float32, copy=False), kinds)
+        label = layout.read_label(case) if case.label else None
+        for each in (*image.notes, *odd, *(label.notes if label else ())):
+            note(f"case {case.id}: {each}")
         image = Volume(array, image.geometry)
-        if not case.label:
+        if label is None:
             return image, None
-        label = layout.read_label(case)
         if difference := label.geometry.difference(image.geometry):
             raise DataError(f"label {difference}, as the image has it; re-export the label on the image's grid")
         return image, Volume(classes.encode(label.array), image.geometry)
@@ -107,31 +121,6 @@ def for_every_case(
             pool.shutdown(cancel_futures=True)
             raise
     return {case.id: problems[case.id] for case in cases if case.id in problems}
-
-
-def _check_image(array: NDArray[np.float32], in_channels: int | None, modality: Modality | None) -> None:
-    if in_channels is not None and len(array) != in_channels:
-        raise DataError(
-            f"image has {len(array)} channels but {in_channels} are due; correct the channel names or the file"
-        )
-    if not np.isfinite(array.sum(dtype=np.float64)):  # one pass; the mask is only made when it is needed
-        raise DataError(
-            f"{array.size - np.isfinite(array).sum()} of {array.size} voxels are NaN or infinite but intensities must "
-            "be finite; repair or export the image again"
-        )
-    lows, highs = array.min(axis=(1, 2, 3)).tolist(), array.max(axis=(1, 2, 3)).tolist()
-    for channel, (low, high) in enumerate(zip(lows, highs, strict=True)):
-        of_channel = f" of channel {channel}" if len(array) > 1 else ""
-        if low == high:
-            raise DataError(
-                f"every voxel{of_channel} is {low:.6g} but an image shows something; export the image again"
-            )
-        if modality == "ct" and (low >= 0 or low < POSSIBLE_HU[0] or high > POSSIBLE_HU[1]):
-            raise DataError(
-                f"intensities{of_channel} go from {low:.6g} to {high:.6g}, which no Hounsfield units do (air has "
-                "-1000, water 0); rescale the image to HU, or set data.modality (of `adawac check`: --modality) to "
-                "`mr` or `prescaled`"
-            )
 
 
 def _digest(array: NDArray[np.generic]) -> str:

@@ -103,7 +103,7 @@ class FileSplit(SplitRule):
 
     def _read(self, file: Path) -> dict[str, list[str]]:
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = json.loads(file.read_bytes())
         except OSError as error:
             raise ConfigError(f"FileSplit: {file} cannot be read ({error}); give the path of a split file") from error
         except (ValueError, RecursionError) as error:

@@ -35,9 +35,6 @@ from adawac.types import IGNORE_INDEX
 VERSION = 5
 """Raise it when prepared arrays change their meaning: older folders are then no longer found."""
 
-LARGEST = float(np.finfo(np.float16).max)
-"""Prepared images are kept in half precision."""
-
 
 class VolumeStore:
     """Prepares the cases of a data set once and opens them ever after.
@@ -152,7 +149,6 @@ class VolumeStore:
     def _make(self, case: Case) -> None:
         image, label = read_case(self.layout, case, self.classes, self.in_channels, self.preprocessing.modality)
         slices = self.preprocessing.apply(image, case.id)
-        _check_range(slices.image, case.id)
         labels = np.full_like(image.array[:1], IGNORE_INDEX, dtype=np.uint8) if label is None else label.array
         native = np.ascontiguousarray(self.preprocessing.cut(labels)[0])
         path = self._path(case)
@@ -242,13 +238,3 @@ def _unwritable(case: Case, path: Path, error: OSError) -> str:
     return (
         f"case {case.id}: {path} cannot be written ({error}); free space there or choose another folder with data.store"
     )
-
-
-def _check_range(image: NDArray[np.float32], case: str) -> None:
-    """Refuse intensities that half precision would turn into infinity."""
-    largest = float(np.abs(image).max())
-    if largest > LARGEST:
-        raise DataError(
-            f"case {case}: intensities reach {largest:.6g} but those of modality `prescaled`, which are left alone, "
-            f"must stay below {LARGEST:.6g}; set data.modality to `mr` to normalise them, or to `ct` to window them"
-        )

@@ -1,5 +1,6 @@
 """Predictions of any tool, held against the references: checked first, then measured."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -11,12 +12,17 @@ from adawac.errors import name_problems as wrong_names
 from adawac.evaluation.case_table import NOBODY, CaseRow, MadeBy, case_rows
 from adawac.evaluation.references import References
 from adawac.evaluation.training_record import training_rows
-from adawac.inference.prediction_folder import PROBABILITIES
-from adawac.io.images import list_files, read_image, stem
+from adawac.inference.prediction_folder import MANIFEST, PICTURE, PROBABILITIES
+from adawac.io.images import list_files, passed_over, read_image, stem
 from adawac.io.terminal import Track
 from adawac.io.volumes import Volume, as_label
 from adawac.metrics import EmptyPolicy
 from adawac.types import IGNORE_INDEX
+
+_RECORDS = (MANIFEST, "dataset.json", "plans.json", "predict_from_raw_data_args.json", "postprocessing.pkl")
+"""What our prediction and nnU-Net's leave beside the labels."""
+
+log = logging.getLogger(__name__)
 
 Predict = Callable[[str, Volume], NDArray[np.uint8]]
 """Case and its reference (1, Z, Y, X) in, class indices (Z, Y, X) on the same grid out."""
@@ -40,6 +46,10 @@ def prediction_files(folder: Path) -> dict[str, Path]:
         found[stem(path)] = path
     if problems := wrong_names("case", found):
         raise DataError.from_problems(problems)
+    if beside := passed_over(
+        folder, [*list_files(folder), *masks, *folder.glob(f"*{PICTURE}"), *map(folder.joinpath, _RECORDS)]
+    ):
+        log.warning(beside)
     if not found:
         raise DataError(
             f"{folder}: neither a run folder (config.yaml) nor predictions (NIfTI, NRRD, MHA, MHD files); correct the "

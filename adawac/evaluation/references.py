@@ -1,5 +1,6 @@
 """The test cases that predictions are held against: their references, and their images where they are at hand."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,10 +22,12 @@ from adawac.data.preprocessing import AXES, Axis, cut_steps
 from adawac.errors import ConfigError, DataError, some_of
 from adawac.evaluation.case_table import Metric
 from adawac.io.hashing import short_hash
-from adawac.io.images import files_of, list_files, stem
+from adawac.io.images import files_of, list_files, passed_over, stem
 from adawac.io.volumes import Volume
 from adawac.runs.checkpoint import Recipe
 from adawac.runs.folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class References:
             raise DataError(
                 f"--labels {labels}: no label map there (NIfTI, NRRD, MHA, MHD); give the folder of the references"
             )
+        if beside := passed_over(labels, [*files, labels / "dataset.json"]):
+            log.warning(beside)
         layout = Folders()
         cases = _distinct(Case(stem(path), (images or {}).get(stem(path), ()), files_of(path)) for path in files)
         if images is not None and (bare := [case for case in cases.values() if not case.images]):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from adawac.errors import ConfigError, DataError
+from adawac.errors import ConfigError, DataError, printable
 from adawac.figures import three_views
 from adawac.inference.prediction_folder import LABEL, PICTURE, PROBABILITIES, PredictionFolder
 from adawac.inference.prefetch import prefetched
@@ -15,6 +15,7 @@ from adawac.io.hashing import short_hash
 from adawac.io.images import read_image
 from adawac.io.terminal import bar
 from adawac.io.volumes import Volume, write_label_nifti, write_probabilities_nifti
+from adawac.problems import grouped
 from adawac.runs.folder import find_checkpoint
 
 
@@ -30,6 +31,7 @@ def predict_files(
     pictures: bool = False,
     overwrite: bool = False,
     trust: bool = False,
+    left_out: Sequence[str] = (),
 ) -> list[Path]:
     """Segment cases, each on its own grid; one that fails is reported at the end and does not stop the others.
 
@@ -44,6 +46,7 @@ def predict_files(
         pictures: write `<case>.png`.
         overwrite: whether to predict again what is there; otherwise it is kept, so that a stopped run goes on.
         trust: make a network whose class is neither adawac's nor MONAI's; its code runs.
+        left_out: problems of further cases, which are told at the end with those found on the way.
 
     Returns:
         The label files of all cases that are there now.
@@ -72,20 +75,23 @@ def predict_files(
     if kept := len(cases) - len(due):
         print(f"{kept} of {len(cases)} cases are finished in {output} and kept; --overwrite predicts them again")
     problems: dict[str, str] = {}
-
+    notes: list[str] = []
     reading_ahead = prefetched(due, lambda case: read_image(cases[case]))
     for case, reading in bar("Predicting")(reading_ahead, len(due)):
         try:
             volume = reading.result()
             prediction = segmenter.classify(volume, case, flip_left_right, largest_component, probabilities)
             _write(folder, case, volume, prediction, segmenter)
+            notes += [f"case {case}: {note}" for note in prediction.notes]
         except DataError as error:
             message = str(error)
             problems[case] = message if message.startswith("case ") else f"case {case}: {message}"
     finished = len(cases) - len(problems)
     print(f"{finished} label file{'' if finished == 1 else 's'} in {output}")
-    if problems:
-        raise DataError.from_problems(list(problems.values()))
+    for note in grouped(notes):
+        print(f"note: {printable(note)}")
+    if problems or left_out:
+        raise DataError.from_problems([*problems.values(), *left_out])
     return [folder.file(case) for case in cases]
 
 

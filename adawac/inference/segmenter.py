@@ -31,10 +31,12 @@ class Prediction(NamedTuple):
     Attributes:
         preds: (Z, Y, X) class indices, cleaned up.
         probabilities: (K, Z, Y, X) float16 as the network gives them, sum 1; None where they were not asked for.
+        notes: what is odd about the image.
     """
 
     preds: NDArray[np.uint8]
     probabilities: NDArray[np.float16] | None
+    notes: tuple[str, ...] = ()
 
 
 class Segmenter:
@@ -95,7 +97,8 @@ class Segmenter:
             Superior, Posterior and Left; a list of them for a sequence.
 
         Raises:
-            DataError: if a file cannot be read, or has another number of channels, or NaN or infinite voxels.
+            DataError: if a file cannot be read, has another number of channels, or breaks a rule of training: NaN or infinite
+                voxels, nothing to be seen, no Hounsfield units where the model takes them.
             ConfigError: if the model has no left and right to flip, or no class of such a name.
         """
         if isinstance(image, Sequence) and not isinstance(image, str):
@@ -131,9 +134,6 @@ class Segmenter:
                 f"case {case}: the image has {channels} channels, but the model was trained on "
                 f"{recipe.data.in_channels}; give the same channels in the same order"
             )
-        bad = int(np.count_nonzero(~np.isfinite(volume.array)))
-        if bad:
-            raise DataError(f"case {case}: {bad} voxels are NaN or infinite; repair the image and try again")
         slices = recipe.data.preprocessing.apply(volume, case)
         image = torch.from_numpy(slices.image)
         preds, kept = [], []
@@ -154,6 +154,7 @@ class Segmenter:
         return Prediction(
             keep_largest(labels, cleaned) if cleaned else labels,
             recipe.data.preprocessing.uncut(np.concatenate(kept).swapaxes(0, 1)) if probabilities else None,
+            (*volume.notes, *slices.notes),
         )
 
     def indices(self, organs: str | Sequence[str]) -> list[int]:

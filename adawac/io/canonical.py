@@ -16,6 +16,10 @@ GRID_TOLERANCE = 0.25
 """How far, in voxels, the corners of two volumes may lie apart on what still counts as one grid."""
 
 
+SPACINGS = (0.005, 50.0)
+"""Smallest and largest spacing in mm: of micro-CT, and of the thickest slices. What lies beyond is of another unit."""
+
+
 @dataclass(frozen=True, eq=False)
 class Geometry:
     """The grid of a canonical array, and all it takes to go back to the file's own grid.
@@ -56,7 +60,7 @@ class Geometry:
             codes: qform and sform code.
 
         Raises:
-            DataError: if the affine is singular or not finite.
+            DataError: if the affine is singular or not finite, or a spacing beyond `SPACINGS`.
         """
         lengths = np.linalg.norm(affine[:3, :3], axis=0)
         volume = abs(np.linalg.det(affine[:3, :3])) if np.isfinite(affine).all() else 0.0
@@ -64,9 +68,13 @@ class Geometry:
             raise DataError(f"the affine must be finite and invertible but is {np.round(affine[:3], 4).tolist()}")
         order = np.argsort(to_canonical(affine)[:, 0])  # file axis behind each canonical axis
         z, y, x = (int(axis) for axis in order)
+        spacing = spacing_of(affine[:3, [z, y, x]])
+        if not SPACINGS[0] <= min(spacing) <= max(spacing) <= SPACINGS[1]:
+            sizes = " x ".join(f"{length:.4g}" for length in lengths)
+            raise DataError(f"voxels are {sizes} mm, but no scanner goes beyond {SPACINGS[0]} to {SPACINGS[1]:.0f} mm")
         return cls(
             shape=(int(file_shape[z]), int(file_shape[y]), int(file_shape[x])),
-            spacing=spacing_of(affine[:3, [z, y, x]]),
+            spacing=spacing,
             affine=affine,
             qform=qform,
             codes=codes,

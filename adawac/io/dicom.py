@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adawac.errors import DataError, some_of
-from adawac.io.dicom_elements import pixel_bytes
+from adawac.io.dicom_elements import copy_upright, pixel_bytes
 from adawac.io.itk import geometry_of_lps, last_line, simpleitk
 from adawac.io.limits import check_voxels
 from adawac.io.volumes import Volume
@@ -22,14 +23,17 @@ DRIFT = 0.25
 
 _STORAGE = b"1.2.840.10008.5.1.4.1.1."
 _WITHOUT_IMAGE = (
-    *(b"1.2.840.10008.1.3.10", _STORAGE + b"481.3", _STORAGE + b"481.5", _STORAGE + b"481.8"),
-    *(_STORAGE + b"11.", _STORAGE + b"66", _STORAGE + b"88.", _STORAGE + b"104."),
+    *(b"1.2.840.10008.1.3.10", _STORAGE + b"481.", _STORAGE + b"11."),
+    *(_STORAGE + b"66", _STORAGE + b"88.", _STORAGE + b"104."),
 )
-"""DICOMDIR, structure sets, plans, presentation states, registrations, reports, documents: they lie beside series."""
+"""DICOMDIR; structure sets, plans, doses; presentation states; registrations, segmentations; reports; documents."""
 
-_CLASS = b"\x02\x00\x02\x00UI"
+_CLASSES = (b"\x02\x00\x02\x00UI", b"\x08\x00\x16\x00UI", b"\x08\x00\x16\x00")
+"""How the class begins: in the part about the file, or where that is left out, with or without its kind of value."""
+
 _SERIES, _DESCRIPTION, _POSITION, _ORIENTATION = "0020|000e", "0008|103e", "0020|0032", "0020|0037"
-_PATIENT, _BITS = "0010|0020", "0028|0100"
+_PATIENT, _BITS, _MODALITY, _SHADES = "0010|0020", "0028|0100", "0008|0060", "0028|0004"
+_TOLD = (_SERIES, _DESCRIPTION, _MODALITY, _SHADES)
 
 
 class _Slice(NamedTuple):
@@ -41,6 +45,7 @@ class _Slice(NamedTuple):
     size: tuple[int, ...]
     columns: NDArray[np.float64]  # (3, 3) along x, y and the normal, as long as a pixel
     origin: NDArray[np.float64]
+    inverted: bool  # 0 is to be shown white
 
 
 def is_dicom(path: Path) -> bool:
@@ -60,6 +65,15 @@ def series_files(folder: Path) -> tuple[Path, ...]:
 
 def patient_id(path: Path) -> str:
     """Who a slice says it shows, to be compared and never shown itself; "" where it does not say, or cannot be read."""
+    return _told(path, _PATIENT)
+
+
+def modality_tag(path: Path) -> str:
+    """What a slice says made it, such as "CT" or "MR"; "" where it does not say, or cannot be read."""
+    return _told(path, _MODALITY)
+
+
+def _told(path: Path, tag: str) -> str:
     reader = simpleitk().ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))
@@ -67,7 +81,7 @@ def patient_id(path: Path) -> str:
         reader.ReadImageInformation()
     except RuntimeError:  # what is wrong with it is said when the series is read
         return ""
-    return str(reader.GetMetaData(_PATIENT)).strip() if reader.HasMetaDataKey(_PATIENT) else ""
+    return str(reader.GetMetaData(tag)).strip() if reader.HasMetaDataKey(tag) else ""
 
 
 def read_series(files: Sequence[Path], name: Path) -> Volume:
@@ -105,21 +119,29 @@ def read_series(files: Sequence[Path], name: Path) -> Volume:
     check_voxels(str(name), shape, np.float32)
     reader = itk.ImageSeriesReader()
     reader.SetImageIO("GDCMImageIO")
-    reader.SetFileNames([str(each.path) for each in slices])
     reader.SetOutputPixelType(itk.sitkFloat32)  # else the first slice's slope would decide for all
-    try:
-        array: NDArray[np.float32] = itk.GetArrayFromImage(reader.Execute())  # (slice, row, column)
-    except RuntimeError as error:
-        raise DataError(f"{name}: a slice is cut short or corrupt ({last_line(error)}); copy it again") from error
+    with TemporaryDirectory() as folder:
+        reader.SetFileNames([str(_upright(each, Path(folder, str(place)))) for place, each in enumerate(slices)])
+        try:
+            array: NDArray[np.float32] = itk.GetArrayFromImage(reader.Execute())  # (slice, row, column)
+        except RuntimeError as error:
+            raise DataError(f"{name}: a slice is cut short or corrupt ({last_line(error)}); copy it again") from error
     return Volume.of_file(np.swapaxes(array, 0, 2), geometry_of_lps(name, shape, columns, slices[0].origin))
+
+
+def _upright(slice_: _Slice, copy: Path) -> Path:
+    """The slice's file, or a copy of it whose values GDCM leaves as they are."""
+    if slice_.inverted:
+        copy_upright(slice_.path, copy)
+    return copy if slice_.inverted else slice_.path
 
 
 def _has_no_image(path: Path) -> bool:
     """Whether the file's class, which stands in its first bytes, is one without voxels."""
     with path.open("rb") as file:
         head = file.read(1024)
-    start = head.find(_CLASS, 132)
-    return start >= 0 and head[start + 8 :].startswith(_WITHOUT_IMAGE)
+    places = (head.find(sign) for sign in _CLASSES)
+    return any(place >= 0 and head[place + 8 :].startswith(_WITHOUT_IMAGE) for place in places)
 
 
 def _describe(itk: Any, path: Path) -> _Slice:
@@ -132,10 +154,14 @@ def _describe(itk: Any, path: Path) -> _Slice:
         raise DataError(
             f"{path}: not readable as a DICOM image ({last_line(error)}); copy it again, or move it out of the folder"
         ) from error
-    tags = {tag: reader.GetMetaData(tag).strip() for tag in (_SERIES, _DESCRIPTION) if reader.HasMetaDataKey(tag)}
+    tags = {tag: reader.GetMetaData(tag).strip() for tag in _TOLD if reader.HasMetaDataKey(tag)}
     size: tuple[int, ...] = reader.GetSize()
     if len(size) != 3 or size[2] != 1:
-        raise DataError(f"{path}: one slice a file is read but this has size {size}; convert the series to .nii.gz")
+        what = f"{tags.get(_MODALITY, '')} of several frames".strip()
+        raise DataError(
+            f"{path}: one slice a file is read but this is {what}, size {size}; convert the series to .nii.gz, or move "
+            "the file away where it only lies beside the series"
+        )
     if reader.GetNumberOfComponents() != 1:
         raise DataError(f"{path}: the image is in colour but intensities are due; give the series itself, no picture")
     _check_pixels(reader, path, size)
@@ -149,6 +175,7 @@ def _describe(itk: Any, path: Path) -> _Slice:
         size=size,
         columns=np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing(),
         origin=np.array(reader.GetOrigin()),
+        inverted=tags.get(_SHADES, "") == "MONOCHROME1",
     )
 
 

@@ -1,11 +1,14 @@
-"""How many bytes of pixels a DICOM file holds, found by walking from element to element, none of them kept."""
+"""Bytes of DICOM files: how many are pixels, found by walking from element to element; and a change of a single one."""
 
 import mmap
+import re
+import shutil
 import struct
 from pathlib import Path
 from typing import BinaryIO
 
 from adawac.errors import DataError
+from adawac.io.limits import MOST_BESIDES
 
 _IMPLICIT, _BIG, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
@@ -14,6 +17,7 @@ _ITEM, _END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _ENDS = {(0xFFFE, 0xE00D), _END}
 _UNDEFINED = 0xFFFFFFFF
 _RLE, _JPEG, _END_OF_JPEG = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.", b"\xff\xd9"
+_SHADES = re.compile(rb"(?:\x28\x00\x04\x00|\x00\x28\x00\x04)(?:CS)?[\x00\x0c]{2,4}MONOCHROME1")
 
 
 def pixel_bytes(path: Path) -> int | None:
@@ -55,6 +59,15 @@ def pixel_bytes(path: Path) -> int | None:
             else:
                 file.seek(length, 1)
     raise DataError(f"{path}: no pixels are found in it: it is cut short or corrupt; copy it again")
+
+
+def copy_upright(path: Path, copy: Path) -> None:
+    """Copy a file of MONOCHROME1 as MONOCHROME2: how to show values, which GDCM takes for a change of the values."""
+    shutil.copyfile(path, copy)
+    with copy.open("r+b") as file:
+        for match in _SHADES.finditer(file.read(MOST_BESIDES)):
+            file.seek(match.end() - 1)
+            file.write(b"2")
 
 
 def _length(file: BinaryIO, tag: tuple[int, ...], order: str, implicit: bool) -> int | None:

@@ -1,17 +1,23 @@
 """Which files make an image, and reading them whatever their format: NIfTI, NRRD, MetaImage, or a DICOM series."""
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from adawac.errors import DataError, did_you_mean_file, name_problems
+from adawac.errors import DataError, did_you_mean_file, name_problems, some_of
 from adawac.io.dicom import is_dicom, read_series, series_files
 from adawac.io.itk import simpleitk
 from adawac.io.limits import check_voxels, too_large
-from adawac.io.readers import ending_of, reader_of
+from adawac.io.readers import ending_of, ends_in, reader_of
 from adawac.io.volumes import Volume
+
+log = logging.getLogger(__name__)
+
+_OF_SYSTEMS = ("thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db", "icon\r")
 
 
 def read_image(paths: Sequence[Path]) -> Volume:
@@ -72,7 +78,8 @@ def stack_channels(volumes: list[Volume], names: list[str]) -> Volume:
             )
     if len(volumes) == 1:
         return first
-    return Volume(np.concatenate([volume.array for volume in volumes]), first.geometry)
+    notes = tuple(note for volume in volumes for note in volume.notes)
+    return Volume(np.concatenate([volume.array for volume in volumes]), first.geometry, notes)
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
@@ -85,12 +92,57 @@ def files_of(path: Path) -> tuple[Path, ...]:
 def list_files(folder: Path, endings: tuple[str, ...] | None = None) -> list[Path]:
     """Image files of a folder, hidden ones (such as macOS's `._x.nii.gz`) left out."""
     named = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in named if (reader_of(path) if endings is None else path.name.endswith(endings)))
+    return sorted(path for path in named if (reader_of(path) if endings is None else ends_in(path, endings)))
+
+
+def passed_over(folder: Path, read: Iterable[Path]) -> str | None:
+    """What lies in a folder of images or labels and is not read, in one line; None if nothing does.
+
+    Hidden files, and those that systems leave in every folder, are nobody's data.
+
+    Args:
+        folder: the folder.
+        read: files and folders in it that are read; what a header among them names is read, too.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Path(folder, "pt_1.nii.gz").touch()
+        ...     Path(folder, "pt_2.mnc").touch()
+        ...     passed_over(Path(folder), [Path(folder, "pt_1.nii.gz")]).removeprefix(folder)
+        ': not read: pt_2.mnc'
+    """
+    taken = {part for path in read for part in (path, *_parts(path))}
+    left = [
+        path
+        for path in sorted(folder.iterdir())
+        if path not in taken and not path.name.startswith(".") and path.name.lower() not in _OF_SYSTEMS
+    ]
+    return f"{folder}: not read: {some_of([described(path) for path in left])}" if left else None
+
+
+def _parts(path: Path) -> tuple[Path, ...]:
+    try:
+        return () if path.is_dir() else files_of(path)
+    except DataError:  # said when it is read
+        return ()
+
+
+def described(path: Path) -> str:
+    """A file or folder by its name; of a folder without an image, where DICOM lies deeper in it."""
+    if not path.is_dir():
+        return path.name
+    deeper = next((f"{path.name}/{inner.name}" for inner in sorted(path.iterdir()) if _is_series(inner)), None)
+    return f"{path.name}/" + (f" (no image in it, but DICOM in {deeper}: move it up)" if deeper else "")
+
+
+def _is_series(path: Path) -> bool:
+    return path.is_dir() and holds_dicom(path)
 
 
 def list_images(folder: Path) -> list[Path]:
     """Images of a folder: its files, and folders in it that hold DICOM slices; hidden ones are left out."""
-    series = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".") and holds_dicom(p)]
+    series = [path for path in folder.iterdir() if not path.name.startswith(".") and _is_series(path)]
     return sorted({*list_files(folder), *series})
 
 
@@ -111,27 +163,55 @@ def stem(path: Path) -> str:
     return path.name if path.is_dir() else path.stem
 
 
+class Images(NamedTuple):
+    """Images to segment.
+
+    Attributes:
+        cases: case name and its channels in order, a file or a folder each.
+        problems: a line for every case that was left out, as a channel is missing or two files have its name.
+        passed_over: what lies beside them and is not read; None if nothing does.
+    """
+
+    cases: dict[str, tuple[Path, ...]]
+    problems: list[str]
+    passed_over: str | None
+
+
 def find_images(source: Path) -> dict[str, tuple[Path, ...]]:
-    """Images to segment, by case.
+    """Images to segment, by case; see `scan_images`.
+
+    Raises:
+        DataError: all problems together; or there is no image.
+        ConfigError: if reading them takes SimpleITK, and that is not installed.
+    """
+    cases, problems, beside = scan_images(source)
+    if problems:
+        raise DataError.from_problems(problems)
+    if beside:
+        log.warning(beside)
+    return cases
+
+
+def scan_images(source: Path) -> Images:
+    """Images to segment, and what is wrong with others.
 
     Args:
         source: an image file; the folder of a DICOM series; or a folder of such files and folders, in which
             `<case>_0000.nii.gz`, `<case>_0001.nii.gz` are channels of one case (nnU-Net's names). Without a
             `<case>_0000` four digits at the end are part of the name.
 
-    Returns:
-        Case name and its channels in order, a file or a folder each.
-
     Raises:
-        DataError: if there is no image, two have one name, or a channel is missing.
+        DataError: if there is no image, or it is not clear what a case is.
         ConfigError: if reading them takes SimpleITK, and that is not installed.
     """
-    paths = _images_at(source.absolute())  # so that `.` has a name
+    source = source.absolute()  # so that `.` has a name
+    paths = _images_at(source)
+    beside = passed_over(source, paths) if source.is_dir() and paths != [source] else None
     if not paths:
         raise DataError(
             f"{source}: no image there{did_you_mean_file(source)} "
             "give a NIfTI, NRRD, MHA or MHD file, the folder of a DICOM series, or a folder "
-            "of such files and folders"
+            f"of such files and folders{'' if beside is None else ' (' + beside.removeprefix(f'{source}: ') + ')'}"
         )
     for path in paths:
         if reader := reader_of(path):
@@ -140,20 +220,21 @@ def find_images(source: Path) -> dict[str, tuple[Path, ...]]:
             simpleitk()
     firsts = {stem(path).removesuffix("_0000") for path in paths if stem(path).endswith("_0000")}
     cases: dict[str, dict[int, Path]] = {}
-    problems = name_problems("case", map(stem, paths))
+    problems: dict[str, str] = {}
     for path in paths:
         case, channel = stem(path), 0
+        if wrong := name_problems("case", [case]):
+            problems[case] = wrong[0]
         if (match := re.fullmatch(r"(.+)_(\d{4})", case)) and match[1] in firsts:
             case, channel = match[1], int(match[2])
         known = cases.setdefault(case, {}).setdefault(channel, path)
         if known is not path:
-            problems.append(f"case {case}: {known.name} and {path.name} are the same image; keep one of them")
+            problems[case] = f"case {case}: {known.name} and {path.name} are the same image; keep one of them"
     for case, channels in cases.items():
         if missing := sorted(set(range(max(channels))) - channels.keys()):
-            problems.append(f"case {case}: channel {case}_{missing[0]:04d} is missing; add its file")
-    if problems:
-        raise DataError.from_problems(problems)
-    return {case: tuple(path for _, path in sorted(channels.items())) for case, channels in cases.items()}
+            problems[case] = f"case {case}: channel {case}_{missing[0]:04d} is missing; add its file"
+    sound = {case: tuple(path for _, path in sorted(files.items())) for case, files in cases.items()}
+    return Images({case: files for case, files in sound.items() if case not in problems}, [*problems.values()], beside)
 
 
 def _images_at(source: Path) -> list[Path]:

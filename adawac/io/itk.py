@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from adawac.errors import ConfigError, DataError, one_line
 from adawac.io.canonical import Geometry
-from adawac.io.itk_headers import Header, read_header
+from adawac.io.content import check_kind
+from adawac.io.itk_headers import HEADERS, Header, read_header
 from adawac.io.limits import Inflated, Stream, check_voxels, read_rest, read_voxels
 from adawac.io.steps import SHEAR_TOLERANCE, largest_cosine
 from adawac.io.volumes import Volume
@@ -55,6 +56,7 @@ def read_itk(path: Path) -> Volume:
         ConfigError: if SimpleITK is not installed.
     """
     itk = simpleitk()
+    check_kind(path, ("MetaImage" if HEADERS[path.suffix.lower()] == "MetaImageIO" else "NRRD",))
     header = read_header(path)
     shape, channels = header.shape, header.channels
     check_voxels(str(path), (*shape, channels), header.dtype)
@@ -72,8 +74,9 @@ def read_itk(path: Path) -> Volume:
     except (RuntimeError, OSError, EOFError, zlib.error) as error:
         reason = last_line(error) if isinstance(error, RuntimeError) else one_line(error)
         raise DataError(f"{path}: the file is unreadable, cut short or corrupt ({reason}); copy it again") from error
-    columns = np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing()
-    geometry = geometry_of_lps(path, shape, columns, np.array(reader.GetOrigin()))
+    unit, scale = header.unit
+    columns = np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing() * scale
+    geometry = geometry_of_lps(path, shape, columns, scale * np.array(reader.GetOrigin()), unit)
     return Volume.of_file(voxels, geometry)
 
 
@@ -102,7 +105,7 @@ def data_files(path: Path) -> tuple[Path, ...]:
 
 
 def geometry_of_lps(
-    name: Path, shape: tuple[int, ...], columns: NDArray[np.float64], origin: NDArray[np.float64]
+    name: Path, shape: tuple[int, ...], columns: NDArray[np.float64], origin: NDArray[np.float64], unit: str = "mm"
 ) -> Geometry:
     """Geometry in the convention of ITK and DICOM, whose axes point Left, Posterior, Superior.
 
@@ -111,16 +114,18 @@ def geometry_of_lps(
         shape: (x, y, z) as stored.
         columns: (3, 3) from one voxel to the next along x, y and z, in mm.
         origin: (3,) centre of the first voxel in mm.
+        unit: that the header names, for errors.
 
     Raises:
-        DataError: if the axes do not span a space.
+        DataError: if the axes do not span a space, or a spacing is impossible.
     """
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = _LPS_TO_RAS @ columns, _LPS_TO_RAS @ origin
     try:
         geometry = Geometry.of_affine(shape, affine)
     except DataError as error:
-        raise DataError(f"{name}: {error}; export the image again") from error
+        remedy = "export the image again" if unit == "mm" else f"correct the header's unit, which is {unit}"
+        raise DataError(f"{name}: {error}; {remedy}") from error
     sheared = largest_cosine(columns) > SHEAR_TOLERANCE  # a tilted gantry: NIfTI's qform cannot say so
     return replace(geometry, codes=(0, 1) if sheared else (1, 1))
 

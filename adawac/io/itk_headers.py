@@ -3,6 +3,7 @@
 The strictness is what keeps a file from naming others, or from reading differently to two programs.
 """
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -49,6 +50,15 @@ _NRRD_ALIASES = {
     **{"axismins": "axis mins", "axismaxs": "axis maxs"},
 }
 _DOMAINS = ("domain", "space", "time", "none", "???")
+_META_SYNONYMS = (
+    *(("ElementSpacing", "ElementSize"), ("Offset", "Position", "Origin")),
+    ("TransformMatrix", "Rotation", "Orientation"),
+)
+_MM = {
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres", "?", "", "???"), 1.0),
+    **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micron", "microns", "micrometer", "micrometers"), 0.001),
+    **{"cm": 10.0, "m": 1000.0, "meter": 1000.0, "meters": 1000.0, "nm": 1e-6},
+}
 _META_LINE, _NRRD_LINE = re.compile(r"([^\s=:][^=:]*?)[ \t]*=[ \t]*(.*)"), re.compile(r"([^\s=:#][^=:]*?): *(.*)")
 _PLAIN = re.compile(r"[\w.,()+\-\" ?]*", re.ASCII)
 
@@ -68,6 +78,7 @@ class Header:
         skip: bytes of it before they begin; -1: they end the file.
         text: the header anew, its voxels to follow it.
         ending: of the file that it belongs into.
+        unit: of lengths, as the header names it, and mm to one of it.
     """
 
     reader: str
@@ -80,6 +91,7 @@ class Header:
     skip: int
     text: str
     ending: str
+    unit: tuple[str, float] = ("mm", 1.0)
 
     def write(self, folder: Path) -> Path:
         """A file of the header alone."""
@@ -113,7 +125,7 @@ def read_header(path: Path) -> Header:
         raise DataError(
             f"{path}: the file cannot be read ({error.strerror}); correct the path or restore it"
         ) from error
-    meta = HEADERS[path.suffix] == "MetaImageIO"
+    meta = HEADERS[path.suffix.lower()] == "MetaImageIO"
     fields, length = _fields(path, start, meta)
     if (name := fields.get("ElementDataFile" if meta else "data file")) is None or (meta and name.upper() == "LOCAL"):
         data = path
@@ -223,7 +235,10 @@ def _meta(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
     skip = _skip(length, int(fields.get("HeaderSize", "0")))
     encoding: Literal["zlib", "raw"] = "zlib" if _flag(fields, "CompressedData") else "raw"
     text = "\n".join(lines) + "\n"
-    return Header(HEADERS[path.suffix], shape, channels, 0, dtype, encoding, data, skip, text, ".mha")
+    for names in _META_SYNONYMS:
+        _agree(path, {name: _floats(fields[name]) for name in names if name in fields})
+    unit = _unit(path, [fields.get("DistanceUnits", "mm")])
+    return Header(HEADERS[path.suffix.lower()], shape, channels, 0, dtype, encoding, data, skip, text, ".mha", unit)
 
 
 def _nrrd(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Header:
@@ -248,6 +263,12 @@ def _nrrd(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
     encoding = encodings[fields["encoding"].lower()]
     if int(fields.get("line skip", "0")):
         raise ValueError("lines are to be skipped")
+    directions = [_floats(vector) for vector in re.findall(r"\(([^()]*)\)", fields.get("space directions", ""))]
+    if directions and "spacings" in fields:
+        stated = [value for value in _floats(fields["spacings"]) if value == value]
+        lengths = [math.hypot(*vector) for vector in directions]
+        _agree(path, {"spacings": stated, "space directions": lengths} if len(stated) == len(lengths) else {})
+        fields = {name: value for name, value in fields.items() if name != "spacings"}  # ITK takes one of them
     lines = [
         *("NRRD0005", f"type: {fields['type']}", f"dimension: {len(sizes)}"),
         *_grid(fields, _NRRD_GRID[:2], ": "),
@@ -255,9 +276,38 @@ def _nrrd(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
         *("endian: " + ("big" if dtype.byteorder == ">" else "little"), "encoding: raw", "", ""),
     ]
     skip = _skip(length, int(fields.get("byte skip", "0")))
-    return Header(
-        HEADERS[path.suffix], shape, channels, channel_axis, dtype, encoding, data, skip, "\n".join(lines), ".nrrd"
-    )
+    text, reader = "\n".join(lines), HEADERS[path.suffix.lower()]
+    unit = _unit(path, re.findall(r'"([^"]*)"', fields.get("space units", "")) or ["mm"])
+    return Header(reader, shape, channels, channel_axis, dtype, encoding, data, skip, text, ".nrrd", unit)
+
+
+def _floats(text: str) -> list[float]:
+    return [float(number) for number in text.replace(",", " ").split()]
+
+
+def _agree(path: Path, stated: Mapping[str, list[float]]) -> None:
+    """Refuse a header that says two things of one."""
+    (one, its), *others = stated.items() if stated else [("", [])]
+    for other, theirs in others:
+        if len(its) != len(theirs) or any(
+            abs(a - b) > 0.01 * max(abs(a), 1e-6) for a, b in zip(its, theirs, strict=True)
+        ):
+            raise DataError(
+                f"{path}: the header says two things of the grid: {one} is {_listed(its)} but {other} is "
+                f"{_listed(theirs)}; correct the one that is wrong"
+            )
+
+
+def _listed(numbers: list[float]) -> str:
+    return " x ".join(f"{number:.4g}" for number in numbers)
+
+
+def _unit(path: Path, names: list[str]) -> tuple[str, float]:
+    """The unit of lengths, and mm to one of it."""
+    name = names[0].strip()
+    if len({each.strip() for each in names}) > 1 or name.lower() not in _MM:
+        raise DataError(f"{path}: the header's unit is {', '.join(names)}, but mm are read; export the file in mm")
+    return name, _MM[name.lower()]
 
 
 def _skip(length: int, more: int) -> int:

@@ -51,7 +51,7 @@ class Nifti(Reader):
 class Itk(Reader):
     """NRRD and MetaImage, by SimpleITK."""
 
-    endings = tuple(HEADERS)
+    endings = (".seg.nrrd", *HEADERS)  # the former as 3D Slicer names a segmentation
 
     def read(self, path: Path) -> Volume:
         """See `read_itk`."""
@@ -82,10 +82,22 @@ def reader_of(path: Path) -> Reader | None:
         >>> type(reader_of(Path("ct.nii.gz"))).__name__, reader_of(Path("notes.txt"))
         ('Nifti', None)
     """
-    return next((reader for reader in _IN_USE if path.name.endswith(reader.endings)), None)
+    return next((reader for reader in _IN_USE if ends_in(path, reader.endings)), None)
 
 
 def ending_of(path: Path) -> str:
-    """The ending that a reader knows a file by; empty if none does."""
+    """The ending that a reader knows a file by, as it is written; empty if none does.
+
+    Example:
+        >>> ending_of(Path("ct.NII.GZ")), ending_of(Path("notes.txt"))
+        ('.NII.GZ', '')
+    """
     reader = reader_of(path)
-    return "" if reader is None else next(end for end in reader.endings if path.name.endswith(end))
+    if reader is None:
+        return ""
+    return path.name[-len(next(end for end in reader.endings if ends_in(path, (end,)))) :]
+
+
+def ends_in(path: Path, endings: tuple[str, ...]) -> bool:
+    """Whether a file has one of these endings, in small letters or capitals."""
+    return path.name.lower().endswith(tuple(end.lower() for end in endings))

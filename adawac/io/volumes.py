@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from adawac.errors import DataError, one_line
 from adawac.io.atomic import atomic_write
 from adawac.io.canonical import Geometry, from_canonical, to_canonical
+from adawac.io.content import check_kind
 from adawac.io.limits import MOST_BESIDES, check_voxels, read_exactly, read_rest, read_voxels
+from adawac.io.nifti_grid import grid_of
 
-_TO_MM = {"meter": 1000.0, "micron": 0.001}
 _NO_GRID = np.diag([-1.0, -1.0, 1.0, 1.0])  # file axes Left, Posterior, Superior: canonical, transposed
 
 
@@ -35,18 +36,21 @@ class Volume:
     Attributes:
         array: (C, Z, Y, X).
         geometry: its grid; `geometry.shape` is (Z, Y, X).
+        notes: what is odd about the file, which was read all the same.
     """
 
     array: NDArray[Any]
     geometry: Geometry
+    notes: tuple[str, ...] = ()
 
     @classmethod
-    def of_file(cls, array: NDArray[Any], geometry: Geometry) -> "Volume":
+    def of_file(cls, array: NDArray[Any], geometry: Geometry, notes: tuple[str, ...] = ()) -> "Volume":
         """Canonical volume of what a file holds.
 
         Args:
             array: in the file's own axis order, three-dimensional, or four-dimensional with the channels last.
             geometry: of the file; its affine must be known.
+            notes: see there.
         """
         if array.ndim == 3:
             array = array[..., None]
@@ -55,7 +59,7 @@ class Volume:
         assert geometry.affine is not None  # whoever reads a file has said so
         canonical = np.moveaxis(orientations.apply_orientation(array, to_canonical(geometry.affine)), -1, 0)
         native = canonical.dtype.newbyteorder("=")
-        return cls(np.ascontiguousarray(canonical, dtype=native), geometry)
+        return cls(np.ascontiguousarray(canonical, dtype=native), geometry, notes)
 
     @classmethod
     def of_array(cls, array: NDArray[Any], spacing: Sequence[float] | None = None) -> "Volume":
@@ -87,14 +91,15 @@ def read_nifti(path: Path | str) -> Volume:
     """Read a NIfTI file into the canonical orientation.
 
     Args:
-        path: `.nii` or `.nii.gz`, three-dimensional, or four-dimensional with the channels last.
+        path: `.nii` or `.nii.gz`, three-dimensional, or four-dimensional with the channels last; of a file of vectors,
+            as SimpleITK writes it (x, y, z, 1, channels), these are the channels.
 
     Returns:
         Volume (C, Z, Y, X): integers as stored where the header scales nothing, else float32.
 
     Raises:
         DataError: if the file is missing, unreadable, cut short, corrupt, not a NIfTI, of another number of
-            dimensions or empty; or if its affine is singular.
+            dimensions or empty; or if its affine is singular, of impossible spacing, or not what else its header says.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -106,7 +111,9 @@ def read_nifti(path: Path | str) -> Volume:
         ((1, 5, 4, 3), (5.0, 2.0, 2.0))
     """
     path = Path(path)
+    check_kind(path, ("gzipped NIfTI",) if _is_packed(path) else ("NIfTI",))
     header, array = _load(path)
+    array = _channels_last(array)
     if array.ndim not in (3, 4):
         raise DataError(
             f"{path}: a volume has 3 dimensions, or 4 with channels last, but this has shape {array.shape}; "
@@ -114,15 +121,21 @@ def read_nifti(path: Path | str) -> Volume:
         )
     if 0 in array.shape:
         raise DataError(f"{path}: no axis may be empty but the shape is {array.shape}; export the file again")
-    try:
-        scale = _TO_MM.get(header.get_xyzt_units()[0], 1.0)
-        codes = (int(header["qform_code"]), int(header["sform_code"]))
-        qform = _in_mm(header.get_qform(), scale) if codes[0] else None
-        affine = _in_mm(header.get_best_affine(), scale)
-        geometry = Geometry.of_affine(array.shape[:3], affine, qform, codes)
-    except (DataError, HeaderDataError, ValueError) as error:
-        raise DataError(f"{path}: {error}; correct the header's sform or qform") from error
-    return Volume.of_file(array, geometry)
+    geometry, notes = grid_of(header, array.shape[:3], path)
+    return Volume.of_file(array, geometry, notes)
+
+
+def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
+    """Without axes of length 1 behind the third, which stand for a time, or end the shape of a single volume."""
+    if array.ndim == 5 and array.shape[3] == 1:
+        array = array[:, :, :, 0]
+    while array.ndim > 4 and array.shape[-1] == 1:
+        array = array[..., 0]
+    return array
+
+
+def _is_packed(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
 
 
 def write_label_nifti(path: Path | str, label: NDArray[Any], geometry: Geometry) -> None:
@@ -221,12 +234,12 @@ def as_label(volume: Volume, name: str) -> Volume:
             f"{name}: label values must be whole numbers but {int(wrong.sum())} voxels are not, "
             f"such as {float(array[wrong][0]):.4g}; export again with nearest-neighbour interpolation"
         )
-    return Volume(whole.astype(np.int32), volume.geometry)
+    return Volume(whole.astype(np.int32), volume.geometry, volume.notes)
 
 
 def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
     """Header and voxels of a NIfTI-1 or -2 file; whatever goes wrong is a DataError."""
-    opener = gzip.open if path.name.endswith(".gz") else open
+    opener = gzip.open if _is_packed(path) else open
     try:
         with opener(path, "rb") as stream:
             size = stream.read(4)  # of the header: tells NIfTI-2 from NIfTI-1, in either byte order
@@ -257,10 +270,3 @@ def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
             f"{path}: the file is unreadable, cut short or corrupt ({one_line(error)}); copy it again"
         ) from error
     return header, voxels.reshape(shape, order="F")
-
-
-def _in_mm(affine: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    """A header's matrix as float64, its three rows scaled to mm."""
-    scaled = np.array(affine, dtype=np.float64)
-    scaled[:3] *= scale
-    return scaled

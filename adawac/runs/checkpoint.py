@@ -88,7 +88,7 @@ class Recipe:
         """What a network's inputs and outputs mean."""
         data = self.data
         preprocessing = data.preprocessing.to_json()
-        if data.preprocessing.modality != "ct":
+        if not data.preprocessing.has_ct:
             del preprocessing["window"]  # not used
         classes = {"names": data.classes.names, "values": data.classes.values}
         return {

@@ -170,7 +170,7 @@ class TestFiles:
         assert "case cut" in said
         assert "copy it again" in said
         assert "case nan" in said
-        assert "NaN or infinite; repair the image" in said
+        assert "NaN or infinite but intensities must be finite; repair" in said
         assert "case rgb: the image has 3 channels, but the model was trained on 1" in said
         assert names(tmp_path / "out") == ["a.nii.gz", "z.nii.gz"]
 

@@ -4,10 +4,11 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from adawac.data.layouts.arrays import ArrayLayout, check_numbering
+from adawac.data.layouts.arrays import ArrayLayout, beside, check_numbering
 from adawac.data.layouts.base import Case, Collection
 from adawac.data.layouts.files import sorted_cases
 from adawac.errors import DataError
+from adawac.io.images import list_files
 
 
 class ACDC(ArrayLayout):
@@ -44,7 +45,7 @@ class ACDC(ArrayLayout):
                 f"{root}: ACDC needs a folder {self.slices} or {self.volumes}; "
                 "correct the path, or `slices` and `volumes` of the layout"
             )
-        files: dict[str, tuple[Path, ...]] = {path.stem: (path,) for path in (base / self.volumes).glob("patient*.h5")}
+        files: dict[str, tuple[Path, ...]] = {path.stem: (path,) for path in _files(base / self.volumes)}
         files = self._stacks(base, without=set(files)) | files
         return Collection(
             name="ACDC",
@@ -52,12 +53,13 @@ class ACDC(ArrayLayout):
             labels={0: "background", 1: "RV", 2: "myocardium", 3: "LV"},
             channels=("MR",),
             modality="prescaled",
+            passed_over=beside([base / self.slices, base / self.volumes], (".h5",)),
         )
 
     def _stacks(self, base: Path, without: set[str]) -> dict[str, tuple[Path, ...]]:
         """Files of the slices of every volume, in the order of their numbers."""
         slices: dict[str, dict[int, Path]] = defaultdict(dict)
-        for path in (base / self.slices).glob("patient*.h5"):
+        for path in _files(base / self.slices):
             match = re.fullmatch(r"(.+)_slice_(\d+)", path.stem)
             if not match:
                 raise DataError(f"{path}: a slice is named <case>_slice_<number>.h5; rename or remove it")
@@ -73,3 +75,8 @@ class ACDC(ArrayLayout):
             if (base / self.slices).is_dir() or (base / self.volumes).is_dir():
                 return base
         return None
+
+
+def _files(folder: Path) -> list[Path]:
+    """Files of patients; none where there is no such folder."""
+    return list_files(folder, (".h5",)) if folder.is_dir() else []

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from adawac.data.layouts.base import Case, Layout
 from adawac.errors import DataError
 from adawac.io.canonical import Geometry
+from adawac.io.images import list_files, passed_over
 from adawac.io.limits import check_voxels, read_exactly, read_rest, read_voxels, too_large
 from adawac.io.volumes import Volume, as_label
 
@@ -58,6 +59,12 @@ def check_numbering(case_id: str, numbers: Sequence[int]) -> None:
         )
 
 
+def beside(folders: Sequence[Path], endings: tuple[str, ...]) -> tuple[str, ...]:
+    """Lines that name what lies in folders and does not end so."""
+    there = [folder for folder in folders if folder.is_dir()]
+    return tuple(filter(None, (passed_over(folder, list_files(folder, endings)) for folder in there)))
+
+
 def _read(paths: Sequence[Path], key: str) -> Volume:
     """Stack slices (H, W), or take a volume (slices, H, W), into a Volume (1, slices, H, W)."""
     arrays = []
@@ -85,7 +92,7 @@ def _read(paths: Sequence[Path], key: str) -> Volume:
 def _load(path: Path, key: str) -> NDArray[Any]:
     """One array of an h5 or npz file; whatever goes wrong is a DataError."""
     try:
-        return _from_npz(path, key) if path.suffix == ".npz" else _from_h5(path, key)
+        return _from_npz(path, key) if path.suffix.lower() == ".npz" else _from_h5(path, key)
     except MemoryError as error:
         raise too_large(path, error) from error
     except FileNotFoundError as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from adawac.data.modality import Modality, current
+from adawac.data.modality import Modalities, current
 from adawac.errors import DataError, name_problems
 from adawac.io.volumes import Volume
 
@@ -37,8 +37,10 @@ class Collection:
         cases: in sorted order of their ids (natural order: pt_4 before pt_13).
         labels: class name of every label value on disk, `{0: "background", 1: "liver", ...}`.
         channels: names of the image's channels.
-        modality: kind of intensities.
+        modality: kind of intensities, of all channels or of each.
         ignore_value: label value on disk that is left out of losses and metrics, or None.
+        known_by: what the modality is known by, such as "the layout".
+        passed_over: lines that name what lies beside the data and is not read.
 
     Raises:
         DataError: a name that is not allowed, see `adawac.errors.name_problems`; a `ListingError` if of some cases.
@@ -48,8 +50,10 @@ class Collection:
     cases: tuple[Case, ...]
     labels: Mapping[int, str]
     channels: tuple[str, ...]
-    modality: Modality
+    modality: Modalities
     ignore_value: int | None = None
+    known_by: str = "the layout"
+    passed_over: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modality", current(self.modality))
@@ -72,10 +76,7 @@ class ListingError(DataError):
     """
 
     def __init__(self, problems: Sequence[str], sound: Collection) -> None:
-        shown = list(problems)
-        if len(shown) > 10:
-            shown = [*shown[:9], f"and {len(shown) - 9} more files; check that the download is complete"]
-        super().__init__(str(DataError.from_problems(shown)), problems)
+        super().__init__(str(DataError.from_problems(problems)), problems)
         self.sound = sound
 
 

@@ -61,14 +61,14 @@ def inside(root: Path, relative: str, source: Path) -> Path:
 
     Args:
         root: folder of the data set.
-        relative: path as written, with forward slashes.
+        relative: path as written, with slashes of either kind.
         source: the file that names it.
 
     Raises:
         DataError: if the path is absolute or leads out of `root`.
     """
-    path = PurePosixPath(relative)
-    if path.is_absolute() or ".." in path.parts or ":" in relative or "\\" in relative:
+    path = PurePosixPath(relative.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in relative:
         raise DataError(f"{source}: {relative!r} must be a path inside the data set, without '..'; correct it")
     return root / path
 
@@ -80,7 +80,7 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: if the file is unreadable or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())  # in any of Unicode's encodings, with or without its mark
     except (OSError, ValueError, RecursionError) as error:  # the last where brackets are nested without end
         raise DataError(f"{path}: this is not readable JSON ({error}); correct or restore the file") from error
     if not isinstance(content, dict):
@@ -88,8 +88,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def parse_labels(labels: Mapping[str, Any], source: Path) -> tuple[dict[int, str], int | None]:
-    """Labels of either generation of dataset.json: `{"1": "liver"}` or `{"liver": 1}`.
+def parse_labels(labels: Mapping[Any, Any], source: Path) -> tuple[dict[int, str], int | None]:
+    """Labels of either generation of dataset.json: `{"1": "liver"}` or `{"liver": 1}`, whose numbers may be in quotes.
 
     Returns:
         Class name of every label value, and the value of the class named `ignore`, if there is one.
@@ -104,12 +104,8 @@ def parse_labels(labels: Mapping[str, Any], source: Path) -> tuple[dict[int, str
                 f"{source}: label {key!r} is a region {list(entry)}, but a voxel has one class here; "
                 "give every value a name of its own and use `merge` to join classes"
             )
-        value, name = (entry, key) if not isinstance(entry, str) else (key, entry)
-        try:
-            number, whole = int(value), float(value).is_integer()
-        except (TypeError, ValueError, OverflowError):
-            whole = False
-        if not whole:
+        value, name = (key, entry) if isinstance(entry, str) and _whole(key) is not None else (entry, key)
+        if (number := _whole(value)) is None:
             raise DataError(f"{source}: label {key!r}: {entry!r} has no whole number; write {{name: value}}")
         if number in named:
             raise DataError(f"{source}: label value {number} is both {named[number]!r} and {name!r}; keep one")
@@ -117,3 +113,12 @@ def parse_labels(labels: Mapping[str, Any], source: Path) -> tuple[dict[int, str
     ignored = [value for value, name in named.items() if name == "ignore"]
     ignore_value = ignored[0] if ignored else None
     return {value: name for value, name in sorted(named.items()) if value != ignore_value}, ignore_value
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number, or one that is written so; None of anything else."""
+    try:
+        number = float(value)
+        return int(number) if number.is_integer() else None
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -1,17 +1,18 @@
 """Two plain folders of image files: images in one, labels of the same names in the other."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from adawac.data.layouts.base import Case, Collection, ListingError
-from adawac.data.layouts.files import sorted_cases
-from adawac.data.layouts.nifti import NiftiLayout
-from adawac.data.modality import Modality
-from adawac.errors import DataError
+from adawac.data.layouts.files import parse_labels, sorted_cases
+from adawac.data.layouts.nifti import NiftiLayout, recognised
+from adawac.data.modality import Modality, current
+from adawac.errors import DataError, some_of
 from adawac.io.dicom import is_dicom
-from adawac.io.images import files_of, list_images, stem
+from adawac.io.images import described, files_of, list_images, passed_over, stem
 from adawac.io.readers import reader_of
 
 
@@ -26,9 +27,10 @@ class Folders(NiftiLayout):
     Args:
         images: folder of the images, relative to the root.
         labels: folder of the labels, relative to the root.
-        label_names: class name of every label value, 0 for the background. None reads all label files
-            once and names the values they hold class_1, class_2, ...
-        modality: of the intensities: `ct` (Hounsfield units), `mr` (normalised per volume), `prescaled` (0 to 1).
+        label_names: class name of every label value, 0 for the background; voxels of the one named `ignore` are left
+            out of losses and metrics. None reads all label files once and names the values they hold class_1, ...
+        modality: of the intensities: `ct` (Hounsfield units), `mr` (normalised per volume), `prescaled` (0 to 1), or a
+            list with that of each channel; None recognises it by the values, or by the headers of DICOM.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class Folders(NiftiLayout):
         images: str = "images",
         labels: str = "labels",
         label_names: dict[int, str] | None = None,
-        modality: Modality = "ct",
+        modality: Modality | list[Modality] | None = None,
     ) -> None:
         self.images = images
         self.labels = labels
@@ -70,8 +72,10 @@ class Folders(NiftiLayout):
                     twins[stem(path)] = f"case {stem(path)}: {other} and {path} are of one name; remove one of them"
             files.append(named)
         images, labels = files
+        beside = [passed_over(root / self.images, images.values()), passed_over(root / self.labels, labels.values())]
         problems = [*twins.values()] + [
-            f"case {case_id}: {path} has no partner of this name in {root / where}; add it or remove the file"
+            f"case {case_id}: {path} has no partner of this name in {root / where}{_near(case_id, root / where)}; "
+            "add it or remove the file"
             for mine, theirs, where in ((images, labels, self.labels), (labels, images, self.images))
             for case_id, path in mine.items()
             if case_id not in theirs
@@ -95,32 +99,36 @@ class Folders(NiftiLayout):
             raise DataError.from_problems(problems)
         cases = sorted_cases(paired, root)
         read = chosen(cases)
-        names, unreadable = (self.label_names, {}) if self.label_names else self.labels_of(read)
-        problems += unreadable.values()
-        channels = self._channels_of(read)
+        ignore_value = None
+        names: Mapping[int, str]
+        if self.label_names:
+            names, ignore_value = parse_labels(self.label_names, Path("label_names"))
+        else:
+            names, unreadable = self.labels_of(read)
+            problems += unreadable.values()
+            cases = tuple(case for case in cases if case.id not in unreadable)
+            if not names.keys() - {0} and problems:  # else said of the data set, in which case nothing else is
+                raise DataError.from_problems(problems)
+        channels, kinds, by = recognised(self, read)
         collection = Collection(
             name=root.name,
-            cases=tuple(case for case in cases if case.id not in unreadable),
+            cases=cases,
             labels=names,
             channels=tuple(f"channel_{i}" for i in range(channels)) if channels > 1 else ("image",),
-            modality=self.modality,
+            modality=kinds if self.modality is None else current(self.modality),
+            ignore_value=ignore_value,
+            known_by=by if self.modality is None else "the layout's setting",
+            passed_over=tuple(filter(None, beside)),
         )
         if problems:
             raise ListingError(problems, collection)
         return collection
 
-    def _channels_of(self, cases: Sequence[Case]) -> int:
-        """Channels of the first image that can be read; what is wrong with the others is said when they are read."""
-        first: DataError | None = None
-        for case in cases:
-            try:
-                return len(self.read_image(case).array)
-            except DataError as error:
-                first = first or DataError(f"case {case.id}: {error}")
-        raise first or DataError("no case was found; check that the download is complete")
-
     def labels_of(self, cases: Iterable[Case]) -> tuple[Mapping[int, str], dict[str, str]]:
-        """Names made of the values that the label files hold, and the problem of each that cannot be read."""
+        """Names made of the values that the label files hold, and the problem of each that cannot be read.
+
+        A value below 0 is no class: its files are refused when they are read as labels.
+        """
         values: set[int] = set()
         problems: dict[str, str] = {}
         for case in cases:
@@ -128,4 +136,11 @@ class Folders(NiftiLayout):
                 values.update(np.unique(self.read_label(case).array).tolist())
             except DataError as error:
                 problems[case.id] = f"case {case.id}: {error}"
-        return {0: "background"} | {value: f"class_{value}" for value in sorted(values - {0})}, problems
+        return {0: "background"} | {value: f"class_{value}" for value in sorted(values) if value > 0}, problems
+
+
+def _near(case: str, folder: Path) -> str:
+    """What lies in a folder under nearly the name of a case, and is no partner."""
+    begins = re.compile(rf"{re.escape(case)}(?![0-9])", re.IGNORECASE)
+    named = [described(path) for path in sorted(folder.iterdir()) if begins.match(path.name)]
+    return f" (there is {some_of(named)})" if named else ""

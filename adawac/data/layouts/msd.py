@@ -1,13 +1,18 @@
 """Medical Segmentation Decathlon: the old generation of dataset.json, with a list of training pairs."""
 
+import re
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from adawac.data.layouts.base import Case, Collection
 from adawac.data.layouts.files import check_exist, inside, parse_labels, read_json, sorted_cases
-from adawac.data.layouts.nifti import NiftiLayout, modality_of
+from adawac.data.layouts.nifti import NiftiLayout, modality_of, recognised
+from adawac.data.modality import Modalities
 from adawac.errors import DataError
-from adawac.io.images import stem
+from adawac.io.images import passed_over, stem
+from adawac.io.readers import ending_of
 
 
 class MSD(NiftiLayout):
@@ -38,28 +43,41 @@ class MSD(NiftiLayout):
             raise DataError(f'{source}: `labels` must name the classes, such as {{"0": "background"}}; add them')
         names, ignore_value = parse_labels(labels, source)
         channels = _channels(dataset, source)
-        test = [
-            _case(root, entry, len(channels), source, "test")
-            for entry in _entries(dataset, "test", source)
-            if isinstance(entry, dict) and "label" in entry
-        ]
-        part = "train" if test else None
-        train = [_case(root, entry, len(channels), source, part) for entry in _entries(dataset, "training", source)]
+        testing = [each for each in _entries(dataset, "test", source) if isinstance(each, dict) and "label" in each]
+        training = _entries(dataset, "training", source)
+        numbered = all(stem(Path(_image(each))).endswith("_0000") for each in (*training, *testing))
+        read = partial(_case, root, channels=max(1, len(channels)), source=source, numbered=numbered)
+        test = [read(entry, split="test") for entry in testing]
+        train = [read(entry, split="train" if test else None) for entry in training]
         cases = sorted_cases([*train, *test], root)
+        known_by = "its names of channels"
+        modality: Modalities
+        if channels:
+            modality = modality_of(channels)
+        else:  # nothing is said of them
+            count, modality, known_by = recognised(
+                self, [case for case in cases if all(p.exists() for p in case.images)]
+            )
+            channels = tuple(f"channel_{i}" for i in range(count)) if count > 1 else ("image",)
         collection = Collection(
             name=str(dataset.get("name", root.name)),
             cases=cases,
             labels=names,
             channels=channels,
-            modality=modality_of(channels),
+            modality=modality,
             ignore_value=ignore_value,
+            known_by=known_by,
+            passed_over=_passed_over(cases),
         )
         check_exist(collection)
         return collection
 
 
 def _channels(dataset: dict[str, Any], source: Path) -> tuple[str, ...]:
-    modality = dataset.get("modality", {"0": "CT"})
+    """Names of the channels; none where nothing is said of them."""
+    if "modality" not in dataset:
+        return ()
+    modality = dataset["modality"]
     if not isinstance(modality, dict) or not all(str(key).isdecimal() for key in modality) or not modality:
         raise DataError(f'{source}: `modality` must name the channels, such as {{"0": "CT"}}, but is {modality!r}')
     return tuple(str(modality[key]) for key in sorted(modality, key=int))
@@ -72,16 +90,30 @@ def _entries(dataset: dict[str, Any], key: str, source: Path) -> list[Any]:
     return entries
 
 
-def _case(root: Path, entry: Any, channels: int, source: Path, split: Any = None) -> Case:
-    """A case of an entry `{"image": ..., "label": ...}`, or of the image's path alone."""
+def _image(entry: Any) -> str:
+    """The image's path of an entry `{"image": ..., "label": ...}`, or of the path alone."""
+    return str(entry.get("image", "") if isinstance(entry, dict) else entry).replace("\\", "/")
+
+
+def _case(root: Path, entry: Any, channels: int, source: Path, numbered: bool, split: Any = None) -> Case:
+    """A case of an entry; where all entries are `numbered`, the `_0000` at their ends is the first channel's number."""
     if isinstance(entry, str):
-        entry = {"image": entry, "label": entry.replace("imagesTr", "labelsTr")}
+        named = entry.replace("imagesTr", "labelsTr")
+        entry = {"image": entry, "label": re.sub(r"_0000(?=\.)", "", named) if numbered else named}
     if not isinstance(entry, dict) or not {"image", "label"} <= entry.keys():
         raise DataError(f"{source}: an entry of `training` needs `image` and `label` but is {entry!r}; complete it")
     image = inside(root, str(entry["image"]), source)
     label = inside(root, str(entry["label"]), source)
+    name = stem(image).removesuffix("_0000") if numbered else stem(image)
     files: tuple[Path, ...] = (image,)
-    if not image.exists():  # nnU-Net v1 lists a case once but keeps a file for each channel
-        numbered = tuple(image.with_name(f"{stem(image)}_{i:04d}.nii.gz") for i in range(channels))
-        files = numbered if numbered[0].exists() else files
-    return Case(stem(image), files, (label,), split)
+    if numbered or not image.exists():  # nnU-Net v1 lists a case once but keeps a file for each channel
+        each = tuple(image.with_name(f"{name}_{i:04d}{ending_of(image)}") for i in range(channels))
+        files = each if each[0].exists() else files
+    return Case(name, files, (label,), split)
+
+
+def _passed_over(cases: Iterable[Case]) -> tuple[str, ...]:
+    """What lies beside the files that are listed, and is not on the list."""
+    listed = {path for case in cases for path in (*case.images, *case.label)}
+    folders = sorted({path.parent for path in listed if path.parent.is_dir()})
+    return tuple(filter(None, (passed_over(folder, listed) for folder in folders)))

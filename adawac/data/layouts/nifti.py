@@ -1,10 +1,15 @@
 """What layouts of image files share: how a case is read, and what channel names say of intensities."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from adawac.data.layouts.base import Case, Layout
-from adawac.data.modality import Modality
+from adawac.data.modality import Modalities, Modality, current, distinct
+from adawac.data.recognition import kind_of_tag, kind_of_values
+from adawac.errors import DataError
+from adawac.io.dicom import is_dicom, modality_tag
 from adawac.io.images import read_image
+from adawac.io.readers import reader_of
 from adawac.io.volumes import Volume, as_label
 
 
@@ -20,16 +25,47 @@ class NiftiLayout(Layout):
         return as_label(read_image(case.label), str(case.label[0]))
 
 
-def modality_of(channels: Iterable[str]) -> Modality:
-    """Kind of intensities that channel names stand for, as nnU-Net reads them.
+def modality_of(channels: Iterable[str]) -> Modalities:
+    """Kinds of intensities that channel names stand for, as nnU-Net reads them.
 
-    All `CT`: Hounsfield units. All `noNorm`: left alone. Anything else is normalised per volume.
+    `CT`: Hounsfield units. `noNorm`: left alone. Anything else is normalised per volume.
 
     Example:
-        >>> modality_of(["CT"]), modality_of(["T1", "FLAIR"])
-        ('ct', 'mr')
+        >>> modality_of(["CT"]), modality_of(["T1", "FLAIR"]), modality_of(["CT", "noNorm"])
+        ('ct', 'mr', ('ct', 'prescaled'))
     """
-    kinds = {name.lower() for name in channels}
-    if kinds == {"ct"}:
-        return "ct"
-    return "prescaled" if kinds == {"nonorm"} else "mr"
+    named: dict[str, Modality] = {"ct": "ct", "nonorm": "prescaled"}
+    return current([named.get(name.strip().lower(), "mr") for name in channels])
+
+
+def recognised(layout: NiftiLayout, cases: Sequence[Case]) -> tuple[int, Modalities, str]:
+    """How many channels images have, of what kind they are, and what that is known by; where no name says so.
+
+    The first, the middle and the last image are looked at: headers of DICOM say what made them, else values do. What
+    is wrong with an image is said when it is read for good.
+
+    Args:
+        layout: reads them.
+        cases: of the data set.
+    """
+    chosen = [cases[i] for i in dict.fromkeys((0, len(cases) // 2, len(cases) - 1))] if cases else []
+    found: list[list[Modality]] = []
+    tags: list[str] = []
+    for case in [*chosen, *(case for case in cases if case not in chosen)]:
+        try:
+            array = layout.read_image(case).array
+        except DataError:
+            continue
+        tag = modality_tag(case.images[0]) if reader_of(case.images[0]) is None and is_dicom(case.images[0]) else ""
+        tags.append(tag)
+        found.append([kind_of_tag(tag) or kind_of_values(channel) for channel in array])
+        if len(found) == len(chosen):
+            break
+    if not found:
+        return 1, "mr", "nothing, as no image could be read"
+    channels = Counter(map(len, found)).most_common(1)[0][0]
+    by_channel = zip(*(kinds for kinds in found if len(kinds) == channels), strict=True)
+    # Of a tie CT: what is no CT hardly shows air, while a CT may be spoilt.
+    kinds = [max(distinct(each), key=lambda kind: (each.count(kind), kind == "ct")) for each in by_channel]
+    by = f"DICOM headers ({', '.join(sorted(set(tags)))})" if all(tags) else f"the values of {len(found)} images"
+    return channels, current(kinds), by

@@ -9,7 +9,7 @@ from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.data.layouts.files import parse_labels, read_json, sorted_cases
 from adawac.data.layouts.nifti import NiftiLayout, modality_of
 from adawac.errors import DataError
-from adawac.io.images import list_files, stem
+from adawac.io.images import list_files, passed_over, stem
 from adawac.io.readers import Nifti
 
 ENDINGS = (*Nifti.endings, ".nrrd", ".mha")
@@ -46,7 +46,7 @@ class NNUNet(NiftiLayout):
         names, ignore_value = parse_labels(dataset["labels"], source)
         channels = _channels(dataset["channel_names"], source)
         ending = str(dataset.get("file_ending", ".nii.gz"))
-        if ending not in ENDINGS:
+        if ending.lower() not in ENDINGS:
             raise DataError(f"{source}: `file_ending` must be one of {ENDINGS} but is {ending!r}; convert the files")
         has_test = (root / "imagesTs").is_dir() and (root / "labelsTs").is_dir()
         problems: list[str] = []
@@ -67,6 +67,8 @@ class NNUNet(NiftiLayout):
             channels=channels,
             modality=modality_of(channels),
             ignore_value=ignore_value,
+            known_by="its names of channels",
+            passed_over=_passed_over(root, "Tr", ending) + (_passed_over(root, "Ts", ending) if has_test else ()),
         )
         if problems:
             raise ListingError(problems, collection)
@@ -113,3 +115,9 @@ def _cases(root: Path, part: str, channels: int, ending: str, split: Any, proble
         for case_id, files in found.items()
         if sorted(files) == list(range(channels)) and case_id in label_of
     ]
+
+
+def _passed_over(root: Path, part: str, ending: str) -> tuple[str, ...]:
+    """What lies in the folders of a part and ends otherwise."""
+    folders = [root / f"{kind}{part}" for kind in ("images", "labels")]
+    return tuple(filter(None, (passed_over(folder, list_files(folder, (ending,))) for folder in folders)))

@@ -4,10 +4,11 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from adawac.data.layouts.arrays import ArrayLayout, check_numbering
+from adawac.data.layouts.arrays import ArrayLayout, beside, check_numbering
 from adawac.data.layouts.base import Case, Collection
 from adawac.data.layouts.files import check_exist, sorted_cases
 from adawac.errors import DataError
+from adawac.io.images import list_files
 
 _ORGANS = ("aorta", "gallbladder", "left_kidney", "right_kidney", "liver", "pancreas", "spleen", "stomach")
 
@@ -49,6 +50,7 @@ class Synapse(ArrayLayout):
             labels={0: "background"} | dict(enumerate(_ORGANS, start=1)),
             channels=("CT",),
             modality="prescaled",
+            passed_over=beside([base / "train_npz", base / "test_vol_h5"], (".npz", ".npy.h5")),
         )
         check_exist(collection)
         return collection
@@ -56,15 +58,15 @@ class Synapse(ArrayLayout):
     def _train(self, root: Path, base: Path) -> list[Case]:
         """Training volumes, slices in the order of their numbers."""
         listed = self._listed(root, base, "train.txt")
-        names = [path.stem for path in (base / "train_npz").glob("*.npz")] if listed is None else listed
+        there = _by_name(base / "train_npz", ".npz")
         slices: dict[str, dict[int, Path]] = defaultdict(dict)
-        for name in names:
+        for name in there if listed is None else listed:
             match = re.fullmatch(r"(.+)_slice(\d+)", name)
             if not match:
                 raise DataError(
                     f"{base / 'train_npz'}: a slice is named <case>_slice<number> but there is {name!r}; rename it"
                 )
-            slices[match[1]][int(match[2])] = base / "train_npz" / f"{name}.npz"
+            slices[match[1]][int(match[2])] = there.get(name, base / "train_npz" / f"{name}.npz")
         cases = []
         for case_id, numbered in slices.items():
             if listed is None:  # a list may choose slices, a folder must be whole
@@ -75,11 +77,12 @@ class Synapse(ArrayLayout):
 
     def _test(self, root: Path, base: Path) -> list[Case]:
         """Test volumes."""
-        ending = ".npy.h5"
-        names = self._listed(root, base, "test_vol.txt")
-        if names is None:
-            names = [path.name[: -len(ending)] for path in (base / "test_vol_h5").glob(f"*{ending}")]
-        files = {name: (base / "test_vol_h5" / f"{name}{ending}",) for name in names}
+        there = _by_name(base / "test_vol_h5", ".npy.h5")
+        listed = self._listed(root, base, "test_vol.txt")
+        files = {
+            name: (there.get(name, base / "test_vol_h5" / f"{name}.npy.h5"),)
+            for name in (there if listed is None else listed)
+        }
         return [Case(name, path, path, "test") for name, path in files.items()]
 
     def _listed(self, root: Path, base: Path, name: str) -> list[str] | None:
@@ -91,7 +94,7 @@ class Synapse(ArrayLayout):
         path = next((folder / name for folder in folders if (folder / name).is_file()), None)
         if path is None:
             return None
-        names = path.read_text(encoding="utf-8").split()
+        names = path.read_text(encoding="utf-8-sig").split()
         if wrong := [entry for entry in names if not re.fullmatch(r"[\w.-]+", entry) or ".." in entry]:
             raise DataError(f"{path}: {wrong[:3]} must be plain names without folders; correct the list")
         return names
@@ -103,3 +106,8 @@ def _base(root: Path) -> Path | None:
         if (base / "train_npz").is_dir() or (base / "test_vol_h5").is_dir():
             return base
     return None
+
+
+def _by_name(folder: Path, ending: str) -> dict[str, Path]:
+    """Files of a folder by their names without the ending."""
+    return {path.name[: -len(ending)]: path for path in list_files(folder, (ending,))} if folder.is_dir() else {}

@@ -13,6 +13,7 @@ import nibabel
 import numpy as np
 import torch
 
+from adawac.data.modality import distinct
 from adawac.inference.export.network import TrainedNetwork
 from adawac.inference.export.torchscript import write_torchscript
 
@@ -136,7 +137,8 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
     preprocessing, names = recipe["preprocessing"], recipe["classes"]["names"]
     size = preprocessing["grid"]["size"]
     unit, channels = trained.recipe.data.unit, trained.in_channels
-    kind = {"ct": "hounsfield", "mr": "MR", "prescaled": "prescaled"}[preprocessing["modality"]]
+    kinds = distinct(trained.recipe.data.preprocessing.modality)
+    formats = {"ct": "hounsfield", "mr": "MR", "prescaled": "prescaled"}
     return {
         "schema": SCHEMA,
         "version": "0.1.0",
@@ -154,12 +156,12 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
             "inputs": {
                 "image": {
                     "type": "image",
-                    "format": kind,
-                    "modality": preprocessing["modality"].upper(),
+                    "format": ", ".join(formats[kind] for kind in kinds),
+                    "modality": ", ".join(kind.upper() for kind in kinds),
                     "num_channels": channels,
                     "spatial_shape": list(trained.recipe.input_size),
                     "dtype": "float32",
-                    "value_range": [] if preprocessing["modality"] == "mr" else [0, 1],
+                    "value_range": [] if "mr" in kinds else [0, 1],
                     "is_patch_data": unit.spatial_dims == 3,
                     "channel_def": {
                         str(i): f"channel {i // unit.parts}"

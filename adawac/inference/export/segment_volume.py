@@ -28,7 +28,7 @@ class SegmentVolumed(Transform):
         batch_size: slices a forward pass.
 
     Raises:
-        DataError: when called with an image of another number of channels, or with NaN or infinite voxels.
+        DataError: when called with an image of another number of channels, or one that breaks a rule of training.
     """
 
     def __init__(self, model: str, device: str = "cpu", batch_size: int = 32) -> None:
@@ -58,8 +58,6 @@ class SegmentVolumed(Transform):
                 f"{name}: the image has {len(image)} channels, but the model was trained on {self.in_channels}; "
                 "give the same channels in the same order"
             )
-        if not bool(torch.isfinite(image).all()):
-            raise DataError(f"{name}: voxels are NaN or infinite; repair the image and try again")
         slices = self.preprocessing.slices(image.numpy(), image.affine[:3, :3].double().numpy(), name)
         preds = predict_volume(
             self.network, torch.from_numpy(slices.image), slices.placement, self.unit, self.batch_size

@@ -109,7 +109,10 @@ LABELS = {
     "half a class": (lambda path: edited(path, set_voxel(0.5)), "export again with nearest-neighbour"),
     "NaN": (lambda path: edited(path, set_voxel(np.nan)), "export again with nearest-neighbour"),
     "unknown class": (lambda path: edited(path, set_voxel(7)), r"\[7\] .*stand for no class, .*; name them"),
-    "negative class": (lambda path: edited(path, set_voxel(-1)), r"\[-1\] .*stand for no class, .*; name them"),
+    "negative class": (
+        lambda path: edited(path, set_voxel(-1)),
+        r"\[-1\] .*stand for no class, .*; correct the label, or set data.ignore_label to -1",
+    ),
     "one-hot": (
         lambda path: edited(path, lambda array: np.stack([array == 1, array == 2], -1).astype(np.uint8)),
         "export one label map a case",

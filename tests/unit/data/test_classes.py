@@ -54,7 +54,10 @@ def test_survives_json(ignore):
     ("values", "named"), [([3, 3, 6], r"\[3, 6\] \(3 voxels\)"), ([-1], r"\[-1\]"), ([300], r"\[300\]")]
 )
 def test_unknown_values_are_named_with_those_allowed(values, named):
-    with pytest.raises(DataError, match=rf"{named}.*\[0, 1, 2, 5, 7, 9\] are allowed; name them"):
+    with pytest.raises(
+        DataError,
+        match=rf"{named}.*\[0, 1, 2, 5, 7, 9\] are allowed; (name them|correct the label, or set data.ignore)",
+    ):
         Classes.from_labels(LABELS, ignore_value=9).encode(np.array([0, 9, *values]))
 
 

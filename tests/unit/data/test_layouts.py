@@ -137,7 +137,7 @@ def test_msd_lists_missing_files(tmp_path):
     with pytest.raises(DataError, match=r"case pt_2: .*labelsTr/pt_2.nii.gz does not exist; restore the file"):
         MSD().scan(root)
     shutil.rmtree(root / "imagesTr")
-    with pytest.raises(DataError, match=r"10 problems:(?s:.*)and 4 more files; check that the download"):
+    with pytest.raises(DataError, match=r"12 cases alike; restore the file or (?s:.*)and 10 more"):
         MSD().scan(root)
 
 

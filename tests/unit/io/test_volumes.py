@@ -1,5 +1,6 @@
 import gzip
 import itertools
+import re
 
 import nibabel as nib
 import numpy as np
@@ -79,13 +80,16 @@ def test_header_codes_survive(tmp_path, canonical, codes):
 
 def test_a_qform_of_its_own_survives(tmp_path, canonical):
     image = nib.Nifti1Image(canonical, LPS)
+    elsewhere = LPS.copy()  # the scanner's place, where the sform is of an atlas
+    elsewhere[:3, 3] += (10, 0, -4)
     image.header.set_sform(LPS, 2)
-    image.header.set_qform(np.diag([2.0, 2.0, 4.0, 1.0]), 1)
+    image.header.set_qform(elsewhere, 1)
     nib.save(image, tmp_path / "in.nii")
     volume = read_nifti(tmp_path / "in.nii")
+    assert re.search(r"its qform lies 10.8 mm off the grid of its sform .*, which is taken", volume.notes[0])
     write_label_nifti(tmp_path / "out.nii", volume.array[0], volume.geometry)
     out = nib.load(tmp_path / "out.nii")
-    np.testing.assert_allclose(out.get_qform(), np.diag([2.0, 2.0, 4.0, 1.0]))
+    np.testing.assert_allclose(out.get_qform(), elsewhere, atol=1e-6)
     np.testing.assert_allclose(out.get_sform(), LPS, atol=1e-6)
 
 
@@ -237,7 +241,7 @@ def broken(path, how):
 
 @pytest.mark.parametrize("how", ["cut", "checksum", "flipped", "plain", "nothing", "voxels"])
 def test_damaged_files_are_named(tmp_path, how):
-    with pytest.raises(DataError, match=r"scan\.nii\.gz: .*(copy it again|not a NIfTI)"):
+    with pytest.raises(DataError, match=r"scan\.nii\.gz: .*(copy it again|not a NIfTI|rename it to scan.nii$)"):
         read_nifti(broken(tmp_path / "scan.nii.gz", how))
 
 

@@ -1,0 +1,94 @@
+"""What an image must be before anything is made of it: one set of rules, for training and prediction alike."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adawac.data.modality import Modality
+from adawac.errors import DataError
+
+POSSIBLE_HU = (-10_000.0, 50_000.0)
+"""No scanner writes Hounsfield units beyond: padding goes down to -8192, metal on the extended scale up to 30710."""
+
+LEAST_RANGE = 50.0
+"""HU between the darkest and the brightest voxel that every CT has, be it by its noise."""
+
+BELOW_AIR = -1500.0
+"""HU that nothing is of: a single value below is padding, such as -2000 or -3024, and tells nothing of the others."""
+
+PADDING_HU = -1024.0
+"""What padding of CT below all possible HU is read as: air."""
+
+LARGEST = float(np.finfo(np.float16).max)
+"""Prepared images are kept in half precision."""
+
+REMEDIES: Mapping[Modality, str] = {
+    "ct": "rescale the image to HU, or set data.modality (of `adawac check`: --modality) to `mr` or `prescaled`",
+    "prescaled": "set data.modality to `mr` to normalise them, or to `ct` to window them",
+}
+"""What to do where a training image is not of its kind."""
+
+
+def checked(
+    array: NDArray[np.float32], kinds: Sequence[Modality], remedies: Mapping[Modality, str] = REMEDIES
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """An image as it may be trained on or predicted from.
+
+    Args:
+        array: (C, Z, Y, X) intensities as on disk.
+        kinds: of each channel; empty for anything.
+        remedies: what to do where intensities are not of a kind.
+
+    Returns:
+        The image, the padding of CT set to air where it lay below all Hounsfield units; and what is odd about it.
+
+    Raises:
+        DataError: NaN or infinite voxels, nothing to be seen, no Hounsfield units where they are due, or intensities
+            that are left alone and too large for half precision.
+    """
+    if not np.isfinite(array.sum(dtype=np.float64)):  # one pass; the mask is only made when it is needed
+        raise DataError(
+            f"{array.size - np.isfinite(array).sum()} of {array.size} voxels are NaN or infinite but intensities must "
+            "be finite; repair or export the image again"
+        )
+    lows, highs = array.min(axis=(1, 2, 3)).tolist(), array.max(axis=(1, 2, 3)).tolist()
+    empty = [low == high and array[0].size > 1 for low, high in zip(lows, highs, strict=True)]
+    if all(empty):
+        raise DataError(f"every voxel is {lows[0]:.6g} but an image shows something; export the image again")
+    notes = []
+    for channel, (low, high) in enumerate(zip(lows, highs, strict=True)):
+        of_channel = f" of channel {channel}" if len(array) > 1 else ""
+        if empty[channel]:
+            notes.append(f"every voxel{of_channel} is {low:.6g}: taken for a sequence that was not scanned")
+        elif kinds and kinds[channel] == "ct":
+            padding = array[channel] == low
+            if low < POSSIBLE_HU[0] and _is_ct(array[channel][~padding]):
+                array = np.array(array)  # not somebody else's
+                array[channel][padding] = PADDING_HU
+                notes.append(f"voxels of {low:.6g}{of_channel} are taken for padding, as air of {PADDING_HU:.0f} HU")
+            elif not _is_ct(array[channel]):
+                raise DataError(
+                    f"intensities{of_channel} go from {low:.6g} to {high:.6g}, which no Hounsfield units do (air has "
+                    f"-1000, water 0); {remedies['ct']}"
+                )
+        elif kinds and kinds[channel] == "prescaled" and max(-low, high) > LARGEST:
+            raise DataError(
+                f"intensities{of_channel} reach {max(-low, high):.6g} but those of modality `prescaled`, which are "
+                f"left alone, must stay below {LARGEST:.6g}; {remedies['prescaled']}"
+            )
+    return array, tuple(notes)
+
+
+def _is_ct(values: NDArray[np.float32]) -> bool:
+    """Whether values can be Hounsfield units; a single value below all others is padding and tells nothing.
+
+    Example:
+        >>> [_is_ct(np.array(values)) for values in ([-1000, -50, 40], [-2000, 0, 1200], [-1.5, 0.2, 3.1])]
+        [True, False, False]
+    """
+    if values.size < 2:
+        return True
+    low, high = float(values.min()), float(values.max())
+    ground = low if low > BELOW_AIR else float(values.min(where=values > low, initial=np.inf))
+    return POSSIBLE_HU[0] <= low and high <= POSSIBLE_HU[1] and ground < 0 and high - low >= LEAST_RANGE

@@ -1,0 +1,129 @@
+"""What was recognised in a data set, the choice that follows from it, and how to make another."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from adawac.data.fingerprint import Measured
+from adawac.data.layouts.base import Collection
+from adawac.data.modality import Modality, kinds_of
+from adawac.data.naming import side_pairs
+from adawac.data.patients import describe_patients
+from adawac.data.preprocessing import AXES
+from adawac.data.recognition import kind_of_values, scan_axis
+from adawac.errors import some_of
+
+OUTLIER = 2.5
+"""How many times larger or smaller than the median a spacing is that stands out."""
+
+FEW = 0.1
+"""Share of the cases that hold a class, below which these are few."""
+
+_WORDS: Mapping[Modality, str] = {
+    "ct": "CT, windowed in HU",
+    "mr": "MR or the like, normalised per volume",
+    "prescaled": "scaled already, left alone",
+}
+
+
+class Finding(NamedTuple):
+    """A line of the overview.
+
+    Attributes:
+        topic: what it is about.
+        found: what was found, and what is made of it.
+        setting: what to change for another choice; empty where nothing is chosen.
+    """
+
+    topic: str
+    found: str
+    setting: str = ""
+
+
+def overview(
+    layout: str,
+    collection: Collection,
+    measured: Mapping[str, Measured],
+    classes: Sequence[str],
+    patients: Mapping[str, str],
+) -> list[Finding]:
+    """What data give away of themselves, in about ten lines.
+
+    Args:
+        layout: name of the layout.
+        collection: what it found.
+        measured: sound case -> what it is like, at least one.
+        classes: K names, background first.
+        patients: case -> whom it shows.
+    """
+    pairs = side_pairs(classes[1:])
+    sides = ", ".join(f"{one} and {other}" for one, other in pairs.items())
+    found = [
+        Finding("layout", layout, "--layout"),
+        Finding("intensities", _intensities(collection, measured), "modality"),
+        Finding("slices", *_slices(measured)),
+        Finding("patients", describe_patients(patients), "patient_pattern"),
+        Finding("left, right", sides or "no class names with sides", "mirror_pairs" if sides else ""),
+    ]
+    if classes[0] != "background":
+        found.append(Finding("background", f"the value 0, which is called {classes[0]}"))
+    if odd := _outliers(measured):
+        found.append(Finding("spacing", f"others than most: {some_of(odd)}", "spacing, or leave them out"))
+    held = {
+        name: sum(bool(case.voxels[:, k].any()) for case in measured.values()) for k, name in enumerate(classes) if k
+    }
+    if few := [f"{name} in {n} of {len(measured)} cases" for name, n in held.items() if 0 < n <= FEW * len(measured)]:
+        found.append(Finding("rare classes", some_of(few), "drop, merge"))
+    return found
+
+
+def _intensities(collection: Collection, measured: Mapping[str, Measured]) -> str:
+    kinds = kinds_of(collection.modality, len(collection.channels))
+    named = dict.fromkeys(kinds)
+    if len(named) == 1:
+        said = _WORDS[kinds[0]]
+    else:
+        said = "; ".join(f"{name}: {_WORDS[kind]}" for name, kind in zip(collection.channels, kinds, strict=True))
+    seen = [kind_of_values(np.concatenate([case.sample[c] for case in measured.values()])) for c in range(len(kinds))]
+    doubt = [name for name, kind, seems in zip(collection.channels, kinds, seen, strict=True) if seems == "ct" != kind]
+    return f"{said} (by {collection.known_by})" + (
+        f"; but {', '.join(doubt)} may be CT: air is below -200" * bool(doubt)
+    )
+
+
+def _slices(measured: Mapping[str, Measured]) -> tuple[str, str]:
+    """Along which axis the slices were scanned, and how far they lie apart."""
+    axes = {
+        case: scan_axis(found.spacing, found.shape) for case, found in measured.items() if found.spacing is not None
+    }
+    if not axes:
+        return "the files do not say how far voxels lie apart", ""
+    counts = Counter(axes.values()).most_common()
+    axis = counts[0][0]
+    these = [measured[case].spacing for case, its in axes.items() if its == axis]
+    middle = np.median(np.array(these, dtype=float), axis=0)
+    if axis is None:
+        said = f"voxels are nearly cubes of {' x '.join(f'{mm:.3g}' for mm in middle)} mm: no direction of the scan"
+    else:
+        row, column = (mm for place, mm in enumerate(middle) if place != axis)
+        said = f"scanned {AXES[axis]}, {middle[axis]:.3g} mm apart, pixels of {row:.3g} x {column:.3g} mm"
+    others = [case for case, its in axes.items() if its != axis]
+    words = sorted({"none" if axes[case] is None else AXES[axes[case] or 0] for case in others})
+    return said + (f"; otherwise ({', '.join(words)}): {some_of(others)}" if others else ""), "axis"
+
+
+def _outliers(measured: Mapping[str, Measured]) -> list[str]:
+    """Cases whose spacing is another than most have."""
+    spacings = {case: found.spacing for case, found in measured.items() if found.spacing is not None}
+    if len(spacings) < 3:
+        return []
+    table = np.array(list(spacings.values()))
+    ratio = table / np.median(table, axis=0)
+    odd = (np.maximum(ratio, 1 / ratio) > OUTLIER).any(axis=1)
+    return [
+        f"{case} ({' x '.join(f'{mm:.3g}' for mm in spacing)} mm)"
+        for case, spacing, out in zip(spacings, table.tolist(), odd, strict=True)
+        if out
+    ]

@@ -1,0 +1,75 @@
+"""What data give away of themselves: CT or MR, and the axis along which slices were scanned."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adawac.data.image_rules import BELOW_AIR
+from adawac.data.modality import Modality
+
+AIR = -200.0
+"""HU below which every CT has voxels; intensities that never go there are no Hounsfield units."""
+
+ANISOTROPIC = 1.5
+"""How many times longer a voxel is along the scan than across it, where slices are told from a volume of cubes."""
+
+
+def kind_of_values(values: NDArray[np.generic]) -> Modality:
+    """What intensities can be: CT has air, scaled ones lie between 0 and 1, MR is all else.
+
+    A single value below all others is padding and tells nothing.
+
+    Example:
+        >>> [kind_of_values(np.array(values)) for values in ([-1024, -900, 300], [0, 40, 900], [0.0, 0.5, 1.0])]
+        ['ct', 'mr', 'prescaled']
+        >>> kind_of_values(np.array([-2000, 0, 1000, 3000]))  # a scanner's raw numbers, padded
+        'mr'
+    """
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return "mr"
+    low, high = float(finite.min()), float(finite.max())
+    ground = low if low > BELOW_AIR else float(finite.min(where=finite > low, initial=np.inf))
+    if low < AIR and ground < 0:
+        return "ct"
+    return "prescaled" if 0 <= low < high <= 1 else "mr"
+
+
+def kind_of_tag(tag: str) -> Modality | None:
+    """The same by the Modality of DICOM headers; None where there is none.
+
+    Example:
+        >>> kind_of_tag("CT"), kind_of_tag("MR"), kind_of_tag("")
+        ('ct', 'mr', None)
+    """
+    return None if not tag else "ct" if tag.upper() == "CT" else "mr"
+
+
+def scan_axis(spacing: Sequence[float], shape: Sequence[int]) -> int | None:
+    """The axis along which slices were scanned: the other two are those whose pixels are nearest to squares.
+
+    Args:
+        spacing: (z, y, x) in mm.
+        shape: (Z, Y, X); of two axes that would do, slices are fewer.
+
+    Returns:
+        Index of the axis; None of cubes, or nearly so.
+
+    Example:
+        >>> scan_axis((5.0, 0.8, 0.8), (20, 256, 256)), scan_axis((0.8, 0.8, 3.0), (256, 256, 30))
+        (0, 2)
+        >>> scan_axis((1.0, 3.0, 3.0), (90, 64, 64))  # thin slices of large pixels: two axes are equally long
+        0
+        >>> scan_axis((1.0, 1.0, 1.0), (36, 50, 35)) is None
+        True
+    """
+    if max(spacing) < ANISOTROPIC * min(spacing):
+        return None
+
+    def unlike(axis: int) -> tuple[float, int]:
+        one, other = (spacing[i] for i in range(3) if i != axis)
+        return round(abs(math.log(one / other)), 2), shape[axis]
+
+    return min(range(3), key=unlike)
