@@ -97,8 +97,8 @@ class Segmenter:
             Superior, Posterior and Left; a list of them for a sequence.
 
         Raises:
-            DataError: if a file cannot be read, has another number of channels, or breaks a rule of training: NaN or infinite
-                voxels, nothing to be seen, no Hounsfield units where the model takes them.
+            DataError: if a file cannot be read, has another number of channels, or breaks a rule of training: NaN or
+                infinite voxels, nothing to be seen, no Hounsfield units where the model takes them.
             ConfigError: if the model has no left and right to flip, or no class of such a name.
         """
         if isinstance(image, Sequence) and not isinstance(image, str):
