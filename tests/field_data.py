@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import torch
 from tiny_data import make_case, save_nifti
 
 from adawac.data import checkup
@@ -105,7 +106,8 @@ def prepare(root: Path, **settings) -> SegmentationData:
 
 
 def model(modality="ct", channels: int = 1) -> Segmenter:
-    """An untrained network of two classes."""
+    """An untrained network of two classes, always the same."""
+    torch.manual_seed(0)
     spec = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2]})
     preprocessing = Preprocessing(modality, grid=Grid((16, 16)))
     facts = DataFacts(channels, Classes.from_labels({1: "a", 2: "b"}), None, preprocessing)

@@ -252,16 +252,9 @@ def recognised(findings: "Sequence[Finding]", prefix: str) -> None:
         findings: of the data.
         prefix: of the settings.
     """
-    from rich.markup import escape
-    from rich.table import Table
-
-    from adawac.io.terminal import Console
-
-    lines = Table.grid(padding=(0, 2))
     for topic, found, setting in findings:
-        named = f"otherwise: {'' if setting.startswith('--') else prefix}{setting}" if setting else ""
-        lines.add_row(topic, escape(found), escape(named))
-    Console().print(lines, highlight=False)
+        named = f" [otherwise: {'' if setting.startswith('--') else prefix}{setting}]" if setting else ""
+        print(f"{topic:12} {printable(found)}{named}")
 
 
 def _range(spread: "Spread") -> str:

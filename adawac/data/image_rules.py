@@ -90,5 +90,5 @@ def _is_ct(values: NDArray[np.float32]) -> bool:
     if values.size < 2:
         return True
     low, high = float(values.min()), float(values.max())
-    ground = low if low > BELOW_AIR else float(values.min(where=values > low, initial=np.inf))
+    ground = low if low > BELOW_AIR else float(values.min(where=values > low, initial=high))
     return POSSIBLE_HU[0] <= low and high <= POSSIBLE_HU[1] and ground < 0 and high - low >= LEAST_RANGE

@@ -31,7 +31,7 @@ def kind_of_values(values: NDArray[np.generic]) -> Modality:
     if not finite.size:
         return "mr"
     low, high = float(finite.min()), float(finite.max())
-    ground = low if low > BELOW_AIR else float(finite.min(where=finite > low, initial=np.inf))
+    ground = low if low > BELOW_AIR else float(finite.min(where=finite > low, initial=finite.max()))
     if low < AIR and ground < 0:
         return "ct"
     return "prescaled" if 0 <= low < high <= 1 else "mr"

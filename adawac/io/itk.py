@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from adawac.errors import ConfigError, DataError, one_line
 from adawac.io.canonical import Geometry
-from adawac.io.content import check_kind
-from adawac.io.itk_headers import HEADERS, Header, read_header
+from adawac.io.itk_headers import Header, read_header
 from adawac.io.limits import Inflated, Stream, check_voxels, read_rest, read_voxels
 from adawac.io.steps import SHEAR_TOLERANCE, largest_cosine
 from adawac.io.volumes import Volume
@@ -56,7 +55,6 @@ def read_itk(path: Path) -> Volume:
         ConfigError: if SimpleITK is not installed.
     """
     itk = simpleitk()
-    check_kind(path, ("MetaImage" if HEADERS[path.suffix.lower()] == "MetaImageIO" else "NRRD",))
     header = read_header(path)
     shape, channels = header.shape, header.channels
     check_voxels(str(path), (*shape, channels), header.dtype)

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from adawac.errors import DataError
+from adawac.io.content import check_kind
 
 HEADERS = {".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
 """SimpleITK's reader of each ending: what a file is called decides what it may be."""
@@ -118,6 +119,8 @@ def read_header(path: Path) -> Header:
     Raises:
         DataError: if it cannot be read, is of no volume, or names anything but a file in its own folder.
     """
+    meta = HEADERS[path.suffix.lower()] == "MetaImageIO"
+    check_kind(path, ("MetaImage" if meta else "NRRD",))
     try:
         with path.open("rb") as file:
             start = file.read(MOST_HEADER)
@@ -125,7 +128,6 @@ def read_header(path: Path) -> Header:
         raise DataError(
             f"{path}: the file cannot be read ({error.strerror}); correct the path or restore it"
         ) from error
-    meta = HEADERS[path.suffix.lower()] == "MetaImageIO"
     fields, length = _fields(path, start, meta)
     if (name := fields.get("ElementDataFile" if meta else "data file")) is None or (meta and name.upper() == "LOCAL"):
         data = path

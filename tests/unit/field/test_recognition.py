@@ -1,0 +1,160 @@
+"""What is recognised in data: CT or MR, the direction of the scan, what stands out; and how to choose otherwise."""
+
+import json
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+from field_data import LPS, check, edit, folders, msd, nnunet
+from tiny_data import make_case, save_nifti
+
+from adawac.cli import main
+from adawac.cli.starting_config import _other_axis
+from adawac.data.layouts import Folders
+from adawac.data.recognition import scan_axis
+
+
+def found(root, topic, **settings) -> str:
+    return {finding.topic: finding.found for finding in check(root, **settings).recognised}[topic]
+
+
+def each_image(root, change, dtype=np.int16):
+    for path in sorted(root.glob("images*/*")):
+        edit(path, change, dtype)
+
+
+class TestIntensities:
+    @pytest.mark.parametrize(
+        ("change", "dtype", "modality"),
+        [
+            (lambda image: image, np.int16, "ct"),
+            (lambda image: np.where(image < -900, -3024, image), np.int16, "ct"),
+            (lambda image: np.where(image < -900, -32768, image), np.int16, "ct"),
+            (lambda image: image + 1200, np.int16, "mr"),
+            (lambda image: (image + 1200) / 2000.0, np.float32, "prescaled"),
+            (lambda image: (image - image.mean()) / image.std(), np.float32, "mr"),
+        ],
+    )
+    def test_of_plain_folders_by_their_values(self, tmp_path, change, dtype, modality):
+        root = folders(tmp_path / "data")
+        each_image(root, change, dtype)
+        assert Folders().scan(root).modality == modality
+        assert "by the values of 3 images" in found(root, "intensities")
+        assert check(root).problems == ()
+
+    def test_one_image_of_another_kind_is_a_problem_of_its_own(self, tmp_path):
+        root = folders(tmp_path / "data", 6)
+        edit(root / "images/case_00.nii.gz", lambda image: image + 1200)
+        checked = check(root)
+        assert len(checked.bad) == 1
+        assert re.search("case case_00: .*no Hounsfield units", checked.bad[0])
+
+    @pytest.mark.parametrize(("tag", "modality"), [("CT", "ct"), ("MR", "mr"), ("PT", "mr")])
+    def test_by_headers_of_dicom(self, tmp_path, tag, modality):
+        dicom = pytest.importorskip("dicom_files")
+        root = folders(tmp_path / "data", 3)
+        for i, path in enumerate(sorted((root / "images").iterdir())):
+            array = np.asarray(nib.load(path).dataobj)
+            path.unlink()
+            series = f"1.2.826.0.1.3680043.8.498.{i + 1}"
+            for file in dicom.write_series(root / f"images/case_{i:02d}", array, LPS, series=series):
+                dicom.change(file, Modality=tag)
+        collection = Folders().scan(root)
+        assert (collection.modality, collection.known_by) == (modality, f"DICOM headers ({tag})")
+
+    @pytest.mark.parametrize(
+        ("names", "modality"), [(("CT",), "ct"), (("T2w",), "mr"), (("ct",), "ct"), (("noNorm",), "prescaled")]
+    )
+    def test_names_of_channels_count_more_than_values(self, tmp_path, names, modality):
+        root = nnunet(tmp_path / "data", channels=names)
+        assert "by its names of channels" in found(root, "intensities")
+        assert check(root).fingerprint.modality == modality
+        assert ("may be CT" in found(root, "intensities")) == (modality != "ct")
+
+    def test_a_decathlon_that_says_nothing(self, tmp_path):
+        root = msd(tmp_path / "data", modality=None)
+        assert check(root).fingerprint.modality == "ct"
+        for path in (root / "imagesTr").iterdir():
+            edit(path, lambda image: image + 1200)
+        assert check(root).fingerprint.modality == "mr"
+
+    def test_an_mr_folder_is_configured_as_such(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        root = folders(tmp_path / "data", 6)
+        each_image(root, lambda image: image + 1200)
+        assert main(["init", str(root)]) == 0
+        assert re.search(
+            r"intensities +MR .*by the values of 3 images\) \[otherwise: data.modality\]", capsys.readouterr().out
+        )
+        assert "modality: mr" in (tmp_path / "data.yaml").read_text()
+
+
+class TestDirection:
+    @pytest.mark.parametrize(
+        ("spacing", "shape", "axis"),
+        [
+            ((5.0, 0.8, 0.8), (20, 256, 256), 0),
+            ((0.8, 4.0, 0.8), (256, 30, 256), 1),
+            ((0.9, 0.9, 3.3), (256, 256, 24), 2),
+            ((1.0, 3.0, 3.0), (90, 64, 64), 0),  # two equally long ones are the pixels
+            ((3.0, 3.0, 1.0), (64, 64, 90), 2),
+            ((3.0, 0.9, 0.8), (30, 256, 256), 0),
+            ((1.0, 1.0, 1.0), (36, 50, 35), None),
+            ((1.2, 1.0, 1.0), (30, 50, 50), None),
+        ],
+    )
+    def test_of_a_grid(self, spacing, shape, axis):
+        assert scan_axis(spacing, shape) == axis
+
+    @pytest.mark.parametrize(
+        ("spacing", "hint"), [((0.8, 0.9, 4.0), "sagittal"), ((0.8, 4.0, 4.0), ""), ((4.0, 0.8, 0.8), "")]
+    )
+    def test_the_hint_of_init(self, tmp_path, spacing, hint):
+        root = folders(tmp_path / "data")
+        for name in range(4):
+            image, label = make_case(np.random.default_rng(name), (6, 16, 16))
+            save_nifti(root / f"images/case_{name:02d}.nii.gz", image[0], spacing)
+            save_nifti(root / f"labels/case_{name:02d}.nii.gz", label, spacing)
+        said = _other_axis(check(root).fingerprint)
+        assert hint in said
+        assert bool(hint) == bool(said)
+
+    def test_of_a_data_set_with_an_outlier(self, tmp_path):
+        root = folders(tmp_path / "data", 6)
+        image, label = make_case(np.random.default_rng(7), (6, 16, 16))
+        for part, array in (("images", image[0]), ("labels", label)):
+            save_nifti(root / f"{part}/case_05.nii.gz", array, (0.8, 0.9, 9.0))
+        said = found(root, "slices")
+        assert said == "scanned axial, 3 mm apart, pixels of 0.9 x 0.8 mm; otherwise (sagittal): case_05"
+        assert found(root, "spacing") == "others than most: case_05 (0.8 x 0.9 x 9 mm)"
+
+
+class TestPatientsAndClasses:
+    def test_several_visits(self, tmp_path):
+        root = folders(tmp_path / "data", 6)
+        for part in ("images", "labels"):
+            for i in range(6):
+                path = root / f"{part}/case_{i:02d}.nii.gz"
+                path.rename(root / f"{part}/pt{i // 2}_visit{i % 2 + 1}.nii.gz")
+        assert re.search("6 cases that seem, by their names, to be of 3 patients", found(root, "patients"))
+
+    def test_sides_and_rare_classes(self, tmp_path):
+        root = nnunet(tmp_path / "data", 12, labels={"background": 0, "left_kidney": 1, "right_kidney": 2})
+        for i in range(1, 12):
+            edit(root / f"labelsTr/case_{i:02d}.nii.gz", lambda label: np.where(label == 2, 1, label))
+        (root / "splits.json").write_text(json.dumps({"train": [f"case_{i:02d}" for i in range(12)]}))
+        assert found(root, "left, right") == "left_kidney and right_kidney"
+        assert found(root, "rare classes") == "right_kidney in 1 of 12 cases"
+
+    def test_a_background_of_another_name(self, tmp_path):
+        root = nnunet(tmp_path / "data", labels={"liver": 0, "a": 1, "b": 2})
+        assert found(root, "background") == "the value 0, which is called liver"
+
+    def test_about_ten_lines(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        root = folders(tmp_path / "data")
+        assert main(["check", str(root)]) == 0
+        lines = [line for line in capsys.readouterr().out.splitlines() if "[otherwise: " in line]
+        assert len(lines) == 4
+        assert lines[0].startswith("layout       Folders [otherwise: --layout]")
