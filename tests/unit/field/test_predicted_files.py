@@ -17,6 +17,7 @@ from adawac.inference import predict
 from adawac.inference.predict import predict_files
 from adawac.io.images import find_images, scan_images
 from adawac.io.volumes import read_nifti, write_label_nifti
+from adawac.run import Run
 
 sitk = pytest.importorskip("SimpleITK")
 
@@ -35,14 +36,6 @@ def image():
 
 def run(source: Path, **options) -> list[Path]:
     return predict_files([Path("run")], find_images(source), source.parent / "out", **options)
-
-
-def turned(codes):
-    """A voxel-to-mm affine whose file axes point so."""
-    return nib.orientations.inv_ornt_aff(
-        nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(codes)),
-        (16, 16, 6),
-    )
 
 
 class TestHeaders:
@@ -69,13 +62,9 @@ class TestHeaders:
 
     @pytest.mark.parametrize("codes", ["RAS", "LPS", "LAS", "SPL", "PIR", "ASL", "IRP"])
     def test_every_orientation_as_simpleitk_sees_it(self, tmp_path, image, codes):
-        stored = nib.orientations.apply_orientation(
-            image.T,
-            nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("LPS"), nib.orientations.axcodes2ornt(codes)),
-        )
-        transform = nib.orientations.ornt_transform(
-            nib.orientations.axcodes2ornt("LPS"), nib.orientations.axcodes2ornt(codes)
-        )
+        lps, due = (nib.orientations.axcodes2ornt(each) for each in ("LPS", codes))
+        transform = nib.orientations.ornt_transform(lps, due)
+        stored = nib.orientations.apply_orientation(image.T, transform)
         affine = LPS @ nib.orientations.inv_ornt_aff(transform, image.T.shape)
         (tmp_path / "in").mkdir()
         made = nib.Nifti1Image(stored, affine)
@@ -192,8 +181,6 @@ class TestOneCorruptCase:
         assert (tmp_path / "out/a.nii.gz").exists()
 
     def test_from_python(self, tmp_path, image):
-        from adawac.run import Run
-
         save_nifti(tmp_path / "in/a.nii.gz", image)
         save_nifti(tmp_path / "in/b_0000.nii.gz", image)
         save_nifti(tmp_path / "in/b_0002.nii.gz", image)
