@@ -322,6 +322,23 @@ def ratio_table(sources: Sequence[Source]) -> str:
     return "\n".join(_table(["time of", "ratio", "quartiles", "on"], rows, words=(0, 3)))
 
 
+def plans_table(sources: Sequence[Source]) -> str:
+    """A row for each data set and kind of sample that `scripts/plans.py` planned, nnU-Net's plan beside ours."""
+    rows = []
+    for source in sources:
+        for name, plans in source.results["plans"].items():
+            for kind in ("2d", "3d"):
+                cells = [
+                    [" x ".join(map(str, p["patch"])), p["spacing"], p["batch"]]
+                    for p in (plans["ours"][kind], plans["nnunet"][kind])
+                ]
+                for cell in cells:
+                    cell[1] = " x ".join(f"{step:.2f}" for step in cell[1][-2:])
+                rows.append([name, kind.upper(), *map(str, cells[0] + cells[1])])
+    header = ["data set", "", "ours: sample", "mm in plane", "batch", "nnU-Net: sample", "mm in plane", "batch"]
+    return "\n".join(_table(header, rows, words=(0, 1)))
+
+
 def _measured_on(results: dict[str, Any]) -> str:
     """Device, and what was set for it."""
     precision = results.get("precision", "32")
@@ -348,6 +365,7 @@ KINDS: Mapping[str, Callable[[Sequence[Source]], str]] = {
     "study": study_table,
     "folds": folds_table,
     "nulls": null_table,
+    "plans": plans_table,
     "ratios": ratio_table,
     "units": units_table,
 }

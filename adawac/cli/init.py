@@ -82,7 +82,8 @@ def _write(made: "TypedParser", args: "Namespace") -> tuple[Path, Path]:
             raise ConfigError(f"{path} exists already; add --force to overwrite the file, or give another name with -o")
     layout = made.instantiate(args).layout
     settings = args.layout.as_dict() if args.layout else None
-    text = configure(root, name, args.patient_pattern, layout, settings, skip_bad=args.skip_bad)
+    how = {"skip_bad": args.skip_bad, "patches": args.patches, "memory": args.memory or memory_here()}
+    text = configure(root, name, args.patient_pattern, layout, settings, **how)
     if args.readers:  # so that fit reads them as well
         text = text.replace("\ndata:\n", f"\ndata:\n  readers: [{', '.join(args.readers)}]\n", 1)
     _check(text)
@@ -104,8 +105,17 @@ def _check(text: str) -> None:
     resolve(yaml.safe_load(text))
 
 
+def memory_here() -> float:
+    """GiB that a step may take here: on a CPU its time is short before its memory is."""
+    import torch
+
+    return 8.0 if torch.cuda.is_available() else 2.0
+
+
 def parser() -> "TypedParser":
     """The command's options."""
+    from jsonargparse.typing import PositiveFloat
+
     from adawac.data.layouts import Layout
     from adawac.training.typed_parser import TypedParser  # so that a layout takes its settings as in `fit`
 
@@ -118,6 +128,13 @@ def parser() -> "TypedParser":
     made.add_argument("--name", type=str, help="name of the experiment; default: the folder's")
     made.add_argument(
         "--patient_pattern", type=str | None, default=AUTO, help="as in fit; default: guessed from the case ids"
+    )
+    made.add_argument("--3d", dest="patches", action="store_true", help="train on patches instead of slices")
+    made.add_argument(
+        "--memory",
+        type=PositiveFloat | None,
+        metavar="GIB",
+        help="what a step may take, which decides on pixels, patch and batch; default: 8 with a GPU, 2 without",
     )
     made.add_argument("--force", action="store_true", help="overwrite the files")
     made.add_argument("--skip-bad", action="store_true", help="go on without cases that have a problem, as fit will")
@@ -136,6 +153,8 @@ def configure(
     layout_settings: dict[str, Any] | None = None,
     *,
     skip_bad: bool = False,
+    patches: bool = False,
+    memory: float = 2.0,
 ) -> str:
     """Measure the training cases of a data set, show what was found and return the configuration for it.
 
@@ -148,6 +167,8 @@ def configure(
         layout: how the data lie on disk; None finds out.
         layout_settings: what the configuration says of `layout`; None for its class alone.
         skip_bad: name the cases that have a problem and go on without them.
+        patches: train on them, see `make_plan`.
+        memory: GiB that a step may take.
 
     Returns:
         Text of a YAML file.
@@ -161,6 +182,7 @@ def configure(
     from adawac.data.layouts import ListingError, detect
     from adawac.data.overview import overview
     from adawac.io.terminal import bar
+    from adawac.plan import make_plan
 
     layout = detect(root, layout)
     bad: list[str] = []
@@ -189,7 +211,9 @@ def configure(
         print(f"note: {printable(note)}")
     split = replace(split, train=tuple(measured))  # as in `fit`
     num_bad = len(bad) if skip_bad else None
-    return render_config(root, name, layout_settings or type(layout).__name__, pattern, split, fingerprint, num_bad)
+    plan = make_plan(fingerprint, memory, patches)
+    how = layout_settings or type(layout).__name__
+    return render_config(root, name, how, pattern, split, fingerprint, plan, num_bad)
 
 
 def _parts(

@@ -67,10 +67,9 @@ class SegmentationData(pl.LightningDataModule):
         size: (height, width) pixels of the training grid.
         spacing: (height, width) of a pixel of the training grid in mm, with crop and pad; None resizes.
         body: crop to the box around the body before resizing.
-        neighbours: slices that the network is shown of each, as channels; odd. 1 is 2D; with more ("2.5D") the one in
-            the middle is labelled.
-        patch: (slices, rows, columns) of the patches that training samples are ("3D"), on a fixed grid and each with a
-            weight of its own; None for slices. The network is then one of three dimensions.
+        neighbours: slices that the network is shown, the one in the middle labelled; odd. 1 is 2D, more are "2.5D".
+        patch: (slices, rows, columns) of training samples ("3D"), each with a weight of its own; None for slices.
+        overlap: share of a side that patches have in common, 0 to below 1; above 0 the middle of each counts most.
         batch_size: slices a training step, over all processes together.
         sampling: which slices make a batch. None shuffles: every slice once an epoch.
         num_workers: processes that fetch batches from the disk; 0 fetches in the main process.
@@ -103,6 +102,7 @@ class SegmentationData(pl.LightningDataModule):
         body: bool = False,
         neighbours: int = 1,
         patch: tuple[int, int, int] | None = None,
+        overlap: float = 0.0,
         batch_size: int = 24,
         sampling: Sampling | None = None,
         num_workers: int = 0,
@@ -131,7 +131,7 @@ class SegmentationData(pl.LightningDataModule):
         self.window = window
         self.axis = axis
         self.grid = Grid(size, spacing, body)
-        self.unit = unit_kind(neighbours, patch)
+        self.unit = unit_kind(neighbours, patch, overlap)
         self.unit.size(self.grid.size)  # or an error: the grid has no such unit
         self.batch_size = batch_size
         self.sampling = sampling

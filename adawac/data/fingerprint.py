@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from adawac.data.classes import Classes
 from adawac.data.layouts.base import Case, Collection, Layout
@@ -33,7 +33,7 @@ class Spread:
     high: tuple[float, ...]
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[float]]) -> "Spread":
+    def of(cls, rows: ArrayLike) -> "Spread":
         """Spread of (cases, axes) numbers.
 
         Example:
@@ -91,6 +91,7 @@ class Fingerprint:
         classes: foreground classes in the order of their indices.
         shape: voxels.
         spacing: mm; None where a case's is unknown, and with it the orientation.
+        reach: mm of the box around a volume's centre that holds every labelled voxel; None likewise.
         intensities: percentiles of each channel.
         dense: share of the slices that hold any class, 0 to 1, of those that are not wholly ignored.
         dense_thirds: the same for the first (lowest), middle and last third of the volumes.
@@ -106,6 +107,7 @@ class Fingerprint:
     classes: tuple[ClassFacts, ...]
     shape: Spread
     spacing: Spread | None
+    reach: Spread | None
     intensities: tuple[Percentiles, ...]
     dense: float
     dense_thirds: tuple[float, float, float]
@@ -150,6 +152,7 @@ class Fingerprint:
         third = np.concatenate([3 * np.arange(len(case.voxels)) // len(case.voxels) for case in measured])
         first, middle, last = (_share(dense[labelled & (third == part)]) for part in range(3))
         spacings = [case.spacing for case in measured if case.spacing is not None]
+        spaced = len(spacings) == len(measured)
         return cls(
             num_cases=len(measured),
             num_slices=len(voxels),
@@ -157,7 +160,8 @@ class Fingerprint:
             modality=collection.modality,
             classes=classes,
             shape=Spread.of([case.shape for case in measured]),
-            spacing=Spread.of(spacings) if len(spacings) == len(measured) else None,
+            spacing=Spread.of(spacings) if spaced else None,
+            reach=Spread.of(np.multiply([case.reach for case in measured], spacings)) if spaced else None,
             intensities=tuple(Percentiles.of(channel) for channel in samples),
             dense=_share(dense[labelled]),
             dense_thirds=(first, middle, last),
@@ -192,6 +196,7 @@ class Measured:
     Attributes:
         shape: (Z, Y, X).
         spacing: mm or None.
+        reach: voxels along (Z, Y, X) of the box around the centre that holds all labels.
         voxels: (Z, K) of every class in every slice.
         sample: (C, n) intensities anywhere.
         foreground: (C, m) intensities where a class lies.
@@ -202,6 +207,7 @@ class Measured:
 
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float] | None
+    reach: tuple[int, ...]
     voxels: NDArray[np.int64]
     sample: NDArray[np.float32]
     foreground: NDArray[np.float32]
@@ -252,12 +258,22 @@ def _measure(image: Volume, label: Volume, num_classes: int) -> Measured:
     return Measured(
         shape=image.geometry.shape,
         spacing=image.geometry.spacing,
+        reach=_reach((label.array[0] > 0) & (label.array[0] != IGNORE_INDEX)),
         voxels=count_voxels(label.array[0], num_classes),
         sample=intensities[:, rng.integers(flat.size, size=min(SAMPLE, flat.size))],
         foreground=intensities[:, chosen],
         owner=flat[chosen],
         digest=Digest.of(image, label),
     )
+
+
+def _reach(mask: NDArray[np.bool_]) -> tuple[int, ...]:
+    """Sides of the smallest box around the centre of a volume that holds a mask; 0 of an empty one."""
+    sides = []
+    for axis, length in enumerate(mask.shape):
+        held = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        sides.append(int(max(length - 2 * held[0], 2 * (held[-1] + 1) - length)) if held.size else 0)
+    return tuple(sides)
 
 
 def _inner(values: NDArray[np.float32]) -> tuple[float, float] | None:

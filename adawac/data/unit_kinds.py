@@ -1,5 +1,6 @@
 """What a unit of a volume is: which boxes a volume is divided into, and what the network is shown of each."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from adawac.types import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from adawac.data.prepared_case import PreparedCase
+
 
 Predict = Callable[[Tensor], Tensor]
 """Inputs (N, C, ...) of the network in, class probabilities (N, K, ...) out."""
@@ -196,9 +198,10 @@ class PatchUnit(UnitKind):
 
     Args:
         patch: slices, rows and columns.
+        overlap: share of each side that neighbouring patches have in common at least, 0 to below 1.
 
     Raises:
-        ConfigError: if a side is below 1.
+        ConfigError: if a side is below 1, or the overlap no such share.
 
     Example:
         >>> PatchUnit((2, 4, 4)).starts((3, 4, 6)).tolist()
@@ -206,6 +209,7 @@ class PatchUnit(UnitKind):
     """
 
     patch: tuple[int, int, int]
+    overlap: float = 0.0
 
     spatial_dims: ClassVar[int] = 3
     noun: ClassVar[tuple[str, str]] = ("patch", "patches")
@@ -215,6 +219,8 @@ class PatchUnit(UnitKind):
             raise ConfigError(
                 f"data.patch is {self.patch}; give slices, rows and columns of at least 1, such as [16, 64, 64]"
             )
+        if not 0 <= self.overlap < 1:
+            raise ConfigError(f"data.overlap is {self.overlap}; give a share of a patch from 0 to below 1, such as 0.5")
 
     def size(self, plane: tuple[int, int]) -> tuple[int, int, int]:
         """The patch, unless it is larger than the plane."""
@@ -231,7 +237,7 @@ class PatchUnit(UnitKind):
 
     def starts(self, shape: tuple[int, int, int]) -> NDArray[np.int32]:
         """Every patch of the grid."""
-        axes = [_spread(extent, length) for extent, length in zip(shape, self.patch, strict=True)]
+        axes = [_spread(extent, length, self.overlap) for extent, length in zip(shape, self.patch, strict=True)]
         return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
 
     def key(self, start: NDArray[np.int32]) -> int | str:
@@ -271,7 +277,7 @@ class PatchUnit(UnitKind):
         return np.stack(counts)
 
     def probabilities(self, predict: Predict, image: Tensor, batch_size: int) -> Iterator[Tensor]:
-        """On the grid of training, averaged where patches overlap.
+        """On the grid of training, averaged where patches overlap; if asked to, by a Gaussian about each centre.
 
         Windows that lie otherwise are another thing to the network: on a fixed grid an organ in the middle of the plane
         is always seen in a corner.
@@ -279,6 +285,7 @@ class PatchUnit(UnitKind):
         _, depth, height, width = image.shape
         starts = self.starts((depth, height, width))
         patches = max(1, batch_size // self.patch[0])
+        weight = self._weight()
         total: Tensor | None = None
         count = image.new_zeros(1, depth, height, width)
         for first in range(0, len(starts), patches):
@@ -286,29 +293,31 @@ class PatchUnit(UnitKind):
             found = predict(torch.stack([self.cut(image, start) for start in chosen])).to(image.device)
             if total is None:
                 total = found.new_zeros(found.shape[1], depth, height, width)
-            for (z, y, x), one in zip(chosen.tolist(), found, strict=True):
-                box = (
-                    slice(None),
-                    slice(z, z + self.patch[0]),
-                    slice(y, y + self.patch[1]),
-                    slice(x, x + self.patch[2]),
-                )
-                total[box] += one[:, : depth - z]
-                count[box] += 1
+            for start, one in zip(chosen.tolist(), found, strict=True):
+                box = (slice(None), *(slice(at, at + side) for at, side in zip(start, self.patch, strict=True)))
+                total[box] += (one * weight)[:, : depth - start[0]]
+                count[box] += weight[: depth - start[0]]
         assert total is not None  # no volume is without patches
         yield from torch.split((total / count).movedim(1, 0), batch_size)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the checkpoint."""
-        return {"patch": list(self.patch)}
+        return {"patch": list(self.patch)} | ({"overlap": self.overlap} if self.overlap else {})
+
+    def _weight(self) -> Tensor:
+        """(d, h, w), what each voxel of a patch counts: with an overlap a Gaussian, sigma an eighth of a side."""
+        places = [(torch.arange(side) + 0.5) / side - 0.5 for side in self.patch]
+        bells = [torch.exp(-32 * place**2 * (self.overlap > 0)) for place in places]
+        return torch.einsum("z,y,x->zyx", *bells).clamp(min=1e-3)
 
 
-def unit_kind(neighbours: int = 1, patch: Sequence[int] | None = None) -> UnitKind:
+def unit_kind(neighbours: int = 1, patch: Sequence[int] | None = None, overlap: float = 0.0) -> UnitKind:
     """The kind that settings ask for.
 
     Args:
         neighbours: see `SliceUnit`.
         patch: see `PatchUnit`; None for slices.
+        overlap: of patches.
 
     Raises:
         ConfigError: if both are asked for.
@@ -317,7 +326,7 @@ def unit_kind(neighbours: int = 1, patch: Sequence[int] | None = None) -> UnitKi
         >>> unit_kind(**unit_kind(neighbours=5).to_json()).in_channels(2)
         10
         >>> unit_kind(**unit_kind(patch=(16, 64, 64)).to_json())
-        PatchUnit(patch=(16, 64, 64))
+        PatchUnit(patch=(16, 64, 64), overlap=0.0)
     """
     if patch is None:
         return SliceUnit(neighbours)
@@ -326,14 +335,16 @@ def unit_kind(neighbours: int = 1, patch: Sequence[int] | None = None) -> UnitKi
             f"data.neighbours is {neighbours} and data.patch is {tuple(patch)}; a patch holds its neighbouring slices "
             "itself, so give one of the two"
         )
-    return PatchUnit(tuple(patch))  # type: ignore[arg-type]  # it counts them
+    return PatchUnit(tuple(patch), overlap)  # type: ignore[arg-type]  # it counts them
 
 
 SINGLE_SLICE = SliceUnit()
 """The unit of 2D training."""
 
 
-def _spread(extent: int, length: int) -> NDArray[np.int32]:
-    """First positions of the fewest stretches of a length that cover an extent, evenly spread."""
-    starts: NDArray[np.float64] = np.linspace(0, max(0, extent - length), -(-extent // length)).round()
+def _spread(extent: int, length: int, overlap: float) -> NDArray[np.int32]:
+    """First positions of the fewest stretches of a length that cover an extent and overlap so far, evenly spread."""
+    further = max(0, extent - length)
+    number = 1 + math.ceil(further / max(1, math.floor(length * (1 - overlap))))
+    starts: NDArray[np.float64] = np.linspace(0, further, number).round()
     return starts.astype(np.int32)

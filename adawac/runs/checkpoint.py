@@ -155,7 +155,8 @@ class Recipe:
             ValueError: naming what is wrong.
         """
         data, grid = self.data, self.data.preprocessing.grid
-        sizes = {"in_channels": (data.in_channels,), "grid.size": grid.size, "unit": tuple(vars(data.unit).values())}
+        unit = tuple(value for name, value in vars(data.unit).items() if name != "overlap")
+        sizes = {"in_channels": (data.in_channels,), "grid.size": grid.size, "unit": unit}
         for name, values in sizes.items():
             numbers = [number for value in values for number in (value if isinstance(value, tuple) else (value,))]
             if not all(type(number) is int and number > 0 for number in numbers) or math.prod(numbers) > MOST_PIXELS:

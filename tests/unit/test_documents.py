@@ -24,7 +24,7 @@ WRITTEN = [path for path in DOCUMENTS if path.parent in (ROOT, ROOT / "docs")]
 """By hand, that is, not by a report."""
 
 COMMAND = re.compile(r"adawac ([a-z]+)\b((?:\\\n|[^`\n#|>])*)")
-OPTION = re.compile(r"(?<![\w.-])--?[A-Za-z][\w.]*(?:-[\w.]+)*")
+OPTION = re.compile(r"(?<![\w.-])(?:--?[A-Za-z]|--\d)[\w.]*(?:-[\w.]+)*")
 
 
 def in_code(text: str) -> list[str]:

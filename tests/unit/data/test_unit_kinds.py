@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from monai.inferers import sliding_window_inference
 from tiny_data import write_msd
 
 from adawac.data.datamodule import SegmentationData
@@ -197,6 +198,29 @@ class TestPatches:
             )
         )
         assert found.mean((1, 2, 3)).tolist() == [0, 0, 0.5, 0.5, 1, 1]
+
+    def test_half_overlapping_patches_are_averaged_as_monai_does(self):
+        """Where both lay out the same windows: sides in whole halves of the patch."""
+        image = torch.from_numpy(np.random.default_rng(0).random((1, 12, 16, 24), dtype=np.float32))
+        ramp = torch.linspace(0, 1, 8 * 8 * 8).view(1, 1, 8, 8, 8)  # what is found depends on the place in a window
+
+        def predict(patches):
+            return torch.cat([patches * ramp, patches + ramp], 1)
+
+        found = torch.cat(list(PatchUnit((8, 8, 8), overlap=0.5).probabilities(predict, image, batch_size=8)))
+        due = sliding_window_inference(
+            image[None], (8, 8, 8), 4, predict, overlap=0.5, mode="gaussian", sigma_scale=0.125
+        )
+        torch.testing.assert_close(found.movedim(1, 0), due[0], rtol=1e-3, atol=1e-4)
+
+    def test_overlapping_patches_share_half_of_a_side_at_least(self):
+        kind = unit_kind(patch=(4, 8, 10), overlap=0.5)
+        assert kind == unit_kind(**kind.to_json())
+        for axis, side in enumerate(kind.patch):
+            steps = np.diff(np.unique(kind.starts((9, 21, 40))[:, axis]))
+            assert steps.max() <= side / 2
+        with pytest.raises(ConfigError, match=r"data.overlap is 1.0; give a share of a patch from 0 to below 1"):
+            unit_kind(patch=(4, 8, 10), overlap=1.0)
 
     @pytest.mark.parametrize("patch", [(0, 4, 4), (4, 4), (4, -1, 4)])
     def test_patches_without_extent_are_refused(self, patch):

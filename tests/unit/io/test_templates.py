@@ -20,6 +20,7 @@ from adawac.cli.starting_config import render_config, render_study
 from adawac.data.fingerprint import ClassFacts, Fingerprint, Percentiles, Spread
 from adawac.data.splits import Split
 from adawac.io.templates import fill_template
+from adawac.plan import make_plan
 from adawac.report.blocks import Block, Document, Finding, Picture, Section, Table
 from adawac.report.html import render
 
@@ -73,11 +74,12 @@ def test_a_configuration_holds_names_as_they_are(name, tmp_path):
     pairs = {f"left {name}": f"right {name}"}
     facts = Fingerprint(
         *(3, 40, (name,), "ct", (ClassFacts(name, 3, 4, 5, (0.0, 1.0)),)),
-        *(Spread(*[(9.0, 90.0, 120.0)] * 3), Spread(*[(5.0, 1.0, 1.0)] * 3), (Percentiles(0, 1, 2),)),
+        *[Spread(*[sides] * 3) for sides in ((9.0, 90.0, 120.0), (5.0, 1.0, 1.0), (9.0, 80.0, 80.0))],
+        (Percentiles(0, 1, 2),),
         *(0.5, (0.5, 0.5, 0.5), 0, (-100, 200), pairs),
     )
     root, layout = tmp_path / name, {"class_path": "Mine", "init_args": {"ending": name}}
-    text = render_config(root, name, layout, name, Split((name,), (), ()), facts, 1)
+    text = render_config(root, name, layout, name, Split((name,), (), ()), facts, make_plan(facts, 2.0), 1)
     config = yaml.safe_load(text)
     assert config["name"] == name
     assert config["data"]["root"] == str(root)

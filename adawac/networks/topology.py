@@ -1,0 +1,100 @@
+"""How deep and how wide a UNet is for samples of a shape, and the memory that a training step on it takes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+EDGE = 4
+"""Voxels along the deepest features, at least; as in nnU-Net."""
+
+MOST_HALVINGS = 5
+
+WIDTH = {2: 32, 3: 16}
+"""Channels of the first features, by dimensions. nnU-Net has 32 in both; but a convolution of three dimensions takes
+three times as long as one of two, and what an hour of a CPU teaches depends on its steps."""
+
+MOST_CHANNELS = 320
+
+DOWN, JOINED, UP, CLASS, VOXEL = 2.9, 3.5, 3.2, 3.0, 6.0
+"""Numbers that are kept for the gradient, a voxel: for each channel of a residual unit on the way down, of what is
+joined on the way up, and of what comes of it; for each class in the losses; and besides. Counted in MONAI's UNet."""
+
+
+@dataclass(frozen=True)
+class Topology:
+    """MONAI's UNet with two residual units a level, as far as shapes and memory depend on it.
+
+    Attributes:
+        shape: of a sample, which the strides divide.
+        strides: from each level to the next, along each axis.
+        channels: of the levels.
+    """
+
+    shape: tuple[int, ...]
+    strides: tuple[tuple[int, ...], ...]
+    channels: tuple[int, ...]
+
+    @classmethod
+    def of(cls, shape: Sequence[float], spacing: Sequence[float]) -> "Topology":
+        """Halve a shape while its edges keep `EDGE` voxels; voxels twice as long as others wait, as in nnU-Net.
+
+        Args:
+            shape: voxels along each of two or three axes; padded until the strides divide it.
+            spacing: mm along each axis, or anything in this proportion.
+
+        Example:
+            >>> Topology.of((50, 35.5), (1, 1))
+            Topology(shape=(56, 40), strides=((2, 2), (2, 2), (2, 2)), channels=(32, 64, 128, 256))
+            >>> Topology.of((9, 237, 208), (5, 1.56, 1.56)).strides
+            ((1, 2, 2), (1, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2))
+        """
+        edges, steps = list(shape), list(spacing)
+        strides: list[tuple[int, ...]] = []
+        while len(strides) < MOST_HALVINGS:
+            halved = [edge >= 2 * EDGE and step < 2 * min(steps) for edge, step in zip(edges, steps, strict=True)]
+            if not any(halved):
+                break
+            strides.append(tuple(1 + half for half in halved))
+            edges = [edge / by for edge, by in zip(edges, strides[-1], strict=True)]
+            steps = [step * by for step, by in zip(steps, strides[-1], strict=True)]
+        strides = strides or [(1,) * len(edges)]
+        padded = tuple(by * math.ceil(edge / by - 1e-6) for edge, by in zip(shape, _divisors(strides), strict=True))
+        channels = (min(MOST_CHANNELS, WIDTH[len(padded)] * 2**level) for level in range(len(strides) + 1))
+        return cls(padded, tuple(strides), tuple(channels))
+
+    @property
+    def divisors(self) -> tuple[int, ...]:
+        """What the length of each axis is a multiple of."""
+        return _divisors(self.strides)
+
+    def memory(self, samples: int, in_channels: int, num_classes: int) -> float:
+        """GiB of a training step: what is kept for the gradient; and parameters, with gradient and AdamW's two means.
+
+        Args:
+            samples: of a step, all views together.
+            in_channels: of the image.
+            num_classes: background included.
+        """
+        shares = list(accumulate((1 / math.prod(by) for by in self.strides), lambda a, b: a * b, initial=1.0))
+        inner = sum(channels * share for channels, share in zip(self.channels, shares[1:], strict=False))
+        deepest, last = self.channels[-1] * shares[-1], self.channels[-2] * shares[-1]
+        up = num_classes + sum(channels * share for channels, share in zip(self.channels, shares[1:-1], strict=False))
+        floats = DOWN * (inner + deepest) + JOINED * (2 * inner + deepest - last) + UP * up
+        floats += CLASS * num_classes + VOXEL + in_channels
+        kept = 4 * samples * math.prod(self.shape) * floats
+        return (kept + 16 * self.parameters(in_channels, num_classes)) / 2**30
+
+    def parameters(self, in_channels: int, num_classes: int) -> int:
+        """Weights of all convolutions, without their biases."""
+        kernel: int = 3 ** len(self.shape)
+        last, deepest = self.channels[-2:]
+        down = sum(kernel * (2 * a + b) * b for a, b in pairwise((in_channels, *self.channels[:-1])))
+        bottom = (kernel * (last + deepest) + (last if last != deepest else 0)) * deepest
+        joined = (*(2 * channels for channels in self.channels[:-2]), last + deepest)
+        up = zip(joined, (num_classes, *self.channels[:-2]), strict=True)
+        return down + bottom + sum(kernel * (a + b) * b for a, b in up)
+
+
+def _divisors(strides: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    return tuple(math.prod(along) for along in zip(*strides, strict=True))

@@ -1,0 +1,197 @@
+"""The plan of a training: fingerprint in, settings and their reasons out; nothing is read, nothing is drawn.
+
+A rule for each choice. They are nnU-Net's where those do not rest on a GPU: the axis along which slices were scanned
+comes first, spacing is the median, edges are halved down to four voxels, and a patch shrinks where it spans most of the
+volume. What differs: a slice is seen whole, since it has one weight; where memory is short its pixels grow, both sides
+alike, so that nothing is distorted. And samples of a step are few, since an hour of a CPU holds few steps.
+
+References:
+    Isensee et al., "nnU-Net", Nature Methods 18, 2021, and the planner of its version 2; for its presets of 8, 24 and
+    40 GB Isensee et al., "nnU-Net Revisited", MICCAI 2024 (arXiv 2404.09556): more memory buys a larger patch first.
+    Myronenko et al., "Auto3DSeg", 2023, and Celaya et al., "MIST", 2024, choose patches by memory, spacing by medians.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from adawac.data.fingerprint import Fingerprint
+from adawac.data.preprocessing import AXES, Axis
+from adawac.data.recognition import scan_axis
+from adawac.data.unit_kinds import PatchUnit
+from adawac.networks.topology import Topology
+
+AROUND = 1.25
+"""How far around labels a plane is shown, times as far as they reach from its centre; less where it ends."""
+
+SLICES, PATCHES = (12, 24), (2, 2)
+"""Fewest and most samples of a step: the fewest are nnU-Net's, 24 the paper's."""
+
+VIEWS = 2
+"""Of each sample, for AdaWAC."""
+
+SEEN = 1 / 8
+"""Share of a median volume that a patch shows at least; below a quarter nnU-Net trains a second, coarser network."""
+
+OVERLAP = 0.5
+"""Of neighbouring patches, as in nnU-Net."""
+
+STEPS = (2500, 5000)
+"""Fewest and most steps of a training."""
+
+WORK = 250e6
+"""Voxels that a training looks at, within these bounds: half an hour to an hour of two CPU cores."""
+
+EPOCHS = (10, 500)
+
+Fits = Callable[[Topology], bool]
+Found = tuple[Topology, float]
+"""A network, and how many times as long its pixels are as those of the data."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train on, with what network, for how long.
+
+    Attributes:
+        axis: along which volumes are cut.
+        spacing: (row, column) mm of the training grid; None where it is unknown, and planes are resized.
+        size: (h, w) of the training grid.
+        patch: (d, h, w); None for slices.
+        network: its shape.
+        batch_size: samples of a step.
+        epochs: so many.
+        memory: GiB of a step on two views.
+        reasons: of axis, spacing, size, patch, network, batch_size and epochs, in words.
+    """
+
+    axis: Axis
+    spacing: tuple[float, float] | None
+    size: tuple[int, int]
+    patch: tuple[int, int, int] | None
+    network: Topology
+    batch_size: int
+    epochs: int
+    memory: float
+    reasons: dict[str, str] = field(compare=False)
+
+
+def make_plan(facts: Fingerprint, memory: float, patches: bool = False) -> Plan:
+    """Plan a training.
+
+    Args:
+        facts: of the training cases.
+        memory: GiB that a step may take, above 0; where even the smallest sample takes more, that one is planned.
+        patches: train on patches, of three dimensions, instead of slices.
+    """
+    axis, why_axis = _axis(facts)
+    order = [AXES.index(axis), *(other for other in range(3) if AXES[other] != axis)]
+    steps = [1.0] * 3 if facts.spacing is None else [facts.spacing.median[each] for each in order]
+    whole, why_size = _whole(facts, order, steps)
+
+    def takes(network: Topology, batch: int) -> float:
+        return network.memory(VIEWS * batch, len(facts.channels), 1 + len(facts.classes))
+
+    fewest, most = PATCHES if patches else SLICES
+    network, growth = (_patch if patches else _plane)(whole, steps, lambda net: takes(net, fewest) <= memory)
+    why_spacing = "the median" if growth == 1 else f"{growth:.2f} times the median, for a step of {memory:g} GiB"
+    depth, *plane = network.shape if patches else (1, *network.shape)
+    size = [max(side, math.ceil(edge / growth * patches)) for side, edge in zip(plane, whole[1:], strict=True)]
+    shape = (max(1, round(whole[0])), size[0], size[1])
+    patch = (depth, plane[0], plane[1])
+    windows = len(PatchUnit(patch, OVERLAP).starts(shape)) if patches else shape[0]
+    units = facts.num_cases * windows
+    batch = next((size for size in range(most, fewest, -1) if takes(network, size) <= memory), fewest)
+    batch = max(2, min(batch, units // 10))  # an epoch of ten steps
+    voxels = batch * math.prod(network.shape)
+    wanted = min(STEPS[1], max(STEPS[0], WORK / voxels))
+    epochs = min(EPOCHS[1], max(EPOCHS[0], round(wanted * batch / units)))
+    noun = "patches" if patches else "slices"
+    deepest = tuple(side // by for side, by in zip(network.shape, network.divisors, strict=True))
+    reasons = {
+        "axis": why_axis,
+        "spacing": why_spacing,
+        "size": why_size,
+        "patch": f"{windows} of them, half overlapping, in a volume of the median size",
+        "network": f"halved to deepest features of {by_times(deepest)}",
+        "batch_size": f"about {takes(network, batch):.1f} GiB for two views of each",
+        "epochs": f"about {epochs * math.ceil(units / batch)} steps of {batch} {noun}",
+    }
+    return Plan(
+        axis=axis,
+        spacing=None if facts.spacing is None else (_rounded(growth * steps[1]), _rounded(growth * steps[2])),
+        size=(size[0], size[1]),
+        patch=patch if patches else None,
+        network=network,
+        batch_size=batch,
+        epochs=epochs,
+        memory=takes(network, batch),
+        reasons=reasons,
+    )
+
+
+def by_times(lengths: Sequence[float]) -> str:
+    """Lengths as people write them.
+
+    Example:
+        >>> by_times((56, 35.5))
+        '56 x 35.5'
+    """
+    return " x ".join(f"{length:.4g}" for length in lengths)
+
+
+def _axis(facts: Fingerprint) -> tuple[Axis, str]:
+    """Along which slices were scanned, as far as spacing tells; else axial."""
+    if facts.spacing is None:
+        return "axial", "spacing unknown: as the files have it"
+    steps = facts.spacing.median
+    axis = scan_axis(steps, [round(side) for side in facts.shape.median])
+    if axis is None:
+        return "axial", f"no direction stands out: voxels of {by_times(steps)} mm"
+    plane = by_times([step for other, step in enumerate(steps) if other != axis])
+    return AXES[axis], f"scanned so: slices are {steps[axis]:.3g} mm apart, pixels {plane} mm"
+
+
+def _whole(facts: Fingerprint, order: Sequence[int], steps: Sequence[float]) -> tuple[list[float], str]:
+    """Voxels of a median volume's slices, and of rows and columns that show every label with what is around it."""
+    whole = [facts.shape.median[each] for each in order]
+    if facts.spacing is None or facts.reach is None:
+        return whole, f"the median plane is {by_times(whole[1:])}; its spacing is unknown, so all are resized"
+    for place, axis in list(enumerate(order))[1:]:
+        reach = facts.reach.high[axis] / steps[place]
+        whole[place] = max(reach, min(AROUND * reach, whole[place]))
+    return whole, f"holds all labels and what is around them, {by_times(whole[1:])} of them"
+
+
+def _plane(whole: Sequence[float], steps: Sequence[float], fits: Fits) -> Found:
+    """The whole plane, its pixels grown until it fits."""
+    growth = 1.0
+    while True:
+        network = Topology.of([edge / growth for edge in whole[1:]], steps[1:])
+        if fits(network) or growth > 16:
+            return network, growth
+        growth *= 1.02
+
+
+def _patch(whole: Sequence[float], steps: Sequence[float], fits: Fits) -> Found:
+    """The largest patch that fits, in the proportions of the volume; pixels grown until it shows enough of that."""
+    growth = 1.0
+    while True:
+        volume = [whole[0], whole[1] / growth, whole[2] / growth]
+        grown = [steps[0], steps[1] * growth, steps[2] * growth]
+        network = Topology.of(volume, grown)
+        while not fits(network):
+            widest = max(range(3), key=lambda axis: network.shape[axis] / volume[axis])
+            shape = list(network.shape)
+            shape[widest] -= network.divisors[widest]
+            if shape[widest] <= 0:
+                break
+            network = Topology.of(shape, grown)
+        if math.prod(network.shape) >= SEEN * math.prod(volume) or growth > 16:
+            return network, growth
+        growth *= 1.02
+
+
+def _rounded(step: float) -> float:
+    """Millimetres to four digits."""
+    return float(f"{step:.4g}")

@@ -1,0 +1,136 @@
+"""What is planned for data sets that the field knows, and that it fits, is not distorted and holds the labels."""
+
+import importlib.util
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from adawac.data.fingerprint import ClassFacts, Fingerprint, Percentiles, Spread
+from adawac.losses import cross_entropy, dice_loss
+from adawac.networks import NetworkSpec
+from adawac.networks.topology import Topology
+from adawac.plan import make_plan
+
+
+def facts(shape, spacing, cases=100, classes=2, channels=1, modality="mr", reach=1.0):
+    """A data set whose cases are all alike; labels reach over a share of the volume."""
+    known = spacing is not None
+    return Fingerprint(
+        num_cases=cases,
+        num_slices=cases * round(shape[0]),
+        channels=("image",) * channels,
+        modality=modality,
+        classes=tuple(ClassFacts(str(k), cases, 1, 1, None) for k in range(classes)),
+        shape=Spread.of([shape]),
+        spacing=Spread.of([spacing]) if known else None,
+        reach=Spread.of([reach * np.multiply(shape, spacing)]) if known else None,
+        intensities=(Percentiles(0, 1, 2),) * channels,
+        dense=0.5,
+        dense_thirds=(0.5, 0.5, 0.5),
+        ignored=0,
+        window=None,
+        side_pairs={},
+    )
+
+
+def test_hippocampus_as_nnunet_plans_it():
+    """Patches of 56 x 40 and 40 x 56 x 40, features of 32 to 256: nnU-Net's of this task."""
+    hippocampus = facts((36, 50, 35), (1, 1, 1), cases=260)
+    slices, patches = (make_plan(hippocampus, 8.0, patches=each) for each in (False, True))
+    assert (slices.size, slices.patch, slices.spacing) == ((56, 40), None, (1.0, 1.0))
+    assert slices.network.channels == (32, 64, 128, 256)
+    assert (patches.patch, patches.size) == ((40, 56, 40), (56, 40))
+    assert patches.network.strides == ((2, 2, 2),) * 3
+
+
+def test_plans_of_known_data_sets_are_those_in_the_documents_and_their_planes_nnunet_s():
+    root = Path(__file__).parents[2]
+    spec = importlib.util.spec_from_file_location("plans", root / "scripts/plans.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    written = json.loads((root / "docs/results/plans.json").read_text())["plans"]
+    assert written.keys() == script.DATA_SETS.keys()
+    for name, plans in written.items():
+        assert script.ours(name) == plans["ours"], f"{name}: run scripts/plans.py"
+        ours, nnunet = plans["ours"]["2d"], plans["nnunet"]["2d"]
+        assert (ours["patch"], ours["spacing"]) == (nnunet["patch"], nnunet["spacing"]), name
+
+
+@pytest.mark.parametrize("patches", [False, True])
+@pytest.mark.parametrize("memory", [0.5, 2.0, 8.0])
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [((103, 512, 512), (5, 0.7, 0.7)), ((20, 320, 256), (3.6, 0.625, 1.25)), ((138, 169, 138), (1,) * 3)],
+)
+def test_it_fits_and_keeps_the_shape_of_pixels(shape, spacing, memory, patches):
+    plan = make_plan(facts(shape, spacing), memory, patches)
+    assert plan.memory <= memory
+    assert plan.spacing[1] / plan.spacing[0] == pytest.approx(spacing[2] / spacing[1], rel=1e-3)
+    for side, step, length, old in zip(plan.size, plan.spacing, shape[1:], spacing[1:], strict=True):
+        assert side * step >= length * old * 0.999  # shows the whole plane
+    sample = plan.patch or plan.size
+    for axis, side in enumerate(sample):
+        assert side % math.prod(by[axis] for by in plan.network.strides) == 0
+    if patches:
+        assert plan.size[0] >= plan.patch[1]
+        assert math.prod(plan.patch) >= 0.12 * shape[0] * math.prod(plan.size) * 0.9
+
+
+def test_more_memory_means_finer_pixels_first_and_then_larger_batches():
+    plans = [make_plan(facts((103, 512, 512), (5, 0.7, 0.7)), memory) for memory in (1, 2, 4, 8, 16, 32)]
+    pixels = [plan.spacing[0] for plan in plans]
+    assert pixels == sorted(pixels, reverse=True)
+    assert pixels[-1] == 0.7 < pixels[0]
+    assert plans[0].batch_size < 16 < plans[-1].batch_size == 24
+
+
+def test_the_cut_follows_the_scan():
+    assert make_plan(facts((40, 256, 30), (1, 1, 4)), 2.0).axis == "sagittal"
+    assert make_plan(facts((40, 30, 256), (1, 4, 1)), 2.0).size == (40, 256)
+    assert make_plan(facts((40, 40, 40), (1, 1, 1)), 2.0).axis == "axial"
+    assert make_plan(facts((9, 256, 216), None), 2.0).axis == "axial"
+
+
+def test_the_plane_ends_a_quarter_beyond_the_labels():
+    plan = make_plan(facts((50, 400, 400), (3, 1, 1), reach=0.4), 8.0)
+    assert plan.size == (224, 224)  # 200, in multiples of 32
+    assert make_plan(facts((50, 100, 100), (3, 1, 1), reach=1.4), 8.0).size == (160, 160)  # where cases differ
+
+
+def test_a_handful_of_slices_still_makes_ten_steps():
+    plan = make_plan(facts((10, 64, 64), (5, 1, 1), cases=5), 2.0)
+    assert plan.batch_size == 5
+    assert plan.epochs == 500  # 5000 steps
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "classes"),
+    [((64, 48), (1, 1), 3), ((128, 96), (1, 1), 14), ((16, 64, 64), (3, 1, 1), 5), ((32, 32, 32), (1, 1, 1), 3)],
+)
+def test_memory_is_what_torch_keeps(shape, spacing, classes):
+    """Within a tenth of all that autograd holds when the loss is known, and parameters to the last weight."""
+    topology = Topology.of(shape, spacing)
+    arguments = {"channels": list(topology.channels), "strides": [list(by) for by in topology.strides]}
+    arguments |= {"num_res_units": 2, "norm": "INSTANCE", "act": ["LEAKYRELU", {"negative_slope": 0.25}]}
+    network = NetworkSpec("monai.networks.nets.UNet", arguments).build(1, classes, len(shape))
+    weights = [each for each in network.parameters() if each.ndim > 1]
+    assert topology.parameters(1, classes) == sum(each.numel() for each in weights)
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    image, label = torch.rand(2, 1, *topology.shape), torch.zeros(2, *topology.shape, dtype=torch.int32)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = network(image).logits
+        loss = cross_entropy(logits, label).mean() + dice_loss(logits, label)
+    for each in network.parameters():
+        kept.pop(each.untyped_storage().data_ptr(), None)
+    measured = sum(storage.nbytes() for storage in kept.values()) + 16 * sum(each.numel() for each in weights)
+    assert loss.requires_grad
+    assert topology.memory(2, 1, classes) * 2**30 == pytest.approx(measured, rel=0.1)
