@@ -44,7 +44,7 @@ class Config:
     @cached_property
     def text(self) -> str:
         """YAML of what is not a default."""
-        dumped: str = _arguments().parser_of(self.command).dump(self.values, skip_unset=False, skip_default=True)
+        dumped: str = parsers().parser_of(self.command).dump(self.values, skip_unset=False, skip_default=True)
         return dumped
 
 
@@ -76,7 +76,7 @@ def resolve(given: Sequence[str] | Mapping[str, Any], *, exit_on_error: bool = F
         raise ConfigError(f"{', '.join(sorted(idle))} means something to `adawac fit` alone; leave it out")
     find_in_working_folder()  # classes of the user's own, such as `--model.weighting hard.HardHalf`
     set_loader("yaml", _read_yaml, exceptions=(yaml.YAMLError,))
-    arguments = _arguments()
+    arguments = parsers()
     for parser in (arguments.parser, arguments.parser_of(argv[0])):
         parser.exit_on_error = exit_on_error
     try:
@@ -122,6 +122,12 @@ class TrainingCLI(LightningCLI):
     def parser_of(self, command: str) -> LightningArgumentParser:
         """The parser of one command."""
         return self._parser(command)
+
+    def use_parsers_of(self, other: "TrainingCLI") -> None:
+        """Share the parsers of another."""
+        self.parser = other.parser
+        self._subcommand_parsers = other._subcommand_parsers
+        self._subcommand_method_arguments = other._subcommand_method_arguments
 
     def _parse_ckpt_path(self) -> None:
         """Checkpoints rule no settings; here Lightning would read one for them, and fail on other files in its way."""
@@ -185,13 +191,14 @@ class _Arguments(TrainingCLI):
 
 
 @cache
-def _arguments() -> TrainingCLI:
+def parsers() -> TrainingCLI:
+    """The parsers of all commands, made once in a process."""
     return _Arguments()
 
 
 def parser_of(command: str) -> LightningArgumentParser:
     """All options of fit, validate or test."""
-    return _arguments().parser_of(command)
+    return parsers().parser_of(command)
 
 
 def _read_yaml(text: str) -> Any:

@@ -44,7 +44,7 @@ from adawac.training.callbacks import (
     run_progress,
 )
 from adawac.training.callbacks.interruption import interruptible
-from adawac.training.configuration import Config, TrainingCLI, seed_of
+from adawac.training.configuration import Config, TrainingCLI, parsers, seed_of
 from adawac.training.loggers import ConfigRecord, all_loggers, missing_package, place_trackers, run_logger
 from adawac.training.performance.cpu import emulates_bfloat16, keep_freed_memory
 
@@ -77,6 +77,10 @@ class Training(TrainingCLI):
             save_config_callback=ConfigRecord if config.command == "fit" else None,  # how it was trained
             save_config_kwargs={"overwrite": True},
         )
+
+    def setup_parser(self, *args: Any, **kwargs: Any) -> None:
+        """Take the parsers that have read the configuration: to make them again would take seconds."""
+        self.use_parsers_of(parsers())
 
     def instantiate_classes(self) -> None:
         """Make all parts; what a part says about a bad value is passed on without jsonargparse's wrapping."""
