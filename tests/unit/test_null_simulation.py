@@ -62,7 +62,7 @@ def test_the_committed_simulation_keeps_what_is_promised(nulls):
     rows = json.loads((ROOT / "docs/results/null_simulation.json").read_text())["rows"]
     assert {(row["patients"], row["runs"]) for row in rows} == {(n, r) for n in nulls.PATIENTS for r in nulls.SEEDS}
     for row in rows:
-        assert row["any false verdict"] <= (0 if row["runs"] == 1 else 0.065), row
+        assert row["any false verdict"] <= (0 if row["runs"] == 1 else 0.06), row
         longest = 0.995 if row["patients"] == 6 else 0.985  # of six patients p falls in steps of 1/32
         for name in ("difference held", "difference held, an organ", "mean held"):
             assert 0.92 <= row[name] <= longest, (name, row)
