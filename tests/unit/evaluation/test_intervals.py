@@ -196,7 +196,7 @@ class TestSeveralRuns:
         between = sum(np.var(x.mean(axis=0), ddof=1) for x in (first, second)) / runs
         two = [x - x.mean(axis=0) - x.mean(axis=1, keepdims=True) + x.mean() for x in (first, second)]
         within = sum((x**2).sum() for x in two) / ((runs - 1) * (n - 1)) / (n * runs)
-        luck = np.sqrt(between - within) * rng.standard_t(2 * runs - 2, 500_000)
+        luck = np.sqrt(between - 0.75 * within) * rng.standard_t(2 * runs - 2, 500_000)
         scores, signs = (first - second).mean(axis=1), rng.choice([-1.0, 1.0], (500_000, n))
 
         def p(difference):
