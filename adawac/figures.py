@@ -5,12 +5,14 @@ tell the colours apart (Okabe and Ito's for groups, Tol's light scheme for class
 also differ in their markers, reference and prediction in their lines.
 """
 
+import colorsys
 import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.typing import LineStyleType
@@ -198,6 +200,20 @@ def three_views(
     return figure
 
 
+def class_colours(count: int) -> list[str]:
+    """A colour for each class, no two alike; of more than eight, further ones lie between in hue and brightness.
+
+    Example:
+        >>> class_colours(2), len(set(class_colours(40)))
+        (['#EE8866', '#99DDFF'], 40)
+    """
+    further = (
+        to_hex(colorsys.hsv_to_rgb((0.11 + 0.618 * i) % 1, 0.85 - 0.15 * (i % 3), 1.0 - 0.2 * (i % 2)))))
+        for i in range(count - len(CLASS_COLOURS))
+    )
+    return [*CLASS_COLOURS[:count], *further]
+
+
 def plain(text: str) -> str:
     """A name from the data as it is: matplotlib would read what stands between two dollars as a formula."""
     return text.replace("$", r"\$")
@@ -303,11 +319,12 @@ def _outlines(
 ) -> dict[str, Line2D]:
     """Draw the edges of every class that is there; what stands for each in a legend."""
     drawn: dict[str, Line2D] = {}
+    colours = class_colours(len(classes) - 1)
     rows, columns = (np.arange(-1, n + 1) for n in labels.shape)
     for index, name in enumerate(classes[1:], start=1):
         mask = labels == index
         if mask.any():
-            colour = CLASS_COLOURS[(index - 1) % len(CLASS_COLOURS)]
+            colour = colours[index - 1]
             padded = np.pad(mask, 1).astype(np.float32)  # closes outlines that touch the border
             axes.contour(columns, rows, padded, levels=[0.5], colors=colour, linestyles=style, linewidths=1.4)
             drawn[name] = Line2D([], [], color=colour, label=plain(name))

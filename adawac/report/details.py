@@ -52,9 +52,9 @@ def organs(report: Contents) -> Iterable[Block]:
                 "To the right of 0 the method is better. Filled: better or worse after Holm's correction; open: no "
                 "significant difference, or a single run. An arrow: the interval goes on beyond the figure.",
             )
-        names = [_organ(each.class_name) for each in subset.methods[0].dice]
+        names = [organ_name(each.class_name) for each in subset.methods[0].dice]
         header = ("Dice", *(method.name for method in subset.methods))
-        columns = [{_organ(each.class_name): each for each in method.dice} for method in subset.methods]
+        columns = [{organ_name(each.class_name): each for each in method.dice} for method in subset.methods]
         yield Table(header, tuple((name, *(estimated(column.get(name)) for column in columns)) for name in names))
         if subset.comparisons:
             yield _comparison_table(report, subset)
@@ -66,14 +66,15 @@ def organ_lines(subset: SubsetResult, reference: str) -> dict[str, list[figures.
     """Title of a panel -> what the forest plot of the organs shows in it, their mean first."""
     return {
         f"{method} {MINUS} {reference}": [
-            figures.Line(_organ(found.class_name), found.difference, found.low, found.high, found.verdict, row == 0)
+            figures.Line(organ_name(found.class_name), found.difference, found.low, found.high, found.verdict, row == 0)
             for row, found in enumerate(comparisons)
         ]
         for method, comparisons in subset.comparisons.items()
     }
 
 
-def _organ(class_name: str) -> str:
+def organ_name(class_name: str) -> str:
+    """What a report calls a class, or the mean of all."""
     return "mean of organs" if class_name == MEAN_OF_CLASSES else class_name
 
 
@@ -82,7 +83,7 @@ def _comparison_table(report: Contents, subset: SubsetResult) -> Table:
     rows = zip(*subset.comparisons.values(), strict=False)
     lines = tuple(
         (
-            _organ(row[0].class_name),
+            organ_name(row[0].class_name),
             *(f"{signed(c.difference)}, {both_p(c)}: {c.verdict}" if c.n else "n = 0" for c in row),
         )
         for row in rows
@@ -138,7 +139,8 @@ def groups(report: Contents) -> Iterable[Block]:
 
 def _dense_and_sparse(report: Contents, subset: SubsetResult) -> Table:
     header = (
-        "slices", "Dice, label-dense", "recall, label-dense", "label-sparse slices with false positives",
+        "slices", "Dice, label-dense", "recall, label-dense",
+        "label-sparse slices (no foreground) with false positives",
         f"such slices per volume, difference to {report.reference}", "false-positive voxels per volume",
     )  # fmt: skip
     lines = []

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from adawac.evaluation import Comparison
 from adawac.report.annotated import annotated
 from adawac.report.blocks import Block, Code, Document, Finding, Paragraph, Section, Table
+from adawac.report.by_patient import by_patient
 from adawac.report.contents import Contents, MethodResult
 from adawac.report.details import groups, organs, subheading, suspects, weights
 from adawac.report.drawn import drawn
@@ -38,6 +39,7 @@ def document(report: Contents) -> Document:
         Section("Verdicts", tuple(_verdicts(report)), "Verdicts"),
         Section("Methods side by side", tuple(_methods(report)), "Methods"),
         Section("Organ by organ", tuple(organs(report)), "Organs"),
+        Section("Patient by patient", tuple(by_patient(report)), "Patients"),
         Section("Where it helps, and where not", tuple(groups(report)), "Where"),
         Section("What the weights do", tuple(weights(report)), "Weights"),
         Section("What was drawn", tuple(drawn(report)), "Draws"),

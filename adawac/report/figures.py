@@ -5,6 +5,7 @@ their markers, what differs from the reference is filled, label-sparse slices ar
 """
 
 import io
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -12,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from adawac.evaluation import Ranking
@@ -29,7 +31,13 @@ STYLES = (
     ("#E69F00", "v"),
     ("#56B4E9", "P"),
 )
-"""Colour and marker of each method; the reference comes first and has its own."""
+"""Colours, each with a marker; the reference comes first and has its own."""
+
+MARKERS_AGAIN = ("<", ">", "p", "h", "*", "d")
+"""Of further methods, which come to the same colours."""
+
+Style = tuple[str, str]
+"""Colour and marker."""
 
 REFERENCE_STYLE = ("#444444", "X")
 VERDICT_COLOURS: Mapping[Verdict | None, str] = {
@@ -66,14 +74,52 @@ class Line(NamedTuple):
     heading: bool = False
 
 
-PANELS = 5
-"""Most panels of a figure side by side."""
+def method_styles(methods: Sequence[str], reference: str) -> dict[str, Style]:
+    """Colour and marker of each method, the same in all figures of a report; no two alike among a dozen.
 
-
-def method_styles(methods: Sequence[str], reference: str) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each method, the same in all figures of a report."""
+    Example:
+        >>> styles = method_styles([f"method {i}" for i in range(13)], "method 0")
+        >>> len(set(styles.values()))
+        13
+    """
     others = [method for method in methods if method != reference]
-    return {method: STYLES[i % len(STYLES)] for i, method in enumerate(others)} | {reference: REFERENCE_STYLE}
+    looks = [*STYLES, *((colour, marker) for (colour, _), marker in zip(STYLES, MARKERS_AGAIN, strict=True))]
+    return {reference: REFERENCE_STYLE} | {method: looks[i % len(looks)] for i, method in enumerate(others)}
+
+
+def columns_for(titles: Sequence[str], most: int) -> int:
+    """How many panels stand side by side, so that a title of theirs needs two lines at most.
+
+    Args:
+        titles: of all panels.
+        most: panels in a row.
+
+    Example:
+        >>> columns_for(["ERM"] * 7, 5), columns_for(["ERM"] * 3 + ["CVaRDRO by position, with consistency"], 5)
+        (4, 4)
+    """
+    longest = max(map(len, titles))
+    most = max(1, min(most, len(titles), int(2 * LETTERS / max(longest, 1))))
+    rows = -(-len(titles) // most)
+    return -(-len(titles) // rows)
+
+
+LETTERS = 96
+"""Of a title, side by side, over the whole width."""
+
+
+def fitted(title: str, columns: int) -> str:
+    """A title in lines that fit a panel, cut where it takes more than two."""
+    return plain("\n".join(textwrap.wrap(title, max(8, LETTERS // columns - 2), max_lines=2, placeholder=" ...")))
+
+
+def legend_above(figure: Figure, styles: Mapping[str, Style]) -> None:
+    """Colours and markers of the methods, over the figure, in as many columns as their names leave room for."""
+    handles = [
+        Line2D([], [], linestyle="none", color=c, marker=m, label=plain(name)) for name, (c, m) in styles.items()
+    ]
+    columns = max(1, min(len(handles), LETTERS // (max(map(len, styles)) + 4)))
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns, fontsize=9, frameon=False)
 
 
 def forest(panels: Mapping[str, Sequence[Line]]) -> Figure:
@@ -88,8 +134,8 @@ def forest(panels: Mapping[str, Sequence[Line]]) -> Figure:
         'adawac - pair'
     """
     count = len(next(iter(panels.values())))
-    rows = -(-len(panels) // PANELS)
-    columns = -(-len(panels) // rows)
+    columns = columns_for(list(panels), most=5)
+    rows = -(-len(panels) // columns)
     figure = Figure((WIDTH, 0.3 + rows * (0.7 + 0.28 * count)), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     all_axes = grid.flat[: len(panels)]
@@ -100,11 +146,11 @@ def forest(panels: Mapping[str, Sequence[Line]]) -> Figure:
         axes.axvline(0, color="#222222", linewidth=0.9, zorder=1)
         for row, line in enumerate(lines):
             _draw_line(axes, row, line, reach)
-        axes.set_title(plain(title), fontsize=10, loc="left")
+        axes.set_title(fitted(title, columns), fontsize=10, loc="left")
         axes.set_xlim(-reach, reach)
         axes.grid(axis="x", color="#e6e6e6", linewidth=0.8)
         axes.locator_params(axis="x", nbins=max(2, 10 // columns))
-        _clean(axes)
+        clean(axes)
         axes.tick_params(axis="y", length=0)
     figure.supxlabel("difference of Dice, 95 % interval", fontsize=9)
     lines = next(iter(panels.values()))
@@ -150,7 +196,7 @@ def _reach(lines: Iterable[Line]) -> float:
 
 
 def position_curves(
-    values: Mapping[str, Sequence[float]], styles: Mapping[str, tuple[str, str]], ends: str, n: Sequence[int]
+    values: Mapping[str, Sequence[float]], styles: Mapping[str, Style], ends: str, n: Sequence[int]
 ) -> Figure:
     """Dice along the volume, a line a method.
 
@@ -173,8 +219,8 @@ def position_curves(
     axes.set_xlabel(ends, fontsize=9)
     axes.set_ylabel("Dice", fontsize=9)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-    axes.legend(fontsize=9, frameon=False, ncols=max(1, min(6, len(values))), loc="lower left", bbox_to_anchor=(0, 1))
-    _clean(axes)
+    legend_above(figure, {method: styles[method] for method in values})
+    clean(axes)
     return figure
 
 
@@ -184,9 +230,13 @@ def weights_along(panels: Mapping[str, SliceWeights]) -> Figure:
     Args:
         panels: title -> weights.
     """
-    figure = Figure((WIDTH, 3.0), layout="constrained")
-    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (title, table) in zip(all_axes, panels.items(), strict=True):
+    columns = columns_for(list(panels), most=3)
+    rows = -(-len(panels) // columns)
+    figure = Figure((WIDTH, 0.4 + 2.6 * rows), layout="constrained")
+    all_axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes in all_axes[len(panels) :]:
+        axes.remove()
+    for axes, (title, table) in zip(all_axes, panels.items(), strict=False):
         for group, colour, marker, name in (
             (table.dense, BLUE, "o", "label-dense"),
             (~table.dense, VERMILION, "^", "label-sparse"),
@@ -206,13 +256,13 @@ def weights_along(panels: Mapping[str, SliceWeights]) -> Figure:
             )
             centres, means = _binned(x, y)
             axes.plot(centres, means, color=colour, marker=marker, markersize=6, linewidth=1.8, label=name)
-        axes.set_title(plain(title), fontsize=10, loc="left")
-        axes.set_xlabel("position in the volume, first slice 0 to last slice 1", fontsize=9)
+        axes.set_title(fitted(title, columns), fontsize=10, loc="left")
         axes.set_xlim(0, 1)
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-        _clean(axes)
-    all_axes[0].set_ylabel("weight of the supervised loss", fontsize=9)
+        clean(axes)
+    figure.supxlabel("position in the volume, first slice 0 to last slice 1", fontsize=9)
+    figure.supylabel("weight of the supervised loss", fontsize=9)
     all_axes[0].legend(fontsize=9, frameon=False, loc="best")
     return figure
 
@@ -224,7 +274,7 @@ def _binned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return (held + 0.5) / 10, np.array([y[tenth == k].mean() for k in held])
 
 
-def ranks(ranking: Ranking, styles: Mapping[str, tuple[str, str]]) -> Figure:
+def ranks(ranking: Ranking, styles: Mapping[str, Style]) -> Figure:
     """Mean ranks on an axis: a description, without bars or distances that would read as verdicts."""
     names, values = list(ranking.ranks), np.array(list(ranking.ranks.values()))
     figure = Figure((WIDTH, 0.9 + 0.24 * len(names)), layout="constrained")
@@ -252,7 +302,8 @@ def ranks(ranking: Ranking, styles: Mapping[str, tuple[str, str]]) -> Figure:
     return figure
 
 
-def _clean(axes: Axes) -> None:
+def clean(axes: Axes) -> None:
+    """No frame above and on the right; what is drawn lies above the grid."""
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)

@@ -141,7 +141,33 @@ def summary_sentence(subsets: Sequence[SubsetResult], reference: str, runs: Sequ
 def summary(report: Contents) -> str:
     """The first lines of a report: the answer, and whom its cases show where that is not one patient each."""
     answer = summary_sentence(report.subsets, report.reference, report.runs)
-    return f"{answer} {report.patients}" if report.patients else answer
+    return " ".join(filter(None, [answer, unequal_compute(report), report.patients]))
+
+
+def unequal_compute(report: Contents) -> str:
+    """Who trained with more or fewer network passes than the reference; empty where nobody did, or nothing is known.
+
+    A method differs that stands on any subset below 0.95 or above 1.05 of the reference's passes.
+    """
+    ratios: dict[str, list[float]] = {}
+    for subset in report.subsets:
+        passes = {method.name: max(method.network_passes, default=0) for method in subset.methods}
+        if theirs := passes.get(report.reference, 0):
+            for name, mine in passes.items():
+                if mine and not 0.95 <= mine / theirs <= 1.05:
+                    ratios.setdefault(name, []).append(mine / theirs)
+    said = [f"{name} {_times(min(each), max(each))}" for name, each in ratios.items()]
+    return f"Compute is not equal: of the network passes of {report.reference}, {', '.join(said)}." if said else ""
+
+
+def _times(low: float, high: float) -> str:
+    """A ratio, or a range of them.
+
+    Example:
+        >>> _times(2, 2), _times(0.5, 2)
+        ('took 2.0 times', 'took 0.5 to 2.0 times')
+    """
+    return f"took {low:.1f} times" if f"{low:.1f}" == f"{high:.1f}" else f"took {low:.1f} to {high:.1f} times"
 
 
 def _trained_on(run: MethodRun) -> Iterable[str]:

@@ -1,0 +1,107 @@
+"""The section of a report that shows every patient: values behind the means, pairs of methods, agreement of volumes."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adawac.evaluation import ANY_CLASS, MEAN_OF_CLASSES, CaseRow, SharedCases, voxel_volumes
+from adawac.report import patient_figures
+from adawac.report.blocks import Block, Picture
+from adawac.report.contents import Contents, SubsetResult
+from adawac.report.details import organ_name, subheading
+from adawac.report.figures import encode, method_styles
+from adawac.report.measured import Rows, has
+
+Floats = NDArray[np.float64]
+
+
+def by_patient(report: Contents) -> Iterable[Block]:
+    """Figures of each training subset."""
+    for i, subset in enumerate(report.subsets):
+        rows: dict[str, list[CaseRow]] = {}
+        for run in report.runs:
+            if run.subset == subset.name:
+                rows.setdefault(run.method, []).extend(run.rows)
+        blocks = list(_figures(report, subset, rows, i))
+        yield from [*subheading(report, subset), *blocks] if blocks else []
+
+
+def _figures(report: Contents, subset: SubsetResult, rows: Rows, i: int) -> Iterable[Block]:
+    measured = {
+        title: SharedCases.of(rows, metric, "all")
+        for title, metric in (("Dice", "dice"), ("HD95, mm", "hd95_mm"), ("HD95, voxels", "hd95_voxel"))
+        if all(has(each, metric, "all") for each in rows.values())
+    }
+    if not measured:
+        return
+    values = {title: {name: _patients(shared, name) for name in shared.names} for title, shared in measured.items()}
+    organs = [organ_name(name) for name in next(iter(measured.values())).names if name != ANY_CLASS]
+    panels = {title: {organ_name(name): each for name, each in of.items()} for title, of in values.items()}
+    styles = {
+        method: style for method, style in method_styles(report.methods, report.reference).items() if method in rows
+    }
+    yield Picture(
+        f"patients_{i}",
+        "svg",
+        encode(patient_figures.strips(panels, styles)),
+        f"{' and '.join(panels)} of every patient, of {', '.join(organs)}, by each method",
+        "Small: a patient, mean over runs. Large: the mean. Dice: to the right is better; HD95, the distance of the "
+        "surfaces: to the left.",
+    )
+    others = [method for method in rows if method != report.reference]
+    if report.reference in rows and others:
+        of_pairs = {
+            title: {method: (of[MEAN_OF_CLASSES][report.reference], of[MEAN_OF_CLASSES][method]) for method in others}
+            for title, of in values.items()
+        }
+        yield Picture(
+            f"pairs_{i}",
+            "svg",
+            encode(patient_figures.pairs(of_pairs, report.reference, {title: title == "Dice" for title in of_pairs})),
+            f"{' and '.join(of_pairs)} of every patient by {report.reference} and by {', '.join(others)}",
+            f"A line a patient, mean of organs, from {report.reference} to the method. Solid blue: better; dashed "
+            "orange: worse. Black: the mean.",
+        )
+    volumes = {method: found for method, each in rows.items() if (found := _volumes(each))}
+    if volumes:
+        yield Picture(
+            f"volumes_{i}",
+            "svg",
+            encode(patient_figures.agreement(volumes)),
+            "Bland-Altman plot of the volumes of all organs, by each method",
+            "Bland-Altman: a mark is an organ of a case, mean over runs, where reference or prediction holds it. "
+            "Lines: mean difference, and 1.96 standard deviations to both sides. Above 0: too large; -200 %: missed.",
+        )
+
+
+def _patients(shared: SharedCases, name: str) -> dict[str, Floats]:
+    """Method -> a value a patient, mean over runs."""
+    found = shared.select(name)
+    return {method: each.mean(axis=1) for method, each in zip(shared.methods, found.levels, strict=True)}
+
+
+def _volumes(rows: Sequence[CaseRow]) -> list[tuple[Floats, Floats]]:
+    """Of each organ the volumes in the reference and as predicted, ml, a case each; empty where they are not known."""
+    if (voxel := voxel_volumes(rows)) is None:
+        return []
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for row in rows:
+        if (
+            row.group == "all"
+            and row.metric in ("reference_voxels", "predicted_voxels")
+            and row.class_name != ANY_CLASS
+        ):
+            of_case = found.setdefault(row.class_name, {}).setdefault(row.case, {})
+            of_case.setdefault(row.metric, []).append(row.value * voxel[row.case] / 1000)
+    organs = []
+    for cases in found.values():
+        both = [
+            (float(np.mean(each["reference_voxels"])), float(np.mean(each["predicted_voxels"])))
+            for each in cases.values()
+            if len(each) == 2
+        ]
+        kept = np.array([pair for pair in both if sum(pair) > 0]).reshape(-1, 2)
+        if len(kept):
+            organs.append((kept[:, 0], kept[:, 1]))
+    return organs
