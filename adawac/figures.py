@@ -208,7 +208,7 @@ def class_colours(count: int) -> list[str]:
         (['#EE8866', '#99DDFF'], 40)
     """
     further = (
-        to_hex(colorsys.hsv_to_rgb((0.11 + 0.618 * i) % 1, 0.85 - 0.15 * (i % 3), 1.0 - 0.2 * (i % 2)))))
+        to_hex(colorsys.hsv_to_rgb((0.11 + 0.618 * i) % 1, 0.85 - 0.15 * (i % 3), 1.0 - 0.2 * (i % 2)))
         for i in range(count - len(CLASS_COLOURS))
     )
     return [*CLASS_COLOURS[:count], *further]
