@@ -131,6 +131,16 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
+def of_case(case: str, error: "DataError") -> str:
+    """What an error says of a case, with the case's name before it.
+
+    Example:
+        >>> of_case("pt_1", DataError("cut short")), of_case("pt_1", DataError("case pt_1: cut short"))
+        ('case pt_1: cut short', 'case pt_1: cut short')
+    """
+    return str(error) if str(error).startswith("case ") else f"case {case}: {error}"
+
+
 def some_of(names: Sequence[str]) -> str:
     """The first five names of a list, and how many more there are: for messages.
 

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from adawac.cluster import HELP, each_on, one_by_one
 from adawac.data.case_names import AUTO
 from adawac.io.own_code import named, use_readers
 from adawac.training.suggestions import Parser
@@ -35,9 +36,7 @@ def main(argv: Sequence[str]) -> int:
     from adawac.report.evaluate import evaluate
 
     use_readers(args.readers)
-    report = evaluate(
-        args.sources,
-        args.output,
+    settings = dict(
         labels=args.labels,
         images=args.images,
         classes=_names(args.classes),
@@ -57,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
         parquet=args.parquet,
         command=shlex.join(["adawac", "evaluate", *argv]),
     )
+    with each_on(args.on) as each:
+        report = evaluate(args.sources, args.output, each=each or one_by_one, **settings)
     console = Console(highlight=False)
     for said in (report.summary, *report.left_out, f"report: {report.page}"):
         console.print(said, markup=False, soft_wrap=True)
@@ -141,4 +142,5 @@ def parser() -> Parser:
     made.add_argument("--parquet", action="store_true", help="write cases.parquet as well")
     made.add_argument("--title", help="of the report; default: the name of OUTPUT")
     made.add_argument("--device", help="cpu, cuda, ...; default: CUDA if there is one")
+    made.add_argument("--on", help=f"measure on {HELP}")
     return made

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from adawac.cluster import HELP, each_on
 from adawac.errors import DataError, printable
 from adawac.io.own_code import find_in_working_folder, use_readers
 from adawac.training.suggestions import Parser
@@ -27,19 +28,21 @@ def main(argv: Sequence[str]) -> int:
     if problems and not cases:
         raise DataError.from_problems(problems)
 
-    predict_files(
-        args.run,
-        cases,
-        args.output,
-        device=args.device,
-        flip_left_right=args.flip,
-        largest_component=args.largest_component,
-        probabilities=args.probabilities,
-        pictures=args.pictures,
-        overwrite=args.overwrite,
-        trust=args.trust,
-        left_out=problems,
-    )
+    with each_on(args.on, args.device) as each:
+        predict_files(
+            args.run,
+            cases,
+            args.output,
+            device=args.device,
+            flip_left_right=args.flip,
+            largest_component=args.largest_component,
+            probabilities=args.probabilities,
+            pictures=args.pictures,
+            overwrite=args.overwrite,
+            trust=args.trust,
+            left_out=problems,
+            each=each,
+        )
     return 0
 
 
@@ -66,6 +69,7 @@ def parser() -> Parser:
         "--readers", nargs="+", default=[], metavar="MODULE.CLASS", help="readers of yours for further file formats"
     )
     made.add_argument("--device", default=None, help="cpu, cuda, cuda:1 ...; default: CUDA if there is one")
+    made.add_argument("--on", help=f"predict on {HELP}; with a device cuda a task has a GPU")
     made.add_argument("--flip", action="store_true", help="average with the prediction of mirrored slices")
     made.add_argument(
         "--largest-component",

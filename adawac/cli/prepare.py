@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from adawac.cluster import HELP, each_on, in_threads
 from adawac.io.own_code import find_in_working_folder
 from adawac.io.shipped import with_shipped
 from adawac.io.terminal import Formatter
@@ -38,7 +39,8 @@ def main(argv: Sequence[str]) -> int:
     made = parser()
     parts = made.instantiate(made.parse_args(with_shipped(argv)))
     data: SegmentationData = parts.data
-    data.prepare_data(verify=parts.verify)
+    with each_on(parts.on) as each:
+        data.prepare_data(verify=parts.verify, each=each or in_threads)
     print(f"{data.describe_store()}; next: adawac fit with the same configuration")
     return 0
 
@@ -53,6 +55,7 @@ def parser() -> "TypedParser":
     made = TypedParser(prog="adawac prepare", description=__doc__)
     made.add_argument("--config", action="config", help="of `adawac fit`; several compose")
     made.add_argument("--verify", action="store_true", help="read all files anew, also those that look unchanged")
+    made.add_argument("--on", type=str | None, help=HELP)
     for key in OTHERS:
         made.add_argument(f"--{key}", type=Any, help=SUPPRESS)
     made.add_class_arguments(SegmentationData, "data")

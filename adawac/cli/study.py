@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from difflib import get_close_matches
@@ -9,14 +10,17 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from adawac.cluster import HELP, connected
 from adawac.errors import ConfigError, DataError
 from adawac.io.atomic import write_text
 from adawac.io.shipped import find_shipped
 from adawac.training.suggestions import Parser
 
 if TYPE_CHECKING:
+    from adawac.cluster import Cluster
     from adawac.io.terminal import Console
     from adawac.study import Cell, Study
+    from adawac.study.resources import Resources
 
 
 def main(argv: list[str]) -> int:
@@ -62,12 +66,15 @@ def main(argv: list[str]) -> int:
         configs = resolve(chosen)
     if args.emit:
         return _emit(study, chosen, args.study, more, console)
-    waiting = sum(cell.state != "finished" for cell in chosen)
-    found = shares(args.jobs, waiting, study.resources, visible_gpus(), visible_cpus())
+    found: Sequence[Mapping[str, str]] = ()
+    if args.on is None:
+        waiting = sum(cell.state != "finished" for cell in chosen)
+        found = shares(args.jobs, waiting, study.resources, visible_gpus(), visible_cpus())
     if args.dry_run:
-        _list(study, chosen, len(found), console)
+        _list(study, chosen, max(1, len(found)), console)
         return 0
-    _run(chosen, configs, found, console)
+    with connected(args.on) if args.on else nullcontext() as cluster:
+        _run(chosen, configs, found, cluster, study.resources, console)
     if not args.cells:
         _report(study, command, args.reference, console)
     unfinished = [cell for cell in chosen if cell.state != "finished"]
@@ -98,6 +105,7 @@ def parser() -> Parser:
     made.add_argument(
         "--gpus-per-cell", type=float, metavar="K", help="0.5: two cells share one; default: the study's, else 1"
     )
+    made.add_argument("--on", help=f"run the cells on {HELP}")
     made.add_argument("--cells", nargs="+", metavar="CELL", help="run these only, and gather nothing")
     made.add_argument("--dry-run", action="store_true", help="list the cells, how far they are, and the time left")
     made.add_argument("--report", action="store_true", help="write the report on what is finished, run nothing")
@@ -147,13 +155,18 @@ def _jobs(text: str) -> int | None:
 
 
 def _run(
-    cells: "Sequence[Cell]", configs: dict[str, str], found: "Sequence[Mapping[str, str]]", console: "Console"
+    cells: "Sequence[Cell]",
+    configs: dict[str, str],
+    found: Sequence[Mapping[str, str]],
+    cluster: "Cluster | None",
+    of_each: "Resources",
+    console: "Console",
 ) -> None:
     """Run what is not finished under a bar with the time left; report each cell as it ends."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeElapsedColumn
     from rich.text import Text
 
-    from adawac.study.runner import last_lines, run_cells, seconds_left
+    from adawac.study.runner import last_lines, run_cells, run_cells_on, seconds_left
 
     class TimeLeft(ProgressColumn):
         """Counts down to the end that was last expected."""
@@ -165,7 +178,7 @@ def _run(
     waiting = [cell for cell in cells if cell.state != "finished"]
 
     def expected() -> float | None:
-        seconds = seconds_left(waiting, cells, len(found))
+        seconds = seconds_left(waiting, cells, len(found)) if found else None
         return None if seconds is None else monotonic() + seconds
 
     def ended(cell: "Cell") -> None:
@@ -177,7 +190,10 @@ def _run(
 
     with Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeft(), console=console) as progress:
         bar = progress.add_task("", total=len(cells), completed=len(cells) - len(waiting), expected=expected())
-        run_cells(tuple(waiting), configs, found, ended)
+        if cluster is None:
+            run_cells(tuple(waiting), configs, found, ended)
+        else:
+            run_cells_on(cluster, tuple(waiting), configs, of_each, ended)
 
 
 def _report(study: "Study", command: str, reference: str | None, console: "Console") -> None:

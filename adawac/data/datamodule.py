@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from adawac.cluster import Each, in_threads
 from adawac.data.case_names import AUTO
 from adawac.data.checkup import duplicates
 from adawac.data.classes import Classes
@@ -149,17 +150,18 @@ class SegmentationData(pl.LightningDataModule):
         self._units: UnitTable | None = None
         self._described: dict[str, dict[str, Any]] | None = None
 
-    def prepare_data(self, verify: bool = False) -> None:
+    def prepare_data(self, verify: bool = False, each: Each = in_threads) -> None:
         """Read, check and store what has not been prepared yet.
 
         Args:
             verify: read all files anew, also those whose size and modification time have not changed.
+            each: where volumes are prepared.
         """
         self._scan()
         if len(set(self._patients.values())) < len(self._patients):
             log.info("patients: %s", describe_patients(self._patients))
         cases = [*self._cases.values(), *self._unlabelled.values()]
-        problems = self._store.prepare(cases, bar("Preparing volumes"), verify)
+        problems = self._store.prepare(cases, bar("Preparing volumes"), verify, each)
         problems |= duplicates(self._digests(), self._patients, self.split)
         if problems and not self.skip_bad:
             raise DataError.from_problems([problems[case.id] for case in cases if case.id in problems])

@@ -1,20 +1,20 @@
 """Read cases with every check that bad data must meet before training starts."""
 
 import logging
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adawac.cluster import Each, in_threads
 from adawac.data.classes import Classes
 from adawac.data.image_rules import checked
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.modality import Modalities, kinds_of
-from adawac.errors import DataError
+from adawac.errors import DataError, of_case
 from adawac.io.terminal import Track
 from adawac.io.volumes import Volume
 
@@ -92,34 +92,26 @@ def read_case(
 
 
 def for_every_case(
-    do: Callable[[Case], None], cases: Sequence[Case], track: Track[None] | None = None
+    do: Callable[[Case], None], cases: Sequence[Case], track: Track[Any] | None = None, each: Each = in_threads
 ) -> dict[str, str]:
-    """Do something with every case, in a thread a core; what is stopped begins no further case.
+    """Do something with every case; what is stopped begins no further case.
 
     Args:
         do: raises a `DataError` where the case has a problem.
         cases: those to do it with.
         track: shows progress.
+        each: where it is done.
 
     Returns:
         The problem of every case that has one, in the order of `cases`.
     """
     problems: dict[str, str] = {}
-
-    def attempt(case: Case) -> None:
-        try:
-            do(case)
-        except DataError as error:
-            problems[case.id] = str(error)
-
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        done = pool.map(attempt, cases)
-        try:
-            for _ in track(done, len(cases)) if track and cases else done:
-                pass
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with closing(each(do, cases)) as done:
+        for case, outcome in track(done, len(cases)) if track and cases else done:
+            try:
+                outcome.result()
+            except DataError as error:
+                problems[case.id] = of_case(case.id, error)
     return {case.id: problems[case.id] for case in cases if case.id in problems}
 
 

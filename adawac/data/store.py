@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adawac.cluster import Each, in_threads
 from adawac.data.classes import Classes
 from adawac.data.grid import Placement
 from adawac.data.layouts.base import Case, Layout
@@ -62,13 +63,20 @@ class VolumeStore:
         self.in_channels = in_channels
         self.contents = FileHashCache(self.folder / ".hashes")
 
-    def prepare(self, cases: Sequence[Case], track: Track[None] | None = None, verify: bool = False) -> dict[str, str]:
-        """Make what is missing, in a thread a core, while no other process writes into the store.
+    def prepare(
+        self,
+        cases: Sequence[Case],
+        track: Track[Any] | None = None,
+        verify: bool = False,
+        each: Each = in_threads,
+    ) -> dict[str, str]:
+        """Make what is missing, while no other process writes into the store.
 
         Args:
             cases: to prepare; of one without a label every voxel is ignored.
             track: wraps an iterable of a given length, to show progress.
             verify: read every file again, also those whose size and modification time have not changed.
+            each: where it is done; all its places share the store and the data.
 
         Returns:
             The problem of every case that has one, in the order of `cases`; the others are kept.
@@ -80,12 +88,12 @@ class VolumeStore:
                 stack.enter_context(writing(self.folder))
             except OSError as error:
                 return {cases[0].id: _unwritable(cases[0], self.folder, error)}
-            return self._make_all(self._missing(cases, verify), track, verify)  # others may have made some meanwhile
+            return self._make_all(self._missing(cases, verify), track, verify, each)  # others may have made some
 
     def _missing(self, cases: Sequence[Case], verify: bool) -> list[Case]:
         return [case for case in cases if verify or not self.holds(case)]
 
-    def _make_all(self, cases: Sequence[Case], track: Track[None] | None, verify: bool) -> dict[str, str]:
+    def _make_all(self, cases: Sequence[Case], track: Track[Any] | None, verify: bool, each: Each) -> dict[str, str]:
         for left in self.folder.glob("*/.*-*"):  # by a process that was killed: we are the only one that writes
             shutil.rmtree(left, ignore_errors=True)
 
@@ -93,7 +101,7 @@ class VolumeStore:
             if not self._path(case, verify).is_dir():
                 self._make(case)
 
-        return for_every_case(make, cases, track)
+        return for_every_case(make, cases, track, each)
 
     def holds(self, case: Case) -> bool:
         """Whether a case has been prepared from its files as they are, as far as can be told without reading them."""

@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.errors import DataError
+from adawac.cluster import Each, one_by_one
+from adawac.errors import DataError, of_case
 from adawac.errors import name_problems as wrong_names
 from adawac.evaluation.case_table import NOBODY, CaseRow, MadeBy, case_rows
 from adawac.evaluation.references import References
@@ -134,7 +137,8 @@ def measure(
     references: References,
     policy: EmptyPolicy = "penalise",
     made_by: MadeBy = NOBODY,
-    track: Track[str] | None = None,
+    track: Track[Any] | None = None,
+    each: Each = one_by_one,
 ) -> tuple[list[CaseRow], list[str]]:
     """Every metric of every case, and what is wrong with those that could not be measured.
 
@@ -144,31 +148,36 @@ def measure(
         policy: what empty masks are worth.
         made_by: who predicts.
         track: wraps the cases, to show progress.
+        each: where cases are measured.
 
     Returns:
-        The case table; and a line for each case with a problem.
+        The case table, in the order of the cases; and a line for each case with a problem.
     """
-    rows: list[CaseRow] = []
-    problems: list[str] = []
-    for case in track(references.cases, len(references.cases)) if track else references.cases:
-        patient = references.patients[case]
-        try:
-            target = references.target(case)
-            preds = references.cut(predict(case, target))
-            reference, steps = references.cut(target.array[0]), references.steps(target)
-            rows += case_rows(
-                case,
-                patient,
-                preds,
-                reference,
-                steps,
-                references.classes.names,
-                policy,
-                made_by=made_by,
-                data_hash=references.data_hash(case),
-                metrics=references.metrics,
-            )
-        except DataError as error:
-            message = str(error)
-            problems.append(message if message.startswith("case ") else f"case {case}: {message}")
-    return [*rows, *training_rows(rows, made_by.units)], problems
+
+    def of(case: str) -> list[CaseRow]:
+        target = references.target(case)
+        preds = references.cut(predict(case, target))
+        return case_rows(
+            case,
+            references.patients[case],
+            preds,
+            references.cut(target.array[0]),
+            references.steps(target),
+            references.classes.names,
+            policy,
+            made_by=made_by,
+            data_hash=references.data_hash(case),
+            metrics=references.metrics,
+        )
+
+    rows: dict[str, list[CaseRow]] = {}
+    problems: dict[str, str] = {}
+    cases = list(references.cases)
+    with closing(each(of, cases)) as done:
+        for case, outcome in track(done, len(cases)) if track else done:
+            try:
+                rows[case] = outcome.result()
+            except DataError as error:
+                problems[case] = of_case(case, error)
+    table = [row for case in cases for row in rows.get(case, ())]
+    return [*table, *training_rows(table, made_by.units)], [problems[case] for case in cases if case in problems]

@@ -1,11 +1,14 @@
 """Files in, label files out: what `adawac predict` and `Run.predict` do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from adawac.errors import ConfigError, DataError, printable
+from adawac.cluster import Each, outcome_of
+from adawac.errors import ConfigError, DataError, of_case, printable
 from adawac.figures import three_views
 from adawac.inference.prediction_folder import LABEL, PICTURE, PROBABILITIES, PredictionFolder
 from adawac.inference.prefetch import prefetched
@@ -32,6 +35,7 @@ def predict_files(
     overwrite: bool = False,
     trust: bool = False,
     left_out: Sequence[str] = (),
+    each: Each | None = None,
 ) -> list[Path]:
     """Segment cases, each on its own grid; one that fails is reported at the end and does not stop the others.
 
@@ -47,6 +51,7 @@ def predict_files(
         overwrite: whether to predict again what is there; otherwise it is kept, so that a stopped run goes on.
         trust: make a network whose class is neither adawac's nor MONAI's; its code runs.
         left_out: problems of further cases, which are told at the end with those found on the way.
+        each: where to predict, see `adawac.cluster`; None: here, and the next image is read meanwhile.
 
     Returns:
         The label files of all cases that are there now.
@@ -59,7 +64,7 @@ def predict_files(
     _check_output(output, cases)
     models = _models(runs)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    segmenter = load(runs, device, trust)
+    segmenter = load(runs, device if each is None else "cpu", trust)
     if flip_left_right:
         segmenter.recipe.check_flip()
     classes = segmenter.recipe.data.classes.names
@@ -75,24 +80,39 @@ def predict_files(
     if kept := len(cases) - len(due):
         print(f"{kept} of {len(cases)} cases are finished in {output} and kept; --overwrite predicts them again")
     problems: dict[str, str] = {}
-    notes: list[str] = []
-    reading_ahead = prefetched(due, lambda case: read_image(cases[case]))
-    for case, reading in bar("Predicting")(reading_ahead, len(due)):
+    notes: dict[str, Sequence[str]] = {}
+
+    def segment(case: str, volume: Volume, segmenter: Segmenter) -> Sequence[str]:
+        prediction = segmenter.classify(volume, case, flip_left_right, largest_component, probabilities)
+        _write(folder, case, volume, prediction, segmenter)
+        return prediction.notes
+
+    def elsewhere(case: str) -> Sequence[str]:
+        return segment(case, read_image(cases[case]), _loaded(tuple(runs), device, trust))
+
+    def reading_ahead() -> Iterator[tuple[str, Future[Sequence[str]]]]:
+        for case, reading in prefetched(due, lambda case: read_image(cases[case])):
+            yield case, outcome_of(lambda: segment(case, reading.result(), segmenter))  # noqa: B023  # called at once
+
+    done = reading_ahead() if each is None else each(elsewhere, due)
+    for case, outcome in bar("Predicting")(done, len(due)):
         try:
-            volume = reading.result()
-            prediction = segmenter.classify(volume, case, flip_left_right, largest_component, probabilities)
-            _write(folder, case, volume, prediction, segmenter)
-            notes += [f"case {case}: {note}" for note in prediction.notes]
+            notes[case] = outcome.result()
         except DataError as error:
-            message = str(error)
-            problems[case] = message if message.startswith("case ") else f"case {case}: {message}"
+            problems[case] = of_case(case, error)
     finished = len(cases) - len(problems)
     print(f"{finished} label file{'' if finished == 1 else 's'} in {output}")
-    for note in grouped(notes):
+    for note in grouped([f"case {case}: {note}" for case in due for note in notes.get(case, ())]):
         print(f"note: {printable(note)}")
     if problems or left_out:
         raise DataError.from_problems([*problems.values(), *left_out])
     return [folder.file(case) for case in cases]
+
+
+@lru_cache(maxsize=1)
+def _loaded(runs: tuple[Path, ...], device: str, trust: bool) -> Segmenter:
+    """Loaded once in each process of a cluster."""
+    return load(runs, device, trust)
 
 
 def _models(runs: Sequence[Path]) -> dict[str, Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from adawac.cluster import Each, one_by_one
 from adawac.data.case_names import AUTO
 from adawac.data.classes import Classes
 from adawac.data.preprocessing import Axis
@@ -93,6 +94,7 @@ def evaluate(
     sections: Sequence[Callable[[Contents], Section]] = (),
     parquet: bool = False,
     command: str = "",
+    each: Each = one_by_one,
 ) -> Report:
     """Compare runs, or predictions of any tool, on the same test cases.
 
@@ -119,6 +121,7 @@ def evaluate(
         sections: functions of the report's `Contents` that give a further `Section`.
         parquet: write cases.parquet as well.
         command: what was typed, for the report.
+        each: where cases are measured, see `adawac.cluster`.
 
     Raises:
         ConfigError: something that is needed is not given.
@@ -147,6 +150,7 @@ def evaluate(
         shared=shared_cases,
         device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
         track=bar("Measuring"),
+        each=each,
     )
     rows = [row for each in evaluated for row in each.run.rows]
     if missing := metrics.keys() - {row.metric for row in rows}:

@@ -3,19 +3,20 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adawac.cluster import Each, one_by_one
 from adawac.data.sampling.summary import DrawSummary
 from adawac.errors import ConfigError, DataError, did_you_mean_file, some_of
 from adawac.evaluation import CaseRow, MadeBy, made_by, read_run, read_table
 from adawac.evaluation.predictions import Predict, encoded, from_files, measure, name_problems, prediction_files
 from adawac.evaluation.references import References
-from adawac.inference.segmenter import load
+from adawac.inference.segmenter import Segmenter, load
 from adawac.io.terminal import Track
 from adawac.io.volumes import Volume
 from adawac.metrics import EmptyPolicy
@@ -94,7 +95,8 @@ def evaluate_sources(
     again: bool = False,
     shared: bool = False,
     device: str = "cpu",
-    track: Track[str] | None = None,
+    track: Track[Any] | None = None,
+    each: Each = one_by_one,
 ) -> list[Evaluated]:
     """Case tables of all sources, read where they are there, measured where not.
 
@@ -106,6 +108,7 @@ def evaluate_sources(
         shared: leave out cases that a source lacks, instead of refusing.
         device: where checkpoints predict.
         track: wraps the cases of a source, to show progress.
+        each: where cases are measured.
 
     Raises:
         ConfigError: if something has to be measured and there are no references.
@@ -118,9 +121,9 @@ def evaluate_sources(
             if source.kind == "table":
                 evaluated += _of_table(source)
             elif source.kind == "run":
-                evaluated.append(_of_run(source, references, policy, again, device, track, problems))
+                evaluated.append(_of_run(source, references, policy, again, device, track, each, problems))
             else:
-                evaluated.append(_of_predictions(source, references, policy, shared, track, problems))
+                evaluated.append(_of_predictions(source, references, policy, shared, track, each, problems))
         except DataError as error:
             problems.append(str(error))
     if problems:
@@ -180,7 +183,8 @@ def _of_predictions(
     references: References | None,
     policy: EmptyPolicy,
     shared: bool,
-    track: Track[str] | None,
+    track: Track[Any] | None,
+    each: Each,
     problems: list[str],
 ) -> Evaluated:
     if references is None:
@@ -190,7 +194,7 @@ def _of_predictions(
         problems += name_problems(source.path, files, references)
     references = references.take(files)
     method, predict = source.method or source.path.resolve().name, from_files(files, references)
-    rows, found = measure(predict, references, policy, MadeBy(str(source.path), method), track)
+    rows, found = measure(predict, references, policy, MadeBy(str(source.path), method), track, each)
     problems += found
     run = MethodRun(method, source.subset, str(source.path), rows, made=_made(source.path, rows), axis=references.axis)
     return Evaluated(run, predict)
@@ -202,7 +206,8 @@ def _of_run(
     policy: EmptyPolicy,
     again: bool,
     device: str,
-    track: Track[str] | None,
+    track: Track[Any] | None,
+    each: Each,
     problems: list[str],
 ) -> Evaluated:
     folder = RunFolder(source.path.resolve())
@@ -216,7 +221,7 @@ def _of_run(
         )
     else:
         method = source.method or _weighting(folder)
-        rows, found = measure(predict, references, policy, made_by(folder, method, folder.checkpoint), track)
+        rows, found = measure(predict, references, policy, made_by(folder, method, folder.checkpoint), track, each)
         problems += found
         axis = references.axis
     run = MethodRun(
@@ -274,16 +279,23 @@ def from_checkpoint(run: RunFolder, references: References, device: str = "cpu")
         references: the test cases, with images.
         device: where to predict.
     """
-    segmenter = cache(lambda: load(run.path, device))
+    checkpoint = run.checkpoint if run.checkpoints else run.path
 
     def predict(case: str, target: Volume) -> NDArray[np.uint8]:
         image = references.image(case)
         if difference := target.geometry.difference(image.geometry):
             raise DataError(f"label {difference}, as the image has it; re-export the label on the image's grid")
-        labels = segmenter().predict(image, case, flip_left_right=bool(run.setting("model", "flip_left_right")))
+        segmenter = _loaded(checkpoint, checkpoint.stat().st_mtime_ns, device)
+        labels = segmenter.predict(image, case, flip_left_right=bool(run.setting("model", "flip_left_right")))
         return encoded(labels, references, f"of {run.experiment}")
 
     return predict
+
+
+@lru_cache(maxsize=1)
+def _loaded(checkpoint: Path, changed_ns: int, device: str) -> Segmenter:
+    """The model of a checkpoint, once in each process that predicts with it."""
+    return load(checkpoint, device)
 
 
 def recipe_of(run: RunFolder) -> Recipe:

@@ -53,6 +53,16 @@ class Resources:
                 raise ConfigError(f"{place}.{key} is {value!r}; write it as {such}")
         return made
 
+    @property
+    def bytes_of_memory(self) -> int | None:
+        """The same as a number.
+
+        Example:
+            >>> Resources(memory="32G").bytes_of_memory
+            34359738368
+        """
+        return None if self.memory is None else int(self.memory[:-1]) << 10 * (1 + "KMGT".index(self.memory[-1]))
+
 
 def check_gpus(gpus: Any, place: str) -> None:
     """A number of GPUs for a cell: whole ones, or a share of one.

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from statistics import fmean
@@ -17,11 +17,13 @@ from typing import IO, TYPE_CHECKING
 
 import yaml
 
+from adawac.cluster import Cluster
 from adawac.errors import ConfigError, did_you_mean_file
 from adawac.io.atomic import write_text
 from adawac.runs.claim import held
 from adawac.runs.config_diff import changed, flatten
 from adawac.runs.old_names import with_new_names
+from adawac.study.resources import Resources
 from adawac.study.spec import Cell
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ except ImportError:  # no locks on Windows: two studies in one folder are then u
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 20.0
 
+KEPT = "finished cells are kept, type the same again to go on"
 THREADS = "OMP_NUM_THREADS"
 
 PLACES = ("data.root", "data.store")
@@ -129,7 +132,7 @@ def run_cells(
             free.put(share)
 
     with (
-        interruptible("finished cells are kept, type the same again to go on"),
+        interruptible(KEPT),
         ThreadPoolExecutor(len(shares)) as pool,
     ):
         cell_of: dict[Future[None], Cell] = {pool.submit(run, cell): cell for cell in cells}
@@ -143,6 +146,41 @@ def run_cells(
         finally:  # of a whole study nothing is left to stop
             stop.set()
             pool.shutdown(cancel_futures=True)
+
+
+def run_cells_on(
+    cluster: Cluster,
+    cells: Sequence[Cell],
+    configs: Mapping[str, str],
+    of_each: Resources,
+    ended: Callable[[Cell], None],
+) -> None:
+    """The same as tasks of a cluster, whose nodes share the working folder: of a lost node, cells go on elsewhere.
+
+    Args:
+        cluster: where to run.
+        cells: to be run.
+        configs: name of the cell -> its settings in YAML, see `resolve`.
+        of_each: what a cell asks for; one GPU where nothing is said of them and the cluster has any.
+        ended: called after each cell, whose `state` then says how it went.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM came; the cells are being stopped.
+    """
+    from adawac.training.callbacks.interruption import interruptible
+
+    cpus, gpus = of_each.cpus or 1, of_each.gpus
+
+    def run(cell: Cell) -> None:
+        run_cell(cell, configs[cell.name], environment_of({THREADS: str(cpus)}), Event())
+
+    each = cluster.each(cpus=cpus, gpus=int(cluster.has_gpus) if gpus is None else gpus, memory=of_each.bytes_of_memory)
+    with interruptible(KEPT), closing(each(run, cells)) as done:
+        for cell, outcome in done:
+            if (error := outcome.exception()) is not None:
+                with cell.log.open("a", encoding="utf-8") as log:
+                    log.write(f"{error}\n")
+            ended(cell)
 
 
 def environment_of(share: Mapping[str, str]) -> dict[str, str]:
@@ -211,8 +249,11 @@ def _call(arguments: Sequence[str], log: IO[bytes], environment: Mapping[str, st
         env=environment,
         start_new_session=True,  # Ctrl-C reaches the study alone, which then ends its processes with all they started
     )
-    while process.poll() is None:
-        if stop.wait(POLL_SECONDS):
+    try:
+        while process.poll() is None and not stop.wait(POLL_SECONDS):
+            pass
+    finally:  # also where a cluster cancels this task
+        if process.poll() is None:
             _end(process)
     return process.returncode
 
