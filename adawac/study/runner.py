@@ -178,6 +178,7 @@ def run_cells_on(
     with interruptible(KEPT), closing(each(run, cells)) as done:
         for cell, outcome in done:
             if (error := outcome.exception()) is not None:
+                cell.folder.mkdir(parents=True, exist_ok=True)
                 with cell.log.open("a", encoding="utf-8") as log:
                     log.write(f"{error}\n")
             ended(cell)

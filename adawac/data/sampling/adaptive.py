@@ -1,5 +1,6 @@
 """What is drawn follows the losses of the steps before, by online mirror descent."""
 
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -7,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from adawac.data.groups import Grouping
-from adawac.data.sampling.sampling import Losses, Rows, Sampling, at_most, draw_exactly
+from adawac.data.sampling.blocks import Blocks
+from adawac.data.sampling.sampling import Losses, Rows, Sampling
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 
@@ -120,19 +122,20 @@ class AdaptiveSampling(Sampling):
 
     def allocate(self, units: UnitTable) -> None:
         """Make the state for a training set, afresh."""
-        self._dense = units.dense
         self._n = len(units)
-        self._members = _members(self.balance, units)
-        self.group_names = tuple(self._members)
+        self._blocks = Blocks(units.dense)
+        members = _members(self.balance, units)
+        self.group_names = tuple(members)
+        self._kind, self._groups_of_kind = _kinds(list(members.values()), self._n)
         self.log_odds = np.zeros(self._n)
-        self._log_q = np.zeros(len(self._members))
+        self._log_q = np.zeros(len(members))
         self._mean, self._mean_weight = 0.0, 0.0
+        self._sum_up()
 
     @property
     def weights(self) -> NDArray[np.float64]:
         """(n,) beta of every unit; 1/2 before it first had a loss."""
-        beta: NDArray[np.float64] = 1 / (1 + np.exp(-self.log_odds))
-        return beta
+        return _sigmoid(self.log_odds)
 
     @property
     def q(self) -> NDArray[np.float64]:
@@ -143,12 +146,33 @@ class AdaptiveSampling(Sampling):
 
     def probabilities(self) -> NDArray[np.float64]:
         """(n,) how often each unit comes by the weights as they are, of sum 1."""
-        beta = self.weights
-        p = np.zeros(self._n)
-        for rows, share in zip(self._members.values(), (1 - self.floor) * self.q, strict=True):
-            p[rows] += share / beta[rows].sum() * beta[rows]
-        mixed: NDArray[np.float64] = p + (1 - p.sum()) / self._n
-        return mixed
+        return self._of_rows(np.arange(self._n), *self._shares())
+
+    def _of_rows(self, rows: Rows, a_weight: NDArray[np.float64], alike: float) -> NDArray[np.float64]:
+        """P of rows, of any shape."""
+        p: NDArray[np.float64] = self._beta[rows] * (self._groups_of_kind @ a_weight)[self._kind[rows]] + alike
+        return p
+
+    def _shares(self) -> tuple[NDArray[np.float64], float]:
+        """(G,) p of a unit of weight 1 on account of each group, and p that every unit has."""
+        sums = np.ones(len(self._sums)) @ self._sums
+        share = (1 - self.floor) * self.q
+        return np.divide(share, sums, out=np.zeros_like(sums), where=sums > 0), (1 - share[sums > 0].sum()) / self._n
+
+    def _sum_up(self) -> None:
+        """Take beta from the log-odds, and add it up in each group of each block."""
+        self._beta = self.weights
+        self._sums = np.zeros((len(self._blocks.rows), len(self.group_names)))
+        for some in np.array_split(np.arange(len(self._sums)), -(-self._n // 10**5)):  # to bound memory
+            self._sum_blocks(some)
+
+    def _sum_blocks(self, blocks: NDArray[np.integer]) -> None:
+        """Of some blocks: a function of the log-odds alone, however they came about."""
+        rows, kinds = self._blocks.rows[blocks], len(self._groups_of_kind)
+        beta = self._beta[rows] * self._blocks.there[blocks]
+        place = np.arange(len(blocks))[:, None] * kinds + self._kind[rows]
+        of_kind = np.bincount(place.ravel(), beta.ravel(), len(blocks) * kinds).reshape(-1, kinds)
+        self._sums[blocks] = of_kind @ self._groups_of_kind
 
     def draw(self, units: UnitTable, losses: Losses, size: int, rng: np.random.Generator) -> Rows:
         """Rows by the weights as they are, of the table that they were allocated for."""
@@ -161,9 +185,9 @@ class AdaptiveSampling(Sampling):
             size: B units of the batch, at most n.
             rng: of this batch alone.
         """
-        p = at_most(self.probabilities(), 1 / size)
-        rows = draw_exactly(p, self._dense, size, rng)
-        return Draw(rows, p[rows])
+        a_weight, alike = self._shares()
+        of_blocks = self._sums @ a_weight + alike * self._blocks.count
+        return Draw(*self._blocks.draw(of_blocks, partial(self._of_rows, a_weight=a_weight, alike=alike), size, rng))
 
     def observe(self, batch: Draw, losses: NDArray[np.floating]) -> None:
         """Move the weights by the losses of a batch.
@@ -184,13 +208,12 @@ class AdaptiveSampling(Sampling):
         hardness = np.minimum(losses / max(self._mean / self._mean_weight, np.finfo(np.float64).tiny), CAP)
         moved = self.log_odds[rows] + self.step_size * np.minimum(rarity, CAP) * (hardness - 1)
         self.log_odds[rows] = moved.clip(-self.max_log_odds, self.max_log_odds)
-        for group, members in enumerate(self._is_member(rows)):
+        self._beta[rows] = _sigmoid(self.log_odds[rows])
+        self._sum_blocks(np.unique(self._blocks.of_row[rows]))
+        for group, members in enumerate(self._groups_of_kind[self._kind[rows]].T > 0):
             if members.any():
                 harder = np.average(hardness[members], weights=rarity[members])
                 self._log_q[group] += self.group_step_size * (harder - 1)
-
-    def _is_member(self, rows: Rows) -> list[NDArray[np.bool_]]:
-        return [np.isin(rows, members, assume_unique=True) for members in self._members.values()]
 
     def state_dict(self) -> dict[str, Any]:
         """The state, for a checkpoint."""
@@ -205,6 +228,12 @@ class AdaptiveSampling(Sampling):
         self.log_odds = state["log_odds"].numpy().copy()
         self._log_q = state["log_q"].numpy().copy()
         self._mean, self._mean_weight = state["mean"].tolist()
+        self._sum_up()
+
+
+def _sigmoid(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    beta: NDArray[np.float64] = 1 / (1 + np.exp(-log_odds))
+    return beta
 
 
 def _members(balance: Grouping | str | None, units: UnitTable) -> dict[str, Rows]:
@@ -216,3 +245,13 @@ def _members(balance: Grouping | str | None, units: UnitTable) -> dict[str, Rows
         return {name: rows for name, rows in of_class.items() if len(rows)}
     member, names = balance(units)
     return {name: np.flatnonzero(member == group) for group, name in enumerate(names)}
+
+
+def _kinds(members: list[Rows], rows: int) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
+    """Which groups each row is in, as few kinds of rows: (n,) the kind of each, (kinds, G) its groups as 0 and 1."""
+    packed = np.zeros((rows, -(-len(members) // 8)), np.uint8)
+    for group, its_rows in enumerate(members):
+        packed[its_rows, group // 8] |= 128 >> group % 8
+    found, kind = np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_inverse=True)
+    groups = np.unpackbits(found.view(np.uint8).reshape(len(found), -1), axis=1, count=len(members))
+    return kind.astype(np.uint16 if len(found) < 1 << 16 else np.intp), groups.astype(np.float64)
