@@ -17,6 +17,9 @@ A document says where a table stands and what it shows:
     <!-- table: nulls docs/results/null_simulation.json -->
     <!-- /table -->
 
+    <!-- table: kills docs/results/interrupted_commands.json -->
+    <!-- /table -->
+
     <!-- table: units docs/results/units_phantom.json -->
     <!-- /table -->
 
@@ -307,6 +310,22 @@ def folds_table(sources: Sequence[Source]) -> str:
     return "\n\n".join(fold_table(source.results) for source in sources)
 
 
+def kill_table(sources: Sequence[Source]) -> str:
+    """A row for each command that `scripts/interrupted_commands.py` disturbed."""
+    rows = [
+        [
+            f"`{row['command']}`",
+            str(row["kills"]),
+            f"{row['whole']} of {row['kills']}",
+            f"{row['alike']} of {row['together']}",
+        ]
+        for source in sources
+        for row in source.results["rows"]
+    ]
+    header = ["command", "kills", "as if nothing had been", "right, of four at once"]
+    return "\n".join(_table(header, rows, words=(0,)))
+
+
 def ratio_table(sources: Sequence[Source]) -> str:
     """A row for each ratio that `scripts/benchmark.py` measured: median and quartiles over its interleaved rounds."""
     rows: list[list[str]] = []
@@ -366,6 +385,7 @@ KINDS: Mapping[str, Callable[[Sequence[Source]], str]] = {
     "folds": folds_table,
     "nulls": null_table,
     "plans": plans_table,
+    "kills": kill_table,
     "ratios": ratio_table,
     "units": units_table,
 }

@@ -245,10 +245,10 @@ def _of_run(
 
 def _annotated(record: Mapping[str, Any]) -> tuple[int, int] | None:
     """Training slices with a label, and without any."""
-    counts = [record.get(name) for name in ("label_dense", "label_sparse", "wholly_ignored")]
-    if None in counts:
+    names = ("label_dense", "label_sparse", "wholly_ignored")
+    if any(record.get(name) is None for name in names):
         return None
-    dense, sparse, ignored = counts
+    dense, sparse, ignored = (record[name] for name in names)
     return dense + sparse, ignored
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 LAYERS = (
     "__main__ __init__, cli, run, study, report training, evaluation, inference, figures runs plan, "
-    "weighting networks, data consistency augment, io metrics phantom losses, distributed cluster, randomness types, errors, "
-    "problems"
+    "weighting networks, data consistency augment, io metrics phantom losses, distributed cluster, randomness types, "
+    "errors, problems"
 )
 RANK = {part: rank for rank, line in enumerate(LAYERS.split(", ")) for part in line.split()}
 FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.glob("adawac/**/*.py")}
