@@ -32,7 +32,7 @@ import numpy as np
 from convergence import BATCH_SIZE, HORIZONS, SEEDS, Array, Problem, Row, draw, duality_gap, fitted_line, table
 from scipy.special import expit
 
-from adawac.data.sampling.sampling import at_most, draw_exactly
+from adawac.data.sampling.systematic import at_most, draw_exactly
 
 TAU = 0.4
 """Near the median loss at the solution: some samples lie above, some below."""

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, Sampler
 
 from adawac.data.datasets import UnitDataset
 from adawac.data.sampling.adaptive import AdaptiveSampling, Draw
-from adawac.data.sampling.sampling import Losses, Rows, Sampling
+from adawac.data.sampling.sampling import Losses, Sampling
+from adawac.data.sampling.systematic import Rows
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 

@@ -5,8 +5,9 @@ from adawac.data.sampling.class_balanced import ClassBalanced
 from adawac.data.sampling.foreground import ForegroundOversampling
 from adawac.data.sampling.group_balanced import GroupBalanced
 from adawac.data.sampling.hardness import HardnessWeighted
-from adawac.data.sampling.sampling import Losses, Rows, Sampling
+from adawac.data.sampling.sampling import Losses, Sampling
 from adawac.data.sampling.summary import DrawSummary
+from adawac.data.sampling.systematic import Rows
 from adawac.data.sampling.with_unlabelled import WithUnlabelled
 
 __all__ = [

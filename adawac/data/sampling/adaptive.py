@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from adawac.data.groups import Grouping
 from adawac.data.sampling.blocks import Blocks
-from adawac.data.sampling.sampling import Losses, Rows, Sampling
+from adawac.data.sampling.sampling import Losses, Sampling
+from adawac.data.sampling.systematic import Rows
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.data.sampling.sampling import Rows, at_most
+from adawac.data.sampling.systematic import Rows, at_most
 
 MOST_BLOCKS = 1 << 13
 """Up to so many rows each is a block of its own."""

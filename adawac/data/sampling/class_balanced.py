@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.data.sampling.sampling import Losses, Rows, Sampling, at_most, draw_exactly
+from adawac.data.sampling.sampling import Losses, Sampling
+from adawac.data.sampling.systematic import Rows, at_most, draw_exactly
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from adawac.data.sampling.sampling import Losses, Rows, Sampling, without_replacement
+from adawac.data.sampling.sampling import Losses, Sampling, without_replacement
+from adawac.data.sampling.systematic import Rows
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adawac.data.sampling.sampling import Losses, Rows, Sampling
+from adawac.data.sampling.sampling import Losses, Sampling
+from adawac.data.sampling.systematic import Rows
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 

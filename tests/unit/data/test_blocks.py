@@ -6,7 +6,7 @@ import pytest
 from adawac.data.sampling import AdaptiveSampling
 from adawac.data.sampling.adaptive import _kinds
 from adawac.data.sampling.blocks import Blocks
-from adawac.data.sampling.sampling import at_most, draw_exactly
+from adawac.data.sampling.systematic import at_most, draw_exactly
 from adawac.data.units import UnitTable
 
 N, SIZE, DRAWS = 61, 6, 1000

@@ -13,7 +13,7 @@ from adawac.data.sampling import (
     GroupBalanced,
     HardnessWeighted,
 )
-from adawac.data.sampling.sampling import at_most, draw_exactly
+from adawac.data.sampling.systematic import at_most, draw_exactly
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 
