@@ -17,7 +17,12 @@ from adawac import AdaWAC
 from adawac.runs.suspects import FOUND
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), ROOT / "docs/results/README.md"]
+DOCUMENTS = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("docs/*.md")),
+    ROOT / "docs/results/README.md",
+    ROOT / "docs/results/units.md",
+]
 IDS = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
 
 RESULT = re.compile(
