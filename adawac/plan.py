@@ -27,9 +27,6 @@ AROUND = 1.25
 SLICES, PATCHES = (12, 24), (2, 2)
 """Fewest and most samples of a step: the fewest are nnU-Net's, 24 the paper's."""
 
-VIEWS = 2
-"""Of each sample, for AdaWAC."""
-
 SEEN = 1 / 8
 """Share of a median volume that a patch shows at least; below a quarter nnU-Net trains a second, coarser network."""
 
@@ -61,7 +58,7 @@ class Plan:
         network: its shape.
         batch_size: samples of a step.
         epochs: so many.
-        memory: GiB of a step on two views.
+        memory: GiB of a step on one view.
         reasons: of axis, spacing, size, patch, network, batch_size and epochs, in words.
     """
 
@@ -90,7 +87,7 @@ def make_plan(facts: Fingerprint, memory: float, patches: bool = False) -> Plan:
     whole, why_size = _whole(facts, order, steps)
 
     def takes(network: Topology, batch: int) -> float:
-        return network.memory(VIEWS * batch, len(facts.channels), 1 + len(facts.classes))
+        return network.memory(batch, len(facts.channels), 1 + len(facts.classes))
 
     fewest, most = PATCHES if patches else SLICES
     network, growth = (_patch if patches else _plane)(whole, steps, lambda net: takes(net, fewest) <= memory)
@@ -114,7 +111,7 @@ def make_plan(facts: Fingerprint, memory: float, patches: bool = False) -> Plan:
         "size": why_size,
         "patch": f"{windows} of them, half overlapping, in a volume of the median size",
         "network": f"halved to deepest features of {by_times(deepest)}",
-        "batch_size": f"about {takes(network, batch):.1f} GiB for two views of each",
+        "batch_size": f"about {takes(network, batch):.1f} GiB; twice that with two views of each, as in the study",
         "epochs": f"about {epochs * math.ceil(units / batch)} steps of {batch} {noun}",
     }
     return Plan(

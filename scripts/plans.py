@@ -2,6 +2,7 @@
 
     python scripts/plans.py                       # ours anew; nnU-Net's stay as they were written
     pip install nnunetv2 && python scripts/plans.py --nnunet    # both
+    python scripts/plans.py --memory              # and what steps take, each in a process of its own; a minute
 
 Fingerprints are medians of the training cases, as published with the data or in plans that nnU-Net ships; every case is
 taken to be like them. A fifth of the cases of thick slices has thinner ones, so that the tenth percentile, to which
@@ -12,6 +13,7 @@ import argparse
 import json
 import os
 import tempfile
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -128,22 +130,69 @@ def nnunets(name: str) -> dict[str, Any]:
     return found
 
 
+STEPS = [((256, 224), 4, 8), ((128, 128), 8, 24), ((64, 96, 96), 3, 2), ((40, 56, 40), 3, 4)]
+"""Shape, classes, samples of the steps whose memory is measured."""
+
+
+def memory_of(shape: tuple[int, ...], classes: int, samples: int) -> dict[str, Any]:
+    """GiB by which the largest resident size of this process grows with two steps, after a tiny one."""
+    import resource
+
+    import torch
+
+    from adawac.augment import RandomAugmentation
+    from adawac.losses import cross_entropy, dice_loss
+    from adawac.networks import NetworkSpec
+    from adawac.networks.topology import Topology
+    from adawac.randomness import Source
+
+    def train(shape: tuple[int, ...], samples: int, steps: int) -> float:
+        topology = Topology.of(shape, [1.0] * len(shape))
+        arguments = {"channels": topology.channels, "strides": topology.strides, "num_res_units": 2}
+        arguments |= {"norm": "INSTANCE", "act": ("LEAKYRELU", {"negative_slope": 0.25})}
+        network = NetworkSpec("monai.networks.nets.UNet", arguments).build(1, classes, len(shape))
+        inner = torch.channels_last if len(shape) == 2 else torch.channels_last_3d
+        network.to(memory_format=inner)
+        optimizer = torch.optim.AdamW(network.parameters())
+        for _ in range(steps):
+            image, label = torch.rand(samples, 1, *shape), torch.zeros(samples, *shape, dtype=torch.uint8)
+            view = RandomAugmentation().draw(image, label, Source(0, 0, torch.arange(samples), (0,)))
+            logits = network(view.image.contiguous(memory_format=inner)).logits
+            (cross_entropy(logits, view.label.int()).mean() + dice_loss(logits, view.label.int())).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+    torch.set_num_threads(1)
+    before = train((16,) * len(shape), 2, 1)
+    return {
+        "shape": shape,
+        "classes": classes,
+        "samples": samples,
+        "gib": round(train(shape, samples, 2) - before, 3),
+    }
+
+
 def main() -> None:
     """Write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nnunet", action="store_true", help="plan with nnU-Net as well, which must be installed")
+    parser.add_argument("--memory", action="store_true", help="measure what training steps take")
     args = parser.parse_args()
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if args.nnunet:
         from importlib.metadata import version
 
         results["nnunetv2"] = version("nnunetv2")
+    if args.memory:
+        with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+            results["memory"] = pool.starmap(memory_of, STEPS, chunksize=1)
     plans = results.setdefault("plans", {})
     for name in DATA_SETS:
         known = plans.get(name, {})
         plans[name] = {"ours": ours(name), "nnunet": nnunets(name) if args.nnunet else known["nnunet"]}
     lines = (f"{json.dumps(name)}: {json.dumps(found)}" for name, found in sorted(plans.items()))
-    head = json.dumps({"nnunetv2": results["nnunetv2"]})[:-1]
+    head = json.dumps({key: value for key, value in results.items() if key != "plans"})[:-1]
     RESULTS.write_text(head + ', "plans": {\n' + ",\n".join(lines) + "\n}}\n")
 
 

@@ -109,7 +109,7 @@ def memory_here() -> float:
     """GiB that a step may take here: on a CPU its time is short before its memory is."""
     import torch
 
-    return 8.0 if torch.cuda.is_available() else 2.0
+    return 8.0 if torch.cuda.is_available() else 1.0
 
 
 def parser() -> "TypedParser":
@@ -134,7 +134,7 @@ def parser() -> "TypedParser":
         "--memory",
         type=PositiveFloat | None,
         metavar="GIB",
-        help="what a step may take, which decides on pixels, patch and batch; default: 8 with a GPU, 2 without",
+        help="what a step may take, which decides on pixels, patch and batch; default: 8 with a GPU, 1 without",
     )
     made.add_argument("--force", action="store_true", help="overwrite the files")
     made.add_argument("--skip-bad", action="store_true", help="go on without cases that have a problem, as fit will")
@@ -154,7 +154,7 @@ def configure(
     *,
     skip_bad: bool = False,
     patches: bool = False,
-    memory: float = 2.0,
+    memory: float = 1.0,
 ) -> str:
     """Measure the training cases of a data set, show what was found and return the configuration for it.
 
