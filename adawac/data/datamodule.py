@@ -190,6 +190,8 @@ class SegmentationData(pl.LightningDataModule):
                 [self.unit.voxels(case) for case in self._train],
                 self.facts.classes.names,
             )
+            if not sum(case.voxels[:, 0].sum() for case in labelled):
+                log.warning("no voxel of the training cases is background (0); see `adawac check`")
             of_labelled = table.case < len(labelled)
             rest = table.take(np.flatnonzero(~of_labelled))
             self._units = self.subset.of(table.take(np.flatnonzero(of_labelled))).followed_by(rest)

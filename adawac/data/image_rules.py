@@ -1,6 +1,7 @@
 """What an image must be before anything is made of it: one set of rules, for training and prediction alike."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,16 +63,17 @@ def checked(
         if empty[channel]:
             notes.append(f"every voxel{of_channel} is {low:.6g}: taken for a sequence that was not scanned")
         elif kinds and kinds[channel] == "ct":
-            padding = array[channel] == low
-            if low < POSSIBLE_HU[0] and _is_ct(array[channel][~padding]):
-                array = np.array(array)  # not somebody else's
-                array[channel][padding] = PADDING_HU
-                notes.append(f"voxels of {low:.6g}{of_channel} are taken for padding, as air of {PADDING_HU:.0f} HU")
-            elif not _is_ct(array[channel]):
+            ground = lowest_tissue(array[channel], low)
+            possible = POSSIBLE_HU[0] <= ground < 0 and high <= POSSIBLE_HU[1] and high - ground >= LEAST_RANGE
+            if not possible and array[0].size > 1:
                 raise DataError(
                     f"intensities{of_channel} go from {low:.6g} to {high:.6g}, which no Hounsfield units do (air has "
                     f"-1000, water 0); {remedies['ct']}"
                 )
+            if low < POSSIBLE_HU[0]:
+                array = np.array(array)  # not somebody else's
+                array[channel][array[channel] == low] = PADDING_HU
+                notes.append(f"voxels of {low:.6g}{of_channel} are taken for padding, as air of {PADDING_HU:.0f} HU")
         elif kinds and kinds[channel] == "prescaled" and max(-low, high) > LARGEST:
             raise DataError(
                 f"intensities{of_channel} reach {max(-low, high):.6g} but those of modality `prescaled`, which are "
@@ -80,15 +82,15 @@ def checked(
     return array, tuple(notes)
 
 
-def _is_ct(values: NDArray[np.float32]) -> bool:
-    """Whether values can be Hounsfield units; a single value below all others is padding and tells nothing.
+def lowest_tissue(values: NDArray[Any], low: float) -> float:
+    """The least value that can be air or tissue: a single one below all air is padding and tells nothing.
+
+    Args:
+        values: of a channel.
+        low: their least.
 
     Example:
-        >>> [_is_ct(np.array(values)) for values in ([-1000, -50, 40], [-2000, 0, 1200], [-1.5, 0.2, 3.1])]
-        [True, False, False]
+        >>> [lowest_tissue(np.array(values), values[0]) for values in ([-1000, -50, 40], [-2000, 0, 1200])]
+        [-1000, 0.0]
     """
-    if values.size < 2:
-        return True
-    low, high = float(values.min()), float(values.max())
-    ground = low if low > BELOW_AIR else float(values.min(where=values > low, initial=high))
-    return POSSIBLE_HU[0] <= low and high <= POSSIBLE_HU[1] and ground < 0 and high - low >= LEAST_RANGE
+    return low if low > BELOW_AIR else float(values.min(where=values > low, initial=values.max()))

@@ -68,27 +68,41 @@ def read_case(
             voxels, a wrong number of channels, a constant image, no Hounsfield units where they are due, a label on
             another grid, of fractional values or of values that stand for no class.
     """
-    note = note or log.warning
-    try:
-        image = layout.read_image(case)
-        if in_channels is not None and len(image.array) != in_channels:
+    problems: list[str] = []
+    notes: list[str] = []
+
+    def image_of() -> Volume:
+        read = layout.read_image(case)
+        if in_channels is not None and len(read.array) != in_channels:
             raise DataError(
-                f"image has {len(image.array)} channels but {in_channels} are due; correct the channel names or the "
-                "file"
+                f"image has {len(read.array)} channels but {in_channels} are due; correct the channel names or the file"
             )
-        kinds = () if modality is None else kinds_of(modality, len(image.array))
-        array, odd = checked(image.array.astype(np.float32, copy=False), kinds)
-        label = layout.read_label(case) if case.label else None
-        for each in (*image.notes, *odd, *(label.notes if label else ())):
-            note(f"case {case.id}: {each}")
-        image = Volume(array, image.geometry)
-        if label is None:
-            return image, None
-        if difference := label.geometry.difference(image.geometry):
+        kinds = () if modality is None else kinds_of(modality, len(read.array))
+        array, odd = checked(read.array.astype(np.float32, copy=False), kinds)
+        notes.extend((*read.notes, *odd))
+        return Volume(array, read.geometry)
+
+    def label_of() -> Volume:
+        read = layout.read_label(case)
+        notes.extend(read.notes)
+        if image is not None and (difference := read.geometry.difference(image.geometry)):
             raise DataError(f"label {difference}, as the image has it; re-export the label on the image's grid")
-        return image, Volume(classes.encode(label.array), image.geometry)
-    except DataError as error:
-        raise DataError(f"case {case.id}: {error}") from error
+        return Volume(classes.encode(read.array), read.geometry)
+
+    def attempt(part: Callable[[], Volume]) -> Volume | None:
+        try:
+            return part()
+        except DataError as error:
+            problems.append(str(error))
+            return None
+
+    image = attempt(image_of)
+    label = attempt(label_of) if case.label else None
+    if image is None or problems:
+        raise DataError(f"case {case.id}: {'; also: '.join(dict.fromkeys(problems))}")
+    for each in notes:
+        (note or log.warning)(f"case {case.id}: {each}")
+    return image, None if label is None else Volume(label.array, image.geometry)
 
 
 def for_every_case(

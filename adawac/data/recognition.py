@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.data.image_rules import BELOW_AIR
+from adawac.data.image_rules import lowest_tissue
 from adawac.data.modality import Modality
 
 AIR = -200.0
@@ -31,8 +31,7 @@ def kind_of_values(values: NDArray[np.generic]) -> Modality:
     if not finite.size:
         return "mr"
     low, high = float(finite.min()), float(finite.max())
-    ground = low if low > BELOW_AIR else float(finite.min(where=finite > low, initial=finite.max()))
-    if low < AIR and ground < 0:
+    if low < AIR and lowest_tissue(finite, low) < 0:
         return "ct"
     return "prescaled" if 0 <= low < high <= 1 else "mr"
 

@@ -7,6 +7,7 @@ modification time is new: one that was only touched or moved is not prepared aga
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -25,13 +26,16 @@ from adawac.data.grid import Placement
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.prepared_case import PreparedCase
 from adawac.data.preprocessing import Preprocessing
-from adawac.data.reading import Digest, for_every_case, read_case
+from adawac.data.reading import Digest, Note, for_every_case, read_case
 from adawac.errors import DataError
 from adawac.io.atomic import to_disk
 from adawac.io.hashing import FileHashCache, short_hash
 from adawac.io.locking import writing
 from adawac.io.terminal import Track
+from adawac.problems import grouped
 from adawac.types import IGNORE_INDEX
+
+log = logging.getLogger(__name__)
 
 VERSION = 5
 """Raise it when prepared arrays change their meaning: older folders are then no longer found."""
@@ -97,11 +101,16 @@ class VolumeStore:
         for left in self.folder.glob("*/.*-*"):  # by a process that was killed: we are the only one that writes
             shutil.rmtree(left, ignore_errors=True)
 
+        notes: list[str] = []
+
         def make(case: Case) -> None:
             if not self._path(case, verify).is_dir():
-                self._make(case)
+                self._make(case, notes.append)
 
-        return for_every_case(make, cases, track, each)
+        problems = for_every_case(make, cases, track, each)
+        for line in grouped(sorted(notes)):
+            log.warning(line)
+        return problems
 
     def holds(self, case: Case) -> bool:
         """Whether a case has been prepared from its files as they are, as far as can be told without reading them."""
@@ -154,8 +163,8 @@ class VolumeStore:
             data_hash=facts["data_hash"],
         )
 
-    def _make(self, case: Case) -> None:
-        image, label = read_case(self.layout, case, self.classes, self.in_channels, self.preprocessing.modality)
+    def _make(self, case: Case, note: Note) -> None:
+        image, label = read_case(self.layout, case, self.classes, self.in_channels, self.preprocessing.modality, note)
         slices = self.preprocessing.apply(image, case.id)
         labels = np.full_like(image.array[:1], IGNORE_INDEX, dtype=np.uint8) if label is None else label.array
         native = np.ascontiguousarray(self.preprocessing.cut(labels)[0])

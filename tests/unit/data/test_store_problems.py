@@ -92,12 +92,6 @@ class TestProblems:
         ):
             prepare(store, cases)
 
-    def test_a_case_without_label(self, root, folder):
-        store, cases = store_of(root, folder)
-        bare = type(cases[0])(cases[0].id, cases[0].images)
-        with pytest.raises(DataError, match="case pt_1: it has no label, but training needs one; remove it"):
-            prepare(store, [bare])
-
     def test_a_fixed_spacing_of_unknown_spacing(self, tmp_path, folder):
         root = write_acdc_volumes(tmp_path / "acdc", cases=1)
         with pytest.raises(DataError, match=r"case patient001_frame01: .* set data.spacing to null"):

@@ -54,6 +54,15 @@ class TestAllTogether:
         edit(root / "images/case_02.nii.gz", lambda image: image * np.nan, np.float32)
         assert [Problem.of(line).name for line in check(root).bad] == ["case_00", "case_02"]
 
+    def test_both_files_of_a_case(self, tmp_path):
+        root = nnunet(tmp_path / "data")
+        edit(root / "imagesTr/case_02_0000.nii.gz", lambda image: image * 0)
+        edit(root / "labelsTr/case_02.nii.gz", lambda label: label * 3)
+        (problem,) = check(root).bad
+        assert re.search(
+            r"case case_02: every voxel is 0 .*; also: label values \[3, 6\] .* stand for no class", problem
+        )
+
     def test_a_split_that_is_wrong_too(self, tmp_path):
         root = folders(tmp_path / "data")
         (root / "labels/case_02.nii.gz").unlink()

@@ -6,6 +6,7 @@ import re
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 from field_data import LPS, check, edit, folders, msd, nnunet
 from tiny_data import make_case, save_nifti
 
@@ -78,6 +79,18 @@ class TestIntensities:
         for path in (root / "imagesTr").iterdir():
             edit(path, lambda image: image + 1200)
         assert check(root).fingerprint.modality == "mr"
+
+    def test_each_channel_is_configured(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        root = nnunet(tmp_path / "data", 6, channels=("CT", "noNorm"))
+        for path in root.glob("imagesTr/*_0001.nii.gz"):
+            edit(path, lambda image: (image > 100) * 0.75, np.float32)
+        assert found(root, "intensities").startswith("CT: CT, windowed in HU; noNorm: scaled already, left alone (by")
+        assert main(["init", str(root)]) == 0
+        said = yaml.safe_load((tmp_path / "data.yaml").read_text())["data"]
+        assert said["modality"] == ["ct", "prescaled"]
+        assert said["window"]
+        assert main(["check", str(root), "--modality", "[ct, prescaled]"]) == 0
 
     def test_an_mr_folder_is_configured_as_such(self, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)

@@ -90,11 +90,13 @@ class TestLabelsBelowZero:
 
 
 class TestNoBackground:
-    def test_labels_that_never_hold_0(self, tmp_path):
+    def test_labels_that_never_hold_0(self, tmp_path, caplog):
         root = folders(tmp_path / "data")
         for path in (root / "labels").iterdir():
             edit(path, lambda label: label + 1)
         assert "no voxel of 2 training cases is background (0)" in said(check(root))
+        prepare(root)
+        assert "no voxel of the training cases is background (0)" in caplog.text
 
 
 SPOILT = {
