@@ -11,9 +11,9 @@ from field_data import LPS, check, edit, folders, msd, nnunet
 from tiny_data import make_case, save_nifti
 
 from adawac.cli import main
-from adawac.cli.starting_config import _other_axis
 from adawac.data.layouts import Folders
 from adawac.data.recognition import scan_axis
+from adawac.plan import make_plan
 
 
 def found(root, topic, **settings) -> str:
@@ -121,17 +121,15 @@ class TestDirection:
         assert scan_axis(spacing, shape) == axis
 
     @pytest.mark.parametrize(
-        ("spacing", "hint"), [((0.8, 0.9, 4.0), "sagittal"), ((0.8, 4.0, 4.0), ""), ((4.0, 0.8, 0.8), "")]
+        ("spacing", "axis"), [((0.8, 0.9, 4.0), "sagittal"), ((0.8, 4.0, 4.0), "axial"), ((4.0, 0.8, 0.8), "axial")]
     )
-    def test_the_hint_of_init(self, tmp_path, spacing, hint):
+    def test_of_the_plan_that_init_writes(self, tmp_path, spacing, axis):
         root = folders(tmp_path / "data")
         for name in range(4):
             image, label = make_case(np.random.default_rng(name), (6, 16, 16))
             save_nifti(root / f"images/case_{name:02d}.nii.gz", image[0], spacing)
             save_nifti(root / f"labels/case_{name:02d}.nii.gz", label, spacing)
-        said = _other_axis(check(root).fingerprint)
-        assert hint in said
-        assert bool(hint) == bool(said)
+        assert make_plan(check(root).fingerprint, 8.0).axis == axis
 
     def test_of_a_data_set_with_an_outlier(self, tmp_path):
         root = folders(tmp_path / "data", 6)
