@@ -26,7 +26,7 @@ from adawac.data.grid import Placement
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.prepared_case import PreparedCase
 from adawac.data.preprocessing import Preprocessing
-from adawac.data.reading import Digest, Note, for_every_case, read_case
+from adawac.data.reading import Digest, for_every_case, read_case
 from adawac.errors import DataError
 from adawac.io.atomic import to_disk
 from adawac.io.hashing import FileHashCache, short_hash
@@ -101,16 +101,22 @@ class VolumeStore:
         for left in self.folder.glob("*/.*-*"):  # by a process that was killed: we are the only one that writes
             shutil.rmtree(left, ignore_errors=True)
 
-        notes: list[str] = []
-
         def make(case: Case) -> None:
             if not self._path(case, verify).is_dir():
-                self._make(case, notes.append)
+                self._make(case)
 
         problems = for_every_case(make, cases, track, each)
-        for line in grouped(sorted(notes)):
+        for line in grouped([note for case in cases if case.id not in problems for note in self._notes(case)]):
             log.warning(line)
         return problems
+
+    def _notes(self, case: Case) -> list[str]:
+        """What was odd about a case when it was prepared, wherever that was."""
+        try:
+            notes: list[str] = json.loads((self._path(case) / "case.json").read_text()).get("notes", [])
+        except (OSError, ValueError):  # said when it is opened
+            return []
+        return notes
 
     def holds(self, case: Case) -> bool:
         """Whether a case has been prepared from its files as they are, as far as can be told without reading them."""
@@ -163,14 +169,18 @@ class VolumeStore:
             data_hash=facts["data_hash"],
         )
 
-    def _make(self, case: Case, note: Note) -> None:
-        image, label = read_case(self.layout, case, self.classes, self.in_channels, self.preprocessing.modality, note)
+    def _make(self, case: Case) -> None:
+        notes: list[str] = []
+        image, label = read_case(
+            self.layout, case, self.classes, self.in_channels, self.preprocessing.modality, notes.append
+        )
         slices = self.preprocessing.apply(image, case.id)
         labels = np.full_like(image.array[:1], IGNORE_INDEX, dtype=np.uint8) if label is None else label.array
         native = np.ascontiguousarray(self.preprocessing.cut(labels)[0])
         path = self._path(case)
         facts = {
             "case": case.id,
+            "notes": notes,
             "files": [_describe(file, self.contents.hash(file)) for file in (*case.images, *case.label)],
             "affine": None if image.geometry.affine is None else image.geometry.affine.tolist(),
             "recipe": self._recipe(case),

@@ -63,7 +63,7 @@ class TestVectors:
 
 class TestMissingSequence:
     @pytest.mark.parametrize("value", [0, -1, 7])
-    def test_one_channel_of_one_value_is_read_and_said(self, tmp_path, value):
+    def test_one_channel_of_one_value_is_read_and_said(self, tmp_path, caplog, value):
         root = nnunet(tmp_path / "data", channels=("T1", "FLAIR"))
         edit(root / "imagesTr/case_02_0001.nii.gz", lambda image: image * 0 + value)
         found = check(root)
@@ -72,6 +72,7 @@ class TestMissingSequence:
             f"case case_02: every voxel of channel 1 is {value}: taken for a sequence that was not scanned",
         )
         data = prepare(root)
+        assert "case case_02: every voxel of channel 1 is" in caplog.text
         (prepared,) = data._open(["case_02"])
         assert not np.asarray(prepared.image[1]).any()  # normalised: all the same, and no NaN
         assert model("mr", 2).predict(read_image(find_images(root / "imagesTr")["case_02"])).shape == (6, 16, 16)
