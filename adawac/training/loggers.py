@@ -10,6 +10,7 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
 
 from adawac.errors import ConfigError
 from adawac.runs.resume import settings_of
@@ -18,14 +19,37 @@ PARTS = ("weighting", "supervised", "consistency", "augmentation", "schedule")
 """Parts of a task that a configuration may leave to the default."""
 
 
-def run_logger(config: Namespace, version: str | None) -> TensorBoardLogger:
+class FolderLogger(TensorBoardLogger):
+    """Stands for the run's folder where nothing is trained: a test or validation adds nothing to its curves."""
+
+    @property
+    def experiment(self) -> Any:
+        """Takes everything and writes nothing."""
+        return DummyExperiment()
+
+    def log_metrics(self, *args: Any, **options: Any) -> None:
+        """Nothing."""
+
+    def log_hyperparams(self, *args: Any, **options: Any) -> None:
+        """Nothing."""
+
+    def save(self) -> None:
+        """Nothing."""
+
+    def finalize(self, status: str) -> None:
+        """Nothing."""
+
+
+def run_logger(config: Namespace, version: str | None, trains: bool = True) -> TensorBoardLogger:
     """The logger that stands for the run's folder `runs/NAME/version_K`, whatever else tracks the run.
 
     Args:
         config: of the command.
         version: folder to go on in; None for a new one.
+        trains: else no events are written.
     """
-    return TensorBoardLogger(config["runs"], config["name"], version, default_hp_metric=False)
+    kind = TensorBoardLogger if trains else FolderLogger
+    return kind(config["runs"], config["name"], version, default_hp_metric=False)
 
 
 def place_trackers(config: Namespace, run: Path) -> None:

@@ -30,6 +30,7 @@ from adawac.runs.atomic_checkpoint import AtomicCheckpointIO, newest_checkpoint
 from adawac.runs.claim import claimed, continued, held
 from adawac.runs.folder import RunFolder, checkpoint_to_resume, run_of_checkpoint
 from adawac.training.callbacks import (
+    Board,
     CaseTableWriter,
     DrawMonitor,
     DueValidation,
@@ -89,7 +90,8 @@ class Training(TrainingCLI):
         self.config = self.config.clone()
         self._recorded[f"{self._recorded['subcommand']}.ckpt_path"] = None
         config = self.config[self.config["subcommand"]]
-        self._run_logger = run_logger(config, None if self.run is None else self.run.path.name)
+        trains = self.config["subcommand"] == "fit"
+        self._run_logger = run_logger(config, None if self.run is None else self.run.path.name, trains)
         place_trackers(config, Path(self._run_logger.log_dir))
         try:
             super().instantiate_classes()
@@ -158,6 +160,7 @@ def default_callbacks(non_finite: Literal["stop", "skip"] = "stop", pictures: bo
         RunCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
         run_progress(),
         CaseTableWriter(),
+        Board(),
         WeightMonitor(cases=4 if pictures else 0),
         DrawMonitor(),
         SuspectSlices(),

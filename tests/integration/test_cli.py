@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 from tiny_data import write_msd
 
 import adawac
@@ -186,6 +187,7 @@ class TestWhatARunLeaves:
             *("ce/dense", "ce/sparse", "consistency/dense", "consistency/sparse"),
             *("ratio/ac_over_ce", "ratio/ce_over_dice"),
             *("weights/dense_mean", "weights/sparse_mean", "weights/auroc"),
+            "train/learning_rate",
             *("val/dice", "val/dice/left_kidney", "val/dice/right_kidney"),
             *("val/dice_dense", "val/false_positive_slices_sparse"),
         }
@@ -200,6 +202,19 @@ class TestWhatARunLeaves:
         for number, line in enumerate(lines, start=1):
             assert re.fullmatch(rf"epoch {number} of 2, Dice \d\.\d+, loss \d+\.\d+, 0:\d\d:\d\d left", line)
         assert lines[-1].endswith(" 0:00:00 left")
+
+    def test_settings_stand_beside_the_dice_and_a_test_adds_no_events(self, work):
+        """As TensorBoard's own reader finds them; a layout of the curves is there, too."""
+        before = sorted(work.run.glob("events*"))
+        assert main(["test", str(work.run)]) == 0
+        assert sorted(work.run.glob("events*")) == before
+        summaries = EventAccumulator(str(work.run)).Reload().summary_metadata
+        hparams = EventAccumulator(str(work.run)).Reload().PluginTagToContent("hparams")
+        started = plugin_data_pb2.HParamsPluginData.FromString(hparams["_hparams_/session_start_info"])
+        shown = started.session_start_info.hparams
+        assert shown["model.weighting.class_path"].string_value.endswith("AdaWAC")
+        assert shown["data.batch_size"].number_value == 8
+        assert "custom_scalars__config__" in summaries
 
     def test_early_stopping_is_an_overlay(self, work):
         """Nothing is learnt, so the fifth validation after the first is the last; of equals it is kept."""

@@ -1,5 +1,7 @@
 """The package from Python: a folder checked, trained on, tested, predicted with and compared, without a command."""
 
+import ast
+import json
 import re
 import subprocess
 import sys
@@ -58,6 +60,29 @@ def test_what_the_documents_show_runs(tmp_path, monkeypatch):
     assert repr(names["run"]).startswith("Run(mine, AdaWAC, 2 epochs, Dice 0.")
     assert Path("report/report.html").is_file()
     assert names["labels"].shape == (6, 32, 32)
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_a_folder_to_a_picture_and_a_report(tmp_path, monkeypatch):
+    """Cell by cell, and what a notebook would show of the last value of each."""
+    notebook = json.loads((Path(__file__).parents[2] / "docs/notebook.ipynb").read_text())
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    shown = []
+    for cell in (cell for cell in notebook["cells"] if cell["cell_type"] == "code"):
+        *body, last = ast.parse("".join(cell["source"])).body
+        value = isinstance(last, ast.Expr)
+        exec(compile(ast.Module([*body, *([] if value else [last])], []), "cell", "exec"), names)
+        if value:
+            shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
+    checked, run, cases, figure, files, report = (each for each in shown if each is not None)
+    assert repr(checked) == "Checkup(8 sound cases, no problems)"
+    assert repr(run).startswith("Run(mine, AdaWAC, 2 epochs, Dice ")
+    assert "<table>" in cases._repr_html_()
+    assert len(figure.axes) == 1
+    assert [file.name for file in files] == [f"{names['case']}.nii.gz"]
+    assert report.page.is_file()
+    assert "<iframe" in report._repr_html_()
 
 
 def test_import_costs_nothing():

@@ -1,5 +1,6 @@
 """What a run writes on the way: record, case table, TensorBoard monitors; and what guards it."""
 
+from adawac.training.callbacks.board import Board
 from adawac.training.callbacks.case_table import CaseTableWriter
 from adawac.training.callbacks.checkpoints import RunCheckpoint
 from adawac.training.callbacks.draw_monitor import DrawMonitor
@@ -13,6 +14,7 @@ from adawac.training.callbacks.suspects import SuspectSlices
 from adawac.training.callbacks.weight_monitor import WeightMonitor
 
 __all__ = [
+    "Board",
     "CaseTableWriter",
     "DrawMonitor",
     "DueValidation",

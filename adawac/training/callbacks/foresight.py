@@ -79,7 +79,7 @@ class Foresight(Callback):
 
 def logged(task: "SegmentationTask", organs: list[str]) -> Iterator[str]:
     """Names that a training logs: what callbacks can watch."""
-    yield from ("train/loss", "train/dice", "train/ce", "train/feature_std")
+    yield from ("train/loss", "train/dice", "train/ce", "train/feature_std", "train/learning_rate")
     if task.weighting.uses_consistency:
         yield "train/consistency"
     yield from ("val/dice", "val/dice_dense", "val/false_positive_slices_sparse")

@@ -1,0 +1,62 @@
+"""What TensorBoard opens on: the curves that matter together, the learning rate, and the settings beside the Dice."""
+
+from typing import cast
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.tensorboard.summary import hparams
+
+from adawac.runs.config_diff import flatten
+from adawac.training.task import SegmentationTask
+
+LAYOUT = {
+    "What matters": {
+        "Dice on the validation cases": ["Multiline", ["val/dice$", "val/dice_dense$"]],
+        "Dice of each organ": ["Multiline", ["val/dice/.*"]],
+        "losses": ["Multiline", ["train/loss$", "train/ce$", "train/dice$", "train/consistency$"]],
+        "weights, label-dense and label-sparse": ["Multiline", ["weights/dense_mean", "weights/sparse_mean"]],
+        "do the weights tell them apart (0.5: no, 1: yes)": ["Multiline", ["weights/auroc"]],
+        "learning rate": ["Multiline", ["train/learning_rate"]],
+    }
+}
+"""Of the tab Custom scalars: chapter -> chart -> its curves, as regular expressions."""
+
+SHOWN = (
+    "model.weighting", "model.supervised", "model.consistency", "model.network", "model.optimizer", "model.schedule",
+    "model.dice_ratio", "data.subset", "data.sampling", "data.size", "data.batch_size", "data.split",
+    "trainer.max_epochs", "seed_everything",
+)  # fmt: skip
+"""Of the tab HPARAMS: settings, with what lies within them."""
+
+
+class Board(Callback):
+    """Sets out the tabs of TensorBoard beside the curves themselves."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say which curves stand together."""
+        for logger in _boards(trainer):
+            logger.experiment.add_custom_scalars(LAYOUT)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the learning rate of the first group of parameters."""
+        pl_module.log("train/learning_rate", trainer.optimizers[0].param_groups[0]["lr"], sync_dist=True)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the settings beside the Dice, to compare runs by."""
+        flat = flatten(cast(SegmentationTask, pl_module).settings or {})
+        shown = {key: value for key, value in flat.items() if key.startswith(SHOWN) and value is not None}
+        plain = {
+            key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in shown.items()
+        }
+        if (dice := trainer.callback_metrics.get("val/dice")) is None:
+            return
+        summaries = hparams(plain, {"val/dice": float(dice)})  # type: ignore[no-untyped-call]
+        for logger in _boards(trainer):
+            for summary in summaries:
+                logger.experiment._get_file_writer().add_summary(summary)
+
+
+def _boards(trainer: pl.Trainer) -> list[TensorBoardLogger]:
+    """The loggers that write for TensorBoard; none in processes but the first."""
+    return [each for each in trainer.loggers if isinstance(each, TensorBoardLogger) and trainer.is_global_zero]
