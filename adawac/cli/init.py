@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adawac.cli.starting_config import render_config, render_study
+from adawac.cli.starting_config import render_config, render_study, study_folds
 from adawac.data.case_names import AUTO
 from adawac.errors import ConfigError, DataError, printable
 from adawac.io.atomic import write_text
@@ -83,12 +83,12 @@ def _write(made: "TypedParser", args: "Namespace") -> tuple[Path, Path]:
     layout = made.instantiate(args).layout
     settings = args.layout.as_dict() if args.layout else None
     how = {"skip_bad": args.skip_bad, "patches": args.patches, "memory": args.memory or memory_here()}
-    text = configure(root, name, args.patient_pattern, layout, settings, **how)
+    text, folds = configure(root, name, args.patient_pattern, layout, settings, **how)
     if args.readers:  # so that fit reads them as well
         text = text.replace("\ndata:\n", f"\ndata:\n  readers: [{', '.join(args.readers)}]\n", 1)
     _check(text)
     write_text(output, text)
-    write_text(study, render_study(name, output.name))
+    write_text(study, render_study(name, output.name, folds))
     return output, study
 
 
@@ -155,7 +155,7 @@ def configure(
     skip_bad: bool = False,
     patches: bool = False,
     memory: float = 1.0,
-) -> str:
+) -> tuple[str, int]:
     """Measure the training cases of a data set, show what was found and return the configuration for it.
 
     Of the others, which the configuration validates and tests on, only the names are looked at (and the PatientID).
@@ -171,7 +171,7 @@ def configure(
         memory: GiB that a step may take.
 
     Returns:
-        Text of a YAML file.
+        Text of a YAML file, and the folds of its study, see `study_folds`.
 
     Raises:
         DataError: all problems of the data together.
@@ -213,7 +213,11 @@ def configure(
     num_bad = len(bad) if skip_bad else None
     plan = make_plan(fingerprint, memory, patches)
     how = layout_settings or type(layout).__name__
-    return render_config(root, name, how, pattern, split, fingerprint, plan, num_bad)
+    tested, there = (len({patients[case] for case in cases}) for cases in (split.test, patients))
+    if folds := study_folds(tested, there):
+        few = "1 patient to test is" if tested == 1 else f"{tested} patients to test are"
+        print(f"{few} too few for a verdict: the study tests each of {there} once, in {folds} folds")
+    return render_config(root, name, how, pattern, split, fingerprint, plan, num_bad), folds
 
 
 def _parts(

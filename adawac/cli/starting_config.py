@@ -61,12 +61,31 @@ def render_config(
     )
 
 
-def render_study(name: str, config: str) -> str:
+ENOUGH = 6
+"""Test patients below which no interval has ends, so that no difference can be found."""
+
+
+def study_folds(tested: int, patients: int) -> int:
+    """How many folds the study cross-validates over; 0 where there are enough patients to test, or too few at all.
+
+    Args:
+        tested: patients of the split's test part.
+        patients: that have a label.
+
+    Example:
+        >>> study_folds(12, 60), study_folds(3, 15), study_folds(1, 4), study_folds(1, 2)
+        (0, 5, 4, 0)
+    """
+    return 0 if tested >= ENOUGH or patients < 3 else min(5, patients)
+
+
+def render_study(name: str, config: str, folds: int = 0) -> str:
     """Write the study that asks whether reweighting helps: beside AdaWAC what else the same compute could do.
 
     Args:
         name: of the experiment.
         config: file name of its configuration, in the same folder.
+        folds: that test every patient once; 0 takes the configuration's split and three seeds.
 
     Returns:
         Text of a YAML file.
@@ -76,7 +95,7 @@ def render_study(name: str, config: str) -> str:
         '    pair: {model.weighting: Pair}  # two views, all weights equal: what the others are compared with'
     """
     study = re.sub("[^A-Za-z0-9_.+-]", "_", name).lstrip("-+.") + "_study"
-    return fill_template("adawac.cli", "study.yaml.jinja", _yaml, name=name, study=study, config=config)
+    return fill_template("adawac.cli", "study.yaml.jinja", _yaml, name=name, study=study, config=config, folds=folds)
 
 
 def _yaml(value: Any) -> str:

@@ -81,7 +81,7 @@ def test_what_is_printed_next_runs_as_printed(tmp_path, capsys):
     quick = ["--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu"]
     assert main([*lines[0][1:], *quick]) == 0
     assert main([*lines[1][1:], "--dry-run"]) == 0
-    assert "12 of 12 cells to run" in capsys.readouterr().out
+    assert "16 of 16 cells to run" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["data", "-Kopf & Hals: CT", "läsionen"])
