@@ -129,7 +129,7 @@ def test_test_gives_the_case_table(run):
     cases = run.test()
     assert cases == run.cases
     dice = [row.value for row in cases if (row.metric, row.group) == ("dice", "all")]
-    assert repr(cases) == f"CaseTable(ERM, 1 cases, Dice {np.mean(dice):.3f})"
+    assert repr(cases) == f"CaseTable(ERM, 1 case, Dice {np.mean(dice):.3f})"
     assert "<th>right_kidney</th>" in cases._repr_html_()
 
 
