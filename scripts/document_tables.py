@@ -20,6 +20,9 @@ A document says where a table stands and what it shows:
     <!-- table: kills docs/results/interrupted_commands.json -->
     <!-- /table -->
 
+    <!-- table: scale docs/results/scale.json -->
+    <!-- /table -->
+
     <!-- table: units docs/results/units_phantom.json -->
     <!-- /table -->
 
@@ -326,6 +329,21 @@ def kill_table(sources: Sequence[Source]) -> str:
     return "\n".join(_table(header, rows, words=(0,)))
 
 
+def scale_table(sources: Sequence[Source]) -> str:
+    """A row for each command and for draws that `scripts/scale.py` measured, at each size, with fitted exponents."""
+    rows: list[list[str]] = []
+    for results, _ in sources:
+        slopes = results["exponents"]
+        for name in dict.fromkeys(row["command"] for row in results["commands"]):
+            of_it = [row for row in results["commands"] if row["command"] == name]
+            for what, form in (("MiB", ".0f"), ("seconds", ".1f")):
+                sizes = ", ".join(f"{row[what]:{form}} ({row['volumes']:,})" for row in of_it)
+                rows.append([f"`{name}`", f"{what} (volumes)", sizes, f"{slopes[f'{name}, {what}']:.2f}"])
+        draws = ", ".join(f"{row['ms']:.2f} ({row['slices']:,})" for row in results["draws"])
+        rows.append(["an adaptive batch", "ms (slices)", draws, f"{slopes['draw, ms']:.2f}"])
+    return "\n".join(_table(["what", "in", "at each size", "exponent"], rows, words=(0, 1, 2)))
+
+
 def ratio_table(sources: Sequence[Source]) -> str:
     """A row for each ratio that `scripts/benchmark.py` measured: median and quartiles over its interleaved rounds."""
     rows: list[list[str]] = []
@@ -386,6 +404,7 @@ KINDS: Mapping[str, Callable[[Sequence[Source]], str]] = {
     "nulls": null_table,
     "plans": plans_table,
     "kills": kill_table,
+    "scale": scale_table,
     "ratios": ratio_table,
     "units": units_table,
 }

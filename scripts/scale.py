@@ -1,0 +1,118 @@
+"""Memory and time against the number of volumes, and of a draw against the number of slices: do they stay flat?
+
+    python scripts/scale.py -o docs/results/scale.json
+
+Volumes are tiny and alike, so that whatever grows with their number shows; each command is a process of its own, whose
+peak memory is that of the kernel's account. Draws are timed in seconds of the processor, as others may use the machine.
+Slopes are exponents b of a * n^b, fitted to all sizes; a draw's only from a million slices on.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the tests' tiny data
+
+import numpy as np
+import yaml
+from tiny_data import write_msd
+
+from adawac.data.sampling import AdaptiveSampling
+from adawac.data.units import UnitTable
+from adawac.io.atomic import write_text
+
+BATCH = 16
+
+
+def main() -> None:
+    """Parse the command line, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--volumes", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--slices", type=int, nargs="+", default=[10**4, 10**5, 10**6, 10**7])
+    parser.add_argument("-o", "--output", type=Path, help="JSON to write; default: print alone")
+    args = parser.parse_args()
+    found = {"draws": [draw(slices) for slices in args.slices], "commands": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for volumes in args.volumes:
+            found["commands"] += commands(Path(folder, str(volumes)), volumes)
+    large = [row for row in found["draws"] if row["slices"] >= 10**6]
+    found["exponents"] = {"draw, ms": exponent(large, "slices", "ms")} | {
+        f"{command}, {what}": exponent([row for row in found["commands"] if row["command"] == command], "volumes", what)
+        for command in dict.fromkeys(row["command"] for row in found["commands"])
+        for what in ("MiB", "seconds")
+    }
+    text = json.dumps({"command": "python scripts/scale.py -o docs/results/scale.json", **found}, indent=1)
+    print(text)
+    if args.output:
+        write_text(args.output, text + "\n")
+
+
+def draw(slices: int) -> dict[str, float]:
+    """Median of draws of a batch, and of taking its losses in, in ms; and of making the table of slices in seconds."""
+    rng = np.random.default_rng(0)
+    voxels = np.zeros((slices, 4), np.int64)
+    voxels[:, 0] = 9
+    voxels[:, 1:] = np.repeat(rng.random((-(-slices // 20), 3)) < 0.2, 20, axis=0)[:slices]
+    parts = np.split(voxels, range(100, slices, 100))
+    begun = time.thread_time()
+    units = UnitTable.of_slices([f"pt_{k}" for k in range(len(parts))], parts, (64, 64), ("background", "a", "b", "c"))
+    made = time.thread_time() - begun
+    sampling = AdaptiveSampling("classes")
+    sampling.allocate(units)
+    draws, taken = [], []
+    for step in range(300):
+        generator = np.random.default_rng((0, step))
+        begun = time.thread_time()
+        batch = sampling.draw_batch(BATCH, generator)
+        drawn = time.thread_time()
+        sampling.observe(batch, generator.exponential(1.0, BATCH))
+        draws.append(drawn - begun)
+        taken.append(time.thread_time() - drawn)
+    ms, observed = 1000 * float(np.median(draws)), 1000 * float(np.median(taken))
+    return {"slices": slices, "ms": round(ms, 3), "observe ms": round(observed, 3), "table s": round(made, 3)}
+
+
+def commands(home: Path, volumes: int) -> list[dict[str, object]]:
+    """`check` and `prepare` of so many volumes, then `prepare` again, which finds all done."""
+    data = write_msd(home / "msd", cases=volumes, shape=(8, 32, 32))
+    settings = {"data": {"root": str(data), "store": str(home / "store"), "size": [32, 32]}}
+    (home / "config.yaml").write_text(yaml.safe_dump(settings))
+    prepare = ["prepare", "--config", str(home / "config.yaml")]
+    picture = ["--picture", str(home / "check.png")]
+    return [
+        {"command": name, "volumes": volumes, **measured(arguments)}
+        for name, arguments in (
+            ("check", ["check", str(data), *picture]),
+            ("prepare", prepare),
+            ("prepare again", prepare),
+        )
+    ]
+
+
+def measured(arguments: list[str]) -> dict[str, float]:
+    """Peak memory of a command, and seconds of the processor that it took."""
+    process = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", "adawac", *arguments],
+        os.environ | {"OMP_NUM_THREADS": "1"},
+        file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
+    )
+    _, status, used = os.wait4(process, 0)
+    if code := os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"adawac {' '.join(arguments)} ended with {code}")
+    return {"MiB": round(used.ru_maxrss / 1024, 1), "seconds": round(used.ru_utime + used.ru_stime, 2)}
+
+
+def exponent(rows: list[dict[str, float]], of: str, what: str) -> float:
+    """B of what = a * of^b."""
+    if len(rows) < 2:
+        return float("nan")
+    return round(float(np.polyfit(np.log([row[of] for row in rows]), np.log([row[what] for row in rows]), 1)[0]), 3)
+
+
+if __name__ == "__main__":
+    main()
