@@ -336,7 +336,7 @@ def scale_table(sources: Sequence[Source]) -> str:
         slopes = results["exponents"]
         for name in dict.fromkeys(row["command"] for row in results["commands"]):
             of_it = [row for row in results["commands"] if row["command"] == name]
-            for what, form in (("MiB", ".0f"), ("seconds", ".1f")):
+            for what, form in [each for each in (("MiB", ".0f"), ("seconds", ".1f")) if each[0] in of_it[0]]:
                 sizes = ", ".join(f"{row[what]:{form}} ({row['volumes']:,})" for row in of_it)
                 rows.append([f"`{name}`", f"{what} (volumes)", sizes, f"{slopes[f'{name}, {what}']:.2f}"])
         draws = ", ".join(f"{row['ms']:.2f} ({row['slices']:,})" for row in results["draws"])

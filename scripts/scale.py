@@ -1,15 +1,16 @@
 """Memory and time against the number of volumes, and of a draw against the number of slices: do they stay flat?
 
-    python scripts/scale.py -o docs/results/scale.json
+    TMPDIR=/dev/shm python scripts/scale.py --volumes 10 100 -o docs/results/scale.json  # flushing takes no time there
 
 Volumes are tiny and alike, so that whatever grows with their number shows; each command is a process of its own, whose
-peak memory is that of the kernel's account. Draws are timed in seconds of the processor, as others may use the machine.
+peak memory is looked at while it runs. Draws are timed in seconds of the processor, as others may use the machine.
 Slopes are exponents b of a * n^b, fitted to all sizes; a draw's only from a million slices on.
 """
 
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -45,7 +46,9 @@ def main() -> None:
         for command in dict.fromkeys(row["command"] for row in found["commands"])
         for what in ("MiB", "seconds")
     }
-    text = json.dumps({"command": "python scripts/scale.py -o docs/results/scale.json", **found}, indent=1)
+    volumes = " ".join(map(str, args.volumes))
+    command = f"TMPDIR=/dev/shm python scripts/scale.py --volumes {volumes} -o docs/results/scale.json"
+    text = json.dumps({"command": command, **found}, indent=1)
     print(text)
     if args.output:
         write_text(args.output, text + "\n")
@@ -95,16 +98,20 @@ def commands(home: Path, volumes: int) -> list[dict[str, object]]:
 
 def measured(arguments: list[str]) -> dict[str, float]:
     """Peak memory of a command, and seconds of the processor that it took."""
-    process = os.posix_spawn(
-        sys.executable,
+    process = subprocess.Popen(
         [sys.executable, "-m", "adawac", *arguments],
-        os.environ | {"OMP_NUM_THREADS": "1"},
-        file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
     )
-    _, status, used = os.wait4(process, 0)
-    if code := os.waitstatus_to_exitcode(status):
+    peak = 0
+    while (done := os.wait4(process.pid, os.WNOHANG))[0] == 0:  # the kernel's own maximum counts this process, too
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        peak = max([peak, *(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))])
+        time.sleep(0.02)
+    _, status_code, used = done
+    if code := os.waitstatus_to_exitcode(status_code):
         raise SystemExit(f"adawac {' '.join(arguments)} ended with {code}")
-    return {"MiB": round(used.ru_maxrss / 1024, 1), "seconds": round(used.ru_utime + used.ru_stime, 2)}
+    return {"MiB": round(peak / 1024, 1), "seconds": round(used.ru_utime + used.ru_stime, 2)}
 
 
 def exponent(rows: list[dict[str, float]], of: str, what: str) -> float:
