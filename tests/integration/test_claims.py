@@ -62,6 +62,7 @@ def runs_of(path: Path) -> list[RunFolder]:
     return RunFolder.versions(path.parent / "runs", "resumed")
 
 
+@pytest.mark.slow
 def test_four_that_begin_at_once_are_four_runs(path, start):
     seeds = [11, 12, 13, 14]
     for process in [start(f"--seed_everything={seed}") for seed in seeds]:

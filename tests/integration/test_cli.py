@@ -216,6 +216,7 @@ class TestWhatARunLeaves:
         assert shown["data.batch_size"].number_value == 8
         assert "custom_scalars__config__" in summaries
 
+    @pytest.mark.slow
     def test_early_stopping_is_an_overlay(self, work):
         """Nothing is learnt, so the fifth validation after the first is the last; of equals it is kept."""
         options = ("--config", str(OVERLAYS / "early_stopping.yaml"), "--name", "early", "--trainer.max_epochs", "50")

@@ -140,6 +140,7 @@ def experiment(name: str) -> dict:
 
 
 class TestFit:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in EXPERIMENTS]
     )
@@ -152,6 +153,7 @@ class TestFit:
         has_validation = not name.startswith("synapse")
         assert (tmp_path / name / "version_0/checkpoints/best.ckpt").exists() == has_validation
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("overlay", OVERLAYS)
     def test_two_steps_of_every_overlay(self, overlay, data, acdc_25, tiny, tmp_path):
         name = BASE_OF_OVERLAY.get(overlay, "openkbp_unet")
@@ -297,6 +299,7 @@ class TestRefusal:
         said = refusal(capsys, "--config", config, "--data.root", "nowhere", "--trainer.accelerator", "cpu")
         assert "nowhere" in said
 
+    @pytest.mark.slow
     def test_exit_code_of_the_command(self):
         command = [sys.executable, "-m", "adawac", "fit", "--config", "configs/acdc_unet.yaml"]
         done = subprocess.run([*command, "--data.rot", "nowhere"], capture_output=True, text=True, check=False)

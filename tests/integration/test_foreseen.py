@@ -78,6 +78,7 @@ def test_what_can_be_known_is_said_before_training(path, capsys, monkeypatch, op
     assert not list(Path.cwd().glob("*.log"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "files"),
     [

@@ -99,6 +99,7 @@ class TestEvaluate:
         assert "as the case tables record" in said
 
 
+@pytest.mark.slow
 class TestRunsOfBefore:
     """When every case was a patient unless something else was said."""
 

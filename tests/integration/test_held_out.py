@@ -71,6 +71,7 @@ def emptied(path: Path) -> None:
     path.write_bytes(b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [nnunet, msd, folders, drawn, frames])
 def test_held_out_cases_are_not_read(write, tmp_path, capsys):
     root = write(tmp_path / "data")

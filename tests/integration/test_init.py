@@ -84,6 +84,7 @@ def test_what_is_printed_next_runs_as_printed(tmp_path, capsys):
     assert "16 of 16 cells to run" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["data", "-Kopf & Hals: CT", "läsionen"])
 def test_the_study_compares_methods_of_equal_compute(tmp_path, name):
     made = init(write_msd(tmp_path / "data", cases=4), f"--name={name}")

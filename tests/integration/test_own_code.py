@@ -125,6 +125,7 @@ def test_what_cannot_be_imported_is_refused(labels, capsys, option, value):
     assert f"{option} is {value}, which" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["predict", "fit"])
 def test_no_file_of_the_working_folder_takes_the_place_of_a_module(command):
     for name in ("yaml", "torch", "numpy", "argparse", "nibabel"):

@@ -132,6 +132,7 @@ def test_settings_that_nothing_was_trained_with_are_not_recorded(tmp_path, data,
 ADAPTIVE = "--data.sampling=AdaptiveSampling"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -54,6 +54,7 @@ def options(tmp_path_factory) -> list[str]:
     return ["--config", str(CONFIG), "--config", str(folder / "tiny.yaml")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WEIGHTINGS)
 def test_two_steps(name, options, tmp_path):
     (tmp_path / "weighting.yaml").write_text(yaml.safe_dump({"model": {"weighting": WEIGHTINGS[name]}}))
@@ -93,6 +94,7 @@ def test_resuming_with_other_groups_is_refused(options, tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_the_documented_method_of_one_s_own(options, tmp_path):
     """A user's class, in a file of the working folder, by its class path."""
     methods = (Path(__file__).parents[2] / "docs/methods.md").read_text()

@@ -176,7 +176,9 @@ def test_samplers_and_subsets_count_the_others(data):
 def test_a_run_counts_them_apart_and_names_none_of_them(root, tmp_path, caplog):
     caplog.set_level("INFO")
     data = make_data(root)
-    assert "24 of 24 training slices, 9 of them wholly ignored, 12 label-dense (80 %); slices that hold" in caplog.text
+    assert (
+        "24 of 24 training slices, 9 of them without any label, 12 label-dense (80 %); slices that hold" in caplog.text
+    )
     task = SegmentationTask(SPEC, AdaWAC(), seed=SEED)
     callbacks = [WeightMonitor(cases=0), SuspectSlices(), RunRecord()]
     make_trainer(max_epochs=2, callbacks=callbacks, default_root_dir=tmp_path, logger=True).fit(task, data)

@@ -75,6 +75,7 @@ def test_fish(folder, words, expected):
     assert {line.split("\t")[0] for line in said_by("fish", "--no-config", "-c", asked, folder=folder)} == expected
 
 
+@pytest.mark.slow
 @needs("zsh")
 @pytest.mark.parametrize(("words", "expected"), [case for case in ASKED if case[1]])
 def test_zsh(folder, words, expected):

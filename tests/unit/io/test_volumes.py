@@ -267,7 +267,7 @@ def test_missing_file(tmp_path):
     ("array", "remedy"),
     [
         (np.zeros((4, 4), np.uint8), "export one volume a file"),
-        (np.zeros((4, 4, 4, 1, 3), np.uint8), "export one volume a file"),
+        (np.zeros((4, 4, 4, 2, 3), np.uint8), "export one volume a file"),
         (np.zeros((4, 0, 4), np.uint8), "export the file again"),
         (np.zeros((2, 2, 2), np.complex64), "convert the file"),
     ],

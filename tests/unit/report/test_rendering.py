@@ -88,7 +88,8 @@ def test_figures_in_the_page_are_those_in_the_folder(folder):
     images = [tag for tag, _ in elements.found if tag == "img"]
     files = list((folder / "figures").iterdir())
     assert len(images) == len(files) > 6
-    assert {path.name.split("_")[0] for path in files} == {"organs", "groups", "position", "ranks", "weights"}
+    kinds = {"organs", "groups", "position", "ranks", "weights", "patients", "pairs"}
+    assert {path.name.split("_")[0] for path in files} == kinds
     assert all(b"<script" not in path.read_bytes() for path in files)
 
 
@@ -123,7 +124,7 @@ def test_a_report_written_anew_leaves_no_figure_of_the_earlier_one(tmp_path):
     (tmp_path / "figures/mine_0.svg").write_text("of somebody else")
     write_report(make_report([Evaluated(run) for run in runs[:2]]), tmp_path)
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
-        *("groups_0.svg", "mine_0.svg", "organs_0.svg", "position_0.svg")
+        *("groups_0.svg", "mine_0.svg", "organs_0.svg", "pairs_0.svg", "patients_0.svg", "position_0.svg")
     }
 
 

@@ -8,12 +8,12 @@ from matplotlib.colors import same_color
 
 from adawac.evaluation import Ranking
 from adawac.evaluation.statistics import Verdict
-from adawac.report.figures import PANELS, Line, forest, method_styles, ranks
+from adawac.report.figures import Line, forest, method_styles, ranks
 
 LINES = [Line("mean of organs", 0.02, 0.01, 0.03, "better", overall=True), Line("liver", 0.01, -0.02, 0.05)]
 
 
-@pytest.mark.parametrize("methods", [1, PANELS, PANELS + 1, 2 * PANELS + 1])
+@pytest.mark.parametrize("methods", [1, 5, 6, 11])
 def test_panels_wrap_and_keep_their_labels_apart(methods):
     figure = forest({f"method {number} - pair": LINES for number in range(methods)})
     figure.draw_without_rendering()
@@ -21,7 +21,7 @@ def test_panels_wrap_and_keep_their_labels_apart(methods):
     assert len(boxes) == methods
     assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
     names = [label.get_text() for axes in figure.axes for label in axes.get_yticklabels() if label.get_visible()]
-    assert names.count("liver") >= -(-methods // PANELS)
+    assert names.count("liver") >= -(-methods // 5)
 
 
 def markers(axes):

@@ -200,7 +200,7 @@ class TestDamaged:
             *({"in_channels": value} for value in (10**9, -1, 0, "1", 1.5, None, True, [1])),
             *({"preprocessing__grid__size": size} for size in ([16384, 16384], [0, 4], [1.5, 4], ["a", "b"], 4, [4])),
             *({"preprocessing__window": window} for window in ([0], None, ["a", "b"], [float("nan"), 1], [0, 1e999])),
-            *({"preprocessing": 3}, {"preprocessing__modality": ["ct"]}, {"preprocessing__axis": {}}),
+            *({"preprocessing": 3}, {"preprocessing__modality": ["x-ray"]}, {"preprocessing__axis": {}}),
             *({"classes__names": names} for names in (["background"], ["a", "a", "b"], [1, 2, 3], "abc", 3)),
             *({"classes__values": values} for values in ([0, 1], [0, 1, 2**40], [0, 1, "2"], [0.0, 1.5, 2])),
             *({"classes__indices": pairs} for pairs in ([[0, 9]], [[0]], [["a", 0]], 3)),

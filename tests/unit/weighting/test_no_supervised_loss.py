@@ -111,7 +111,7 @@ def test_a_dense_sample_whose_views_show_nothing_labelled_is_not_kept():
     )
     weights = TrimTrainACR().step(losses)
     assert weights.supervised.tolist() == [0, 0.75, 0.75, 0]  # the mean of three is half of the mean of the two kept
-    assert weights.consistency.tolist() == [0, 1, 1, 0]  # so is the mean of four
+    assert weights.consistency.tolist() == [1, 1, 1, 0]  # so is the mean of four; the first has nothing but consistency
 
 
 def test_they_keep_their_last_loss_and_stay_unseen_without_one():
