@@ -12,9 +12,6 @@ from torch import Tensor, nn
 
 import adawac.consistency
 from adawac.consistency import (
-    CombinedConsistency,
-    ProbabilityConsistency,
-    RelationalConsistency,
     feature_std,
 )
 from adawac.consistency.consistency_loss import align
@@ -279,74 +276,3 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     torch.testing.assert_close(torch.cat([loss_0, loss_1]), loss)
     torch.testing.assert_close(gradient_0, gradient, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(gradient_1, gradient, rtol=1e-4, atol=1e-6)
-
-
-class TestOtherKinds:
-    def outputs(self, layers: int = 1) -> tuple[list[NetworkOutput], tuple[Tensor, Tensor]]:
-        generator = torch.Generator().manual_seed(0)
-        outputs = [
-            NetworkOutput(
-                torch.randn(4, 3, 8, 8, generator=generator),
-                tuple(torch.randn(4, 6, 4, 4, generator=generator) for _ in range(layers)),
-            )
-            for _ in range(2)
-        ]
-        return outputs, (torch.eye(2, 3).expand(4, 2, 3), torch.eye(2, 3).expand(4, 2, 3))
-
-    def test_several_layers_are_averaged(self) -> None:
-        (first, second), affines = self.outputs(layers=2)
-        single = [
-            MapConsistency()(one, two, *affines) for one, two in zip(first.features, second.features, strict=True)
-        ]
-        both = adawac.consistency.FeatureConsistency()(first, second, *affines)
-        torch.testing.assert_close(both, torch.stack(single).mean(0))
-
-    def test_probabilities_by_hand(self) -> None:
-        (first, second), affines = self.outputs()
-        one, two = first.logits.softmax(1), second.logits.softmax(1)
-        expected = 3 * (one - two).square().sum(1).mean((1, 2))
-        torch.testing.assert_close(ProbabilityConsistency(3.0)(first, second, *affines), expected)
-
-    def test_probabilities_follow_the_views(self) -> None:
-        (first, _), (identity, _) = self.outputs()
-        flip = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))[:2].expand(4, 2, 3)
-        mirrored = NetworkOutput(first.logits.flip(-1), first.features)
-        assert ProbabilityConsistency()(first, mirrored, identity, flip).max() < 1e-10
-        assert ProbabilityConsistency()(first, mirrored, identity, identity).min() > 0.01
-
-    def test_relations_by_hand(self) -> None:
-        (first, second), affines = self.outputs()
-        loss = RelationalConsistency(2.0)(first, second, *affines)
-        for i in range(4):
-            differences = []
-            for j in range(4):
-                cosines = [
-                    F.cosine_similarity(o.features[0][i].mean((1, 2)), o.features[0][j].mean((1, 2)), dim=0)
-                    for o in (first, second)
-                ]
-                differences.append((cosines[0] - cosines[1]) ** 2)
-            assert loss[i].item() == pytest.approx(2 * torch.stack(differences).mean().item(), rel=1e-4)
-
-    def test_relations_do_not_change_with_a_common_rotation_of_the_features(self) -> None:
-        (first, _), affines = self.outputs()
-        rotation = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(1))).Q
-        turned = NetworkOutput(first.logits, (torch.einsum("fg,bghw->bfhw", rotation, first.features[0]),))
-        assert RelationalConsistency()(first, turned, *affines).max() < 1e-10
-
-    def test_sum(self) -> None:
-        (first, second), affines = self.outputs()
-        parts = [adawac.consistency.FeatureConsistency(0.5), ProbabilityConsistency(2.0), RelationalConsistency()]
-        expected = sum(part(first, second, *affines) for part in parts)
-        torch.testing.assert_close(CombinedConsistency(parts)(first, second, *affines), expected)
-
-    def test_a_sum_of_nothing_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match="give at least one"):
-            CombinedConsistency([])
-
-    @pytest.mark.parametrize("loss", [ProbabilityConsistency(), RelationalConsistency()])
-    def test_gradient_reaches_both_views(self, loss: adawac.consistency.ConsistencyLoss) -> None:
-        outputs, affines = self.outputs()
-        leaves = [tensor.requires_grad_() for output in outputs for tensor in (output.logits, *output.features)]
-        loss(*outputs, *affines).sum().backward()
-        used = [leaf.grad is not None and bool(leaf.grad.any()) for leaf in leaves]
-        assert used in ([True, False, True, False], [False, True, False, True])
