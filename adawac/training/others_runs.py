@@ -16,6 +16,9 @@ TRUSTED = ("adawac", "lightning", "monai", "torch")
 _WRITERS = ("callbacks", "default_root_dir", "logger", "plugins", "profiler")
 """Settings of the trainer that make files, or are code; a test has no need of them."""
 
+_PLACES = ("path", "root", "store", "unlabelled")
+"""Settings that name a file or folder, which may be called as a module is: `mine.json` beside `mine.py`."""
+
 
 def config_of(run: RunFolder, trust: bool) -> str:
     """What to give `--config` for a test or validation of a run.
@@ -66,7 +69,8 @@ def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for key, each in value.items():
             yield from _strings(key)
-            yield from _strings(each)
+            if not (key in _PLACES and isinstance(each, str)):
+                yield from _strings(each)
     elif isinstance(value, list):
         for each in value:
             yield from _strings(each)

@@ -99,6 +99,12 @@ def test_code_of_others_is_refused(run, capsys, path, value):
     assert not Path("made").exists()
 
 
+def test_a_file_may_be_called_as_a_module_is(run):
+    change(run, "data", "split", value={"class_path": "FileSplit", "init_args": {"path": "evilmod.json"}})
+    assert main(["test", str(run.path)]) == 0  # with the run's own split
+    assert not Path("made").exists()
+
+
 def test_code_of_others_is_run_where_it_is_trusted(run):
     change(run, "model", "weighting", value={"class_path": "evilmod.Plain"})
     assert main(["test", str(run.path), "--trust"]) == 0
