@@ -79,6 +79,7 @@ def data(tmp_path_factory) -> dict[str, Path]:
     )
     return {
         "phantom": write_msd(folder / "phantom", cases=8, num_classes=9, names=CLASS_NAMES),
+        "hippocampus": write_msd(folder / "hippocampus", cases=8),
         "openkbp": openkbp,
         "openkbp5": openkbp,
         "synapse": write_synapse(folder / "synapse", cases=39, shape=(4, 16, 16), test_cases=1),
