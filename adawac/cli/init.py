@@ -217,7 +217,7 @@ def configure(
     if folds := study_folds(tested, there):
         few = "1 patient to test is" if tested == 1 else f"{tested} patients to test are"
         print(f"{few} too few for a verdict: the study tests each of {there} once, in {folds} folds")
-    return render_config(root, name, how, pattern, split, fingerprint, plan, num_bad), folds
+    return render_config(root, name, how, pattern, split, fingerprint, plan, num_bad, collection.unannotated), folds
 
 
 def _parts(

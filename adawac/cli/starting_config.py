@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ def render_config(
     fingerprint: "Fingerprint",
     plan: "Plan",
     num_bad: int | None = None,
+    unannotated: Sequence[Path] = (),
 ) -> str:
     """Write the configuration; each comment says where its value comes from.
 
@@ -34,6 +36,7 @@ def render_config(
         fingerprint: of the training cases.
         plan: for them.
         num_bad: cases that are left out, as far as is known; None if cases that have a problem are an error.
+        unannotated: first files of images that have no label.
 
     Returns:
         Text of a YAML file.
@@ -51,6 +54,7 @@ def render_config(
         patient_pattern=patient_pattern,
         split=split,
         num_bad=num_bad,
+        unannotated=unannotated,
         percent_dense=round(100 * fingerprint.dense),
         pairs=dict(fingerprint.side_pairs),
         mirrors=bool(fingerprint.side_pairs) and fingerprint.spacing is not None and plan.axis != "sagittal",

@@ -74,8 +74,24 @@ def overview(
     held = {
         name: sum(bool(case.voxels[:, k].any()) for case in measured.values()) for k, name in enumerate(classes) if k
     }
+    found += _not_annotated(collection, measured)
     if few := [f"{name} in {n} of {len(measured)} cases" for name, n in held.items() if 0 < n <= FEW * len(measured)]:
         found.append(Finding("rare classes", some_of(few), "drop, merge"))
+    return found
+
+
+def _not_annotated(collection: Collection, measured: Mapping[str, Measured]) -> list[Finding]:
+    """Images without labels, and slices that are ignored from edge to edge."""
+    found = []
+    if paths := collection.unannotated:
+        noun = "1 image has" if len(paths) == 1 else f"{len(paths)} images have"
+        places = some_of(sorted({str(path.parent) for path in paths}))
+        found.append(Finding("no label", f"{noun} none, in {places}: not trained on", "unlabelled, with model.teacher"))
+    ignored = sum(int(np.count_nonzero(~case.voxels.any(axis=1))) for case in measured.values())
+    if ignored:
+        total = sum(len(case.voxels) for case in measured.values())
+        said = f"{ignored} of {total} slices are wholly ignored: nothing is learnt from them"
+        found.append(Finding("no label", said, "sampling WithUnlabelled, with model.teacher"))
     return found
 
 

@@ -41,6 +41,7 @@ class Collection:
         ignore_value: label value on disk that is left out of losses and metrics, or None.
         known_by: what the modality is known by, such as "the layout".
         passed_over: lines that name what lies beside the data and is not read.
+        unannotated: first files of images that have no label.
 
     Raises:
         DataError: a name that is not allowed, see `adawac.errors.name_problems`; a `ListingError` if of some cases.
@@ -54,6 +55,7 @@ class Collection:
     ignore_value: int | None = None
     known_by: str = "the layout"
     passed_over: tuple[str, ...] = ()
+    unannotated: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modality", current(self.modality))

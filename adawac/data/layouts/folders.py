@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from adawac.data.layouts.base import Case, Collection, ListingError
-from adawac.data.layouts.files import parse_labels, sorted_cases
+from adawac.data.layouts.files import OR_NOBODY, parse_labels, sorted_cases
 from adawac.data.layouts.nifti import NiftiLayout, recognised
 from adawac.data.modality import Modality, current
 from adawac.errors import DataError, some_of
@@ -75,7 +75,7 @@ class Folders(NiftiLayout):
         beside = [passed_over(root / self.images, images.values()), passed_over(root / self.labels, labels.values())]
         problems = [*twins.values()] + [
             f"case {case_id}: {path} has no partner of this name in {root / where}{_near(case_id, root / where)}; "
-            "add it or remove the file"
+            f"add it or remove the file{OR_NOBODY * (mine is images)}"
             for mine, theirs, where in ((images, labels, self.labels), (labels, images, self.images))
             for case_id, path in mine.items()
             if case_id not in theirs
@@ -119,6 +119,7 @@ class Folders(NiftiLayout):
             ignore_value=ignore_value,
             known_by=by if self.modality is None else "the layout's setting",
             passed_over=tuple(filter(None, beside)),
+            unannotated=tuple(path for name, path in images.items() if name not in labels),
         )
         if problems:
             raise ListingError(problems, collection)

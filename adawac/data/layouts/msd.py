@@ -43,7 +43,9 @@ class MSD(NiftiLayout):
             raise DataError(f'{source}: `labels` must name the classes, such as {{"0": "background"}}; add them')
         names, ignore_value = parse_labels(labels, source)
         channels = _channels(dataset, source)
-        testing = [each for each in _entries(dataset, "test", source) if isinstance(each, dict) and "label" in each]
+        tests = _entries(dataset, "test", source)
+        testing = [each for each in tests if isinstance(each, dict) and "label" in each]
+        unannotated = [inside(root, _image(each), source) for each in tests if each not in testing and _image(each)]
         training = _entries(dataset, "training", source)
         numbered = all(stem(Path(_image(each))).endswith("_0000") for each in (*training, *testing))
         read = partial(_case, root, channels=max(1, len(channels)), source=source, numbered=numbered)
@@ -68,6 +70,7 @@ class MSD(NiftiLayout):
             ignore_value=ignore_value,
             known_by=known_by,
             passed_over=_passed_over(cases),
+            unannotated=tuple(path for path in unannotated if path.exists()),
         )
         check_exist(collection)
         return collection

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adawac.data.layouts.base import Case, Collection, ListingError
-from adawac.data.layouts.files import parse_labels, read_json, sorted_cases
+from adawac.data.layouts.files import OR_NOBODY, parse_labels, read_json, sorted_cases
 from adawac.data.layouts.nifti import NiftiLayout, modality_of
 from adawac.errors import DataError
 from adawac.io.images import list_files, passed_over, stem
@@ -69,6 +69,7 @@ class NNUNet(NiftiLayout):
             ignore_value=ignore_value,
             known_by="its names of channels",
             passed_over=_passed_over(root, "Tr", ending) + (_passed_over(root, "Ts", ending) if has_test else ()),
+            unannotated=(*_unannotated(root, "Tr", ending), *_unannotated(root, "Ts", ending)),
         )
         if problems:
             raise ListingError(problems, collection)
@@ -104,7 +105,9 @@ def _cases(root: Path, part: str, channels: int, ending: str, split: Any, proble
                 f"{sorted(files)}; complete the files or correct `channel_names`"
             )
         if case_id not in label_of:
-            problems.append(f"case {case_id}: {labels / (case_id + ending)} does not exist; restore the label")
+            problems.append(
+                f"case {case_id}: {labels / (case_id + ending)} does not exist; restore the label{OR_NOBODY}"
+            )
     problems += [
         f"case {case_id}: {path} has no image in {images}; restore the image or remove the label"
         for case_id, path in label_of.items()
@@ -115,6 +118,13 @@ def _cases(root: Path, part: str, channels: int, ending: str, split: Any, proble
         for case_id, files in found.items()
         if sorted(files) == list(range(channels)) and case_id in label_of
     ]
+
+
+def _unannotated(root: Path, part: str, ending: str) -> list[Path]:
+    """First channels that have no label."""
+    images, labels = root / f"images{part}", root / f"labels{part}"
+    firsts = list_files(images, (f"_0000{ending}",)) if images.is_dir() else []
+    return [path for path in firsts if not (labels / f"{stem(path).removesuffix('_0000')}{ending}").exists()]
 
 
 def _passed_over(root: Path, part: str, ending: str) -> tuple[str, ...]:
