@@ -186,7 +186,7 @@ class SegmentationData(pl.LightningDataModule):
             table = UnitTable.of_volumes(
                 self.unit,
                 [case.id for case in self._train],
-                [case.label.shape for case in self._train],
+                [case.shape for case in self._train],
                 [self.unit.voxels(case) for case in self._train],
                 self.facts.classes.names,
             )

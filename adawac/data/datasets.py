@@ -76,7 +76,7 @@ class UnitDataset(Dataset[Batch]):
             image = parts.reshape(-1, *parts.shape[2:]).astype(np.float32)
             label = kind.cut_label(case.label, self.units.start[row])
             return image, label if self._labelled[row] else np.full_like(label, IGNORE_INDEX)
-        except (OSError, IndexError, ValueError) as error:  # also in a worker, whose errors would name no case
+        except (IndexError, ValueError) as error:  # also in a worker, whose errors would name no case
             raise DataError(
                 f"case {case.id}, {unit}: its prepared arrays cannot be read any more ({error}); "
                 "delete the case's folder in data.store to have them made anew"

@@ -35,7 +35,7 @@ class ResidentUnits(UnitDataset):
     def __init__(self, cases: Sequence[PreparedCase], units: UnitTable, device: torch.device) -> None:
         super().__init__(cases, units)
         boxes, gather = _boxes(units)
-        kind, plane = units.kind, cases[0].label.shape[1:]
+        kind, plane = units.kind, cases[0].placement.size
         shape = (len(boxes), cases[0].image.shape[0], *kind.input_size(plane))
         self.images = torch.empty(shape, dtype=torch.float16, device=device)
         self.labels = torch.empty(len(units), *kind.input_size(plane), dtype=torch.uint8, device=device)

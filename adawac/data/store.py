@@ -139,7 +139,7 @@ class VolumeStore:
             raise DataError(f"case {case.id}: {path} cannot be read ({error}); prepare the data again") from error
 
     def open(self, case: Case) -> PreparedCase:
-        """Open a prepared case; its arrays stay on disk until they are read.
+        """Open a prepared case; its arrays stay on disk until they are read, and are seen to be there.
 
         Raises:
             DataError: if the case has not been prepared, or what was prepared is damaged.
@@ -147,10 +147,8 @@ class VolumeStore:
         path = self._path(case)
         try:
             facts = json.loads((path / "case.json").read_text())
-            image, label, native_label = (
+            for name in ("image", "label", "native_label"):
                 np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-                for name in ("image", "label", "native_label")
-            )
         except (OSError, ValueError) as error:
             raise DataError(
                 f"case {case.id}: its prepared arrays cannot be opened ({error}); prepare the data first, "
@@ -160,9 +158,7 @@ class VolumeStore:
         steps = facts["steps"]
         return PreparedCase(
             id=case.id,
-            image=image,
-            label=label,
-            native_label=native_label,
+            folder=str(path),
             placement=Placement(tuple(place["plane"]), tuple(place["size"]), tuple(place["box"])),
             steps=None if steps is None else np.array(steps),
             voxels=np.array(facts["voxels"], dtype=np.int64),

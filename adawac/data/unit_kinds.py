@@ -267,7 +267,7 @@ class PatchUnit(UnitKind):
         """
         _, height, width = self.patch
         counts = []
-        for first, top, left in self.starts(case.label.shape).tolist():
+        for first, top, left in self.starts(case.shape).tolist():
             rows = case.placement.native_span(0, top, top + height)
             columns = case.placement.native_span(1, left, left + width)
             patch = case.native_label[first : first + self.patch[0], rows, columns]

@@ -55,19 +55,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def _sparse_case(folder: Path, number: int, size: int) -> PreparedCase:
     """A volume whose files take no room."""
-    arrays = {}
+    home = folder / str(number)
+    home.mkdir()
     for name, shape, dtype in (
         ("image", (1, DEPTH, size, size), np.float16),
         ("label", (DEPTH, size, size), np.uint8),
     ):
-        path = folder / f"{number}-{name}.npy"
-        np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-        arrays[name] = np.load(path, mmap_mode="r")
+        np.lib.format.open_memmap(home / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
     voxels = np.ones((DEPTH, len(CLASSES)), dtype=np.int64)
     placement = Placement((size, size), (size, size), (0.0, float(size), 0.0, float(size)))
-    return PreparedCase(
-        f"case_{number}", arrays["image"], arrays["label"], arrays["label"], placement, None, voxels, ""
-    )
+    return PreparedCase(f"case_{number}", str(home), placement, None, voxels, "")
 
 
 def _anonymous() -> int:

@@ -1,6 +1,10 @@
 """The order of batches, its resumption, and what a batch and a volume hold."""
 
 import itertools
+import shutil
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ import torch
 from tiny_data import write_msd
 from torch.utils.data import DataLoader
 
+from adawac.data import prepared_case
 from adawac.data.classes import Classes
 from adawac.data.datasets import UnitDataset, VolumeDataset, VolumeItem
 from adawac.data.grid import Grid, Placement
@@ -15,6 +20,7 @@ from adawac.data.layouts import detect
 from adawac.data.loading import EpochOrder, ResumableLoader
 from adawac.data.prepared_case import PreparedCase
 from adawac.data.preprocessing import Preprocessing
+from adawac.data.residency import ResidentUnits
 from adawac.data.store import VolumeStore
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError, DataError
@@ -204,14 +210,46 @@ class TestBatch:
         assert all(torch.equal(one, other) for one, other in zip(before, again, strict=True))
 
     @pytest.mark.parametrize("workers", [0, 1])
-    def test_a_case_that_cannot_be_read_any_more_is_named(self, workers):
+    def test_a_case_that_cannot_be_read_any_more_is_named(self, workers, tmp_path):
         """The file of prepared labels shrinks under a run; a memory map is told so by the operating system alone."""
-        image, label = np.zeros((1, 3, 4, 4), np.float16), np.zeros((2, 4, 4), np.uint8)  # a slice of the label is gone
-        case = PreparedCase("pt_9", image, label, label, None, None, np.ones((3, 2), np.int64), "")
+        np.save(tmp_path / "image.npy", np.zeros((1, 3, 4, 4), np.float16))
+        np.save(tmp_path / "label.npy", np.zeros((2, 4, 4), np.uint8))  # a slice of the label is gone
+        case = PreparedCase("pt_9", str(tmp_path), None, None, np.ones((3, 2), np.int64), "")
         units = UnitTable.of_slices(["pt_9"], [case.voxels], (4, 4), ("background", "a"))
         loader = DataLoader(UnitDataset([case], units), sampler=[[0, 1], [1, 2]], batch_size=None, num_workers=workers)
         with pytest.raises(DataError, match=r"(?s)case pt_9, slice 2: its prepared arrays cannot be read .*made anew"):
             list(loader)
+
+
+class TestMaps:
+    def test_few_at_once_give_the_same_batches(self, cases, units, monkeypatch, tmp_path):
+        """As many volumes as there are: Linux ends a process that maps too many files."""
+        monkeypatch.setattr(prepared_case, "_mapped", lru_cache(2)(prepared_case._mapped.__wrapped__))
+        copies = [replace(case, folder=str(shutil.copytree(case.folder, tmp_path / case.id))) for case in cases]
+        for first in range(3):
+            rows = list(range(first, SLICES, 3))  # of all three volumes: six arrays
+            batch = UnitDataset(copies, units)[rows]
+            assert mapped_of(copies) == 2
+            expected = ResidentUnits(cases, units, torch.device("cpu"))[rows]
+            assert all(torch.equal(one, other) for one, other in zip(batch, expected, strict=True))
+
+    @pytest.mark.parametrize(
+        "damage", [lambda path: path.write_bytes(path.read_bytes()[:-9]), lambda path: path.unlink()]
+    )
+    def test_a_file_that_was_lost_since_is_named(self, cases, tmp_path, damage):
+        copy = shutil.copytree(cases[0].folder, tmp_path / "case")
+        damage(copy / "native_label.npy")
+        case = replace(cases[0], folder=str(copy))
+        with pytest.raises(DataError, match=f"case pt_1: its prepared arrays cannot be read .* delete {copy}"):
+            VolumeDataset([case], {"pt_1": "pt_1"})[0]
+
+
+def mapped_of(cases):
+    """How many of their files the operating system has mapped into this process."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("only Linux tells its maps")
+    return sum(any(case.folder in line for case in cases) for line in maps.read_text().splitlines())
 
 
 class TestVolumes:
