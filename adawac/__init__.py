@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adawac.cli.init import init
+    from adawac.cli.run import Run, fit
     from adawac.consistency import FeatureConsistency
     from adawac.data.checkup import Checkup, check
     from adawac.evaluation.shown_table import CaseTable
     from adawac.inference.segmenter import Segmenter, load
     from adawac.report.evaluate import Report, evaluate
-    from adawac.run import Run, fit
     from adawac.types import SampleLosses, Weights
     from adawac.weighting import ERM, AdaWAC, Pair, Weighting
 
@@ -29,14 +29,14 @@ _HOMES = {
     "FeatureConsistency": "adawac.consistency",
     "Pair": "adawac.weighting",
     "Report": "adawac.report.evaluate",
-    "Run": "adawac.run",
+    "Run": "adawac.cli.run",
     "SampleLosses": "adawac.types",
     "Segmenter": "adawac.inference.segmenter",
     "Weighting": "adawac.weighting",
     "Weights": "adawac.types",
     "check": "adawac.data.checkup",
     "evaluate": "adawac.report.evaluate",
-    "fit": "adawac.run",
+    "fit": "adawac.cli.run",
     "init": "adawac.cli.init",
     "load": "adawac.inference.segmenter",
 }

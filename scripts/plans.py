@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from adawac.data.fingerprint import ClassFacts, Fingerprint, Percentiles, Spread
-from adawac.plan import make_plan
+from adawac.training.plan import make_plan
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs/results/plans.json"

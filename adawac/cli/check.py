@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from adawac.data.modality import current
 from adawac.errors import DataError, printable
+from adawac.errors.problems import Problem, grouped
 from adawac.io.atomic import atomic_write, write_text
 from adawac.io.own_code import find_in_working_folder, use_readers
-from adawac.problems import Problem, grouped
 
 if TYPE_CHECKING:
     from adawac.data.checkup import Checkup

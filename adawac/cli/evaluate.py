@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from adawac.cluster import HELP, each_on, one_by_one
 from adawac.data.case_names import AUTO
 from adawac.io.own_code import named, use_readers
+from adawac.processes.cluster import HELP, each_on, one_by_one
 from adawac.training.suggestions import Parser
 
 EPILOG = """examples:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from adawac.cli.starting_config import render_config, render_study, study_folds
 from adawac.data.case_names import AUTO
 from adawac.errors import ConfigError, DataError, printable
+from adawac.errors.problems import grouped
 from adawac.io.atomic import write_text
 from adawac.io.own_code import find_in_working_folder, use_readers
-from adawac.problems import grouped
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -182,7 +182,7 @@ def configure(
     from adawac.data.layouts import ListingError, detect
     from adawac.data.overview import overview
     from adawac.io.terminal import bar
-    from adawac.plan import make_plan
+    from adawac.training.plan import make_plan
 
     layout = detect(root, layout)
     bad: list[str] = []

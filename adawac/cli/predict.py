@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from adawac.cluster import HELP, each_on
 from adawac.errors import DataError, printable
 from adawac.io.own_code import find_in_working_folder, use_readers
+from adawac.processes.cluster import HELP, each_on
 from adawac.training.suggestions import Parser
 
 

@@ -4,10 +4,10 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from adawac.cluster import HELP, each_on, in_threads
 from adawac.io.own_code import find_in_working_folder
 from adawac.io.shipped import with_shipped
 from adawac.io.terminal import Formatter
+from adawac.processes.cluster import HELP, each_on, in_threads
 
 if TYPE_CHECKING:
     from adawac.data.datamodule import SegmentationData

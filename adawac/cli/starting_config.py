@@ -11,7 +11,7 @@ from adawac.io.templates import fill_template
 if TYPE_CHECKING:
     from adawac.data.fingerprint import Fingerprint
     from adawac.data.split import Split
-    from adawac.plan import Plan
+    from adawac.training.plan import Plan
 
 
 def render_config(

@@ -10,15 +10,15 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from adawac.cluster import HELP, connected
 from adawac.errors import ConfigError, DataError
 from adawac.io.atomic import write_text
 from adawac.io.shipped import find_shipped
+from adawac.processes.cluster import HELP, connected
 from adawac.training.suggestions import Parser
 
 if TYPE_CHECKING:
-    from adawac.cluster import Cluster
     from adawac.io.terminal import Console
+    from adawac.processes.cluster import Cluster
     from adawac.study import Cell, Study
     from adawac.study.resources import Resources
 

@@ -18,8 +18,8 @@ from adawac.data.reading import Digest
 from adawac.data.split import PARTS, Split
 from adawac.data.splits import AutoSplit, SplitRule
 from adawac.errors import AdaWACError, DataError
+from adawac.errors.problems import grouped
 from adawac.io.terminal import Track
-from adawac.problems import grouped
 
 
 @dataclass(frozen=True, repr=False)

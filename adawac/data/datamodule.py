@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from adawac.cluster import Each, in_threads
 from adawac.data.case_names import AUTO
 from adawac.data.checkup import duplicates
 from adawac.data.classes import Classes
@@ -37,6 +36,7 @@ from adawac.data.unlabelled import of_others, unlabelled_cases
 from adawac.errors import ConfigError, DataError
 from adawac.io.readers import Reader, use
 from adawac.io.terminal import bar
+from adawac.processes.cluster import Each, in_threads
 
 log = logging.getLogger(__name__)
 

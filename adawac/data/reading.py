@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.cluster import Each, in_threads
 from adawac.data.classes import Classes
 from adawac.data.image_rules import checked
 from adawac.data.layouts.base import Case, Layout
@@ -17,6 +16,7 @@ from adawac.data.modality import Modalities, kinds_of
 from adawac.errors import DataError, of_case
 from adawac.io.terminal import Track
 from adawac.io.volumes import Volume
+from adawac.processes.cluster import Each, in_threads
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.cluster import Each, in_threads
 from adawac.data.classes import Classes
 from adawac.data.grid import Placement
 from adawac.data.layouts.base import Case, Layout
@@ -28,11 +27,12 @@ from adawac.data.prepared_case import PreparedCase
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.reading import Digest, for_every_case, read_case
 from adawac.errors import DataError
+from adawac.errors.problems import grouped
 from adawac.io.atomic import to_disk
 from adawac.io.hashing import FileHashCache, short_hash
 from adawac.io.locking import writing
 from adawac.io.terminal import Track
-from adawac.problems import grouped
+from adawac.processes.cluster import Each, in_threads
 from adawac.types import IGNORE_INDEX
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.cluster import Each, one_by_one
 from adawac.errors import DataError, of_case
 from adawac.errors import name_problems as wrong_names
 from adawac.evaluation.case_table import NOBODY, CaseRow, MadeBy, case_rows
@@ -20,6 +19,7 @@ from adawac.io.images import list_files, passed_over, read_image, stem
 from adawac.io.terminal import Track
 from adawac.io.volumes import Volume, as_label
 from adawac.metrics import EmptyPolicy
+from adawac.processes.cluster import Each, one_by_one
 from adawac.types import IGNORE_INDEX
 
 _RECORDS = (MANIFEST, "dataset.json", "plans.json", "predict_from_raw_data_args.json", "postprocessing.pkl")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from adawac.cluster import Each, outcome_of
 from adawac.errors import ConfigError, DataError, of_case, printable
+from adawac.errors.problems import grouped
 from adawac.figures import three_views
 from adawac.inference.prediction_folder import LABEL, PICTURE, PROBABILITIES, PredictionFolder
 from adawac.inference.prefetch import prefetched
@@ -18,7 +18,7 @@ from adawac.io.hashing import short_hash
 from adawac.io.images import read_image
 from adawac.io.terminal import bar
 from adawac.io.volumes import Volume, write_label_nifti, write_probabilities_nifti
-from adawac.problems import grouped
+from adawac.processes.cluster import Each, outcome_of
 from adawac.runs.folder import find_checkpoint
 
 
@@ -51,7 +51,7 @@ def predict_files(
         overwrite: whether to predict again what is there; otherwise it is kept, so that a stopped run goes on.
         trust: make a network whose class is neither adawac's nor MONAI's; its code runs.
         left_out: problems of further cases, which are told at the end with those found on the way.
-        each: where to predict, see `adawac.cluster`; None: here, and the next image is read meanwhile.
+        each: where to predict, see `adawac.processes.cluster`; None: here, and the next image is read meanwhile.
 
     Returns:
         The label files of all cases that are there now.

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from adawac.cluster import Each, one_by_one
 from adawac.data.case_names import AUTO
 from adawac.data.classes import Classes
 from adawac.data.preprocessing import Axis
@@ -20,6 +19,7 @@ from adawac.evaluation.references import References, classes_beside, named_class
 from adawac.io.images import find_images
 from adawac.io.terminal import bar
 from adawac.metrics import EmptyPolicy, empty_rule
+from adawac.processes.cluster import Each, one_by_one
 from adawac.report import html
 from adawac.report.blocks import Section
 from adawac.report.contents import Contents
@@ -121,7 +121,7 @@ def evaluate(
         sections: functions of the report's `Contents` that give a further `Section`.
         parquet: write cases.parquet as well.
         command: what was typed, for the report.
-        each: where cases are measured, see `adawac.cluster`.
+        each: where cases are measured, see `adawac.processes.cluster`.
 
     Raises:
         ConfigError: something that is needed is not given.

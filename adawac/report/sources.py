@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.cluster import Each, one_by_one
 from adawac.data.sampling.summary import DrawSummary
 from adawac.errors import ConfigError, DataError, did_you_mean_file, some_of
 from adawac.evaluation import CaseRow, MadeBy, made_by, read_run, read_table
@@ -20,6 +19,7 @@ from adawac.inference.segmenter import Segmenter, load
 from adawac.io.terminal import Track
 from adawac.io.volumes import Volume
 from adawac.metrics import EmptyPolicy
+from adawac.processes.cluster import Each, one_by_one
 from adawac.report.runs import MethodRun
 from adawac.runs.checkpoint import RECIPE, Recipe, read_checkpoint
 from adawac.runs.folder import CASES, RunFolder

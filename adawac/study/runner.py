@@ -17,9 +17,9 @@ from typing import IO, TYPE_CHECKING
 
 import yaml
 
-from adawac.cluster import Cluster
 from adawac.errors import ConfigError, did_you_mean_file
 from adawac.io.atomic import write_text
+from adawac.processes.cluster import Cluster
 from adawac.runs.claim import held
 from adawac.runs.config_diff import changed, flatten
 from adawac.runs.old_names import with_new_names

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from adawac.distributed import world_size
+from adawac.processes.distributed import world_size
 from adawac.types import SampleLosses, Weights
 
 

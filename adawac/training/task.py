@@ -18,12 +18,12 @@ from adawac.consistency import ConsistencyLoss, FeatureConsistency, feature_std
 from adawac.data.datamodule import SegmentationData
 from adawac.data.datasets import VolumeItem
 from adawac.data.subsets import describe
-from adawac.distributed import gather_losses, take_weights
 from adawac.errors import ConfigError, DataError
 from adawac.inference.volume import predict_volume
 from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
 from adawac.metrics import TOLERANCE, EmptyPolicy, check_tolerance
 from adawac.networks import NetworkSpec, SegmentationNetwork
+from adawac.processes.distributed import gather_losses, take_weights
 from adawac.randomness import Source
 from adawac.runs.checkpoint import Recipe, load_matching
 from adawac.runs.resume import UNITS, check_resumable, remembered

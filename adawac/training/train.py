@@ -22,10 +22,10 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.utilities import rank_zero_only
 
 from adawac.data.case_names import AUTO
-from adawac.distributed import connection_closed
 from adawac.errors import AdaWACError, ConfigError, TrainingError, one_line, raised_in
 from adawac.io.shipped import find_shipped
 from adawac.io.terminal import Formatter
+from adawac.processes.distributed import connection_closed
 from adawac.runs.atomic_checkpoint import AtomicCheckpointIO, newest_checkpoint
 from adawac.runs.claim import claimed, continued, held
 from adawac.runs.folder import RunFolder, checkpoint_to_resume, run_of_checkpoint

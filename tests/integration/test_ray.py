@@ -14,8 +14,8 @@ import pytest
 from test_study_runs import processes_of
 from tiny_study import BASE, prepare
 
-from adawac import cluster
 from adawac.cli import main
+from adawac.processes import cluster
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'adawac[ray]'")
 EPOCHS = 8

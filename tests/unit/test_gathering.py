@@ -10,7 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from weighting_losses import METHODS, make, random_losses
 
-from adawac.distributed import connection_closed, gather_cases, gather_losses, take_weights, world_size
+from adawac.processes.distributed import connection_closed, gather_cases, gather_losses, take_weights, world_size
 from adawac.types import SampleLosses
 
 STEPS, SIZE = 30, 7  # which two processes cannot share evenly

@@ -9,7 +9,6 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adawac.distributed import connection_closed
 from adawac.errors import ConfigError
 from adawac.losses import (
     CrossEntropy,
@@ -21,6 +20,7 @@ from adawac.losses import (
     dice_loss,
     focal_loss,
 )
+from adawac.processes.distributed import connection_closed
 from adawac.types import IGNORE_INDEX
 
 

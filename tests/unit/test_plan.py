@@ -13,7 +13,7 @@ from adawac.data.fingerprint import ClassFacts, Fingerprint, Percentiles, Spread
 from adawac.losses import cross_entropy, dice_loss
 from adawac.networks import NetworkSpec
 from adawac.networks.topology import PEAK, Topology
-from adawac.plan import make_plan
+from adawac.training.plan import make_plan
 
 
 def facts(shape, spacing, cases=100, classes=2, channels=1, modality="mr", reach=1.0):

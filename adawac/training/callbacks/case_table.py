@@ -8,9 +8,9 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from adawac.data.datasets import VolumeItem
-from adawac.distributed import gather_cases
 from adawac.evaluation import CaseRow, MadeBy, case_rows, made_by, summary_table, training_rows, write_table
 from adawac.io.terminal import Console
+from adawac.processes.distributed import gather_cases
 from adawac.runs.folder import RunFolder
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from field_data import LPS, model, volumes
 from tiny_data import save_nifti
 
 from adawac.cli import main
+from adawac.cli.run import Run
 from adawac.data.classes import Classes
 from adawac.errors import DataError
 from adawac.inference import predict
 from adawac.inference.predict import predict_files
 from adawac.io.images import find_images, scan_images
 from adawac.io.volumes import read_nifti, write_label_nifti
-from adawac.run import Run
 
 sitk = pytest.importorskip("SimpleITK")
 

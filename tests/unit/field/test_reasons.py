@@ -14,9 +14,9 @@ from adawac.cli import main
 from adawac.data.datamodule import SegmentationData
 from adawac.data.layouts import Folders
 from adawac.errors import DataError
+from adawac.errors.problems import Problem, grouped
 from adawac.evaluation.references import References
 from adawac.io.images import read_image
-from adawac.problems import Problem, grouped
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from tiny_data import make_case, save_nifti
 from adawac.cli import main
 from adawac.data.layouts import Folders
 from adawac.data.recognition import scan_axis
-from adawac.plan import make_plan
+from adawac.training.plan import make_plan
 
 
 def found(root, topic, **settings) -> str:

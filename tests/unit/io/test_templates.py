@@ -20,9 +20,9 @@ from adawac.cli.starting_config import render_config, render_study
 from adawac.data.fingerprint import ClassFacts, Fingerprint, Percentiles, Spread
 from adawac.data.splits import Split
 from adawac.io.templates import fill_template
-from adawac.plan import make_plan
 from adawac.report.blocks import Block, Document, Finding, Picture, Section, Table
 from adawac.report.html import render
+from adawac.training.plan import make_plan
 
 EVIL = "<script>alert(1)</script> \"d\" 'e' & {{ 7 * 7 }} {% raw %} {# c #} </code></td>"
 NAMES = [

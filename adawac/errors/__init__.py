@@ -10,7 +10,7 @@ from pathlib import Path
 from signal import Signals
 from unicodedata import category, normalize
 
-from adawac.problems import grouped
+from adawac.errors.problems import grouped
 
 _SIGNS = "=+-@$%"
 
