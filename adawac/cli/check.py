@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     modality = None if args.modality is None else current(args.modality)
     track = None if args.json else bar("Reading volumes")
     try:
-        checkup = check(root, parts.layout, parts.split, args.patient_pattern, modality, track)
+        checkup = check(root, parts.layout, parts.split, args.patient_pattern, modality, args.ignore_label, track)
     except DataError as error:
         if not args.json:
             raise
@@ -111,6 +111,7 @@ def parser() -> "TypedParser":
     made.add_argument(
         "--modality", type=Modality | list[Modality] | None, help="as in fit; default: what the layout says"
     )
+    made.add_argument("--ignore_label", type=int | None, help="as in fit: label value that is in no loss or metric")
     made.add_argument("--json", action="store_true", help="print all that was found as JSON, and nothing else")
     made.add_argument(
         "--picture", type=Path, metavar="PNG", help="file to draw; default: check_NAME.png (.txt: all problems)"

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from adawac.data.fingerprint import Fingerprint, Spread
     from adawac.data.layouts import Case, Layout
+    from adawac.data.modality import Modalities
     from adawac.data.overview import Finding
     from adawac.data.split import Split
     from adawac.training.typed_parser import TypedParser
@@ -59,37 +60,67 @@ def init(data: str | os.PathLike[str], **options: Any) -> Path:
         ConfigError: an option is not known, or a file to write is there already.
         DataError: all problems of the data together.
     """
+    return _write(*_read(data, options))[0]
+
+
+def plan(data: str | os.PathLike[str], **options: Any) -> str:
+    """Look at a data folder and return the text of the configuration that `init` would write.
+
+    Args:
+        data: folder of the data set.
+        options: as for `init`.
+
+    Raises:
+        ConfigError: an option is not known.
+        DataError: all problems of the data together.
+    """
+    return _plan(*_read(data, options))[0]
+
+
+def _read(data: str | os.PathLike[str], options: Mapping[str, Any]) -> tuple["TypedParser", "Namespace"]:
+    """Options that were given by their names, as the command line would read them."""
     from jsonargparse import ArgumentError
 
     made = parser()
     made.exit_on_error = False
     try:
-        args = made.parse_object({"root": os.fspath(data), **options})
+        return made, made.parse_object({"root": os.fspath(data), **options})
     except ArgumentError as error:
         raise ConfigError(str(error)) from None
-    return _write(made, args)[0]
 
 
 def _write(made: "TypedParser", args: "Namespace") -> tuple[Path, Path]:
     """Look at the data and write the configuration and the study."""
-    use_readers(args.readers)
-    root: Path = args.root.expanduser().resolve()
-    name: str = args.name or "".join(c if c.isalnum() or c in "-_." else "_" for c in root.name)
+    name = _name(args)
     output: Path = args.output or Path(f"{name}.yaml")
     study = output.with_name(f"{output.stem}_study.yaml")
     for path in (output, study):
         if path.is_dir() or (path.exists() and not args.force):
             raise ConfigError(f"{path} exists already; add --force to overwrite the file, or give another name with -o")
-    layout = made.instantiate(args).layout
-    settings = args.layout.as_dict() if args.layout else None
-    how = {"skip_bad": args.skip_bad, "patches": args.patches, "memory": args.memory or memory_here()}
-    text, folds = configure(root, name, args.patient_pattern, layout, settings, **how)
-    if args.readers:  # so that fit reads them as well
-        text = text.replace("\ndata:\n", f"\ndata:\n  readers: [{', '.join(args.readers)}]\n", 1)
-    _check(text)
+    text, folds = _plan(made, args)
     write_text(output, text)
     write_text(study, render_study(name, output.name, folds))
     return output, study
+
+
+def _name(args: "Namespace") -> str:
+    folder: str = args.root.expanduser().resolve().name
+    return args.name or "".join(c if c.isalnum() or c in "-_." else "_" for c in folder)
+
+
+def _plan(made: "TypedParser", args: "Namespace") -> tuple[str, int]:
+    """Look at the data; text of the configuration, and folds of the study."""
+    use_readers(args.readers)
+    root: Path = args.root.expanduser().resolve()
+    layout = made.instantiate(args).layout
+    settings = args.layout.as_dict() if args.layout else None
+    how = {name: args[name] for name in ("skip_bad", "patches", "modality", "ignore_label")}
+    how["memory"] = args.memory or memory_here()
+    text, folds = configure(root, _name(args), args.patient_pattern, layout, settings, **how)
+    if args.readers:  # so that fit reads them as well
+        text = text.replace("\ndata:\n", f"\ndata:\n  readers: [{', '.join(args.readers)}]\n", 1)
+    _check(text)
+    return text, folds
 
 
 def _check(text: str) -> None:
@@ -117,6 +148,7 @@ def parser() -> "TypedParser":
     from jsonargparse.typing import PositiveFloat
 
     from adawac.data.layouts import Layout
+    from adawac.data.modality import Modality
     from adawac.training.typed_parser import TypedParser  # so that a layout takes its settings as in `fit`
 
     made = TypedParser(prog="adawac init", description=__doc__)
@@ -129,6 +161,10 @@ def parser() -> "TypedParser":
     made.add_argument(
         "--patient_pattern", type=str | None, default=AUTO, help="as in fit; default: guessed from the case ids"
     )
+    made.add_argument(
+        "--modality", type=Modality | list[Modality] | None, help="as in fit; default: what the layout says"
+    )
+    made.add_argument("--ignore_label", type=int | None, help="as in fit: label value that is in no loss or metric")
     made.add_argument("--3d", dest="patches", action="store_true", help="train on patches instead of slices")
     made.add_argument(
         "--memory",
@@ -155,6 +191,8 @@ def configure(
     skip_bad: bool = False,
     patches: bool = False,
     memory: float = 1.0,
+    modality: "Modalities | None" = None,
+    ignore_label: int | None = None,
 ) -> tuple[str, int]:
     """Measure the training cases of a data set, show what was found and return the configuration for it.
 
@@ -169,6 +207,8 @@ def configure(
         skip_bad: name the cases that have a problem and go on without them.
         patches: train on them, see `make_plan`.
         memory: GiB that a step may take.
+        modality: of the intensities; None takes what the layout says.
+        ignore_label: label value on disk that is in no loss or metric; None takes the layout's own.
 
     Returns:
         Text of a YAML file, and the folds of its study, see `study_folds`.
@@ -180,6 +220,7 @@ def configure(
     from adawac.data.classes import Classes
     from adawac.data.fingerprint import Fingerprint, measure
     from adawac.data.layouts import ListingError, detect
+    from adawac.data.modality import current
     from adawac.data.overview import overview
     from adawac.io.terminal import bar
     from adawac.training.plan import make_plan
@@ -190,6 +231,7 @@ def configure(
         collection = layout.scan_reading(root, lambda cases: _parts(root, cases, patient_pattern)[2])
     except ListingError as error:
         collection, bad = error.sound, list(error.problems)
+    collection = collection.told(None if modality is None else current(modality), ignore_label)
     try:
         pattern, split, training, patients = _parts(root, collection.cases, patient_pattern)
         measured, unsound = measure(layout, collection, training, bar("Reading volumes"), collection.modality)
@@ -217,7 +259,9 @@ def configure(
     if folds := study_folds(tested, there):
         few = "1 patient to test is" if tested == 1 else f"{tested} patients to test are"
         print(f"{few} too few for a verdict: the study tests each of {there} once, in {folds} folds")
-    return render_config(root, name, how, pattern, split, fingerprint, plan, num_bad, collection.unannotated), folds
+    return render_config(
+        root, name, how, pattern, split, fingerprint, plan, num_bad, ignore_label, collection.unannotated
+    ), folds
 
 
 def _parts(

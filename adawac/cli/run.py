@@ -1,10 +1,13 @@
-"""A training from Python: `adawac.fit("mine.yaml")` gives a run that can test, predict and be compared."""
+"""A training from Python: `adawac.fit(data="DATA")` gives a run that can test, predict and be compared."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import yaml
+
+from adawac.cli.init import plan
 from adawac.errors import ConfigError
 from adawac.evaluation import read_run
 from adawac.evaluation.shown_table import CaseTable
@@ -103,7 +106,7 @@ class Run:
 
 
 def fit(
-    config: PathLike | Sequence[PathLike],
+    config: PathLike | Sequence[PathLike] | None = None,
     *,
     data: PathLike | Mapping[str, Any] | None = None,
     weighting: str | type[Weighting] | None = None,
@@ -112,8 +115,9 @@ def fit(
     """Train, as `adawac fit` does.
 
     Args:
-        config: a configuration, or several of which later ones count; or the name of one that comes with adawac.
-        data: folder of the data set, or settings of it; None takes the configuration's.
+        config: a configuration, or several of which later ones count; or the name of one that comes with adawac. None:
+            planned for `data`, as `adawac init` does, and kept in the run's folder alone.
+        data: folder of the data set, or settings of it, such as its `root`; None takes the configuration's.
         weighting: the method: a class, or its name; None takes the configuration's.
         overrides: settings of `adawac fit`: `name="mine"`, `trainer={"max_epochs": 3}`.
 
@@ -121,15 +125,18 @@ def fit(
         ConfigError: a setting is not known, or settings contradict each other or the data.
         DataError: all problems of the data together.
     """
-    files = [config] if isinstance(config, str | os.PathLike) else list(config)
+    files = [config] if isinstance(config, str | os.PathLike) else list(config or ())
     given: dict[str, Any] = dict(overrides)
-    if data is not None:
-        given |= {"data": data} if isinstance(data, Mapping) else {"data.root": data}
+    settings = data if isinstance(data, Mapping) else {} if data is None else {"root": data}
+    given |= {f"data.{key}": value for key, value in settings.items()}
     if weighting is not None:
         given["model.weighting"] = (
             weighting if isinstance(weighting, str) else f"{weighting.__module__}.{weighting.__qualname__}"
         )
-    folder = train(resolve(["fit", *(os.fspath(file) for file in files), *_arguments(given)]))
+    if not files and "root" not in settings:
+        raise ConfigError("fit: neither a configuration nor a folder of data is given; give config or data")
+    planned = {} if files else yaml.safe_load(plan(settings["root"]))
+    folder = train(resolve(["fit", *(os.fspath(file) for file in files), *_arguments(planned), *_arguments(given)]))
     if folder is None:  # of several processes the first alone goes on
         raise SystemExit(0)
     return Run(folder.path)

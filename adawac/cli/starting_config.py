@@ -23,6 +23,7 @@ def render_config(
     fingerprint: "Fingerprint",
     plan: "Plan",
     num_bad: int | None = None,
+    ignore_label: int | None = None,
     unannotated: Sequence[Path] = (),
 ) -> str:
     """Write the configuration; each comment says where its value comes from.
@@ -36,6 +37,7 @@ def render_config(
         fingerprint: of the training cases.
         plan: for them.
         num_bad: cases that are left out, as far as is known; None if cases that have a problem are an error.
+        ignore_label: label value on disk that is in no loss or metric, where somebody said so.
         unannotated: first files of images that have no label.
 
     Returns:
@@ -54,6 +56,7 @@ def render_config(
         patient_pattern=patient_pattern,
         split=split,
         num_bad=num_bad,
+        ignore_label=ignore_label,
         unannotated=unannotated,
         percent_dense=round(100 * fingerprint.dense),
         pairs=dict(fingerprint.side_pairs),

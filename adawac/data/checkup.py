@@ -4,7 +4,7 @@ import os
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from adawac.data.case_names import AUTO
@@ -63,6 +63,7 @@ def check(
     split: SplitRule | None = None,
     patient_pattern: str | None = AUTO,
     modality: Modalities | None = None,
+    ignore_label: int | None = None,
     track: Track[None] | None = None,
 ) -> Checkup:
     """Read every case once and find all problems.
@@ -73,6 +74,7 @@ def check(
         split: which cases train, validate and test; None as `SegmentationData` does.
         patient_pattern: see `SegmentationData`.
         modality: of the intensities; None takes what the layout says.
+        ignore_label: see `SegmentationData`.
         track: wraps an iterable of a given length, to show progress.
 
     Raises:
@@ -87,8 +89,7 @@ def check(
     except ListingError as error:
         collection = error.sound
         bad += error.problems
-    if modality is not None:
-        collection = replace(collection, modality=modality, known_by="--modality")
+    collection = collection.told(modality, ignore_label)
     try:
         names = Classes.from_labels(collection.labels, collection.ignore_value).names
     except DataError as error:

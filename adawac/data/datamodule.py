@@ -255,12 +255,11 @@ class SegmentationData(pl.LightningDataModule):
     def _scan(self) -> None:
         """Find the cases, decide the split and everything that can be known without reading a voxel."""
         layout = detect(self.root, self.layout)
-        collection = self._list(layout)
-        ignore_value = collection.ignore_value if self.ignore_label is None else self.ignore_label
+        collection = self._list(layout).told(self.modality, self.ignore_label)
         for line in collection.passed_over:
             log.warning(line)
-        classes = Classes.from_labels(collection.labels, ignore_value, self.drop, self.merge)
-        preprocessing = Preprocessing(self.modality or collection.modality, self.window, self.axis, self.grid)
+        classes = Classes.from_labels(collection.labels, collection.ignore_value, self.drop, self.merge)
+        preprocessing = Preprocessing(collection.modality, self.window, self.axis, self.grid)
         labelled = [case for case in collection.cases if case.label]
         self._patients = patients_in(labelled, self.patient_pattern)
         self._split = self.split_rule.split(self.root, labelled, self._patients)

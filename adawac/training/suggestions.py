@@ -36,7 +36,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Refuse unknown options before what is missing: it may be what a misspelt one was to give."""
-        for option in sys.argv[1:] if args is None else args:
+        args = as_spelt(sys.argv[1:] if args is None else args, self)
+        for option in args:
             if option == "--":
                 break
             if option.startswith("--") and option.partition("=")[0] not in self._option_string_actions:
@@ -46,6 +47,20 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and what may have been meant, and leave."""
         super().error(explained(message, self))
+
+
+def as_spelt(argv: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Arguments whose options have - and _ as the parser spells them, so that nobody need remember which.
+
+    Example:
+        >>> parser = Parser()
+        >>> _ = parser.add_argument("--skip-bad")
+        >>> as_spelt(["--skip_bad=a_b", "--skip_bads", "a_b"], parser)
+        ['--skip-bad=a_b', '--skip_bads', 'a_b']
+    """
+    spelt = {option.replace("_", "-"): option for option in _options(parser) if option.startswith("--")}
+    parts = [argument.partition("=") for argument in argv]
+    return ["".join((spelt.get(option.replace("_", "-"), option), *rest)) for option, *rest in parts]
 
 
 def explained(message: str, parser: argparse.ArgumentParser) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser
 
 from adawac.runs.old_names import with_new_arguments
-from adawac.training.suggestions import explained
+from adawac.training.suggestions import as_spelt, explained
 
 
 class TypedParser(ArgumentParser):
@@ -18,7 +18,8 @@ class TypedParser(ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:  # type: ignore[override]
         """Parse what stands on the command line, values of 0.1.0 as they are called now."""
-        return super().parse_args(with_new_arguments(sys.argv[1:] if args is None else args), *more, **options)
+        given = with_new_arguments(as_spelt(sys.argv[1:] if args is None else args, self))
+        return super().parse_args(given, *more, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong and what may have been meant, and leave."""

@@ -21,6 +21,7 @@ from tiny_data import (
 )
 
 from adawac.cli import main
+from adawac.data.checkup import check
 from adawac.study import read_study
 from adawac.study.runner import resolve
 
@@ -132,6 +133,16 @@ def test_patients_are_seen_in_the_ids(tmp_path):
     root = write_acdc_volumes(tmp_path / "data", cases=8)
     assert init(root)["data"]["patient_pattern"]
     assert init(root, "--force", "--patient_pattern", "(.+)")["data"]["patient_pattern"] == "(.+)"
+
+
+def test_what_the_files_do_not_say_is_told_with_either_dash(tmp_path):
+    root = write_msd(tmp_path / "data")
+    told = ["--modality", "mr", "--ignore_label", "2", "--patient_pattern", "(.+)"]
+    said = init(root, *told)["data"]
+    assert (said["modality"], said["ignore_label"], said["patient_pattern"]) == ("mr", 2, "(.+)")
+    assert "window" not in said
+    assert check(root, modality="mr", ignore_label=2).classes == ("background", "left_kidney")
+    assert main(["check", str(root), *(word.replace("_", "-") for word in told)]) == 0
 
 
 def test_odd_names_survive(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from tiny_data import write_msd
 from tiny_run import tiny_settings, write_config
 
@@ -123,6 +124,21 @@ def test_fit_takes_what_the_command_takes(run, home):
     assert repr(adawac.Run(run.path)) == repr(run)
     with pytest.raises(ConfigError, match=r"did you mean --data\.size"):
         adawac.fit(run.path / "config.yaml", data={"sise": [32, 32]})
+
+
+def test_fit_plans_for_a_folder_as_init_does(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny = {"max_epochs": 1, "accelerator": "cpu", "limit_train_batches": 1, "logger": False}
+    planned = adawac.fit(data=home / "msd", weighting="Pair", trainer=tiny, pictures=False)
+    assert repr(planned).startswith("Run(msd, Pair, 1 epochs, Dice 0.")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]  # no configuration beside
+    adawac.init(home / "msd")
+    wanted, made = (yaml.safe_load(path.read_text()) for path in (Path("msd.yaml"), planned.path / "config.yaml"))
+    assert made["data"]["size"] == wanted["data"]["size"]
+    assert made["data"]["sampling"]["class_path"].endswith(wanted["data"]["sampling"])
+    assert made["model"]["network"]["arguments"] == wanted["model"]["network"]["arguments"]
+    with pytest.raises(ConfigError, match="neither a configuration nor a folder of data"):
+        adawac.fit(data={"size": [32, 32]})
 
 
 def test_test_gives_the_case_table(run):

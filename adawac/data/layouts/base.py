@@ -68,6 +68,13 @@ class Collection:
             bad = name_problems("case", [case.id for case in self.cases])
             raise ListingError(bad, replace(self, cases=sound))
 
+    def told(self, modality: Modalities | None = None, ignore_value: int | None = None) -> "Collection":
+        """The same, where somebody says otherwise than the layout; None leaves what it found."""
+        kept = self.ignore_value if ignore_value is None else ignore_value
+        if modality is None:
+            return replace(self, ignore_value=kept)
+        return replace(self, modality=modality, known_by="--modality", ignore_value=kept)
+
 
 class ListingError(DataError):
     """Files that a data set lists, or that belong together, are not there.
