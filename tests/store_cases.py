@@ -28,7 +28,7 @@ def prepared(root, folder, **settings):
     """Prepare every case and open it."""
     store, cases = store_of(root, folder, **settings)
     prepare(store, cases)
-    return {case.id: store.open(case) for case in cases}
+    return {case.id: case for case in store.open(cases)}
 
 
 def traces(folder):

@@ -180,9 +180,10 @@ class SegmentationData(pl.LightningDataModule):
         if self.skip_bad:
             self._leave_out()
         if stage == "fit" and self._units is None:
-            self._unlabelled = of_others(self._unlabelled, self._store, self._digests())
+            if self._unlabelled:
+                self._unlabelled = of_others(self._unlabelled, self._store, self._digests())
             labelled = self._open(self.split.train)
-            self._train = labelled + [self._store.open(case) for case in self._unlabelled.values()]
+            self._train = labelled + self._store.open(list(self._unlabelled.values()))
             table = UnitTable.of_volumes(
                 self.unit,
                 [case.id for case in self._train],
@@ -293,7 +294,7 @@ class SegmentationData(pl.LightningDataModule):
         self._split.check(self._patients)
 
     def _digests(self) -> dict[str, Digest]:
-        return {id_: self._store.digest(case) for id_, case in self._cases.items() if self._store.holds(case)}
+        return self._store.digests([case for case in self._cases.values() if self._store.holds(case)])
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """What training rests on, in plain values; available after `setup("fit")`.
@@ -307,7 +308,9 @@ class SegmentationData(pl.LightningDataModule):
             for row, case in enumerate(self.units.case.tolist()):
                 slices[self.units.cases[case]].append(self.units.key(row))
             self._described = {
-                part: {id_: "-".join(self._store.digest(cases[id_])) for id_ in ids}
+                part: {
+                    id_: "-".join(digest) for id_, digest in self._store.digests([cases[id_] for id_ in ids]).items()
+                }
                 for part, ids in (("train", self.units.cases), ("val", self.split.val))
             } | {"slices": slices}
         return self._described
@@ -320,7 +323,7 @@ class SegmentationData(pl.LightningDataModule):
         return total
 
     def _open(self, ids: Sequence[str]) -> list[PreparedCase]:
-        return [self._store.open(self._cases[id_]) for id_ in ids]
+        return self._store.open([self._cases[id_] for id_ in ids])
 
     def _volumes(self, ids: Sequence[str]) -> "DataLoader[VolumeItem]":
         rank, world = self._share

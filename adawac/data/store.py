@@ -26,6 +26,7 @@ from adawac.data.layouts.base import Case, Layout
 from adawac.data.prepared_case import PreparedCase
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.reading import Digest, for_every_case, read_case
+from adawac.data.store_index import Entry, StoreIndex
 from adawac.errors import DataError
 from adawac.errors.problems import grouped
 from adawac.io.atomic import to_disk
@@ -66,6 +67,7 @@ class VolumeStore:
         self.preprocessing = preprocessing
         self.in_channels = in_channels
         self.contents = FileHashCache(self.folder / ".hashes")
+        self.index = StoreIndex(self.folder / ".index" / f"{_hash(json.dumps(self._recipe(), sort_keys=True))}.npz")
 
     def prepare(
         self,
@@ -85,6 +87,8 @@ class VolumeStore:
         Returns:
             The problem of every case that has one, in the order of `cases`; the others are kept.
         """
+        if verify:
+            self.index.clear()
         if not self._missing(cases, verify):
             return {}
         with ExitStack() as stack:
@@ -120,50 +124,67 @@ class VolumeStore:
 
     def holds(self, case: Case) -> bool:
         """Whether a case has been prepared from its files as they are, as far as can be told without reading them."""
+        if entry := self._entry(case):
+            return (self.folder / entry.folder).is_dir()
         try:
             known = all(self.contents.known(path) for path in (*case.images, *case.label))
         except OSError:  # preparing says which file is gone
             return False
         return known and self._path(case).is_dir()
 
-    def digest(self, case: Case) -> Digest:
-        """What the voxels of a prepared case are, in short.
+    def digests(self, cases: Sequence[Case]) -> dict[str, Digest]:
+        """What the voxels of prepared cases are, in short.
 
         Raises:
-            DataError: if the case has not been prepared.
+            DataError: if one has not been prepared, or what was prepared is damaged.
         """
-        path = self._path(case) / "case.json"
+        return {case.id: Digest(*entry.facts["digest"]) for case, entry in self._entries(cases)}
+
+    def open(self, cases: Sequence[Case]) -> list[PreparedCase]:
+        """Open prepared cases; their arrays stay on disk until they are read.
+
+        Raises:
+            DataError: if one has not been prepared, or what was prepared is damaged.
+        """
+        return [_opened(case, self.folder / entry.folder, entry) for case, entry in self._entries(cases)]
+
+    def _entries(self, cases: Sequence[Case]) -> list[tuple[Case, Entry]]:
+        """What is known of cases: of those that the index does not have, from their own files, and then it has them."""
+        entries = {case: self._entry(case) for case in cases}
+        new = {case: self._read(case) for case, entry in entries.items() if entry is None}
+        if new:
+            self.index.add({self._key(case): entry for case, entry in new.items()})
+        return [(case, entry or new[case]) for case, entry in entries.items()]
+
+    def _entry(self, case: Case) -> Entry | None:
         try:
-            return Digest(*json.loads(path.read_text())["digest"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"case {case.id}: {path} cannot be read ({error}); prepare the data again") from error
+            return self.index.find(self._key(case))
+        except OSError:  # a file of the case is gone
+            return None
 
-    def open(self, case: Case) -> PreparedCase:
-        """Open a prepared case; its arrays stay on disk until they are read, and are seen to be there.
-
-        Raises:
-            DataError: if the case has not been prepared, or what was prepared is damaged.
-        """
+    def _read(self, case: Case) -> Entry:
         path = self._path(case)
         try:
             facts = json.loads((path / "case.json").read_text())
-            for name in ("image", "label", "native_label"):
+            for name in ("image", "label", "native_label"):  # there, and whole
                 np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+            known = {name: facts[name] for name in ("placement", "steps", "data_hash", "digest")}
+            return Entry(str(path.relative_to(self.folder)), known, np.array(facts["voxels"], dtype=np.int64))
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"case {case.id}: its prepared arrays cannot be opened ({error}); prepare the data first, "
                 f"or delete {path} to have them made anew"
             ) from error
-        place = facts["placement"]
-        steps = facts["steps"]
-        return PreparedCase(
-            id=case.id,
-            folder=str(path),
-            placement=Placement(tuple(place["plane"]), tuple(place["size"]), tuple(place["box"])),
-            steps=None if steps is None else np.array(steps),
-            voxels=np.array(facts["voxels"], dtype=np.int64),
-            data_hash=facts["data_hash"],
-        )
+
+    @staticmethod
+    def _key(case: Case) -> str:
+        """Of a case's files as they are, as far as can be told without reading them.
+
+        Raises:
+            OSError: if one is gone.
+        """
+        files = [(os.path.abspath(path), os.stat(path)) for path in (*case.images, *case.label)]
+        return _hash("\0".join([case.id, *(f"{path}\0{at.st_size}\0{at.st_mtime_ns}" for path, at in files)]))
 
     def _make(self, case: Case) -> None:
         notes: list[str] = []
@@ -179,7 +200,7 @@ class VolumeStore:
             "notes": notes,
             "files": [_describe(file, self.contents.hash(file)) for file in (*case.images, *case.label)],
             "affine": None if image.geometry.affine is None else image.geometry.affine.tolist(),
-            "recipe": self._recipe(case),
+            "recipe": self._recipe_of(case),
             "placement": asdict(slices.placement),
             "steps": None if slices.steps is None else slices.steps.tolist(),
             "voxels": count_voxels(native, len(self.classes)).tolist(),
@@ -203,14 +224,16 @@ class VolumeStore:
 
     def _path(self, case: Case, verify: bool = False) -> Path:
         """Folder of a prepared case, named by its content."""
-        recipe = json.dumps(self._recipe(case, verify), sort_keys=True)
+        if entry := self._entry(case):
+            return self.folder / entry.folder
+        recipe = json.dumps(self._recipe_of(case, verify), sort_keys=True)
         recipe = recipe.replace('"modality": "prescaled"', '"modality": "unit"')  # as 0.1.0 named the folder
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in case.id)
         folder = self.folder / (f"_{name}" if name.startswith(".") else name)  # never `..`, nor hidden
         return folder / hashlib.sha256(recipe.encode()).hexdigest()[:16]
 
-    def _recipe(self, case: Case, verify: bool = False) -> dict[str, Any]:
-        """Everything that shapes a case's arrays; a file that is not there stands for itself."""
+    def _recipe(self) -> dict[str, Any]:
+        """Every setting that shapes arrays."""
         return {
             "version": VERSION,
             "layout": type(self.layout).__qualname__,
@@ -218,8 +241,11 @@ class VolumeStore:
             "classes": self.classes.to_json(),
             "preprocessing": self.preprocessing.to_json(),
             "in_channels": self.in_channels,
-            "files": [self._content(path, verify) for path in (*case.images, *case.label)],
         }
+
+    def _recipe_of(self, case: Case, verify: bool = False) -> dict[str, Any]:
+        """Everything that shapes a case's arrays; a file that is not there stands for itself."""
+        return self._recipe() | {"files": [self._content(path, verify) for path in (*case.images, *case.label)]}
 
     def _content(self, path: Path, verify: bool) -> str:
         try:
@@ -243,6 +269,22 @@ def count_voxels(label: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64
         [[1, 2, 0]]
     """
     return np.stack([np.bincount(plane.ravel(), minlength=256)[:num_classes] for plane in label])
+
+
+def _opened(case: Case, folder: Path, entry: Entry) -> PreparedCase:
+    place, steps = entry.facts["placement"], entry.facts["steps"]
+    return PreparedCase(
+        id=case.id,
+        folder=str(folder),
+        placement=Placement(tuple(place["plane"]), tuple(place["size"]), tuple(place["box"])),
+        steps=None if steps is None else np.array(steps),
+        voxels=entry.voxels,
+        data_hash=entry.facts["data_hash"],
+    )
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def _on_grid(native: NDArray[np.uint8], placement: Placement) -> NDArray[np.uint8]:

@@ -45,7 +45,8 @@ def of_others(cases: Mapping[str, Case], store: VolumeStore, labelled: Mapping[s
     """
     known = {digest.image for digest in labelled.values()}
     sound = {id_: case for id_, case in cases.items() if store.holds(case)}
-    others = {id_: case for id_, case in sound.items() if store.digest(case).image not in known}
+    digests = store.digests(list(sound.values()))
+    others = {id_: case for id_, case in sound.items() if digests[id_].image not in known}
     if copies := len(sound) - len(others):
         log.info("data.unlabelled: %d of %d images are of labelled cases: left out", copies, len(sound))
     return others

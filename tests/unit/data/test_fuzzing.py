@@ -68,7 +68,7 @@ def test_every_volume_survives_the_store(volume):
             home / "store", layout, Classes.from_labels(names), Preprocessing("ct", grid=Grid((8, 8))), 1
         )
         store.prepare([case])
-        prepared = store.open(case)
+        (prepared,) = store.open([case])
         assert np.array_equal(prepared.native_label, label)
         assert prepared.image.shape == (1, len(label), 8, 8)
         assert np.isfinite(prepared.image).all()

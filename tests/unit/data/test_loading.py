@@ -39,7 +39,7 @@ def cases(tmp_path_factory):
     recipe = Preprocessing("ct", grid=Grid((8, 10)))
     store = VolumeStore(folder / "store", layout, Classes.from_labels(collection.labels), recipe, in_channels=2)
     store.prepare(collection.cases)
-    return [store.open(case) for case in collection.cases]
+    return store.open(collection.cases)
 
 
 @pytest.fixture(scope="module")

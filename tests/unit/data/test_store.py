@@ -82,7 +82,7 @@ class TestRoundTrip:
         store, cases = store_of(root, folder)
         store.prepare(cases)
         exact = store.preprocessing.apply(store.layout.read_image(cases[0]), "pt_1").image
-        np.testing.assert_allclose(store.open(cases[0]).image, exact, atol=5e-4)
+        np.testing.assert_allclose(store.open([cases[0]])[0].image, exact, atol=5e-4)
 
     def test_another_axis_cuts_image_label_and_spacing(self, root, folder):
         axial, sagittal = prepared(root, folder)["pt_1"], prepared(root, folder, axis="sagittal")["pt_1"]
@@ -126,7 +126,7 @@ class TestRoundTrip:
         store, cases = store_of(root, folder, (32, 32) if axis == "axial" else (24, 32), axis=axis)
         (case,) = (case for case in cases if case.id == "pt_1")
         prepare(store, [case])
-        found = store.open(case)
+        (found,) = store.open([case])
         image = found.image[0].astype(float) - found.image.min()
         native, label, bright = (
             np.array(ndimage.center_of_mass(each)) + 0.5 for each in (found.native_label > 0, found.label > 0, image)
@@ -194,7 +194,7 @@ class TestMadeOnce:
         assert made_since(before, folder) == []
         store.prepare(cases, verify=True)
         assert made_since(before, folder) == ["pt_2"]
-        assert not np.array_equal(store.open(cases[1]).image, old.image)
+        assert not np.array_equal(store.open([cases[1]])[0].image, old.image)
 
     def test_the_manifest_says_what_a_case_was_made_of(self, root, folder):
         prepared(root, folder, window=(-100.0, 275.0))
@@ -261,7 +261,7 @@ class TestMadeOnce:
 
     def test_nothing_is_left_behind(self, root, folder):
         prepared(root, folder)
-        assert sorted(path.name for path in folder.iterdir()) == [".hashes", ".lock", "pt_1", "pt_2", "pt_3"]
+        assert sorted(path.name for path in folder.iterdir()) == [".hashes", ".index", ".lock", "pt_1", "pt_2", "pt_3"]
         for case in folder.glob("pt_*"):
             (path,) = case.iterdir()
             assert {file.name for file in path.iterdir()} == {
@@ -286,7 +286,7 @@ class TestOpening:
         with pytest.raises(
             DataError, match=r"case pt_1: its prepared arrays cannot be opened .*prepare the data first"
         ):
-            store.open(cases[0])
+            store.open([cases[0]])
 
     @pytest.mark.parametrize("name", ["image.npy", "case.json"])
     def test_what_is_damaged_is_said_and_made_anew_once_deleted(self, root, folder, name):
@@ -295,11 +295,47 @@ class TestOpening:
         (path,) = folder.glob("pt_1/*")
         (path / name).write_bytes((path / name).read_bytes()[:-30])
         with pytest.raises(DataError, match=f"or delete {path} to have them made anew"):
-            store.open(cases[0])
+            store.open([cases[0]])
         for file in path.iterdir():
             file.unlink()
         path.rmdir()
         assert prepared(root, folder)["pt_1"].image.shape == (1, 6, 8, 8)
+
+    def test_many_are_opened_from_one_file(self, root, folder):
+        opened = prepared(root, folder)
+        for path in folder.glob("pt_*/*/case.json"):
+            path.unlink()  # so that nothing else knows them
+        store, cases = store_of(root, folder)
+        assert store.digests(cases).keys() == opened.keys()
+        for case in store.open(cases):
+            assert (case.folder, case.data_hash) == (opened[case.id].folder, opened[case.id].data_hash)
+            for name in ("image", "label", "native_label", "voxels", "steps"):
+                np.testing.assert_array_equal(getattr(case, name), getattr(opened[case.id], name))
+
+    def test_that_file_may_be_lost_or_damaged(self, root, folder):
+        opened = prepared(root, folder)
+        (index,) = (folder / ".index").iterdir()
+        whole = index.read_bytes()
+        for content in (whole[:-200], b"", whole[:500] + bytes(100) + whole[600:]):
+            index.write_bytes(content)
+            assert {id_: case.folder for id_, case in prepared(root, folder).items()} == {
+                id_: case.folder for id_, case in opened.items()
+            }
+            assert index.read_bytes() == whole
+
+    def test_what_it_says_of_a_changed_file_or_of_an_unnoticed_change_does_not_count(self, root, folder):
+        old = prepared(root, folder)["pt_2"]
+        file = root / "labelsTr/pt_2.nii.gz"
+        before = file.stat()
+        save_nifti(file, np.zeros(SHAPE, np.uint8))
+        new = prepared(root, folder)["pt_2"]
+        assert (old.voxels[:, 1:].sum() > 0, new.voxels[:, 1:].sum()) == (True, 0)
+        file.write_bytes(file.read_bytes().ljust(before.st_size, b"\0"))  # of the same size, to the same nanosecond
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        store, cases = store_of(root, folder)
+        assert store.open(cases)[1].folder == old.folder
+        store.prepare(cases, verify=True)
+        assert store.open(cases)[1].voxels[:, 1:].sum() == 0
 
     def test_a_store_that_cannot_be_written(self, root, tmp_path):
         (tmp_path / "file").write_text("no folder")
