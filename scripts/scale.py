@@ -20,9 +20,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the tests' tiny 
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 from tiny_data import write_msd
 
 from adawac.data.sampling import AdaptiveSampling
+from adawac.data.store_index import Entry, StoreIndex
 from adawac.data.units import UnitTable
 from adawac.io.atomic import write_text
 
@@ -32,7 +34,7 @@ BATCH = 16
 def main() -> None:
     """Parse the command line, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--volumes", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--volumes", type=int, nargs="*", default=[10, 100, 1000])
     parser.add_argument("--slices", type=int, nargs="+", default=[10**4, 10**5, 10**6, 10**7])
     parser.add_argument("-o", "--output", type=Path, help="JSON to write; default: print alone")
     args = parser.parse_args()
@@ -61,6 +63,7 @@ def draw(slices: int) -> dict[str, float]:
     voxels[:, 0] = 9
     voxels[:, 1:] = np.repeat(rng.random((-(-slices // 20), 3)) < 0.2, 20, axis=0)[:slices]
     parts = np.split(voxels, range(100, slices, 100))
+    opened = opening(parts)
     begun = time.thread_time()
     units = UnitTable.of_slices([f"pt_{k}" for k in range(len(parts))], parts, (64, 64), ("background", "a", "b", "c"))
     made = time.thread_time() - begun
@@ -76,7 +79,22 @@ def draw(slices: int) -> dict[str, float]:
         draws.append(drawn - begun)
         taken.append(time.thread_time() - drawn)
     ms, observed = 1000 * float(np.median(draws)), 1000 * float(np.median(taken))
-    return {"slices": slices, "ms": round(ms, 3), "observe ms": round(observed, 3), "table s": round(made, 3)}
+    found = {"ms": ms, "observe ms": observed, "index s": opened, "table s": made}
+    return {"slices": slices} | {name: round(value, 3) for name, value in found.items()}
+
+
+def opening(voxels: list[NDArray[np.int64]]) -> float:
+    """Seconds to open the index of a store of such volumes, and to find them all in it."""
+    facts = {"placement": {"plane": [512, 512], "size": [224, 224], "box": [0.0, 512.0, 0.0, 512.0]}}
+    facts |= {"steps": [[3.0, 0.0, 0.0], [0.0, 0.9, 0.0], [0.0, 0.0, 0.8]], "data_hash": "ba7816bf8f01"}
+    keys = [f"{k:024}" for k in range(len(voxels))]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "index.npz")
+        StoreIndex(path).add({key: Entry(f"pt_{key}", facts, of_it) for key, of_it in zip(keys, voxels, strict=True)})
+        begun = time.thread_time()
+        index = StoreIndex(path)
+        assert all(map(index.find, keys))
+        return time.thread_time() - begun
 
 
 def commands(home: Path, volumes: int) -> list[dict[str, object]]:

@@ -85,22 +85,21 @@ class Blocks:
 
         while True:
             shuffled = rng.permutation(len(p))
-            is_dense = self.dense[shuffled]
-            order = np.concatenate([shuffled[is_dense], shuffled[~is_dense]])
+            order = shuffled[np.argsort(~self.dense[shuffled], kind="stable")]
             ends = np.cumsum(p[order])
             teeth = (rng.random() + np.arange(size)) / size * ends[-1]
             hit = np.minimum(np.searchsorted(ends, teeth, side="right"), len(p) - 1)
-            blocks, which = np.unique(order[hit], return_inverse=True)
+            blocks = order[hit]
             rows = self.rows[blocks]
             found = of_rows(rows)
             if len(opened):
                 found *= scale
                 is_open = np.isin(blocks, opened)
                 found[is_open] = inside[np.searchsorted(opened, blocks[is_open])]
-            into = teeth - (ends[hit] - p[order[hit]])
-            column = (np.cumsum(found, axis=1)[which] <= into[:, None]).sum(axis=1)
-            column = np.minimum(column, self.count[order[hit]] - 1)
-            drawn = rows[which, column]
-            if len(np.unique(drawn)) == size:  # rounding may let two teeth meet in a row of length 1 / size
+            into = teeth - (ends[hit] - p[blocks])
+            column = np.count_nonzero(np.cumsum(found, axis=1) <= into[:, None], axis=1)
+            places = np.arange(size), np.minimum(column, self.count[blocks] - 1)
+            drawn = rows[places]
+            if len(set(drawn.tolist())) == size:  # rounding may let two teeth meet in a row of length 1 / size
                 again = rng.permutation(size)
-                return drawn[again], found[which, column][again]
+                return drawn[again], found[places][again]
