@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adawac.errors import ConfigError, did_you_mean
-from adawac.io.atomic import to_disk
+from adawac.io.atomic import to_disk, write_text
 from adawac.io.own_code import find_in_working_folder, named
 from adawac.training.suggestions import Parser
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     name = NAMES.get(args.format, args.format.rpartition(".")[2])
     target = args.output or (args.run if args.run.is_dir() else args.run.parent) / "export" / name
     export(args.run, args.format, target, args.overwrite, args.trust)
-    print(f"{args.format} in {target}")
+    print(f"{args.format} in {target}\nmodel card in {card_of(target)}; complete its licence before you pass it on")
     return 0
 
 
@@ -49,13 +49,13 @@ def parser() -> Parser:
 
 
 def export(run: Path, format: str, target: Path, overwrite: bool = False, trust: bool = False) -> None:
-    """Export a network; what is written appears whole or not at all.
+    """Export a network, and beside it its model card; what is written appears whole or not at all.
 
     Args:
         run: run folder or checkpoint.
         format: a key of `NAMES`; or `module.function`, called with a `TrainedNetwork` and the path to write to.
         target: file, or folder of a bundle.
-        overwrite: whether to replace it.
+        overwrite: whether to replace it, and the card.
         trust: as for `adawac.load`.
 
     Raises:
@@ -67,6 +67,8 @@ def export(run: Path, format: str, target: Path, overwrite: bool = False, trust:
     if target.is_dir() and not (format == "monai-bundle" and (target / "configs/metadata.json").is_file()):
         raise ConfigError(f"{target} is a folder, but no {format}, and is not replaced; give another --output")
     from adawac.inference.export import load_network, write_bundle, write_onnx, write_torchscript
+    from adawac.report.model_card import model_card
+    from adawac.runs.folder import find_checkpoint
 
     ours = {"torchscript": write_torchscript, "onnx": write_onnx, "monai-bundle": write_bundle}
     write = ours.get(format) or named(format, "--format")
@@ -82,6 +84,13 @@ def export(run: Path, format: str, target: Path, overwrite: bool = False, trust:
         os.replace(temporary, target)
     finally:
         _remove(temporary)
+    if overwrite or not card_of(target).exists():  # somebody may have completed it
+        write_text(card_of(target), model_card(trained.recipe, find_checkpoint(run)))
+
+
+def card_of(target: Path) -> Path:
+    """The model card of an export: among a bundle's documents, beside a file."""
+    return target / "docs/model_card.md" if target.is_dir() else target.with_name(f"{target.stem}_card.md")
 
 
 def _remove(path: Path) -> None:

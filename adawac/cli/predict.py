@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from adawac.errors import DataError, printable
+from adawac.errors import ConfigError, DataError, printable
 from adawac.io.own_code import find_in_working_folder, use_readers
 from adawac.processes.cluster import HELP, each_on
 from adawac.training.suggestions import Parser
@@ -16,11 +16,16 @@ def main(argv: Sequence[str]) -> int:
         argv: arguments after the command.
     """
     args = parser().parse_args(argv)
+    if bool(args.run) == bool(args.weights):
+        parser().error("give either a RUN, or several, or --weights")
     if args.trust:  # also a network's class that lies there
         find_in_working_folder()
     from adawac.inference.predict import predict_files  # not needed for --help
+    from adawac.inference.scripted import is_scripted
     from adawac.io.images import scan_images
 
+    if none := [path for path in args.weights if not is_scripted(path)]:
+        raise ConfigError(f"--weights {none[0]} is no TorchScript of `adawac export`; give a checkpoint or run as RUN")
     use_readers(args.readers)
     cases, problems, beside = scan_images(args.input)
     if beside:
@@ -30,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
 
     with each_on(args.on, args.device) as each:
         predict_files(
-            args.run,
+            [*args.run, *args.weights],
             cases,
             args.output,
             device=args.device,
@@ -39,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
             probabilities=args.probabilities,
             pictures=args.pictures,
             overwrite=args.overwrite,
-            trust=args.trust,
+            trust=args.trust or bool(args.weights),
             left_out=problems,
             each=each,
         )
@@ -52,8 +57,16 @@ def parser() -> Parser:
     made.add_argument(
         "run",
         type=Path,
-        nargs="+",
+        nargs="*",
         help="run folder (its best checkpoint is taken) or checkpoint file; the probabilities of several are averaged",
+    )
+    made.add_argument(
+        "--weights",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="MODEL.ts",
+        help="in place of RUN: TorchScript that `adawac export` wrote; it is a program, and runs",
     )
     made.add_argument(
         "-i",

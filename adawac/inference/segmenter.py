@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean, first_line, some_of
 from adawac.inference.largest_component import keep_largest
+from adawac.inference.scripted import is_scripted, read_scripted
 from adawac.inference.volume import classes_of, native_probabilities
 from adawac.io.images import find_images, read_image
 from adawac.io.volumes import Volume
@@ -198,9 +199,10 @@ def load(run: PathLike | Sequence[PathLike], device: str = "cpu", trust: bool = 
     The class probabilities of several, such as the seeds or folds of a method, are averaged.
 
     Args:
-        run: a checkpoint, or a run folder, whose best checkpoint is taken; or a sequence of them.
+        run: a checkpoint, or a run folder, whose best checkpoint is taken; or what `adawac export` wrote as
+            TorchScript, if you trust it; or a sequence of these.
         device: where to predict, such as "cpu" or "cuda".
-        trust: make a network whose class is neither adawac's nor MONAI's; its code runs.
+        trust: make a network whose class is neither adawac's nor MONAI's, or read TorchScript; its code runs.
 
     Returns:
         The model, ready to predict.
@@ -212,7 +214,8 @@ def load(run: PathLike | Sequence[PathLike], device: str = "cpu", trust: bool = 
     runs = [Path(each) for each in ([run] if isinstance(run, str | os.PathLike) else run)]
     if not runs:
         raise ConfigError("load: no run is given; name a checkpoint or a run folder")
-    recipes, networks = zip(*(read_model(each, trust) for each in runs), strict=True)
+    read = [read_scripted(each, trust) if is_scripted(each) else read_model(each, trust) for each in runs]
+    recipes, networks = zip(*read, strict=True)
     for path, recipe in zip(runs[1:], recipes[1:], strict=True):
         if difference := recipe.difference(recipes[0]):
             raise ConfigError(

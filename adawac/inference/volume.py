@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from adawac.data.grid import Placement
 from adawac.data.unit_kinds import SINGLE_SLICE, UnitKind
+from adawac.types import logits_of
 
 
 def predict_volume(
@@ -25,8 +26,8 @@ def predict_volume(
     What lies outside of the training grid is background.
 
     Args:
-        network: what it is shown of N units, such as (N, C, h, w), in, `adawac.types.NetworkOutput` out; in eval
-            mode, on any device.
+        network: what it is shown of N units, such as (N, C, h, w), in, `adawac.types.NetworkOutput` or logits
+            out; in eval mode, on any device.
         image: (C, S, h, w) on the training grid.
         placement: where the training grid lies in the native plane.
         unit: what the network is shown of a volume at a time.
@@ -80,9 +81,9 @@ def native_probabilities(
 
     def predict(images: Tensor) -> Tensor:
         images = images.to(device, torch.float32)
-        probabilities: Tensor = network(images).logits.float().softmax(1)
+        probabilities: Tensor = logits_of(network(images)).float().softmax(1)
         if flip_left_right:
-            mirrored = network(images.flip(-1)).logits.float().softmax(1).flip(-1)
+            mirrored = logits_of(network(images.flip(-1))).float().softmax(1).flip(-1)
             if mirror_table is not None:
                 mirrored = mirrored[:, list(mirror_table)]
             probabilities = (probabilities + mirrored) / 2

@@ -7,7 +7,7 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from adawac.types import NetworkOutput
+from adawac.types import NetworkOutput, logits_of
 
 
 class Ensemble(nn.Module):
@@ -16,7 +16,7 @@ class Ensemble(nn.Module):
     Its logits are the logarithm of the mean of the members' probabilities, so that their softmax is that mean.
 
     Args:
-        members: images (N, C, h, w) in, `NetworkOutput` of K classes out; at least one.
+        members: images (N, C, h, w) in, `NetworkOutput` or logits of K classes out; at least one.
 
     Example:
         >>> from adawac.networks import NetworkSpec
@@ -34,5 +34,5 @@ class Ensemble(nn.Module):
 
     def forward(self, image: Tensor) -> NetworkOutput:
         """Mean of the members, one after the other."""
-        each = (member(image).logits.float().log_softmax(1) for member in self.members)
+        each = (logits_of(member(image)).float().log_softmax(1) for member in self.members)
         return NetworkOutput(reduce(torch.logaddexp, each) - math.log(len(self.members)), ())

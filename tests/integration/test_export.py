@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from getpass import getuser
 from pathlib import Path
 
 import nibabel as nib
@@ -25,11 +27,14 @@ from adawac.data.grid import Grid
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.unit_kinds import SINGLE_SLICE, PatchUnit, SliceUnit, UnitKind
 from adawac.errors import ConfigError, DataError
+from adawac.evaluation import CaseRow, write_table
 from adawac.inference.export import load_network
 from adawac.inference.export.segment_volume import SaveLabeld, SegmentVolumed
 from adawac.inference.segmenter import load
+from adawac.inference.volume import native_probabilities
 from adawac.io.volumes import read_nifti
 from adawac.networks import NetworkSpec
+from adawac.report.model_card import model_card
 from adawac.runs.checkpoint import RECIPE, Recipe
 
 CLASSES = Classes.from_labels({1: "left", 2: "cord", 5: "right"}, drop=["cord"])  # right is class 2, on disk 5
@@ -113,7 +118,36 @@ class TestTorchScript:
     def test_lies_in_the_run_s_folder_by_itself(self, trained, capsys):
         assert main(["export", str(trained), "--format", "torchscript"]) == 0
         assert str(trained / "export/model.ts") in capsys.readouterr().out
-        assert [path.name for path in (trained / "export").iterdir()] == ["model.ts"]
+        assert {path.name for path in (trained / "export").iterdir()} == {"model.ts", "model_card.md"}
+
+    def test_predicts_as_its_run_does(self, trained, tmp_path, capsys):
+        path = export(trained, "torchscript", tmp_path / "a.ts")
+        image, _ = make_case(np.random.default_rng(7), (9, 40, 36))
+        save_nifti(tmp_path / "images/case.nii.gz", image[0])
+        typed = ["-i", str(tmp_path / "images"), "--device", "cpu", "--probabilities", "-o"]
+        assert main(["predict", str(trained), *typed, str(tmp_path / "ours")]) == 0
+        assert main(["predict", "--weights", str(path), *typed, str(tmp_path / "theirs")]) == 0
+        ours, theirs = (read_nifti(tmp_path / folder / "case.nii.gz").array for folder in ("ours", "theirs"))
+        assert set(np.unique(ours)) == {0, 1, 2}
+        np.testing.assert_array_equal(theirs, ours)
+        ours, theirs = (nib.load(tmp_path / f / "case_probabilities.nii.gz").get_fdata() for f in ("ours", "theirs"))
+        np.testing.assert_allclose(theirs, ours, rtol=0, atol=2**-11)  # a step of the half precision of such files
+        one, other = load(trained), load(path, trust=True)
+        volume = read_nifti(tmp_path / "images/case.nii.gz")
+        found = one.recipe.data.preprocessing.apply(volume, "case")
+        parts = [
+            torch.cat([*native_probabilities(model.network, torch.from_numpy(found.image), found.placement)])
+            for model in (one, other)
+        ]
+        torch.testing.assert_close(parts[1], parts[0], rtol=0, atol=1e-5)
+
+    def test_runs_only_if_trusted(self, trained, tmp_path, capsys):
+        path = export(trained, "torchscript", tmp_path / "a.ts")
+        with pytest.raises(ConfigError, match=r"a.ts is TorchScript, a program that would run; add --trust"):
+            load(path)
+        path.write_bytes(path.read_bytes()[:-5000])
+        assert main(["predict", "--weights", str(path), "-i", str(path), "-o", "labels"]) == 2
+        assert "is no TorchScript of `adawac export`" in capsys.readouterr().err
 
     @pytest.mark.parametrize("network", NETWORKS)
     def test_every_network_of_ours(self, network, tmp_path):
@@ -197,6 +231,15 @@ class TestBundle:
         assert metadata["adawac"] == json.loads(load(trained).recipe.to_json())
         assert metadata["network_data_format"]["outputs"]["pred"]["channel_def"]["2"] == "right_kidney"
 
+    def test_what_it_needs_comes_with_the_extra(self, trained, tmp_path):
+        bundle = export(trained, "monai-bundle", tmp_path / "bundle")
+        needed = json.loads((bundle / "configs/metadata.json").read_text())["required_packages_version"]
+        project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+        lists = re.findall(r"^(?:dependencies|bundle) = \[(.*?)\](?:\n| +#)", project, re.MULTILINE | re.DOTALL)
+        brought = set(re.findall(r'^\s*"([\w-]+)', "\n".join(lists), re.MULTILINE))
+        assert {*needed, "torch", "monai", "fire"} <= brought
+        assert "sqlalchemy" not in brought  # another extra's
+
     def test_images_that_do_not_fit_are_refused(self, trained, tmp_path):
         segment = SegmentVolumed(str(export(trained, "torchscript", tmp_path / "a.ts")))
         two, torn = torch.zeros(2, 3, 16, 16), torch.full((1, 3, 16, 16), torch.nan)
@@ -238,6 +281,42 @@ class TestBundle:
         assert done.returncode == 0, done.stderr
 
 
+class TestModelCard:
+    def test_says_what_the_network_is_and_where_from(self, trained, tmp_path):
+        assert main(["validate", str(trained)]) == 0
+        card = export(trained, "torchscript", tmp_path / "a.ts").with_name("a_card.md").read_text()
+        assert card.startswith("# Model card: UNet for left\\_kidney, right\\_kidney")
+        assert "0 background, 1 left\\_kidney, 2 right\\_kidney" in card
+        assert "Volumes: 3 to train, 1 to choose the checkpoint, 0 to test. Training samples (slice): 24," in card
+        assert f"Dice {json.loads((trained / 'run.json').read_text())['val_dice']:.3f}" in card
+        assert "Not measured on test volumes." in card
+        for heading in ("Licence", "Intended use and limits"):
+            assert f"## {heading}" in card
+        told = card + (export(trained, "monai-bundle", tmp_path / "b") / "docs/model_card.md").read_text()
+        assert not [name for name in ("/", getuser(), "pt_") if name in told]
+
+    def test_metrics_are_those_of_the_test_with_their_counts(self, tmp_path):
+        folder = tmp_path / "runs/a/version_0"
+        (folder / "checkpoints").mkdir(parents=True)
+        path = checkpoint(folder / "checkpoints/best.ckpt", Preprocessing("ct", grid=Grid((32, 32))))
+        rows = [
+            CaseRow("a", "erm", f"case{n}", f"p{n}", "left", "all", "dice", dice, "penalise")
+            for n, dice in ((1, 0.5), (2, 1))
+        ]
+        write_table(folder / "cases.csv", rows)
+        card = model_card(load(path).recipe, path)
+        assert "| cases | 2 |" in card
+        assert "| Dice, left | 0.750 |" in card
+        assert "case1" not in card
+
+    def test_a_completed_card_is_kept_unless_told(self, trained, tmp_path):
+        (tmp_path / "a_card.md").write_text("CC-BY")
+        export(trained, "torchscript", tmp_path / "a.ts")
+        assert (tmp_path / "a_card.md").read_text() == "CC-BY"
+        export(trained, "torchscript", tmp_path / "a.ts", "--overwrite")
+        assert (tmp_path / "a_card.md").read_text().startswith("# Model card")
+
+
 class TestRefusal:
     def test_what_is_there_is_kept_unless_told(self, trained, tmp_path, capsys):
         (tmp_path / "a.ts").write_text("mine")
@@ -246,7 +325,7 @@ class TestRefusal:
         assert (tmp_path / "a.ts").read_text() == "mine"
         export(trained, "torchscript", tmp_path / "a.ts", "--overwrite")
         assert (tmp_path / "a.ts").stat().st_size > 1000
-        assert os.listdir(tmp_path) == ["a.ts"]
+        assert set(os.listdir(tmp_path)) == {"a.ts", "a_card.md"}
 
     @pytest.mark.parametrize("kind", ["torchscript", "monai-bundle"])
     def test_a_folder_that_is_no_bundle_is_never_removed(self, kind, trained, tmp_path, capsys):

@@ -67,13 +67,14 @@ SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/downlo
 README = """# Segmentation of {classes}
 
 A network ({network}) that adawac {version} trained. It needs torch and monai, with monai's packages for NIfTI files
-and for its command line (nibabel, fire). In this folder:
+and for its command line: `pip install torch monai nibabel fire`. In this folder:
 
     python -m monai.bundle run --config_file configs/inference.json --input IMAGES --output_dir LABELS
 
 `IMAGES` is a NIfTI file or a folder of them, channels last if there are several; labels are written under the images'
 names, on their own grids. `scripts/` brings an image to the training grid and the prediction back, as adawac does;
-`configs/metadata.json` says for which images.
+`configs/metadata.json` says for which images, [the model card](model_card.md) what it was trained on and how well it
+does.
 """
 
 
@@ -152,6 +153,7 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
         "description": f"{unit.noun[1]} of {preprocessing['axis']} volumes, brought to {size[0]} x {size[1]} pixels",
         "authors": "adawac",
         "copyright": "of whoever trained it",
+        "intended_use": "research; no medical device, see docs/model_card.md",
         "network_data_format": {
             "inputs": {
                 "image": {

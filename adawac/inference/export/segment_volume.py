@@ -10,13 +10,11 @@ import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import Transform
-from torch import Tensor, nn
 
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.unit_kinds import unit_kind
 from adawac.errors import DataError
 from adawac.inference.volume import predict_volume
-from adawac.types import NetworkOutput
 
 
 class SegmentVolumed(Transform):
@@ -33,8 +31,7 @@ class SegmentVolumed(Transform):
 
     def __init__(self, model: str, device: str = "cpu", batch_size: int = 32) -> None:
         files = {"adawac_recipe.json": ""}
-        scripted = torch.jit.load(model, map_location=device, _extra_files=files)  # type: ignore[no-untyped-call]
-        self.network = _WithoutFeatures(scripted).eval()
+        self.network = torch.jit.load(model, map_location=device, _extra_files=files)  # type: ignore[no-untyped-call]
         recipe = json.loads(files["adawac_recipe.json"])
         self.in_channels: int = recipe["in_channels"]
         self.values = np.array(recipe["classes"]["values"], dtype=np.int32)
@@ -94,14 +91,3 @@ class SaveLabeld(Transform):
         self.output_dir.mkdir(parents=True, exist_ok=True)
         nib.save(label, self.output_dir / source.name)
         return dict(data)
-
-
-class _WithoutFeatures(nn.Module):
-    """A network of logits as `predict_volume` takes it."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> NetworkOutput:
-        return NetworkOutput(self.network(image), ())

@@ -8,9 +8,7 @@ from pathlib import Path
 import torch
 
 from adawac.inference.export.network import TrainedNetwork
-
-RECIPE_FILE = "adawac_recipe.json"
-"""Name of the recipe among the extra files in the archive."""
+from adawac.inference.scripted import RECIPE_FILE
 
 
 def write_torchscript(trained: TrainedNetwork, path: Path) -> None:
