@@ -65,9 +65,9 @@ class MeanTeacher(nn.Module):
         assert self.network is not None
         self.progress.fill_(progress)
         self.steps += 1
-        decay = min(self.decay, (1 + int(self.steps)) / (10 + int(self.steps)))
-        mine: list[Tensor] = list(self.network.parameters())
-        torch._foreach_lerp_(mine, list[Tensor](network.parameters()), 1 - decay)
+        decay = ((1 + self.steps) / (10 + self.steps)).clamp(max=self.decay)  # a tensor: the host need not wait for it
+        mine, theirs = list[Tensor](self.network.parameters()), list[Tensor](network.parameters())
+        torch._foreach_add_(mine, torch._foreach_mul(torch._foreach_sub(theirs, mine), 1 - decay))
         for own, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
             own.copy_(buffer)
 
