@@ -118,6 +118,8 @@ class SegmentationData(pl.LightningDataModule):
             use(reader)
         if batch_size < 1:
             raise ConfigError(f"data.batch_size is {batch_size}; it must be at least 1")
+        if num_workers < 0:
+            raise ConfigError(f"data.num_workers is {num_workers}; give 0 (batches are fetched in between) or more")
         self.root = Path(root).expanduser()
         self.layout = layout
         self.split_rule = split or AutoSplit()

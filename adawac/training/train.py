@@ -278,6 +278,16 @@ def _speak_of_the_run_alone() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
+_ABOVE_ZERO = {
+    "check_val_every_n_epoch": "give a number of epochs from 1, or trainer.limit_val_batches 0 to validate never",
+    "val_check_interval": "give a number of batches or a share of an epoch, or trainer.limit_val_batches 0 to validate "
+    "never",
+    "accumulate_grad_batches": "give a number of batches from 1",
+    "gradient_clip_val": "give the largest norm of a gradient, or null to clip none",
+}
+"""Settings of the trainer that it takes at 0 and below, and cannot work with; and what to give."""
+
+
 def _settle(values: Namespace) -> None:
     """Make paths absolute: a run shall find its data, and go on in its folder, from any working folder."""
     if values["ckpt_path"] is not None and values["data.patient_pattern"] == AUTO:
@@ -287,11 +297,9 @@ def _settle(values: Namespace) -> None:
         values["seed_everything"] = seed = seed_of(values["seed_everything"])
         if not 0 <= seed < 2**32:
             raise ConfigError(f"seed_everything is {seed}; give a whole number from 0 to {2**32 - 1}")
-    if (every := values["trainer.check_val_every_n_epoch"]) is not None and every < 1:
-        raise ConfigError(
-            f"trainer.check_val_every_n_epoch is {every}; give a number of epochs from 1, or trainer.limit_val_batches "
-            "0 to validate never"
-        )
+    for option, remedy in _ABOVE_ZERO.items():
+        if isinstance(value := values[f"trainer.{option}"], int | float) and not value > 0:
+            raise ConfigError(f"trainer.{option} is {value:g}; {remedy}")
     for option in ("runs", "data.root", "data.store", "model.init_from"):
         if (path := values.get(option)) is not None:
             values[option] = str(Path(path).expanduser().absolute())

@@ -2,12 +2,17 @@
 
 import sys
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, NoReturn
 
+import yaml
 from jsonargparse import ArgumentParser
 
 from adawac.runs.old_names import with_new_arguments
 from adawac.training.suggestions import as_spelt, explained
+
+# Defaults of others that are said to be strings and are members, such as those of Lightning's Timer, are recorded.
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 
 
 class TypedParser(ArgumentParser):
