@@ -100,7 +100,8 @@ def suggestions(message: str, parser: argparse.ArgumentParser) -> Iterator[str]:
     for name in wrong:
         known = options if name.startswith("-") else [*options, *settings, *values]
         of_class = nearest(name.rpartition(".")[2], classes)
-        if meant := of_class or nearest(name.lstrip("-"), known):
+        meant = of_class or nearest(name.lstrip("-"), known)
+        if meant and meant != name:  # else its value is wrong
             yield f"{name} is not known; did you mean {options[meant] if name.startswith('-') else meant}?"
             return
 

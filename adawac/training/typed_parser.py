@@ -9,7 +9,8 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from adawac.runs.old_names import with_new_arguments
-from adawac.training.suggestions import as_spelt, explained
+from adawac.training.suggestions import as_spelt, explained, suggestions
+from adawac.training.wrong_values import in_a_line
 
 # Defaults of others that are said to be strings and are members, such as those of Lightning's Timer, are recorded.
 yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
@@ -28,4 +29,6 @@ class TypedParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong and what may have been meant, and leave."""
+        if self.exit_on_error and (line := in_a_line(message, [*suggestions(message, self)])):  # no part of another
+            super().error(line, ex)
         super().error(explained(message, self), ex)

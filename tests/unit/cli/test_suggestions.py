@@ -93,3 +93,33 @@ def test_names_within_the_data_and_a_study(here):
     (here / "good.yaml").write_text("{name: s, grid: {method: {erm: {model.weighting: ERM}}, seed: [0, 1]}}")
     with pytest.raises(ConfigError, match=r"no cell erm-sed1; .*; did you mean erm-seed\d\?$"):
         read_study(here / "good.yaml", here).take(["erm-sed1"])
+
+
+VALUES = [
+    ("--trainer.benchmark maybe", "trainer.benchmark is maybe; give true, false or null"),
+    ("--model.optimizer.init_args.lr fast", "model.optimizer.lr is fast; give a number"),
+    ("--model.optimizer.betas [0.9]", "model.optimizer.betas is [0.9]; give a list of 2"),
+    ("--model.weighting AdaWAC --model.weighting.step_size inf", "model.weighting.step_size is inf; give a number"),
+    ("--model.weighting AdaWAC --model.weighting.stepp 1", "model.weighting: AdaWAC has no setting stepp"),
+    ("--model.schedule StepLR", "'StepLR' is no class that is known here. It can be Constant, Cosine, Poly, or"),
+    ("--data.modality CT", "data.modality is CT; did you mean ct? give ct, mr, prescaled, a list or null"),
+    ("--data.batch_size 1.5", "data.batch_size is 1.5; give a whole number"),
+    ("--data.mirror_pairs left", "data.mirror_pairs is left; give a mapping or null"),
+    (
+        "--model.augmentation StrongAugmentation --model.augmentation.noise 3",
+        "model.augmentation.noise is 3; --help all shows what it takes",
+    ),
+    ("--config value.yaml", "data.size is 64; give a list"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), VALUES, ids=[options for options, _ in VALUES])
+def test_a_value_of_the_wrong_kind_is_said_in_a_line(options, said, here, capsys):
+    (here / "value.yaml").write_text("name: m\ndata: {root: ., size: 64}\n")
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "mine.yaml", *options.split()])
+    error = capsys.readouterr().err.partition("error: ")[2]
+    assert said in error
+    assert len(error.splitlines()) == 1
+    assert "jsonargparse" not in error
+    assert "Union" not in error
