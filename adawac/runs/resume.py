@@ -48,7 +48,7 @@ SAME = (
 )
 """Settings of which the checkpoint holds what they lead to, which is compared in their place."""
 
-STATEFUL = ("model.weighting", "model.optimizer.class_path", "data.sampling")
+STATEFUL = ("model.weighting", "model.teacher", "model.optimizer.class_path", "data.sampling")
 """Settings of what has learnt something that means nothing to another: of these, numbers alone may change."""
 
 CALLBACKS = "trainer.callbacks"

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from tiny_data import write_msd
 from tiny_run import ADAMW, tiny_settings, write_config
 
 from adawac.cli import main
+from adawac.runs.resume import STATEFUL
 from adawac.training import train as training
+from adawac.training.task import SegmentationTask
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +177,7 @@ def test_numbers_of_the_optimiser_are_those_of_the_configuration(folder, caplog,
             ["--model.weighting=AdaWAC", "--model.weighting.calibrate=false"],
             "model.weighting.init_args.calibrate: True then, False now",
         ),
+        (["--model.teacher=MeanTeacher"], "model.teacher: not set then, MeanTeacher now"),
         (["--model.optimizer=torch.optim.SGD", "--model.optimizer.init_args.lr=0.1"], "AdamW then, SGD now"),
         (["--model.optimizer.init_args.amsgrad=true"], "max_exp_avg_sq"),
         (["--data.sampling=ClassBalanced"], "data.sampling: not set then, ClassBalanced now"),
@@ -190,6 +194,21 @@ def test_what_has_learnt_is_not_replaced(folder, capsys, options, said):
     assert "undo the change, or start anew" in error
     assert "Traceback" not in error
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_every_part_that_has_a_state_is_compared():
+    """What a checkpoint brings for a part, the configuration must have; else loading it ends in torch's own words."""
+    hints = get_type_hints(SegmentationTask.__init__)
+    of_torch = {name for name, hint in hints.items() for each in (hint, *get_args(hint)) if _is_module(each)}
+    stateless = {"supervised", "consistency"}  # no buffer in any of ours
+    assert of_torch > stateless
+    assert {f"model.{name}" for name in of_torch - stateless} == {name for name in STATEFUL if name.count(".") == 1} - {
+        "data.sampling"
+    }
+
+
+def _is_module(hint: object) -> bool:
+    return isinstance(hint, type) and issubclass(hint, torch.nn.Module)
 
 
 def test_where_and_how_fast_it_is_trained_may_change_without_a_word(folder, caplog):
