@@ -12,10 +12,12 @@ from jsonargparse import Namespace
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
     BatchSizeFinder,
     Callback,
     LearningRateFinder,
     ModelCheckpoint,
+    ModelPruning,
     ProgressBar,
     StochasticWeightAveraging,
 )
@@ -58,6 +60,8 @@ UNFIT = {
     StochasticWeightAveraging: "checkpoints hold nothing of its average; take EMAWeightAveraging, as in "
     "configs/overlays/ema.yaml",
     LearningRateFinder: "the learning rate is the optimiser's; try some with --model.optimizer.init_args.lr",
+    BackboneFinetuning: "it asks for a part called backbone; train all parts, from weights by --model.init_from",
+    ModelPruning: "what it prunes would not be what a checkpoint is said to hold; export the network, and prune that",
     BatchSizeFinder: "weights depend on the batch size, which shall not depend on the machine; give data.batch_size",
 }
 """Callbacks of Lightning's that would do something else than they promise, and what to do instead."""

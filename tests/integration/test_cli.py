@@ -245,6 +245,7 @@ class TestWhatARunLeaves:
             ),
             (("--trainer.callbacks", "LearningRateFinder"), "try some with --model.optimizer.init_args.lr"),
             (("--trainer.callbacks", "BatchSizeFinder"), "give data.batch_size"),
+            (("--trainer.callbacks", "BackboneFinetuning"), "train all parts"),
         ],
         ids=lambda value: value[1] if isinstance(value, tuple) else "",
     )
