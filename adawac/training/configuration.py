@@ -1,7 +1,7 @@
 """How a training is configured: what can be set, and one function that reads it from arguments or from a mapping."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -237,7 +237,18 @@ def _expand(argv: list[str]) -> list[str]:
         **as_trained(run),
     }
     given = [option for option in more[1:] if option != "--trust"]
-    return [command, *(f"{option}={value}" for option, value in options.items()), *given]
+    return [command, *(f"{option}={value}" for option, value in options.items()), *_of_its_own(given, run)]
+
+
+def _of_its_own(options: list[str], run: RunFolder) -> Iterator[str]:
+    """Options with the paths of the checkpoints that are called `best` and `last`, as Lightning calls them."""
+    own = {"best": str(run.best), "last": str(run.last)}
+    for before, option in zip(["", *options], options, strict=False):
+        if option.startswith("--ckpt_path="):
+            value = option.removeprefix("--ckpt_path=")
+            yield f"--ckpt_path={own.get(value, value)}"
+        else:
+            yield own.get(option, option) if before == "--ckpt_path" else option
 
 
 def as_trained(run: RunFolder) -> dict[str, str]:

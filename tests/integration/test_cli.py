@@ -309,7 +309,7 @@ class TestGoingOn:
     def test_every_row_says_which_checkpoint_configuration_and_data_it_comes_from(self, mine, elsewhere):
         best, last = (mine.run / f"checkpoints/{name}.ckpt" for name in ("best", "last"))
         data = [mine.home / f"msd/{folder}/pt_5.nii.gz" for folder in ("imagesTr", "labelsTr")]
-        for checkpoint, options in ((best, ()), (last, ("--ckpt_path", str(last)))):
+        for checkpoint, options in ((best, ()), (last, ("--ckpt_path", str(last))), (last, ("--ckpt_path=last",))):
             assert main(["test", str(mine.run), *options]) == 0
             hashes = {(row.checkpoint_hash, row.config_hash, row.data_hash) for row in read_csv(mine.run / "cases.csv")}
             assert hashes == {tuple(map(sha256sum, ([checkpoint], [mine.run / "config.yaml"], data)))}
