@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adawac.data.case_names import AUTO
+from adawac.errors import ConfigError
 from adawac.io.own_code import named, use_readers
 from adawac.processes.cluster import HELP, each_on, one_by_one
 from adawac.training.suggestions import Parser
@@ -31,6 +32,8 @@ def main(argv: Sequence[str]) -> int:
         DataError: all problems of all sources together.
     """
     args = parser().parse_args(argv)
+    if args.pictures < 0:
+        raise ConfigError(f"--pictures is {args.pictures}; give a number of cases, 0 for none")
 
     from adawac.io.terminal import Console
     from adawac.report.evaluate import evaluate

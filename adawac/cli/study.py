@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from adawac.errors import ConfigError, DataError
 from adawac.io.atomic import write_text
 from adawac.io.shipped import find_shipped
-from adawac.processes.cluster import HELP, connected
+from adawac.processes.cluster import HELP, check_name, connected
 from adawac.training.suggestions import Parser
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ def main(argv: list[str]) -> int:
     study = read_study(args.study, args.runs, more)
     if args.gpus_per_cell is not None:
         study = replace(study, resources=replace(study.resources, gpus=args.gpus_per_cell))
+    if args.reference is not None:
+        study.check_reference(args.reference)
+    if args.on is not None:
+        check_name(args.on)
     command = shlex.join(["adawac", "study", *argv])
     if args.report:
         if all(cell.state != "finished" for cell in study.cells):

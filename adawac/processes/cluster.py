@@ -144,6 +144,19 @@ def _in_folder(folder: str, do: Callable[[Item], Result], item: Item) -> Result:
     return do(item)
 
 
+def check_name(on: str) -> None:
+    """Refuse what names no cluster.
+
+    Args:
+        on: what a user gave to `--on`.
+
+    Raises:
+        ConfigError: it is neither `ray` nor an address.
+    """
+    if on != "ray" and not on.startswith("ray://"):
+        raise ConfigError(f"--on is {on}; give ray, or ray://HOST:10001")
+
+
 @contextmanager
 def connected(on: str) -> Iterator[Cluster]:
     """Connect to a cluster, or start one of this machine alone.
@@ -160,8 +173,7 @@ def connected(on: str) -> Iterator[Cluster]:
         Traceback (most recent call last):
         adawac.errors.ConfigError: --on is dask; give ray, or ray://HOST:10001
     """
-    if on != "ray" and not on.startswith("ray://"):
-        raise ConfigError(f"--on is {on}; give ray, or ray://HOST:10001")
+    check_name(on)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
     try:
         import ray

@@ -143,6 +143,19 @@ class Study:
             )
         return tuple(of_name[name] for name in dict.fromkeys(names))
 
+    def check_reference(self, name: str) -> None:
+        """Refuse a method, or a setting of a cross-validation, that no cell has: before they run, not after.
+
+        Raises:
+            ConfigError: naming those that there are.
+        """
+        methods = {self.labels(cell)[0]: None for cell in self.cells}
+        if name not in methods and name not in {"-".join(cell.settings.values()) for cell in self.cells}:
+            known = ", ".join(methods)
+            raise ConfigError(
+                f"--reference {name}: the study has no such method{did_you_mean(name, methods)} give one of {known}"
+            )
+
     def labels(self, cell: Cell) -> tuple[str, str]:
         """Method and training subset of a cell: the option of the axis `method`; those of others but seed and fold.
 

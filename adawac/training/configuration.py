@@ -22,6 +22,7 @@ from adawac.runs.old_names import with_new_names
 from adawac.training.others_runs import config_of
 from adawac.training.task import SegmentationTask
 from adawac.training.typed_parser import TypedParser
+from adawac.training.wrong_values import in_a_line
 
 FIT_ALONE = {"--resume", "--non_finite", "--times", "--pictures"}
 """Options that do nothing where nothing is trained."""
@@ -82,7 +83,7 @@ def resolve(given: Sequence[str] | Mapping[str, Any], *, exit_on_error: bool = F
     try:
         values = arguments.parser.parse_args(_expand(argv))
     except ArgumentError as error:
-        raise ConfigError(str(error)) from None
+        raise ConfigError(in_a_line(str(error)) or str(error)) from None
     _refuse_empty_keys(arguments.parser_of(argv[0]), values[argv[0]])
     return Config(argv[0], values[argv[0]])
 

@@ -98,7 +98,7 @@ def suggestions(message: str, parser: argparse.ArgumentParser) -> Iterator[str]:
     settings = [name for each in classes.values() for name in _settings(each)]
     values = [value for value in re.findall(r"'([^']+)'", message) if value not in wrong]
     for name in wrong:
-        known = options if name.startswith("-") else [*options, *settings, *values]
+        known = options if name.startswith("-") else [*(key for key in options if len(key) > 1), *settings, *values]
         of_class = nearest(name.rpartition(".")[2], classes)
         meant = of_class or nearest(name.lstrip("-"), known)
         if meant and meant != name:  # else its value is wrong

@@ -7,10 +7,12 @@ from adawac.errors import did_you_mean
 
 KEY = re.compile(r'Parser key "([^"]+)"')
 EXPECTED = re.compile(r"Expected an? (.+?)\.?\s*$", re.MULTILINE)
-VALUE = re.compile(r"(?:Got|Given) value: (.+?)(?=\. Got value: |\n|$)")
+VALUE = re.compile(r"(?:(?:Got|Given) value|Not of type \w+): (.+?)(?= does not conform|\. Got value: |\n|$)")
 NO_SETTING = re.compile(r"(?:given class_path '(?:\w+\.)*(\w+)':\s+)?Option '([^']+)' is not accepted")
+LEAST = re.compile(r"restriction v(>=?)(-?[\d.]+)")
 NESTED = re.compile(r"NestedArg\(key='\w+', val='(.*)'\)")
 
+SIGNS = {">": "above", ">=": "from"}
 WORDS = {
     "<class 'float'>": "a number",
     "<class 'int'>": "a whole number",
@@ -51,6 +53,7 @@ def in_a_line(message: str, suggested: Sequence[str] = ()) -> str | None:
         return None
     given = NESTED.sub(r"\1", value[1])
     choices, words = [], []
+    words += [f"a number {SIGNS[sign]} {least}" for sign, least in LEAST.findall(said)]
     for each in EXPECTED.findall(said[: value.start()]):
         if literal := re.fullmatch(r"typing\.Literal\[(.*)\]", each):
             choices += [part.strip(" '") for part in literal[1].split(",")]

@@ -95,7 +95,18 @@ def test_names_within_the_data_and_a_study(here):
         read_study(here / "good.yaml", here).take(["erm-sed1"])
 
 
+def test_what_a_study_does_at_its_end_is_looked_at_before_it_begins(here, capsys):
+    (here / "study.yaml").write_text("name: s\nconfig: mine.yaml\ngrid: {method: {one: {}, two: {}}, seed: [0]}\n")
+    for option, said in (
+        ("--reference=tow", "did you mean two? give one of one, two"),
+        ("--on=dask", "give ray, or ray://"),
+    ):
+        assert main(["study", "study.yaml", "--dry-run", option]) == 2
+        assert said in capsys.readouterr().err
+
+
 VALUES = [
+    ("--times 0", "times is 0; give a number above 0"),
     ("--trainer.benchmark maybe", "trainer.benchmark is maybe; give true, false or null"),
     ("--model.optimizer.init_args.lr fast", "model.optimizer.lr is fast; give a number"),
     ("--model.optimizer.betas [0.9]", "model.optimizer.betas is [0.9]; give a list of 2"),
