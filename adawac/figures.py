@@ -8,7 +8,7 @@ also differ in their markers, reference and prediction in their lines.
 import colorsys
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -111,45 +111,56 @@ def overlay(
         >>> [text.get_text() for text in figure.legends[0].get_texts()]
         ['reference', 'prediction', 'liver']
     """
-    return side_by_side(image, target, {title: preds}, classes, spacing, origin)
+    return side_by_side({title: Panel(image, target, preds)}, classes, spacing, origin)
+
+
+class Panel(NamedTuple):
+    """A slice and what is outlined on it.
+
+    Attributes:
+        image: (H, W), any range.
+        target: (H, W) class indices; indices without a name are not drawn.
+        preds: (H, W) class indices.
+    """
+
+    image: NDArray[np.floating]
+    target: NDArray[np.integer]
+    preds: NDArray[np.integer]
 
 
 def side_by_side(
-    image: NDArray[np.floating],
-    target: NDArray[np.integer],
-    preds: Mapping[str, NDArray[np.integer]],
+    panels: Mapping[str, Panel],
     classes: Sequence[str],
     spacing: tuple[float, float] = (1.0, 1.0),
     origin: Literal["upper", "lower"] = "upper",
 ) -> Figure:
-    """Outlines of the reference (solid) and of each prediction (dashed) over an image, a panel a prediction.
+    """Outlines of references (solid) and predictions (dashed) over slices, cut alike.
 
     Args:
-        image: (H, W), any range.
-        target: (H, W) class indices; indices without a name are not drawn.
-        preds: title -> (H, W) class indices, at least one.
+        panels: title -> slice, at least one, all of one size.
         classes: K names, background first.
         spacing: (row, column) in mm, for the right proportions.
         origin: where the first row is shown.
     """
-    labelled = (target > 0) | np.any([each > 0 for each in preds.values()], axis=0)
-    rows, columns = _view(image, labelled)
+    rows, columns = _view(
+        np.max([panel.image for panel in panels.values()], axis=0),
+        np.any([(panel.target > 0) | (panel.preds > 0) for panel in panels.values()], axis=0),
+    )
     height, width = (rows.stop - rows.start) * spacing[0], (columns.stop - columns.start) * spacing[1]
-    scale = min(5.5 / max(height, width), 12.0 / (width * len(preds)))
-    size = (scale * width * len(preds) + 1.9, scale * height + 0.4)
+    scale = min(5.5 / max(height, width), 12.0 / (width * len(panels)))
+    size = (scale * width * len(panels) + 1.9, scale * height + 0.4)
     figure = Figure(size, dpi=100, layout="constrained", facecolor="black")
     handles = [
         Line2D([], [], color="white", linestyle="-", label="reference"),
         Line2D([], [], color="white", linestyle="--", label="prediction"),
     ]
     drawn: dict[str, Line2D] = {}
-    panels = figure.subplots(1, len(preds), squeeze=False)[0]
-    for axes, (title, each) in zip(panels, preds.items(), strict=True):
-        axes.imshow(image[rows, columns], cmap="gray", aspect=spacing[0] / spacing[1], origin=origin)
+    for axes, (title, panel) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        axes.imshow(panel.image[rows, columns], cmap="gray", aspect=spacing[0] / spacing[1], origin=origin)
         axes.set_title(plain(title), fontsize=12, color="white")
         axes.set_axis_off()
-        drawn |= _outlines(axes, target[rows, columns], classes, "-")
-        drawn |= _outlines(axes, each[rows, columns], classes, "--")
+        drawn |= _outlines(axes, panel.target[rows, columns], classes, "-")
+        drawn |= _outlines(axes, panel.preds[rows, columns], classes, "--")
     handles += [drawn[name] for name in classes[1:] if name in drawn]
     figure.legend(handles=handles, loc="outside right upper", fontsize=10, frameon=False, labelcolor="white")
     return figure

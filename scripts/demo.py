@@ -11,20 +11,24 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import adawac
 from adawac.cli import main as command
 from adawac.evaluation import CaseRow, read_csv, summary_table, to_markdown
-from adawac.figures import overlay
+from adawac.figures import Panel, overlay, side_by_side
 from adawac.io.volumes import read_nifti
+from adawac.runs.folder import RunFolder
 from adawac.training.performance.cpu import emulates_bfloat16
 
 DEMO = Path("demo")
 DATA = DEMO / "phantom-ct"
 CONFIGS = Path(os.path.relpath(Path(__file__).resolve().parent.parent / "configs"))
 METHODS = {"erm": "ERM", "adawac": "AdaWAC"}
+SHOWN = (0.1, 0.35, 0.6, 0.9)
+"""Of a volume's length: the slices that are drawn with their weights."""
 
 NEXT = """
 Pictures           {demo}/pictures
@@ -97,9 +101,29 @@ def draw(runs: dict[str, Path], rows: list[CaseRow]) -> None:
             spacing=image.geometry.spacing[1:] if image.geometry.spacing else (1.0, 1.0),
         )
         figure.savefig(pictures / f"prediction_{method}.png")
+    draw_weights(runs["adawac"]).savefig(pictures / "weights_of_slices.png")
     logging.getLogger("tensorboard").setLevel(logging.WARNING)
     events = EventAccumulator(str(runs["adawac"]), size_guidance={"images": 0}).Reload()
     (pictures / "weights_by_position.png").write_bytes(events.Images("weights/by_position")[-1].encoded_image_string)
+
+
+def draw_weights(run: Path) -> Figure:
+    """Slices that AdaWAC trained on, from the lower to the upper end of a volume, each with its last weight."""
+    segmenter, table = adawac.load(run), RunFolder.open(run).weights
+    assert table is not None
+    case = table.case[0]
+    image, target = (read_nifti(DATA / folder / f"{case}.nii.gz") for folder in ("imagesTr", "labelsTr"))
+    weights = {
+        int(unit): weight for of, unit, weight in zip(table.case, table.unit, table.weight, strict=True) if of == case
+    }
+    preds = segmenter.predict(image, case)
+    shown = np.clip(image.array[0], *segmenter.recipe.data.preprocessing.window)
+    panels = {
+        f"slice {z} of {len(preds)}\nweight {weights[z]:.2f}": Panel(shown[z], target.array[0, z], preds[z])
+        for z in (round(share * (len(preds) - 1)) for share in SHOWN)
+    }
+    spacing = image.geometry.spacing or (1.0, 1.0, 1.0)
+    return side_by_side(panels, segmenter.recipe.data.classes.names, spacing[1:])
 
 
 if __name__ == "__main__":

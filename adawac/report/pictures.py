@@ -10,7 +10,7 @@ from adawac.errors import AdaWACError
 from adawac.evaluation import CaseRow, SharedCases
 from adawac.evaluation.predictions import Predict
 from adawac.evaluation.references import References
-from adawac.figures import side_by_side
+from adawac.figures import Panel, side_by_side
 from adawac.io.steps import spacing_of
 from adawac.report.blocks import Picture
 from adawac.report.figures import encode
@@ -85,10 +85,9 @@ def _picture(
     image = references.cut(references.image(case).array[0])
     position = telling_slice(reference, list(preds.values()))
     steps = references.steps(target)
+    window, outlined = shown_window(image[position]), np.where(reference == IGNORE_INDEX, 0, reference)[position]
     figure = side_by_side(
-        shown_window(image[position]),
-        np.where(reference[position] == IGNORE_INDEX, 0, reference[position]),
-        {method: each[position] for method, each in preds.items()},
+        {method: Panel(window, outlined, each[position]) for method, each in preds.items()},
         references.classes.names,
         spacing=(1.0, 1.0) if steps is None else spacing_of(steps)[1:],
         origin="upper" if references.axis == "axial" else "lower",

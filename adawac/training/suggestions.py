@@ -98,6 +98,10 @@ def suggestions(message: str, parser: argparse.ArgumentParser) -> Iterator[str]:
     settings = [name for each in classes.values() for name in _settings(each)]
     values = [value for value in re.findall(r"'([^']+)'", message) if value not in wrong]
     for name in wrong:
+        having = sorted(each for each, kind in classes.items() if name in _settings(kind))
+        if having and "is abstract" in message:
+            yield f"{name} is a setting of {', '.join(having)}; name the class as well, before it"
+            return
         known = options if name.startswith("-") else [*(key for key in options if len(key) > 1), *settings, *values]
         of_class = nearest(name.rpartition(".")[2], classes)
         meant = of_class or nearest(name.lstrip("-"), known)

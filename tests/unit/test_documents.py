@@ -140,6 +140,11 @@ def test_no_code_is_swallowed_by_a_list():
         assert not swallowed, f"{document.name}: {swallowed}"
 
 
+def test_the_readme_is_read_in_five_minutes():
+    assert len((ROOT / "README.md").read_text().split()) <= 1000
+    assert max(path.stat().st_size for path in (ROOT / "docs/figures").glob("*.png")) <= 150_000
+
+
 def test_every_file_a_document_names_is_there():
     for document in DOCUMENTS:
         for name in re.findall(r"(?<![\w/])(?:configs|scripts)/[\w/]+\.(?:yaml|json|py)", document.read_text()):

@@ -75,6 +75,12 @@ def test_the_right_name_is_said(line, right, capsys):
     assert f"did you mean {right}?" in said
 
 
+def test_a_setting_without_its_class(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "mine.yaml", "--model.weighting.step_size", "1"])
+    assert "step_size is a setting of AdaWAC, " in capsys.readouterr().err
+
+
 def test_what_is_like_nothing_is_not_guessed_at(capsys):
     assert main(["xyzzy"]) == 2
     with pytest.raises(SystemExit):
