@@ -22,6 +22,9 @@ from adawac.errors import ConfigError, DataError
 BODY_MARGIN = 0.02
 """The body's box is widened by this share of its extent on each side."""
 
+MIXED = 255
+"""No class: that of a pixel is yet to be found."""
+
 ROUNDING = 1e-5
 """Shares of pixels that differ by less, relative to the largest, are equal: float32 rounds them as it sums."""
 
@@ -93,21 +96,63 @@ class Placement:
     def to_native(self, scores: Tensor) -> Tensor:
         """Resample scores (n, K, h, w) to (n, K, H, W), linear and antialiased; native pixels outside the box get 0."""
         top, bottom, left, right = self.box
-        if bottom - top >= self.size[0] and right - left >= self.size[1]:  # nothing can be aliased
-            return self._read_between(scores)
+        if self._finer:
+            points, inside = self._points()
+            points = points.to(scores).expand(len(scores), -1, -1, -1)
+            return _read_between(scores, points).mul_(inside.to(scores.device))
         rows = _back(self.plane[0], top, bottom, self.size[0])
         columns = _back(self.plane[1], left, right, self.size[1])
-        return rows.to(scores) @ scores @ columns.to(scores).T
+        with torch.autocast(scores.device.type, enabled=False):
+            return rows.to(scores) @ scores @ columns.to(scores).T
 
-    def _read_between(self, scores: Tensor) -> Tensor:
-        """Linear interpolation at the centres of native pixels; on a CPU faster than by matrices."""
+    def classes_to_native(self, scores: Tensor) -> NDArray[np.uint8]:
+        """The class of the highest of `to_native(scores)`, the first of equals, without resampling most of them.
+
+        A native pixel between pixels of one class is of that class, whose score is the highest wherever they are mixed.
+
+        Args:
+            scores: (n, K, h, w), K at most 255.
+
+        Returns:
+            (n, H, W) class indices; 0 outside of the box.
+
+        Example:
+            >>> place = Placement(plane=(1, 4), size=(1, 2), box=(0.0, 1.0, 0.0, 4.0))
+            >>> place.classes_to_native(torch.tensor([[[[0.9, 0.0]], [[0.1, 1.0]]]]))
+            array([[[0, 0, 1, 1]]], dtype=uint8)
+        """
+        if not self._finer:
+            return _highest(self.to_native(scores))
+        coarse = _highest(scores)
+        padded = np.pad(coarse, ((0, 0), (0, 1), (0, 1)), mode="edge")
+        coarse[(padded[:, 1:, :-1] != coarse) | (padded[:, :-1, 1:] != coarse) | (padded[:, 1:, 1:] != coarse)] = MIXED
+        points, inside = self._points()
+        x, y = points[0, :, 0], points[:, 0, 1]
+        first = [
+            (((at.float() + 1) * side - 1) / 2).clip(0, side - 1).int()
+            for at, side in zip((y, x), self.size, strict=True)
+        ]
+        native: NDArray[np.uint8] = coarse.take(first[0].numpy(), 1).take(first[1].numpy(), 2) * inside.byte().numpy()
+        for number, one in enumerate(native):
+            mixed = one == MIXED
+            if mixed.any():
+                some = torch.from_numpy(points.numpy()[mixed])[None, None].to(scores)
+                one[mixed] = _highest(_read_between(scores[number : number + 1], some))[0, 0]
+        return native
+
+    @property
+    def _finer(self) -> bool:
+        """Whether native pixels are at most as large as the grid's, so that nothing can be aliased on the way back."""
+        top, bottom, left, right = self.box
+        return bottom - top >= self.size[0] and right - left >= self.size[1]
+
+    def _points(self) -> tuple[Tensor, Tensor]:
+        """Centres (H, W, 2) of native pixels, x and y from -1 to 1 over the box, and which (H, W) lie in it."""
         top, bottom, left, right = self.box
         y = 2 * (torch.arange(self.plane[0], dtype=torch.float64) + 0.5 - top) / (bottom - top) - 1
         x = 2 * (torch.arange(self.plane[1], dtype=torch.float64) + 0.5 - left) / (right - left) - 1
         inside = (y[:, None].abs() <= 1) & (x.abs() <= 1)
-        points = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).to(scores).expand(len(scores), -1, -1, -1)
-        native = F.grid_sample(scores, points, padding_mode="border", align_corners=False)
-        return native.mul_(inside.to(scores.device))
+        return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1), inside
 
 
 @dataclass(frozen=True)
@@ -193,6 +238,19 @@ def body_box(image: NDArray[np.float32]) -> tuple[float, float, float, float]:
         margin = BODY_MARGIN * (last - first)
         edges += [max(0.0, first - margin), min(float(plane[axis]), last + margin)]
     return edges[0], edges[1], edges[2], edges[3]
+
+
+def _read_between(scores: Tensor, points: Tensor) -> Tensor:
+    """Linear interpolation of (n, K, h, w) at points (n, ..., 2); on a CPU faster than by matrices."""
+    with torch.autocast(scores.device.type, enabled=False):
+        return F.grid_sample(scores, points, padding_mode="border", align_corners=False)
+
+
+def _highest(scores: Tensor) -> NDArray[np.uint8]:
+    """The class (n, ...) of the highest of scores (n, K, ...), the first of equals."""
+    # As argmax gives it, in a tenth of its time on a CPU.
+    classes: NDArray[np.uint8] = scores.max(1).indices.to(torch.uint8).cpu().numpy()
+    return classes
 
 
 @lru_cache(maxsize=256)

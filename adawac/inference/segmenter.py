@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean, first_line, some_of
 from adawac.inference.largest_component import keep_largest
 from adawac.inference.scripted import is_scripted, read_scripted
-from adawac.inference.volume import classes_of, native_probabilities
+from adawac.inference.volume import probabilities_of
 from adawac.io.images import find_images, read_image
 from adawac.io.volumes import Volume
 from adawac.networks import Ensemble, SegmentationNetwork
@@ -139,18 +139,18 @@ class Segmenter:
         image = torch.from_numpy(slices.image)
         preds, kept = [], []
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            for part in native_probabilities(
+            for part in probabilities_of(
                 self.network,
                 image,
-                slices.placement,
                 recipe.data.unit,
                 flip_left_right=flip_left_right,
                 mirror_table=recipe.data.mirror_table,
             ):
-                preds.append(classes_of(part))
+                preds.append(slices.placement.classes_to_native(part))
                 if probabilities:
-                    part[:, 0] += 1 - part.sum(1)  # outside of the training grid all is background
-                    kept.append(part.half().cpu().numpy())
+                    native = slices.placement.to_native(part)
+                    native[:, 0] += 1 - native.sum(1)  # outside of the training grid all is background
+                    kept.append(native.half().cpu().numpy())
         labels = recipe.data.preprocessing.uncut(np.concatenate(preds)[None])[0]
         return Prediction(
             keep_largest(labels, cleaned) if cleaned else labels,

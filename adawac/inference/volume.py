@@ -46,36 +46,34 @@ def predict_volume(
         >>> predict_volume(network, torch.zeros(1, 5, 16, 16), place).shape
         (5, 20, 30)
     """
-    parts = native_probabilities(network, image, placement, unit, batch_size, flip_left_right, mirror_table)
-    return np.concatenate([classes_of(part) for part in parts])
+    parts = probabilities_of(network, image, unit, batch_size, flip_left_right, mirror_table)
+    return np.concatenate([placement.classes_to_native(part) for part in parts])
 
 
 @torch.no_grad()
-def native_probabilities(
+def probabilities_of(
     network: nn.Module,
     image: Tensor,
-    placement: Placement,
     unit: UnitKind = SINGLE_SLICE,
     batch_size: int = 32,
     flip_left_right: bool = False,
     mirror_table: Sequence[int] | None = None,
 ) -> Iterator[Tensor]:
-    """Class probabilities on the native grid, a batch of slices after the other.
+    """Class probabilities on the training grid, a batch of slices after the other.
 
-    They, not classes, are brought back to the native grid, so that edges fall between training pixels where they
+    They, not classes, are to be brought back to the native grid, so that edges fall between training pixels where they
     belong.
 
     Args:
         network: as for `predict_volume`, and so are the others.
         image: (C, S, h, w).
-        placement: of the training grid.
         unit: see there.
         batch_size: slices a forward pass.
         flip_left_right: whether to average with mirrored slices.
         mirror_table: for each class its mirror image.
 
     Yields:
-        (n, K, H, W) float32 on the network's device; all 0 outside of the training grid.
+        (n, K, h, w) float32 on the network's device.
     """
     device = next(network.parameters()).device
 
@@ -90,20 +88,4 @@ def native_probabilities(
         return probabilities
 
     for probabilities in unit.probabilities(predict, image, batch_size):
-        with torch.autocast(device.type, enabled=False):
-            native = placement.to_native(probabilities.to(device))
-        yield native
-
-
-def classes_of(probabilities: Tensor) -> NDArray[np.uint8]:
-    """The most probable class of every pixel; the background where none is probable.
-
-    Args:
-        probabilities: (n, K, H, W).
-
-    Returns:
-        (n, H, W) class indices.
-    """
-    # The first of equals, as argmax gives it, in a tenth of its time on a CPU.
-    classes: NDArray[np.uint8] = probabilities.max(1).indices.to(torch.uint8).cpu().numpy()
-    return classes
+        yield probabilities.to(device)

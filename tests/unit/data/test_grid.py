@@ -64,6 +64,21 @@ def test_the_way_back_is_linear_interpolation(box):
     )
 
 
+@pytest.mark.parametrize("plane", [(50, 40), (24, 70), (12, 9)])  # finer than the grid, one way, no way
+@pytest.mark.parametrize("margin", [0.0, 0.12, -0.07])
+@pytest.mark.parametrize("smooth", [0.0, 3.0])
+def test_classes_are_those_of_resampled_scores(plane, margin, smooth):
+    """All are resampled here; of few classes over large areas hardly any pixel must be."""
+    sides = (plane[0], plane[0], plane[1], plane[1])
+    box = tuple(side * share for side, share in zip(sides, (margin, 1 - margin, margin / 2, 1 - margin), strict=True))
+    place = Placement(plane, (24, 20), box)
+    scores = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((3, 5, 24, 20)), (0, 0, smooth, smooth))
+    scores = torch.from_numpy(scores).float().softmax(1)
+    found = place.classes_to_native(scores)
+    np.testing.assert_array_equal(found, place.to_native(scores).numpy().argmax(axis=1))
+    assert len(np.unique(found)) > 3
+
+
 def test_the_way_back_to_coarser_pixels_is_antialiased():
     scores = torch.rand(1, 2, 64, 48)
     place = Placement((16, 12), (64, 48), (0.0, 16.0, 0.0, 12.0))
