@@ -1,4 +1,4 @@
-# make demo   train ERM and AdaWAC on generated CT and compare them
+# make demo   train with and without weights on generated CT, and compare them in a report
 # make test   every test that is neither slow nor needs a GPU
 # make docs   the documentation as a site, in site/
 VENV ?= .venv
