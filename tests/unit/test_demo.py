@@ -21,8 +21,9 @@ def test_its_trainings_are_read_and_cost_the_same(monkeypatch, tmp_path, capsys)
     typed = []
     monkeypatch.setattr(demo, "run", lambda *arguments: typed.append(arguments))
     monkeypatch.setattr(demo, "draw_weights", lambda run: Figure())
-    demo.DATA.mkdir(parents=True)
+    demo.DEMO.mkdir()
     demo.main()
+    demo.DATA.mkdir(parents=True)  # as if generated
     phantom, (_, file, _, jobs, *more) = typed
     assert phantom[:2] == ("phantom", str(demo.DATA))
     assert jobs == "auto"
