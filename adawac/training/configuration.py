@@ -45,7 +45,11 @@ class Config:
     @cached_property
     def text(self) -> str:
         """YAML of what is not a default."""
-        dumped: str = parsers().parser_of(self.command).dump(self.values, skip_unset=False, skip_default=True)
+        dumped: str = (
+            parsers()
+            .parser_of(self.command)
+            .dump(self.values, skip_unset=False, skip_default=True, skip_validation=True)
+        )
         return dumped
 
 
@@ -103,6 +107,7 @@ class TrainingCLI(LightningCLI):
             SegmentationData,
             seed_everything_default=1234,
             auto_configure_optimizers=False,  # the task's own, model.optimizer and model.schedule
+            load_from_checkpoint_support=False,  # a checkpoint's recipe says what the task was made of
             trainer_defaults={
                 "use_distributed_sampler": False,
                 "max_epochs": 20,

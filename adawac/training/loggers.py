@@ -13,6 +13,8 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
 
 from adawac.errors import ConfigError
+from adawac.io.atomic import write_text
+from adawac.runs.folder import RunFolder
 from adawac.runs.resume import settings_of
 
 PARTS = ("weighting", "supervised", "consistency", "augmentation", "schedule")
@@ -102,22 +104,22 @@ class ConfigRecord(SaveConfigCallback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Tell the task its settings, which a checkpoint holds; write nothing yet, unlike Lightning."""
         parts = {f"model.{name}": _defaults(type(getattr(pl_module, name))) for name in PARTS}
+        self._text: str = self.parser.dump(self.config, skip_unset=False, skip_validation=True)  # once: half a second
+        self._settings: dict[str, Any] = yaml.safe_load(self._text)
         pl_module.settings = settings_of(self._settings, parts)  # type: ignore[assignment]
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:  # type: ignore[override]
         """Write and tell, once."""
-        if not self.already_saved:
-            super().setup(trainer, pl_module, "fit")
+        if self.already_saved:
+            return
+        self.already_saved = True
+        if (run := RunFolder.of_trainer(trainer)) is not None:
+            write_text(run.config_file, self._text)
+            for tracker in trainer.loggers[1:]:
+                tracker.log_hyperparams(self._settings | {"run_folder": str(run.path)})
 
-    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Tell the trackers; the file is written by Lightning."""
-        for tracker in trainer.loggers[1:]:
-            tracker.log_hyperparams(self._settings | {"run_folder": trainer.log_dir})
-
-    @property
-    def _settings(self) -> dict[str, Any]:
-        settings: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
-        return settings
+    def save_config(self, *_: Any) -> None:
+        """Nothing: Lightning asks for it where it is not to write the file."""
 
 
 def _defaults(kind: type) -> dict[str, Any]:

@@ -80,12 +80,16 @@ class Training(TrainingCLI):
         super().__init__(
             args=Namespace(subcommand=config.command, **{config.command: config.values}),  # type: ignore[no-untyped-call]
             save_config_callback=ConfigRecord if config.command == "fit" else None,  # how it was trained
-            save_config_kwargs={"overwrite": True},
+            save_config_kwargs={"save_to_log_dir": False},  # it writes the file itself
         )
 
     def setup_parser(self, *args: Any, **kwargs: Any) -> None:
         """Take the parsers that have read the configuration: to make them again would take seconds."""
         self.use_parsers_of(parsers())
+
+    def parse_arguments(self, parser: Any, args: Any) -> None:
+        """Take the settings as they were read: Lightning would read them once more."""
+        self.config = args
 
     def instantiate_classes(self) -> None:
         """Make all parts; what a part says about a bad value is passed on without jsonargparse's wrapping."""
