@@ -28,6 +28,7 @@ EPOCHS = 3
 SPLIT = {"train": ["pt_1", "pt_2", "pt_3"], "val": ["pt_4"], "test": ["pt_5"]}
 SETTINGS = {
     "name": "tiny",
+    "pictures": False,  # they take longer than all else
     "trainer": {"accelerator": "cpu", "max_epochs": EPOCHS, "log_every_n_steps": 1, "enable_progress_bar": False},
     "data": {
         "root": "msd",
@@ -73,7 +74,7 @@ def work(tmp_path_factory) -> Workplace:
     write_msd(home / "msd", cases=5, shape=(8, 16, 16))
     (home / "lists").mkdir()
     (home / "lists/split.json").write_text(json.dumps(SPLIT))
-    return Workplace(home, fit(home))
+    return Workplace(home, fit(home, "--pictures", "true"))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -69,22 +70,34 @@ TINY_UNITS = {"unet3d": {"patch": [4, 16, 16]}}
 """Units that fit, where those of the configuration do not."""
 
 
+class DataSets(dict):
+    """A tiny folder in the layout of each data set, with the names that its configurations use; written when needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __missing__(self, name: str) -> Path:
+        self[name] = {
+            "phantom": lambda root: write_msd(root, cases=8, num_classes=9, names=CLASS_NAMES),
+            "hippocampus": lambda root: write_msd(root, cases=8),
+            "openkbp": write_openkbp,
+            "openkbp5": write_openkbp,
+            "synapse": lambda root: write_synapse(root, cases=39, shape=(4, 16, 16), test_cases=1),
+            "acdc": lambda root: write_acdc_volumes(root, cases=2 * 100, shape=(3, 16, 16)),
+        }[name](self.folder / name)
+        return self[name]
+
+
+def write_openkbp(root: Path) -> Path:
+    write_msd(root, cases=8, num_classes=8, names=OPENKBP_NAMES)
+    split = {"train": ["pt_1", "pt_2", "pt_3", "pt_4"], "val": ["pt_5", "pt_6"], "test": ["pt_7", "pt_8"]}
+    (root / "splits.json").write_text(json.dumps(split))
+    return root
+
+
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> dict[str, Path]:
-    """A tiny folder in the layout of each data set, with the names that its configurations use."""
-    folder = tmp_path_factory.mktemp("data")
-    openkbp = write_msd(folder / "openkbp", cases=8, num_classes=8, names=OPENKBP_NAMES)
-    (openkbp / "splits.json").write_text(
-        '{"train": ["pt_1", "pt_2", "pt_3", "pt_4"], "val": ["pt_5", "pt_6"], "test": ["pt_7", "pt_8"]}'
-    )
-    return {
-        "phantom": write_msd(folder / "phantom", cases=8, num_classes=9, names=CLASS_NAMES),
-        "hippocampus": write_msd(folder / "hippocampus", cases=8),
-        "openkbp": openkbp,
-        "openkbp5": openkbp,
-        "synapse": write_synapse(folder / "synapse", cases=39, shape=(4, 16, 16), test_cases=1),
-        "acdc": write_acdc_volumes(folder / "acdc", cases=2 * 100, shape=(3, 16, 16)),
-    }
+def data(tmp_path_factory) -> DataSets:
+    return DataSets(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,7 @@ def fit(*arguments, config="made.yaml"):
         "--trainer.accelerator",
         "cpu",
     ]
+    quick += ["--pictures", "false"]
     often = ["--trainer.check_val_every_n_epoch", "1", "--trainer.limit_val_batches", "1"]
     assert main(["fit", "--config", config, *quick, *often, *arguments]) == 0
 

@@ -50,6 +50,7 @@ def write(root: Path, train: list[str], test: list[str]) -> None:
 def fit(home: Path, root: Path, name: str) -> Path:
     settings = {
         "name": name,
+        "pictures": False,
         "runs": str(home / "runs"),
         "seed_everything": 3,
         "trainer": {"accelerator": "cpu", "max_epochs": 2, "enable_progress_bar": False},

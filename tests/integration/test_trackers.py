@@ -19,6 +19,7 @@ def config(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     settings = {
         "name": "tracked",
+        "pictures": False,
         "trainer": {
             **{"accelerator": "cpu", "max_epochs": 1, "limit_train_batches": 2, "log_every_n_steps": 1},
             "enable_progress_bar": False,

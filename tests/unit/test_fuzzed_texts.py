@@ -100,7 +100,7 @@ def test_a_damaged_text_is_read_or_refused_and_nothing_else(kind, edits, cut, ra
 @pytest.mark.parametrize("kind", READERS)
 @pytest.mark.parametrize(
     "text",
-    ["", "[" * 10**5, "null", "[]", "{}", "3", '{"a": [', "\ufeff", '"', "a,b\n1", "a: 2020-13-45", "1" * 5000],
+    ["", "[" * 10**4, "null", "[]", "{}", "3", '{"a": [', "\ufeff", '"', "a,b\n1", "a: 2020-13-45", "1" * 5000],
 )
 def test_what_is_no_such_text_is_refused(kind, text):
     refuses(READERS[kind][1], text.encode())

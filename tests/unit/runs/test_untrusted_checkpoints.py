@@ -4,9 +4,9 @@ import dataclasses
 import json
 import logging
 import os
+import resource
 import socket
 import subprocess
-import sys
 import zipfile
 from contextlib import suppress
 from functools import wraps
@@ -154,15 +154,14 @@ class TestDamaged:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in records.items():
                 archive.writestr(name, bytes(1 << 28) if name.endswith("data/0") else content)
-        code = (
-            "import resource, sys; from pathlib import Path; from adawac.runs.checkpoint import read_checkpoint\n"
-            "size = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
-            "resource.setrlimit(resource.RLIMIT_AS, (size + (256 << 20),) * 2)\n"
-            "try: read_checkpoint(Path(sys.argv[1]))\nexcept Exception as error: print(type(error).__name__, error)"
-        )
-        done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
-        assert "ConfigError" in done.stdout
-        assert "its records are compressed" in done.stdout
+        limits = resource.getrlimit(resource.RLIMIT_AS)
+        size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size + (256 << 20), limits[1]))
+        try:
+            with pytest.raises(ConfigError, match="its records are compressed"):
+                read_checkpoint(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limits)
 
     @pytest.mark.parametrize(
         "change",

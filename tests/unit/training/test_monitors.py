@@ -144,9 +144,19 @@ def trained(folder, weighting, erased=("pt_1:3", "pt_2:3", "pt_3:3"), **options)
     return Run(folder, weighting, **({"epochs": 12, "lr": 0.02, "callbacks": [SuspectSlices()]} | options))
 
 
+@pytest.fixture(scope="module")
+def found_by_erm(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("found"), ERM())
+
+
+@pytest.fixture(scope="module")
+def found_by_adawac(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("found"), AdaWAC())
+
+
 @pytest.mark.parametrize("method", [AdaWAC, ERM])
-def test_label_sparse_slices_that_stay_hard_are_named_by_log_odds_or_losses(method, tmp_path):
-    run = trained(tmp_path, method())
+def test_label_sparse_slices_that_stay_hard_are_named_by_log_odds_or_losses(method, request):
+    run = request.getfixturevalue(f"found_by_{method.__name__.lower()}")
     assert run.trainer.callback_metrics["val/dice"] > 0.5
     task, units = run.task, run.data.units
     scores = (task.weighting.log_odds if method is AdaWAC else task.last_losses.supervised).numpy()
@@ -180,8 +190,8 @@ def test_without_validation_cases_the_training_s_dice_says_whether_organs_are_fo
     assert suspects_of(run)
 
 
-def test_what_an_earlier_training_named_stays_where_nothing_is_trained(tmp_path):
-    run = trained(tmp_path, ERM())
+def test_what_an_earlier_training_named_stays_where_nothing_is_trained(tmp_path, found_by_erm):
+    run = found_by_erm
     path = Path(run.trainer.log_dir) / "suspects.csv"
     before = path.read_bytes()
     run.trainer.save_checkpoint(tmp_path / "last.ckpt")
@@ -189,7 +199,7 @@ def test_what_an_earlier_training_named_stays_where_nothing_is_trained(tmp_path)
         max_epochs=12,
         accelerator="cpu",
         callbacks=[SuspectSlices()],
-        logger=TensorBoardLogger(tmp_path, "tb", version=0),
+        logger=TensorBoardLogger(path.parents[2], "tb", version=0),
         use_distributed_sampler=False,
     )
     again.fit(run.task, run.data, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
@@ -199,7 +209,7 @@ def test_what_an_earlier_training_named_stays_where_nothing_is_trained(tmp_path)
 
 def test_old_losses_of_slices_that_are_rarely_drawn_name_none(tmp_path):
     for weighting, named in ((ERM(), False), (AdaWAC(), True)):
-        run = trained(tmp_path / type(weighting).__name__, weighting, sampling=ForegroundOversampling())
+        run = trained(tmp_path / type(weighting).__name__, weighting, sampling=ForegroundOversampling(), epochs=1)
         assert (Path(run.trainer.log_dir) / "suspects.csv").is_file() == named
 
 

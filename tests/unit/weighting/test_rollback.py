@@ -78,8 +78,15 @@ def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> se
     return {name for name, equal in same.items() if not equal}
 
 
-@pytest.mark.parametrize("rejecting", REJECTING)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    ("name", "rejecting"),
+    [
+        # Quickly each method once, with one of them after the other; all of them with the first.
+        pytest.param(name, rejecting, marks=[pytest.mark.slow] * (number > 0 and number % len(REJECTING) != place))
+        for number, name in enumerate(METHODS)
+        for place, rejecting in enumerate(REJECTING)
+    ],
+)
 def test_a_rejected_batch_moves_nothing(data, name, rejecting):
     spoil = Spoil()
     fit(data, METHODS[name], spoil, **REJECTING[rejecting]())
