@@ -108,7 +108,7 @@ class ConfigRecord(SaveConfigCallback):
         self._settings: dict[str, Any] = yaml.safe_load(self._text)
         pl_module.settings = settings_of(self._settings, parts)  # type: ignore[assignment]
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:  # type: ignore[override]
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Write and tell, once."""
         if self.already_saved:
             return
