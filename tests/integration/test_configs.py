@@ -221,7 +221,7 @@ class TestContent:
         papers = {
             f"{data}_{network}" for data in ("synapse", "acdc") for network in ("unet", "transunet", "resnetunet")
         }
-        assert {*ours, *papers, "openkbp_unet"} == set(EXPERIMENTS)
+        assert {*ours, *papers, "openkbp_unet", "hippocampus_unet"} == set(EXPERIMENTS)
 
     @pytest.mark.parametrize(
         "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in EXPERIMENTS]
