@@ -1,11 +1,13 @@
 """Reports as they are seen: figures of many methods with long names; pages in a browser, narrow and dark, too."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 from html import escape, unescape
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +33,7 @@ ORGANS = ("left_kidney", "right_kidney", "liver")
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
+AXE = Path(os.environ.get("ADAWAC_AXE") or Path(__file__).parents[3] / "node_modules/axe-core/axe.min.js")
 
 SEEN = """
 const seen = {overflow: [], contrast: [], names: []};
@@ -142,27 +145,55 @@ def test_unequal_compute_is_said_first(page):
     assert escape(summary) in page.read_text().replace("&#39;", "&#x27;")
 
 
+def seen_by(script, page, folder, width, dark):
+    """What a script finds in the page, in a frame; it puts its finding into `data-seen` of the document around it."""
+    frame = f'<iframe style="width:{width}px;height:900px;border:0" srcdoc="{escape(page)}"></iframe>'
+    host = folder / "host.html"
+    host.write_text(f"<!doctype html><meta charset='utf-8'><body>{frame}<script>{script}</script>")
+    command = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}",
+        f"--blink-settings=preferredColorScheme={0 if dark else 1}", "--virtual-time-budget=20000", "--dump-dom",
+        host.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return json.loads(unescape(re.search(r'<body data-seen="([^"]*)"', done.stdout)[1]))
+
+
+def without_policy(page):
+    """A page in which scripts may run."""
+    return re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 @pytest.mark.parametrize("width", [390, 1100])
 @pytest.mark.parametrize("dark", [False, True])
 def test_in_a_browser(page, tmp_path, width, dark):
     """Nothing runs over the side, all words can be read, what can be reached by keyboard has a name."""
-    inner = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
-    frame = f'<iframe style="width:{width}px;height:900px;border:0" srcdoc="{escape(inner)}"></iframe>'
-    run = f"<script>document.querySelector('iframe').onload = () => {{ {SEEN} }};</script>"
-    host = tmp_path / "host.html"
-    host.write_text(f"<!doctype html><meta charset='utf-8'><body>{frame}{run}</body>")
-    command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
-        f"--blink-settings=preferredColorScheme={0 if dark else 1}", "--virtual-time-budget=20000", "--dump-dom",
-        host.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    seen = json.loads(unescape(re.search(r'<body data-seen="([^"]*)"', done.stdout)[1]))
+    script = f"document.querySelector('iframe').onload = () => {{ {SEEN} }};"
+    seen = seen_by(script, without_policy(page), tmp_path, width, dark)
     assert seen["ground"] == ("rgb(20, 24, 28)" if dark else "rgb(255, 255, 255)")
     assert seen["overflow"] == []
     assert seen["contrast"] == []
     assert seen["names"] == []
     assert seen["levels"][0] == 1
     assert all(after <= before + 1 for before, after in zip(seen["levels"], seen["levels"][1:], strict=False))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@pytest.mark.skipif(
+    not AXE.is_file(), reason="no axe-core here: npm install --no-save axe-core, or ADAWAC_AXE=axe.min.js"
+)
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing(page, tmp_path, dark, grey):
+    """By the rules of WCAG 2.1 A and AA, contrast of 4.5 among them; words in grey are found."""
+    words = '<p style="color: #999; background: #777">grey</p>' * grey
+    rules = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']}"
+    run = f"""axe.run(document, {rules}).then(found => parent.document.body.dataset.seen = JSON.stringify(
+        found.violations.map(each => [each.id, each.nodes.length, each.nodes[0].html.slice(0, 200)])))"""
+    inner = without_policy(page).replace("</main>", f"{words}</main>")
+    scripts = f"<script>{AXE.read_text()}</script><script>onload = () => {run}</script>"
+    found = seen_by("", inner.replace("</body>", f"{scripts}</body>"), tmp_path, 1100, dark)
+    assert [rule for rule, *_ in found] == ["color-contrast"] * grey, found
