@@ -105,15 +105,20 @@ class Classes:
         """
         allowed = np.array([value for value, _ in self.indices])
         codes = np.array([index for _, index in self.indices], dtype=np.uint8)
-        place = np.searchsorted(allowed, label).clip(max=len(allowed) - 1)
-        unknown = allowed[place] != label
-        if unknown.any():
+        low, high = (int(label.min()), int(label.max())) if label.size else (0, 0)
+        if high - low < 1 << 16:  # a table of all values between them spares a search for each voxel
+            values, place = np.arange(low, high + 1), label if low == 0 else np.subtract(label, low, dtype=np.int64)
+        else:
+            values, place = np.unique(label, return_inverse=True)
+        index = np.searchsorted(allowed, values).clip(max=len(allowed) - 1)
+        known = allowed[index] == values
+        if not known.all() and (unknown := ~known[place]).any():
             found = np.unique(label[unknown])
             raise DataError(
                 f"label values {found[:8].tolist()} ({int(unknown.sum())} voxels) stand for no class, only "
                 f"{_ranges(allowed.tolist())} are allowed; {_ignore(found[0]) if found[0] < 0 else _NAME_THEM}"
             )
-        encoded: NDArray[np.uint8] = codes[place]
+        encoded: NDArray[np.uint8] = codes[index][place]
         return encoded
 
     def decode(self, preds: NDArray[np.integer[Any]]) -> NDArray[np.int32]:

@@ -192,7 +192,7 @@ def case_rows(
         table = rows("all", foreground, _overlap_values(counts, policy))
         counted = np.ones(target.shape, bool) if ignore_index is None else target != ignore_index
         for name, metric in (metrics or {}).items():
-            pairs = [((preds == k) & counted, (target == k) & counted) for k in range(1, len(class_names))]
+            pairs = (((preds == k) & counted, (target == k) & counted) for k in range(1, len(class_names)))
             table += rows("all", foreground, {name: [metric(*pair, steps) for pair in pairs]})
         if surface:
             found = list(class_distances(preds, target, range(1, len(class_names)), steps, ignore_index))

@@ -4,11 +4,11 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, find_objects
 from scipy.spatial import KDTree
 from torch import Tensor
 
@@ -170,24 +170,11 @@ def surface_distances(
     """
     ours, theirs = np.asarray(pred, dtype=bool), np.asarray(target, dtype=bool)
     unknown = None if ignored is None else np.asarray(ignored, dtype=bool)
-    if ours.shape != theirs.shape:
-        raise DataError(
-            f"preds have shape {ours.shape} but target has {theirs.shape}; predict on the grid of the label"
-        )
-    if unknown is not None:
-        if unknown.shape != theirs.shape:
-            raise DataError(f"ignored has shape {unknown.shape} but target has {theirs.shape}; mark every voxel")
-        ours, theirs = ours & ~unknown, theirs & ~unknown
-    steps = np.eye(ours.ndim) if spacing is None else voxel_steps(spacing, ours.ndim)
-    pred_surface, target_surface = (surface_voxels(mask, unknown) @ steps.T for mask in (ours, theirs))
-    corners = np.array(list(itertools.product((-1, 1), repeat=ours.ndim))) * ours.shape
-    return SurfaceDistances(
-        pred_to_target=_nearest(pred_surface, target_surface),
-        target_to_pred=_nearest(target_surface, pred_surface),
-        diagonal=float(np.linalg.norm(corners @ steps.T, axis=1).max()),
-        unit="voxel" if spacing is None else "mm",
-        empty=(not ours.any(), not theirs.any()),
-    )
+    _check_shapes(ours, theirs)
+    if unknown is not None and unknown.shape != theirs.shape:
+        raise DataError(f"ignored has shape {unknown.shape} but target has {theirs.shape}; mark every voxel")
+    steps = None if spacing is None else voxel_steps(spacing, ours.ndim)
+    return _distances(ours, theirs, unknown, steps, ours.shape, np.zeros(ours.ndim, np.int64))
 
 
 def class_distances(
@@ -217,10 +204,61 @@ def class_distances(
     preds, target = label_array(preds, "preds"), label_array(target, "target")
     spacing = spacing.detach().cpu().numpy() if isinstance(spacing, Tensor) else spacing
     steps = None if spacing is None else voxel_steps(spacing, target.ndim)
+    _check_shapes(preds, target)
     ignored = None if ignore_index is None else target == ignore_index
     ignored = ignored if ignored is not None and ignored.any() else None
+    whole = tuple(slice(0, length) for length in target.shape)  # of the background, which boxes are not found of
+    boxes = [
+        [whole, *find_objects(np.asarray(labels, np.uint8 if labels.dtype == bool else labels.dtype))]
+        for labels in (preds, target)
+    ]
     for k in classes:
-        yield surface_distances(preds == k, target == k, steps, ignored)
+        held = [of_it[k] for of_it in boxes if k < len(of_it)]
+        box = _around(held, target.shape)
+        unknown = None if ignored is None else ignored[box]
+        first = np.array([axis.start for axis in box], np.int64)
+        yield _distances(preds[box] == k, target[box] == k, unknown, steps, target.shape, first)
+
+
+def _check_shapes(preds: NDArray[Any], target: NDArray[Any]) -> None:
+    if preds.shape != target.shape:
+        raise DataError(
+            f"preds have shape {preds.shape} but target has {target.shape}; predict on the grid of the label"
+        )
+
+
+def _distances(
+    ours: NDArray[np.bool_],
+    theirs: NDArray[np.bool_],
+    unknown: NDArray[np.bool_] | None,
+    steps: NDArray[np.float64] | None,
+    whole: tuple[int, ...],
+    first: NDArray[np.int64],
+) -> SurfaceDistances:
+    """Of masks in a box of a volume of a shape, that begins at a voxel and has a voxel of margin."""
+    if unknown is not None:
+        ours, theirs = ours & ~unknown, theirs & ~unknown
+    mm = np.eye(ours.ndim) if steps is None else steps
+    pred_surface, target_surface = ((surface_voxels(mask, unknown) + first) @ mm.T for mask in (ours, theirs))
+    corners = np.array(list(itertools.product((-1, 1), repeat=ours.ndim))) * whole
+    return SurfaceDistances(
+        pred_to_target=_nearest(pred_surface, target_surface),
+        target_to_pred=_nearest(target_surface, pred_surface),
+        diagonal=float(np.linalg.norm(corners @ mm.T, axis=1).max()),
+        unit="voxel" if steps is None else "mm",
+        empty=(not ours.any(), not theirs.any()),
+    )
+
+
+def _around(boxes: Sequence[tuple[slice, ...] | None], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """The smallest box that holds others and a voxel of margin, within a volume; an empty one around nothing."""
+    there = [box for box in boxes if box is not None]
+    if not there:
+        return (slice(0, 0),) * len(shape)
+    return tuple(
+        slice(max(0, min(each.start for each in axis) - 1), min(length, max(each.stop for each in axis) + 1))
+        for axis, length in zip(zip(*there, strict=True), shape, strict=True)
+    )
 
 
 def voxel_steps(spacing: ArrayLike, axes: int = 3) -> NDArray[np.float64]:

@@ -37,6 +37,18 @@ def test_a_merged_class_may_keep_the_name_of_a_member():
     assert classes.names == ("background", "left_kidney", "spleen", "right_kidney")
 
 
+@pytest.mark.parametrize("values", [[0, 5, 7], [2, 9], [90_000, 5], [-128, 0, 127]])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64])
+def test_any_values_in_any_type(values, dtype):
+    """Near each other and far apart, all of them classes: as a dictionary says."""
+    values = [value for value in values if np.iinfo(dtype).min <= value <= np.iinfo(dtype).max]
+    named = {value: f"organ {value}" for value in values if value > 0}
+    classes = Classes.from_labels({0: "background"} | named, ignore_value=-128)
+    labels = np.random.default_rng(0).choice(np.array(values, dtype), (3, 4, 5))
+    index = {0: 0, -128: IGNORE_INDEX} | {value: classes.names.index(name) for value, name in named.items()}
+    assert classes.encode(labels).tolist() == np.vectorize(index.get)(labels).tolist()
+
+
 @pytest.mark.parametrize("labels", [LABELS, LABELS | {9: "unlabelled"}])
 def test_ignored_value(labels):
     classes = Classes.from_labels(labels, ignore_value=9)

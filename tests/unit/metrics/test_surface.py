@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
 from adawac.errors import ConfigError, DataError
-from adawac.metrics import empty_rule, slice_counts, surface_distances
+from adawac.metrics import class_distances, empty_rule, slice_counts, surface_distances
 from adawac.metrics.surface import surface_voxels
 
 SHAPE = (12, 17, 15)
@@ -284,3 +284,19 @@ class TestSteps:
     def test_steps_that_span_no_volume_are_refused(self, steps):
         with pytest.raises(DataError, match=r"must be 3 positive numbers .* or as many steps in as many columns"):
             surface_distances(np.ones((2, 2, 2)), np.ones((2, 2, 2)), steps)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+@pytest.mark.parametrize("spacing", [None, (3.0, 0.9, 0.8)])
+def test_distances_of_classes_are_those_of_their_whole_masks(dtype, spacing):
+    """A class is looked at in its box; the background, absent classes and ignored neighbours are no less right."""
+    rng = np.random.default_rng(0)
+    target = np.zeros((9, 12, 10), dtype)
+    target[1:4, 2:6, :5], target[3:9, 4:12, 3:10], target[5, 5, 5] = 1, 2, 4
+    preds = np.roll(target, 1, axis=1)
+    target[rng.random(target.shape) < 0.1] = 255
+    found = class_distances(preds, target, range(6), spacing)
+    for k, ours in enumerate(found):
+        whole = surface_distances(preds == k, target == k, spacing, target == 255)
+        for name in ("pred_to_target", "target_to_pred", "diagonal", "empty", "unit"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(whole, name))
