@@ -69,9 +69,9 @@ def page(rows: Sequence[Row], args: argparse.Namespace) -> str:
         [
             "# What a run survives",
             "",
-            "Whether you can leave a training alone: what is lost when a command is killed, a disk fills up or a file is damaged.",
-            "Further down: how troubles that others reported, and faults in data from the field, are met here, and how often a",
-            "report says that methods differ where they do not.",
+            "Whether you can leave a training alone: what is lost when a command is killed, a disk fills up or a",
+            "file is damaged. Further down: how troubles that others reported, and faults in data from the field,",
+            "are met here, and how often a report says that methods differ where they do not.",
             "",
             f"Written by `{command} --seed {args.seed} -o docs/reliability.md`:",
             "real processes on tiny generated data, interrupted or damaged at random moments; then the same",

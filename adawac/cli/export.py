@@ -32,6 +32,8 @@ def main(argv: Sequence[str]) -> int:
     target = args.output or (args.run if args.run.is_dir() else args.run.parent) / "export" / name
     export(args.run, args.format, target, args.overwrite, args.trust)
     print(f"{args.format} in {target}\nmodel card in {card_of(target)}; complete its licence before you pass it on")
+    if args.format == "monai-bundle":
+        print(f"it needs fire as well: pip install 'adawac[bundle]'; its command stands in {target / 'docs/README.md'}")
     return 0
 
 

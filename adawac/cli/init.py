@@ -295,7 +295,8 @@ def show(fingerprint: "Fingerprint", title: str) -> None:
 
     f = fingerprint
     console = Console()
-    console.print(f"[bold]{escape(title)}[/bold]: {f.num_cases} training cases, {f.num_slices} slices", highlight=False)
+    found = f"{f.num_cases} training cases, {f.num_slices} slices"
+    console.print(f"[bold]{escape(title)}[/bold]: {found}", highlight=False, soft_wrap=True)
     low, middle, high = (f"{100 * share:.0f}" for share in f.dense_thirds)
     facts = Table.grid(padding=(0, 2))
     for channel, p in zip(f.channels, f.intensities, strict=True):

@@ -101,7 +101,9 @@ class Run:
 
     def __repr__(self) -> str:
         record, dice = self.folder.record, self.dice
-        facts = [self.folder.title, self.method, *([f"{record['epochs']} epochs"] if "epochs" in record else [])]
+        epochs = record.get("epochs")
+        trained = [] if epochs is None else [f"{epochs} epoch{'s' * (epochs != 1)}"]
+        facts = [self.folder.title, self.method, *trained]
         return f"Run({', '.join([*facts, 'not validated' if dice is None else f'Dice {dice:.2f}'])})"
 
 

@@ -77,7 +77,8 @@ def _data(run: RunFolder) -> str:
         for part, use in ((split.train, "train"), (split.val, "choose the checkpoint"), (split.test, "test"))
     )
     dense, units, kind = record.get("label_dense"), record["training_units"], record.get("unit", "slice")
-    epochs = f" Trained for {record['epochs']} epochs." if "epochs" in record else ""
+    count = record.get("epochs")
+    epochs = "" if count is None else f" Trained for {count} epoch{'s' * (count != 1)}."
     return f"Volumes: {cases}. Training samples ({kind}): {units}, {dense} of them with a label of a class.{epochs}"
 
 

@@ -31,7 +31,7 @@ from adawac.evaluation import CaseRow, write_table
 from adawac.inference.export import load_network
 from adawac.inference.export.segment_volume import SaveLabeld, SegmentVolumed
 from adawac.inference.segmenter import load
-from adawac.inference.volume import native_probabilities
+from adawac.inference.volume import probabilities_of
 from adawac.io.volumes import read_nifti
 from adawac.networks import NetworkSpec
 from adawac.report.model_card import model_card
@@ -135,10 +135,7 @@ class TestTorchScript:
         one, other = load(trained), load(path, trust=True)
         volume = read_nifti(tmp_path / "images/case.nii.gz")
         found = one.recipe.data.preprocessing.apply(volume, "case")
-        parts = [
-            torch.cat([*native_probabilities(model.network, torch.from_numpy(found.image), found.placement)])
-            for model in (one, other)
-        ]
+        parts = [torch.cat([*probabilities_of(model.network, torch.from_numpy(found.image))]) for model in (one, other)]
         torch.testing.assert_close(parts[1], parts[0], rtol=0, atol=1e-5)
 
     def test_runs_only_if_trusted(self, trained, tmp_path, capsys):
@@ -279,6 +276,7 @@ class TestBundle:
         environment = os.environ | {"PYTHONPATH": str(block)}
         done = subprocess.run(command, cwd=bundle, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+        assert re.findall(r"FutureWarning: .*|.*logging file.*", done.stdout + done.stderr) == []
 
 
 class TestModelCard:

@@ -130,7 +130,7 @@ def test_fit_plans_for_a_folder_as_init_does(home, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tiny = {"max_epochs": 1, "accelerator": "cpu", "limit_train_batches": 1, "logger": False}
     planned = adawac.fit(data=home / "msd", weighting="Pair", trainer=tiny, pictures=False)
-    assert repr(planned).startswith("Run(msd, Pair, 1 epochs, Dice 0.")
+    assert repr(planned).startswith("Run(msd, Pair, 1 epoch, Dice 0.")
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]  # no configuration beside
     adawac.init(home / "msd")
     wanted, made = (yaml.safe_load(path.read_text()) for path in (Path("msd.yaml"), planned.path / "config.yaml"))

@@ -34,7 +34,12 @@ INFERENCE: dict[str, Any] = {
         "transforms": [
             {"_target_": "LoadImaged", "keys": "image", "reader": "NibabelReader"},
             {"_target_": "EnsureChannelFirstd", "keys": "image"},
-            {"_target_": "Orientationd", "keys": "image", "axcodes": "SPL"},
+            {
+                "_target_": "Orientationd",
+                "keys": "image",
+                "axcodes": "SPL",
+                "labels": [["L", "R"], ["P", "A"], ["I", "S"]],
+            },
         ],
     },
     "inferer": {
@@ -61,6 +66,29 @@ INFERENCE: dict[str, Any] = {
 }
 """`configs/inference.json`: every key can be set on the command line."""
 
+LOGGING = """[loggers]
+keys=root
+
+[handlers]
+keys=console
+
+[formatters]
+keys=plain
+
+[logger_root]
+level=INFO
+handlers=console
+
+[handler_console]
+class=StreamHandler
+formatter=plain
+args=(sys.stdout,)
+
+[formatter_plain]
+format=%(message)s
+"""
+"""`configs/logging.conf`, which MONAI misses aloud."""
+
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 """Of `configs/metadata.json`."""
 
@@ -72,9 +100,9 @@ and for its command line: `pip install torch monai nibabel fire`. In this folder
     python -m monai.bundle run --config_file configs/inference.json --input IMAGES --output_dir LABELS
 
 `IMAGES` is a NIfTI file or a folder of them, channels last if there are several; labels are written under the images'
-names, on their own grids. `scripts/` brings an image to the training grid and the prediction back, as adawac does;
-`configs/metadata.json` says for which images, [the model card](model_card.md) what it was trained on and how well it
-does.
+names, on their own grids. MONAI warns that a configuration can run code; that of this one lies in `scripts/`, which
+brings an image to the training grid and the prediction back, as adawac does. `configs/metadata.json` says for which
+images, [the model card](model_card.md) what it was trained on and how well it does.
 """
 
 
@@ -92,6 +120,7 @@ def write_bundle(trained: TrainedNetwork, path: Path) -> None:
         (path / folder).mkdir(parents=True, exist_ok=True)
     write_torchscript(trained, path / "models/model.ts")
     (path / "configs/inference.json").write_text(json.dumps(INFERENCE, indent=2))
+    (path / "configs/logging.conf").write_text(LOGGING)
     (path / "configs/metadata.json").write_text(json.dumps(_inert(metadata(trained)), indent=2))
     recipe = trained.recipe
     network = recipe.network.architecture.rpartition(".")[2]
