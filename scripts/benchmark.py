@@ -16,6 +16,7 @@ BENCHMARKS = {
     "bounds": "what bounds a training step: how much of it the device works, and at what",
     "capacity": "the largest batch that fits into a GPU's memory",
     "methods": "a training step of every weighting method, relative to pair's",
+    "views": "a training step with strong views, relative to one with the usual ones",
     "augment": "a view of a slice, against scipy's rotate and zoom",
     "prepare": "preparing volumes, against reading their files",
     "predict": "a volume's labels on its native grid, against the network alone",
