@@ -71,6 +71,14 @@ def moved(one: dict, other: dict) -> bool:
 # --- progress of the schedule
 
 
+@pytest.fixture(scope="module")
+def falling(tmp_path_factory, data) -> Path:
+    """An epoch whose learning rate falls to 0."""
+    folder = tmp_path_factory.mktemp("falling") / "run"
+    begun(folder, data, schedule="Poly")
+    return folder
+
+
 @pytest.mark.parametrize(
     "option",
     [
@@ -80,8 +88,8 @@ def moved(one: dict, other: dict) -> bool:
         "--trainer.limit_train_batches=1",
     ],
 )
-def test_a_schedule_runs_to_its_end_whatever_a_step_is_now(tmp_path, data, monkeypatch, option):
-    command = begun(tmp_path / "run", data, schedule="Poly")
+def test_a_schedule_runs_to_its_end_whatever_a_step_is_now(tmp_path, falling, monkeypatch, option):
+    shutil.copytree(falling, tmp_path / "run")
     half = last(tmp_path / "run")
     rates: list[float] = []
 
@@ -91,7 +99,7 @@ def test_a_schedule_runs_to_its_end_whatever_a_step_is_now(tmp_path, data, monke
 
     before = training.default_callbacks
     monkeypatch.setattr(training, "default_callbacks", lambda *args: [*before(*args), Watch()])
-    assert main([*command, "--trainer.max_epochs=2", "--resume=auto", option]) == 0
+    assert go_on(tmp_path / "run", option) == 0
     assert rates[0] == pytest.approx(0.02 * 0.5**0.9)  # half of the training is done
     assert all(rate > 0 for rate in rates)
     assert last(tmp_path / "run")["optimizer_states"][0]["param_groups"][0]["lr"] == 0.0

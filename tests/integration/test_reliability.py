@@ -104,13 +104,22 @@ def test_a_validation_that_a_kill_cut_off_is_made_up_for(tmp_path, data, unbroke
     assert validations(folder) == validations(unbroken)
 
 
+@pytest.fixture(scope="module")
+def before(tmp_path_factory, data) -> Path:
+    """A run of an epoch, called before."""
+    folder = tmp_path_factory.mktemp("before") / "run"
+    path = with_fault(folder, data, "SignalAt", step=10**6)
+    fit(path, "--trainer.max_epochs", "1", "--name", "before")
+    return folder
+
+
 class TestNotFinite:
     @pytest.fixture
-    def rotten(self, tmp_path, data) -> tuple[Path, Path]:
-        """A store in which, after it was checked, a voxel became infinite: slice 3 of a training case."""
+    def rotten(self, tmp_path, data, before) -> tuple[Path, Path]:
+        """Its copy, with a store in which, after it was checked, a voxel became infinite: pt_4, slice 3."""
+        shutil.copytree(before.parent, tmp_path, dirs_exist_ok=True)
         folder = tmp_path / "run"
         path = with_fault(folder, data, "SignalAt", step=10**6)
-        fit(path, "--trainer.max_epochs", "1", "--name", "before")
         (prepared,) = tmp_path.glob("store/pt_4/*/image.npy")
         image = np.load(prepared, mmap_mode="r+")
         image[0, 3, 4, 4] = np.inf
