@@ -216,6 +216,7 @@ class TestBundle:
             assert written.shape == image.shape[:3]
             np.testing.assert_allclose(written.affine, image.affine, atol=1e-4)
 
+    @pytest.mark.slow
     def test_a_trained_run_on_one_file(self, trained, tmp_path):
         bundle = export(trained, "monai-bundle", tmp_path / "bundle")
         image, _ = make_case(np.random.default_rng(7), (9, 40, 36))
@@ -224,6 +225,9 @@ class TestBundle:
         preds = read_nifti(tmp_path / "out/case.nii.gz").array[0]
         np.testing.assert_array_equal(preds, load(trained).predict(read_nifti(tmp_path / "case.nii.gz")))
         assert set(np.unique(preds)) == {0, 1, 2}
+
+    def test_says_what_it_was_made_of(self, trained, tmp_path):
+        bundle = export(trained, "monai-bundle", tmp_path / "bundle")
         metadata = json.loads((bundle / "configs/metadata.json").read_text())
         assert metadata["adawac"] == json.loads(load(trained).recipe.to_json())
         assert metadata["network_data_format"]["outputs"]["pred"]["channel_def"]["2"] == "right_kidney"
