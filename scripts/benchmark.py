@@ -12,6 +12,7 @@ from pathlib import Path
 BENCHMARKS = {
     "train": "adawac fit, data and augmentation included, against the ceiling",
     "step": "a training step by pair and by AdaWAC against the ceiling; updates of the weights",
+    "adaptive": "a step on an adaptive batch of a million slices, against one in random order",
     "precision": "the ceiling in float32 and in bfloat16, compiled and not",
     "bounds": "what bounds a training step: how much of it the device works, and at what",
     "capacity": "the largest batch that fits into a GPU's memory",

@@ -1,10 +1,11 @@
 """Memory and time against the number of volumes, and of a draw against the number of slices: do they stay flat?
 
-    TMPDIR=/dev/shm python scripts/scale.py --volumes 10 100 -o docs/results/scale.json  # flushing takes no time there
+    TMPDIR=/dev/shm python scripts/scale.py -o docs/results/scale.json  # flushing takes no time there
 
 Volumes are tiny and alike, so that whatever grows with their number shows; each command is a process of its own, whose
-peak memory is looked at while it runs. Draws are timed in seconds of the processor, as others may use the machine.
-Slopes are exponents b of a * n^b, fitted to all sizes; a draw's only from a million slices on.
+peak memory is looked at while it runs. Time is that of the processor, as others may use the machine. Slopes are
+exponents b of a * n^b, fitted to all sizes; a draw's only from a million slices on. What a volume adds is the slope
+between the two largest numbers of them. A plot lies beside the JSON.
 """
 
 import argparse
@@ -15,13 +16,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the tests' tiny data
 
 import numpy as np
-import yaml
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tiny_data import write_msd
+from tiny_run import tiny_settings, write_config
 
 from adawac.data.sampling import AdaptiveSampling
 from adawac.data.store_index import Entry, StoreIndex
@@ -29,6 +32,7 @@ from adawac.data.units import UnitTable
 from adawac.io.atomic import write_text
 
 BATCH = 16
+WHAT = ("MiB", "seconds")
 
 
 def main() -> None:
@@ -41,19 +45,29 @@ def main() -> None:
     found = {"draws": [draw(slices) for slices in args.slices], "commands": []}
     with tempfile.TemporaryDirectory() as folder:
         for volumes in args.volumes:
-            found["commands"] += commands(Path(folder, str(volumes)), volumes)
+            found["commands"] += commands(Path(folder, str(volumes)), volumes, Path(folder, "runs"))
+            write(found, args)  # each size takes its time
+
+
+def write(found: dict[str, Any], args: argparse.Namespace) -> None:
+    """The JSON of what is known so far, and the plot."""
     large = [row for row in found["draws"] if row["slices"] >= 10**6]
     found["exponents"] = {"draw, ms": exponent(large, "slices", "ms")} | {
         f"{command}, {what}": exponent([row for row in found["commands"] if row["command"] == command], "volumes", what)
         for command in dict.fromkeys(row["command"] for row in found["commands"])
-        for what in ("MiB", "seconds")
+        for what in WHAT
     }
-    volumes = " ".join(map(str, args.volumes))
-    command = f"TMPDIR=/dev/shm python scripts/scale.py --volumes {volumes} -o docs/results/scale.json"
-    text = json.dumps({"command": command, **found}, indent=1)
+    found["a volume adds"] = {
+        command: {what: slope([row for row in found["commands"] if row["command"] == command], what) for what in WHAT}
+        for command in dict.fromkeys(row["command"] for row in found["commands"])
+    }
+    command = f"TMPDIR=/dev/shm python scripts/scale.py --volumes {' '.join(map(str, args.volumes))}"
+    clock = "seconds of the processor, all threads, while others used the machine"
+    text = json.dumps({"command": command, "clock": clock, **found}, indent=1)
     print(text)
     if args.output:
         write_text(args.output, text + "\n")
+        plot(found["commands"]).savefig(args.output.with_suffix(".png"))
 
 
 def draw(slices: int) -> dict[str, float]:
@@ -97,19 +111,24 @@ def opening(voxels: list[NDArray[np.int64]]) -> float:
         return time.thread_time() - begun
 
 
-def commands(home: Path, volumes: int) -> list[dict[str, object]]:
-    """`check` and `prepare` of so many volumes, then `prepare` again, which finds all done."""
+def commands(home: Path, volumes: int, runs: Path) -> list[dict[str, Any]]:
+    """What is done with so many volumes; `prepare` twice, as it finds all done then."""
     data = write_msd(home / "msd", cases=volumes, shape=(8, 32, 32))
-    settings = {"data": {"root": str(data), "store": str(home / "store"), "size": [32, 32]}}
-    (home / "config.yaml").write_text(yaml.safe_dump(settings))
-    prepare = ["prepare", "--config", str(home / "config.yaml")]
+    settings = tiny_settings(home / "run", data) | {"runs": str(runs)}
+    config = str(write_config(home, settings))
+    prepare = ["prepare", "--config", config]
     picture = ["--picture", str(home / "check.png")]
+    run = runs / "tiny/version_0"
+    if not run.exists():  # one model predicts all
+        measured(["fit", "--config", config, "--trainer.max_steps", "2", "--trainer.precision", "32-true"])
     return [
         {"command": name, "volumes": volumes, **measured(arguments)}
         for name, arguments in (
             ("check", ["check", str(data), *picture]),
+            ("init", ["init", str(data), "-o", str(home / "init.yaml")]),
             ("prepare", prepare),
             ("prepare again", prepare),
+            ("predict", ["predict", str(run), "-i", str(data / "imagesTr"), "-o", str(home / "predicted")]),
         )
     ]
 
@@ -130,6 +149,26 @@ def measured(arguments: list[str]) -> dict[str, float]:
     if code := os.waitstatus_to_exitcode(status_code):
         raise SystemExit(f"adawac {' '.join(arguments)} ended with {code}")
     return {"MiB": round(peak / 1024, 1), "seconds": round(used.ru_utime + used.ru_stime, 2)}
+
+
+def slope(rows: list[dict[str, Any]], what: str) -> float:
+    """Of the two largest numbers of volumes."""
+    if len(rows) < 2:
+        return float("nan")
+    less, more = rows[-2:]
+    return round((more[what] - less[what]) / (more["volumes"] - less["volumes"]), 5)
+
+
+def plot(rows: list[dict[str, Any]]) -> Figure:
+    """Memory and time of each command against the number of volumes."""
+    figure = Figure(figsize=(7.2, 3.2), dpi=120, layout="constrained")
+    for axes, what in zip(figure.subplots(1, 2), WHAT, strict=True):
+        for command in dict.fromkeys(row["command"] for row in rows):
+            of_it = [row for row in rows if row["command"] == command]
+            axes.loglog([row["volumes"] for row in of_it], [row[what] for row in of_it], marker="o", label=command)
+        axes.set(xlabel="volumes", ylabel={"MiB": "memory, MiB", "seconds": "processor, s"}[what])
+    axes.legend(frameon=False)
+    return figure
 
 
 def exponent(rows: list[dict[str, float]], of: str, what: str) -> float:

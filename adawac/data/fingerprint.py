@@ -20,6 +20,9 @@ from adawac.types import IGNORE_INDEX
 SAMPLE = 10_000
 """Voxels drawn from each case for percentiles, and foreground voxels; as many as nnU-Net draws."""
 
+SAMPLES = 10_000_000
+"""Of all cases together: of thousands each gives fewer, so that memory does not grow."""
+
 WINDOW_MARGIN = 100.0
 """HU that a window reaches beyond the classes, so that the tissue around them keeps its contrast, too."""
 
@@ -236,6 +239,7 @@ def measure(
         What was measured of every sound case, and the problem of every other, both in the order of `cases`.
     """
     classes = Classes.from_labels(collection.labels, collection.ignore_value)
+    sample = min(SAMPLE, -(-SAMPLES // max(len(cases), 1)))
     measured: dict[str, Measured] = {}
 
     def one(case: Case) -> None:
@@ -243,24 +247,24 @@ def measure(
         image, label = read_case(layout, case, classes, len(collection.channels), modality, notes.append)
         if label is None:
             raise DataError(f"case {case.id}: it has no label, but training needs one; leave the case out")
-        measured[case.id] = replace(_measure(image, label, len(classes)), notes=tuple(notes))
+        measured[case.id] = replace(_measure(image, label, len(classes), sample), notes=tuple(notes))
 
     problems = for_every_case(one, cases, track)
     return {case.id: measured[case.id] for case in cases if case.id in measured}, problems
 
 
-def _measure(image: Volume, label: Volume, num_classes: int) -> Measured:
+def _measure(image: Volume, label: Volume, num_classes: int, sample: int) -> Measured:
     intensities = image.array.reshape(len(image.array), -1)
     flat = label.array.reshape(-1)
     inside = np.flatnonzero((flat > 0) & (flat != IGNORE_INDEX))
     rng = np.random.default_rng(0)  # a stride could fall in step with the rows
-    chosen = inside[rng.integers(inside.size, size=min(SAMPLE, inside.size))] if inside.size else inside
+    chosen = inside[rng.integers(inside.size, size=min(sample, inside.size))] if inside.size else inside
     return Measured(
         shape=image.geometry.shape,
         spacing=image.geometry.spacing,
         reach=_reach((label.array[0] > 0) & (label.array[0] != IGNORE_INDEX)),
         voxels=count_voxels(label.array[0], num_classes),
-        sample=intensities[:, rng.integers(flat.size, size=min(SAMPLE, flat.size))],
+        sample=intensities[:, rng.integers(flat.size, size=min(sample, flat.size))],
         foreground=intensities[:, chosen],
         owner=flat[chosen],
         digest=Digest.of(image, label),

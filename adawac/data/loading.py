@@ -76,10 +76,10 @@ class EpochOrder(Sampler[list[int]]):
         """The batch handed out last has been trained on, and the next one is wanted."""
 
     def __iter__(self) -> Iterator[list[int]]:
-        rows = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_samples).tolist()
+        rows = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_samples)
         for batch in range(self.first_batch, len(self)):
             first, end = self.bounds(batch)
-            yield rows[first:end][self.rank :: self.world]
+            yield rows[first:end][self.rank :: self.world].tolist()
 
     def bounds(self, batch: int) -> tuple[int, int]:
         """First and end of a batch in the order of its epoch.
