@@ -2,16 +2,15 @@
 
     TMPDIR=/dev/shm python scripts/scale.py -o docs/results/scale.json  # flushing takes no time there
 
-Volumes are tiny and alike, so that whatever grows with their number shows; each command is a process of its own, whose
-peak memory is looked at while it runs. Time is that of the processor, as others may use the machine. Slopes are
-exponents b of a * n^b, fitted to all sizes; a draw's only from a million slices on. What a volume adds is the slope
-between the two largest numbers of them. A plot lies beside the JSON.
+Volumes are tiny and alike, so that whatever grows with their number shows; each command is a process of its own, forked
+with everything imported, whose peak memory is looked at while it runs. Time is that of the processor, as others may use
+the machine. Slopes are exponents b of a * n^b, fitted to all sizes; a draw's only from a million slices on. What a
+volume adds is the slope between the two largest numbers of them. A plot lies beside the JSON.
 """
 
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +25,9 @@ from numpy.typing import NDArray
 from tiny_data import write_msd
 from tiny_run import tiny_settings, write_config
 
+import adawac.cli
+import adawac.inference.predict
+import adawac.training.train
 from adawac.data.sampling import AdaptiveSampling
 from adawac.data.store_index import Entry, StoreIndex
 from adawac.data.units import UnitTable
@@ -119,30 +121,29 @@ def commands(home: Path, volumes: int, runs: Path) -> list[dict[str, Any]]:
     prepare = ["prepare", "--config", config]
     picture = ["--picture", str(home / "check.png")]
     run = runs / "tiny/version_0"
-    if not run.exists():  # one model predicts all
-        measured(["fit", "--config", config, "--trainer.max_steps", "2", "--trainer.precision", "32-true"])
-    return [
-        {"command": name, "volumes": volumes, **measured(arguments)}
-        for name, arguments in (
-            ("check", ["check", str(data), *picture]),
-            ("init", ["init", str(data), "-o", str(home / "init.yaml")]),
-            ("prepare", prepare),
-            ("prepare again", prepare),
-            ("predict", ["predict", str(run), "-i", str(data / "imagesTr"), "-o", str(home / "predicted")]),
-        )
-    ]
+    found = []
+    for name, arguments in (
+        ("check", ["check", str(data), *picture]),
+        ("init", ["init", str(data), "-o", str(home / "init.yaml")]),
+        ("prepare", prepare),
+        ("prepare again", prepare),
+        ("predict", ["predict", str(run), "-i", str(data / "imagesTr"), "-o", str(home / "predicted")]),
+    ):
+        if name == "predict" and not run.exists():  # one model predicts all
+            measured(["fit", "--config", config, "--trainer.max_steps", "2", "--trainer.precision", "32-true"])
+        found.append({"command": name, "volumes": volumes, **measured(arguments)})
+    return found
 
 
 def measured(arguments: list[str]) -> dict[str, float]:
     """Peak memory of a command, and seconds of the processor that it took."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "adawac", *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-    )
+    process = os.fork()  # all is imported already
+    if not process:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os._exit(adawac.cli.main(arguments))
     peak = 0
-    while (done := os.wait4(process.pid, os.WNOHANG))[0] == 0:  # the kernel's own maximum counts this process, too
-        status = Path(f"/proc/{process.pid}/status").read_text()
+    while (done := os.wait4(process, os.WNOHANG))[0] == 0:  # the kernel's own maximum counts this process, too
+        status = Path(f"/proc/{process}/status").read_text()
         peak = max([peak, *(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))])
         time.sleep(0.02)
     _, status_code, used = done
