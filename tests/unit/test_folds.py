@@ -150,5 +150,5 @@ def test_the_command_ends_with_the_comparison(tmp_path, study, capsys, monkeypat
     command = ["study", str(tmp_path / "s.yaml"), "--runs", str(tmp_path), "--report"]
     assert main(command) == 0
     assert "| pair | 0.550 |" in capsys.readouterr().out
-    assert main([*command, "--reference", "erm"]) == 0
-    assert "no comparison: no setting erm" in capsys.readouterr().out
+    assert main([*command, "--reference", "erm"]) == 2
+    assert "--reference erm: the study has no such method" in capsys.readouterr().err
