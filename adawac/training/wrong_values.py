@@ -47,13 +47,13 @@ def in_a_line(message: str, suggested: Sequence[str] = ()) -> str | None:
         what = f"{outer}: {option[1] or 'this class'} has no setting {option[2]}"
         return f"{what}; {near[0] if near else '--help all shows those that there are'}"
     if "dot import path" in said and not inner:
-        lines = [f"{key}: {line}" if number == 0 else line for number, line in enumerate(suggested)]
-        return " ".join(line if line[-1] in "?." else f"{line}." for line in lines) or None
+        lines = [line if line[-1] in "?." else f"{line}." for line in suggested]
+        return f"{key}: {' '.join(lines)}" if lines else None
     if (value := VALUE.search(said)) is None:
         return None
     given = NESTED.sub(r"\1", value[1])
-    choices, words = [], []
-    words += [f"a number {SIGNS[sign]} {least}" for sign, least in LEAST.findall(said)]
+    choices: list[str] = []
+    words = [f"a number {SIGNS[sign]} {least}" for sign, least in LEAST.findall(said)]
     for each in EXPECTED.findall(said[: value.start()]):
         if literal := re.fullmatch(r"typing\.Literal\[(.*)\]", each):
             choices += [part.strip(" '") for part in literal[1].split(",")]
