@@ -19,12 +19,12 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from adawac.augment.randomness import Source
 from adawac.data.datamodule import SegmentationData
 from adawac.data.splits import FileSplit
 from adawac.data.subsets import SparseMix
 from adawac.losses import dice_loss
 from adawac.networks import NetworkSpec
-from adawac.randomness import Source
 from adawac.training.task import SegmentationTask
 from adawac.types import Batch
 from adawac.weighting import ERM

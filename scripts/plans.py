@@ -141,10 +141,10 @@ def memory_of(shape: tuple[int, ...], classes: int, samples: int) -> dict[str, A
     import torch
 
     from adawac.augment import RandomAugmentation
+    from adawac.augment.randomness import Source
     from adawac.losses import cross_entropy, dice_loss
     from adawac.networks import NetworkSpec
     from adawac.networks.topology import Topology
-    from adawac.randomness import Source
 
     def train(shape: tuple[int, ...], samples: int, steps: int) -> float:
         topology = Topology.of(shape, [1.0] * len(shape))

@@ -26,7 +26,7 @@ from tiny_data import write_msd
 from tiny_run import tiny_settings, write_config
 
 import adawac.cli
-import adawac.inference.predict
+import adawac.cli.predict_files
 import adawac.training.train
 from adawac.data.sampling import AdaptiveSampling
 from adawac.data.store_index import Entry, StoreIndex

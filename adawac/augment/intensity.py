@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adawac.randomness import normal
+from adawac.augment.randomness import normal
 
 
 def add_noise(image: Tensor, sigma: Tensor, keys: Tensor) -> Tensor:
@@ -17,7 +17,7 @@ def add_noise(image: Tensor, sigma: Tensor, keys: Tensor) -> Tensor:
     Args:
         image: (B, C, H, W).
         sigma: (B,) standard deviation of the noise, as a fraction of the image's own.
-        keys: (B,) int64 of `adawac.randomness`, one for each sample's field of noise.
+        keys: (B,) int64 of `adawac.augment.randomness`, one for each sample's field of noise.
     """
     field = normal(keys, image[0].numel()).view_as(image)
     return image + field * (_column(sigma, image) * image.std(_space(image), correction=0, keepdim=True))

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from adawac.augment import intensity
 from adawac.augment.geometry import Warp, affine_map, is_mirrored, mirror_pairs, swap_sides, symmetries, warp
+from adawac.augment.randomness import Source, Stream
 from adawac.augment.samples import where_samples
 from adawac.errors import ConfigError
-from adawac.randomness import Source, Stream
 from adawac.types import View
 
 _Self = TypeVar("_Self", bound="Augmentation")

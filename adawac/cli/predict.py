@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
         parser().error("give either a RUN, or several, or --weights")
     if args.trust:  # also a network's class that lies there
         find_in_working_folder()
-    from adawac.inference.predict import predict_files  # not needed for --help
+    from adawac.cli.predict_files import predict_files  # not needed for --help
     from adawac.inference.scripted import is_scripted
     from adawac.io.images import scan_images
 

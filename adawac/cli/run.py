@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 import yaml
 
 from adawac.cli.init import plan
+from adawac.cli.predict_files import predict_files
 from adawac.errors import ConfigError
 from adawac.evaluation import read_run
 from adawac.evaluation.shown_table import CaseTable
-from adawac.inference.predict import predict_files
 from adawac.inference.segmenter import Segmenter, load
 from adawac.io.images import scan_images
 from adawac.runs.config_diff import as_arguments
@@ -76,7 +76,7 @@ class Run:
         Args:
             images: image file, folder of a DICOM series, folder of several; or a sequence of these.
             out: folder for the label files.
-            options: of `adawac.inference.predict.predict_files`, such as `probabilities=True`.
+            options: of `adawac.cli.predict_files.predict_files`, such as `probabilities=True`.
 
         Returns:
             The label files.

@@ -5,9 +5,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from adawac.augment.randomness import Source, Stream
 from adawac.errors import ConfigError
 from adawac.networks import SegmentationNetwork
-from adawac.randomness import Source, Stream
 from adawac.types import IGNORE_INDEX
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from adawac.augment import Augmentation, RandomAugmentation, check_comparable
+from adawac.augment.randomness import Source
 from adawac.consistency import ConsistencyLoss, FeatureConsistency, feature_std
 from adawac.data.datamodule import SegmentationData
 from adawac.data.datasets import VolumeItem
@@ -24,7 +25,6 @@ from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
 from adawac.metrics import TOLERANCE, EmptyPolicy, check_tolerance
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.processes.distributed import gather_losses, take_weights
-from adawac.randomness import Source
 from adawac.runs.checkpoint import Recipe, load_matching
 from adawac.runs.resume import UNITS, check_resumable, remembered
 from adawac.training.mean_teacher import MeanTeacher, unlabelled

@@ -14,8 +14,8 @@ from adawac.augment import (
     PaperAugmentation,
     RandomAugmentation,
 )
+from adawac.augment.randomness import Source
 from adawac.errors import ConfigError
-from adawac.randomness import Source
 
 # ---------------------------------------------------------------------------------------------- determinism
 

@@ -8,9 +8,9 @@ from torch import nn
 
 from adawac.augment import Chance, NoAugmentation, StrongAugmentation, check_comparable
 from adawac.augment.intensity import low_resolution
+from adawac.augment.randomness import Source
 from adawac.errors import ConfigError
 from adawac.networks import NetworkSpec
-from adawac.randomness import Source
 from adawac.training.task import SegmentationTask
 from adawac.types import IGNORE_INDEX
 from adawac.weighting import AdaWAC, Pair

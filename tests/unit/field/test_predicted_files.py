@@ -11,11 +11,11 @@ from field_data import LPS, model, volumes
 from tiny_data import save_nifti
 
 from adawac.cli import main
+from adawac.cli import predict_files as predicting
+from adawac.cli.predict_files import predict_files
 from adawac.cli.run import Run
 from adawac.data.classes import Classes
 from adawac.errors import DataError
-from adawac.inference import predict
-from adawac.inference.predict import predict_files
 from adawac.io.images import find_images, scan_images
 from adawac.io.volumes import read_nifti, write_label_nifti
 
@@ -25,8 +25,8 @@ sitk = pytest.importorskip("SimpleITK")
 @pytest.fixture(autouse=True)
 def untrained(monkeypatch):
     """A model without a checkpoint."""
-    monkeypatch.setattr(predict, "load", lambda *args: model())
-    monkeypatch.setattr(predict, "_models", lambda runs: {"0" * 16: Path("best.ckpt")})
+    monkeypatch.setattr(predicting, "load", lambda *args: model())
+    monkeypatch.setattr(predicting, "_models", lambda runs: {"0" * 16: Path("best.ckpt")})
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from tiny_task import make_data, make_task, make_trainer
 from weighting_losses import METHODS, UNITS, random_losses
 
 from adawac.augment import StrongAugmentation
+from adawac.augment.randomness import Source
 from adawac.data.sampling import WithUnlabelled
 from adawac.data.subsets import Annotated
 from adawac.errors import ConfigError
 from adawac.losses import CrossEntropy
-from adawac.randomness import Source
 from adawac.training.mean_teacher import MeanTeacher, unlabelled
 from adawac.types import IGNORE_INDEX
 from adawac.weighting import ERM, SemiSupervised

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from adawac.randomness import Source, Stream, keys, normal, uniform
+from adawac.augment.randomness import Source, Stream, keys, normal, uniform
 
 INDEX = torch.arange(2000)
 
