@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from forked import in_two
 from weighting_losses import METHODS, make, random_losses
 
 from adawac.processes.distributed import connection_closed, gather_cases, gather_losses, take_weights, world_size
@@ -33,21 +33,17 @@ def train(rows: slice) -> dict:
     return results
 
 
-def one_of_two(rank: int, folder: str) -> None:
+def one_of_two(rank: int) -> tuple:
     """What each of two processes does."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     assert world_size() == 2
     cases = gather_cases({"shared": 1, f"of {rank}": rank})
-    results = train(slice(0, 4) if rank == 0 else slice(4, SIZE))
-    torch.save((cases, results), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    return cases, train(slice(0, 4) if rank == 0 else slice(4, SIZE))
 
 
 @pytest.mark.skipif(not dist.is_available(), reason="this torch has no torch.distributed")
 def test_two_processes_keep_the_state_of_one(tmp_path: Path) -> None:
-    mp.spawn(one_of_two, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
     whole = train(slice(0, SIZE))
-    shares = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    shares = in_two(one_of_two, tmp_path)
     for cases, results in shares:
         assert cases == {"shared": 1, "of 0": 0, "of 1": 1}
         for name, (state, _, _) in whole.items():

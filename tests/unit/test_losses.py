@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
+from forked import in_two
 from torch import Tensor, nn
 
 from adawac.errors import ConfigError
@@ -20,7 +20,6 @@ from adawac.losses import (
     dice_loss,
     focal_loss,
 )
-from adawac.processes.distributed import connection_closed
 from adawac.types import IGNORE_INDEX
 
 
@@ -203,18 +202,10 @@ def loss_and_gradient(share: slice) -> tuple[Tensor, Tensor]:
     return loss.detach(), torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
 
 
-@connection_closed()
-def part_of_the_batch(rank: int, folder: str) -> None:
-    """What each of two processes does."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    torch.save(loss_and_gradient(slice(0, 2) if rank == 0 else slice(2, 5)), f"{folder}/{rank}.pt")
-
-
 @pytest.mark.skipif(not dist.is_available(), reason="this torch has no torch.distributed")
 def test_dice_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
-    mp.spawn(part_of_the_batch, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
     loss, gradient = loss_and_gradient(slice(0, 5))
-    for rank in range(2):
-        other_loss, other_gradient = torch.load(tmp_path / f"{rank}.pt")
+    parts = slice(0, 2), slice(2, 5)
+    for other_loss, other_gradient in in_two(lambda rank: loss_and_gradient(parts[rank]), tmp_path):
         torch.testing.assert_close(other_loss, loss)
         torch.testing.assert_close(other_gradient, gradient, rtol=1e-4, atol=1e-7)
