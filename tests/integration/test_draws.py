@@ -12,6 +12,8 @@ from tiny_run import ADAMW, tiny_settings, write_config
 from adawac.cli import main
 from adawac.runs.folder import RunFolder
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 DRAWS = {
     "plain": [],
     "by_class": ["--data.sampling=ClassBalanced", "--data.sampling.share=1.0", "--data.sampling.cap=100"],

@@ -13,6 +13,8 @@ from tiny_data import make_case
 from adawac.cli import main
 from adawac.io.volumes import read_nifti
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 CASES = [f"pt_{i}" for i in range(1, 8)]
 LABELS = {"background": 0, "left kidney": 1, "right kidney": 2}
 

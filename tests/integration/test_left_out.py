@@ -18,6 +18,8 @@ from tiny_run import tiny_settings, write_config
 from adawac.cli import main
 from adawac.evaluation import read_csv, write_table
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SPLIT = {"train": ["pt_1", "pt_2", "pt_3"], "val": ["pt_4"], "test": ["pt_5", "pt_6"]}
 KIDNEYS = ("left_kidney", "right_kidney")
 REASONS = {

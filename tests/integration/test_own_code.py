@@ -19,6 +19,8 @@ from adawac.cli import main
 from adawac.io import readers
 from adawac.runs.folder import find_checkpoint
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ROOT = Path(__file__).parents[2]
 HEADING = "## Add a file format, metric, export or section of your own"
 AFFINE = np.diag([-0.8, -0.9, 3.0, 1.0])

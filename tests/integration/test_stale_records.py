@@ -13,6 +13,8 @@ from adawac.cli import main
 from adawac.evaluation import read_csv
 from adawac.runs.folder import RunFolder
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
