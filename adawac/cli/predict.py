@@ -86,10 +86,10 @@ def parser() -> Parser:
     made.add_argument("--flip", action="store_true", help="average with the prediction of mirrored slices")
     made.add_argument(
         "--largest-component",
-        nargs="+",
-        default=[],
+        nargs="*",
         metavar="ORGAN",
-        help="keep only the largest connected part of these organs; `all`: of each",
+        help="keep only the largest connected part of these organs; `all`: of each; no name: of none; default: as "
+        "chosen by the run on its validation cases (model.largest_component)",
     )
     made.add_argument(
         "--probabilities", action="store_true", help="write CASE_probabilities.nii.gz as well, (X, Y, Z, class)"

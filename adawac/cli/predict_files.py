@@ -29,7 +29,7 @@ def predict_files(
     *,
     device: str | None = None,
     flip_left_right: bool = False,
-    largest_component: Sequence[str] = (),
+    largest_component: Sequence[str] | None = None,
     probabilities: bool = False,
     pictures: bool = False,
     overwrite: bool = False,
@@ -45,7 +45,8 @@ def predict_files(
         output: folder for `<case>.nii.gz`, and `predictions.json` that says what made them.
         device: where to predict; None takes CUDA if there is one.
         flip_left_right: average with the prediction of mirrored slices.
-        largest_component: classes of which only the largest connected part is kept; ["all"]: each.
+        largest_component: classes of which only the largest connected part is kept; ["all"]: each; None: those of which
+            the runs chose it on their validation cases.
         probabilities: write `<case>_probabilities.nii.gz`, (X, Y, Z, K) float32 of half precision.
         pictures: write `<case>.png`.
         overwrite: whether to predict again what is there; otherwise it is kept, so that a stopped run goes on.

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, overload
 
@@ -58,7 +59,7 @@ class Segmenter:
         image: Image,
         case: str | None = None,
         flip_left_right: bool = False,
-        largest_component: str | Sequence[str] = (),
+        largest_component: str | Sequence[str] | None = None,
         *,
         spacing: Sequence[float] | None = None,
     ) -> NDArray[np.int32]: ...
@@ -69,7 +70,7 @@ class Segmenter:
         image: Sequence[Image],
         case: str | None = None,
         flip_left_right: bool = False,
-        largest_component: str | Sequence[str] = (),
+        largest_component: str | Sequence[str] | None = None,
         *,
         spacing: Sequence[float] | None = None,
     ) -> list[NDArray[np.int32]]: ...
@@ -79,7 +80,7 @@ class Segmenter:
         image: Image | Sequence[Image],
         case: str | None = None,
         flip_left_right: bool = False,
-        largest_component: str | Sequence[str] = (),
+        largest_component: str | Sequence[str] | None = None,
         *,
         spacing: Sequence[float] | None = None,
     ) -> NDArray[np.int32] | list[NDArray[np.int32]]:
@@ -90,7 +91,8 @@ class Segmenter:
                 (C, Z, Y, X) whose axes point Superior, Posterior and Left; a `Volume`; or a sequence of these.
             case: its name, for errors; None takes the file's.
             flip_left_right: average with the prediction of the mirrored slices.
-            largest_component: names of classes of which only the largest connected part stays; "all": of each.
+            largest_component: names of classes of which only the largest connected part stays; "all": of each. None:
+                those of which the run chose it on its validation cases.
             spacing: (z, y, x) in mm of arrays; files know theirs.
 
         Returns:
@@ -113,7 +115,7 @@ class Segmenter:
         volume: Volume,
         case: str = "volume",
         flip_left_right: bool = False,
-        largest_component: str | Sequence[str] = (),
+        largest_component: str | Sequence[str] | None = None,
         probabilities: bool = False,
     ) -> Prediction:
         """Class indices of a volume, and on demand the probabilities behind them; the rest is as for `predict`.
@@ -122,7 +124,7 @@ class Segmenter:
             volume: image (C, Z, Y, X).
             case: its name, for errors.
             flip_left_right: average with the prediction of the mirrored slices.
-            largest_component: names of classes to clean up; the probabilities are left as they are.
+            largest_component: names of classes to clean up, see `predict`; the probabilities are left as they are.
             probabilities: keep them: 2 K bytes a voxel.
         """
         recipe, device = self.recipe, next(self.network.parameters()).device
@@ -158,13 +160,14 @@ class Segmenter:
             (*volume.notes, *slices.notes),
         )
 
-    def indices(self, organs: str | Sequence[str]) -> list[int]:
-        """Class indices of a name or several; "all" means every class but the background.
+    def indices(self, organs: str | Sequence[str] | None) -> list[int]:
+        """Class indices of a name or several; "all" means every class but the background, None what the run chose.
 
         Raises:
             ConfigError: naming what is no class of the model.
         """
         names = self.recipe.data.classes.names
+        organs = self.recipe.largest_component if organs is None else organs
         organs = [organs] if isinstance(organs, str) else list(organs)
         if organs == ["all"]:
             return list(range(1, len(names)))
@@ -228,7 +231,8 @@ def load(run: PathLike | Sequence[PathLike], device: str = "cpu", trust: bool = 
         raise ConfigError(
             f"device {device!r} cannot be used here ({first_line(error)}); give another, such as cpu"
         ) from error
-    return Segmenter(recipes[0], network.eval())
+    chosen = [name for name in recipes[0].largest_component if all(name in each.largest_component for each in recipes)]
+    return Segmenter(replace(recipes[0], largest_component=tuple(chosen)), network.eval())
 
 
 def read_model(run: Path, trust: bool = False) -> tuple[Recipe, SegmentationNetwork]:

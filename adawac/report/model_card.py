@@ -62,6 +62,7 @@ def _model(recipe: Recipe, run: RunFolder) -> list[tuple[str, str]]:
         ("network", recipe.network.architecture),
         *([("method", method)] if method else []),
         ("label values", labels),
+        *([("kept is the largest part of", ", ".join(recipe.largest_component))] if recipe.largest_component else []),
         ("input", f"{data.unit.noun[1]} of {prepared.axis} volumes, {size}, {channels}"),
         ("spacing", f"{spacing} mm in plane" if spacing else "each plane is resized, whatever its spacing"),
         ("intensities", ", ".join(distinct(prepared.modality)).upper() + f", {low:g} to {high:g} HU" * prepared.has_ct),

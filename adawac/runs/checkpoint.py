@@ -42,11 +42,13 @@ class Recipe:
         network: its class path and arguments.
         data: channels, classes, preprocessing and unit of what it was trained on.
         version: of adawac that wrote it.
+        largest_component: classes of which only the largest connected part is kept; chosen on validation cases.
     """
 
     network: NetworkSpec
     data: DataFacts
     version: str = VERSION
+    largest_component: tuple[str, ...] = ()
 
     def build_network(self) -> SegmentationNetwork:
         """A network with fresh weights."""
@@ -59,6 +61,11 @@ class Recipe:
     def input_size(self) -> tuple[int, ...]:
         """Size of what the network is shown: (h, w), or (d, h, w)."""
         return self.data.unit.input_size(self.data.preprocessing.grid.size)
+
+    @property
+    def cleaned(self) -> list[int]:
+        """Indices of the classes of `largest_component`."""
+        return [self.data.classes.names.index(name) for name in self.largest_component]
 
     def check_flip(self) -> None:
         """Refuse to average over slices with left and right exchanged where slices do not show left and right.
@@ -109,6 +116,7 @@ class Recipe:
             "mirror_table": self.data.mirror_table,
             "preprocessing": self.data.preprocessing.to_json(),
             "unit": self.data.unit.to_json(),
+            "largest_component": self.largest_component,
         }
         return json.dumps(plain, indent=1)
 
@@ -137,6 +145,7 @@ class Recipe:
                     unit=unit_kind(**plain.get("unit", {})),  # checkpoints of before were all of single slices
                 ),
                 version=plain["version"],
+                largest_component=tuple(plain.get("largest_component", ())),
             )
             recipe._check()
             return recipe
@@ -167,6 +176,8 @@ class Recipe:
             raise ValueError(f"window is {data.preprocessing.window}")
         if data.mirror_table is not None and sorted(data.mirror_table) != list(range(len(data.classes))):
             raise ValueError(f"mirror_table is {data.mirror_table}")
+        if unknown := [name for name in self.largest_component if name not in data.classes.names[1:]]:
+            raise ValueError(f"largest_component is {unknown}")
         if not isinstance(self.version, str) or not isinstance(self.network.arguments, dict):
             raise TypeError("its version is no text, or its network's arguments are no mapping")
         layers = self.network.feature_layer

@@ -69,6 +69,11 @@ def remembered(
     }
 
 
+def chosen_components(checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
+    """`Recipe.largest_component` of a checkpoint; those of before chose none."""
+    return tuple(json.loads(checkpoint[RECIPE]).get("largest_component", ()))
+
+
 def check_resumable(
     checkpoint: Mapping[str, Any],
     recipe: Recipe,

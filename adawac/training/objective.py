@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from adawac.processes.distributed import world_size
-from adawac.types import SampleLosses, Weights
+from adawac.types import IGNORE_INDEX, SampleLosses, Weights
 
 
 def detached(losses: SampleLosses, labelled: Tensor) -> SampleLosses:
@@ -13,6 +13,22 @@ def detached(losses: SampleLosses, labelled: Tensor) -> SampleLosses:
     supervised = losses.supervised.detach().float()
     supervised = torch.where(labelled, supervised.masked_fill(supervised.isnan(), torch.inf), torch.nan)
     return SampleLosses(losses.index, supervised, consistency, losses.dense)
+
+
+def mean_of_views(losses: Tensor, label: Tensor, views: int) -> tuple[Tensor, Tensor]:
+    """The mean loss of each sample over its views that have a label; one without is no 0 to be averaged.
+
+    Args:
+        losses: (views * b,) of all samples in one view, then in the next.
+        label: (views * b, ...) of these.
+        views: of each sample.
+
+    Returns:
+        (b,) means, and (b,) which samples have a labelled view.
+    """
+    seen = (label != IGNORE_INDEX).flatten(1).any(1).view(views, -1)
+    total = torch.where(seen, losses.view(views, -1), 0).sum(0)
+    return total / seen.sum(0).clamp(min=1), seen.any(0)
 
 
 def weighted_sum(

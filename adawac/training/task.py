@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,21 @@ from adawac.data.datamodule import SegmentationData
 from adawac.data.datasets import VolumeItem
 from adawac.data.subsets import describe
 from adawac.errors import ConfigError, DataError
+from adawac.inference.largest_component import keep_largest
 from adawac.inference.volume import predict_volume
 from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
 from adawac.metrics import TOLERANCE, EmptyPolicy, check_tolerance
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.processes.distributed import gather_losses, take_weights
 from adawac.runs.checkpoint import Recipe, load_matching
-from adawac.runs.resume import UNITS, check_resumable, remembered
+from adawac.runs.resume import UNITS, check_resumable, chosen_components, remembered
 from adawac.training.mean_teacher import MeanTeacher, unlabelled
-from adawac.training.objective import detached, weighted_sum
+from adawac.training.objective import detached, mean_of_views, weighted_sum
 from adawac.training.performance.compile import Compiled
 from adawac.training.performance.cuda_graphs import GraphedStep, recorder
 from adawac.training.schedules import Poly, Schedule, begin, by_progress, progress
 from adawac.training.validation import Validation
-from adawac.types import IGNORE_INDEX, Batch, NetworkOutput, SampleLosses, StepOutput
+from adawac.types import Batch, NetworkOutput, SampleLosses, StepOutput
 from adawac.weighting import AdaWAC, LastLosses, Weighting
 from adawac.weighting.rollback import Rollback
 
@@ -60,6 +62,8 @@ class SegmentationTask(pl.LightningModule):
         init_from: checkpoint or run folder whose matching network weights are the start; or a file of published
             weights, for networks that can read one (TransUNet, ResNetUNet).
         flip_left_right: average predictions with those of mirrored slices.
+        largest_component: keep only the largest connected part of classes where that is better on validation cases
+            and worse on none of them; each checkpoint holds its own choice, for `test` and `predict`.
         policy: what empty masks are worth in the metrics of `test`, see `adawac.metrics`.
         tolerances: of the surface Dice in `test`, in mm (in voxels where the spacing is unknown).
         predict_batch_size: slices a forward pass when whole volumes are predicted.
@@ -89,6 +93,7 @@ class SegmentationTask(pl.LightningModule):
         dice_ratio: float = 0.5,
         init_from: str | None = None,
         flip_left_right: bool = False,
+        largest_component: bool = False,
         policy: EmptyPolicy = "penalise",
         tolerances: tuple[float, ...] = (TOLERANCE,),
         predict_batch_size: int = 32,
@@ -115,6 +120,7 @@ class SegmentationTask(pl.LightningModule):
         self.dice_ratio = dice_ratio
         self.init_from = init_from
         self.flip_left_right = flip_left_right
+        self.largest_component = largest_component
         self.policy: EmptyPolicy = policy
         self.tolerances = tolerances
         self.predict_batch_size = predict_batch_size
@@ -131,8 +137,7 @@ class SegmentationTask(pl.LightningModule):
         self._rollback = Rollback(self)
         self._validation: Validation
         self.settings: dict[str, Any] | None = None  # `settings_of` the run, where it has a configuration
-        self.units_of_class: dict[str, int] | None = None
-        """Slices or patches that were trained on and hold each class; None where that is not known."""
+        self.units_of_class: dict[str, int] | None = None  # trained on, that hold each class; None: not known
 
     # --- what depends on the data -------------------------------------------------------------------------------
 
@@ -165,7 +170,7 @@ class SegmentationTask(pl.LightningModule):
                 log.warning("init_from: %s", line)
 
     def configure_model(self) -> None:
-        """Build all parameters and buffers: callbacks that average weights ask for it before `setup`, to copy them."""
+        """Build parameters and buffers before `setup`: callbacks that average weights copy them."""
         self._build(self.trainer.state.fn)
 
     def _build(self, stage: str | None) -> None:
@@ -239,14 +244,10 @@ class SegmentationTask(pl.LightningModule):
         return StepOutput(loss, dice, losses.supervised[mine], consistency, output.features[-1])
 
     def _supervise(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Supervised loss of every slice, (B,), the mean of its views; whether it has any; the Dice loss of the batch.
-
-        A view in which nothing is labelled is none of those: its loss is no 0 to be averaged.
-        """
+        """Supervised loss of every slice, (B,), and whether it has any; the Dice loss of the batch."""
         views = self.weighting.views
-        seen = (label != IGNORE_INDEX).flatten(1).any(1).view(views, -1)
-        total = torch.where(seen, self.supervised(logits, label).view(views, -1), 0).sum(0)
-        return total / seen.sum(0).clamp(min=1), seen.any(0), dice_loss(logits, label, views=views)
+        supervised, labelled = mean_of_views(self.supervised(logits, label), label, views)
+        return supervised, labelled, dice_loss(logits, label, views=views)
 
     def _logs_this_step(self) -> bool:
         """Every `log_every_n_steps` steps and at the end of an epoch: logging takes time, whether it is kept or not."""
@@ -254,11 +255,7 @@ class SegmentationTask(pl.LightningModule):
         return self.trainer.is_last_batch or (every > 0 and (self.trainer.global_step + 1) % every == 0)
 
     def on_train_start(self) -> None:
-        """Record steps where that is asked for; begin with the learning rate that is due.
-
-        Raises:
-            ConfigError: if training has no end that a schedule could run to.
-        """
+        """Record steps where that is asked for; begin with the learning rate that is due, if training has an end."""
         begin(self.schedule, self.trainer)
         if self.cuda_graphs:
             self.graphed = recorder(self.trainer, self._compute, list(self.network.parameters()), [self])
@@ -272,7 +269,6 @@ class SegmentationTask(pl.LightningModule):
         if not self._rollback.marked:  # where gradients are accumulated, several batches make a step
             self._rollback.mark()
         torch.manual_seed(int(np.random.SeedSequence((self.seed, self.current_epoch, batch_idx)).generate_state(1)[0]))
-
         if self.teacher is not None:
             self.teacher.follow(self.network, progress(self.trainer, stepping=True))
 
@@ -312,7 +308,8 @@ class SegmentationTask(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count."""
-        self._validation = Validation(self.data.facts.classes.names, self.units_of_class, self.device)
+        found = self.data.facts.classes.names, self.units_of_class
+        self._validation = Validation(*found, self.device, self.largest_component)
 
     def validation_step(self, item: VolumeItem, batch_idx: int) -> Prediction:  # type: ignore[override]
         """Dice of a whole volume on its native grid; callbacks receive what was predicted."""
@@ -321,14 +318,18 @@ class SegmentationTask(pl.LightningModule):
         return preds
 
     def on_validation_epoch_end(self) -> None:
-        """Log what was found; all processes have computed the same: to say so costs nothing and spares a warning."""
+        """Log what was found; all processes have the same: to say so spares a warning."""
+        if self.recipe and self.trainer.state.fn == "fit":
+            self.recipe = replace(self.recipe, largest_component=self._validation.worth_cleaning())
         scalars = self._validation.scalars()
         self.log("val/dice", scalars.pop("val/dice"), prog_bar=True, sync_dist=True)
         self.log_dict(scalars, sync_dist=True)
 
     def test_step(self, item: VolumeItem, batch_idx: int) -> Prediction:  # type: ignore[override]
         """A whole volume on its native grid; `CaseTableWriter` measures it."""
-        return self.predict_item(item)
+        return keep_largest(
+            self.predict_item(item), self.recipe.cleaned if self.recipe and self.largest_component else ()
+        )
 
     # --- checkpoints --------------------------------------------------------------------------------------------
 
@@ -344,3 +345,4 @@ class SegmentationTask(pl.LightningModule):
             data = self.data.describe() if self.trainer.state.fn == "fit" else None
             check_resumable(checkpoint, self.recipe, data, self.settings, self.trainer.ckpt_path)  # type: ignore[arg-type]
             self.units_of_class = json.loads(checkpoint.get(UNITS, "null")) or self.units_of_class
+            self.recipe = replace(self.recipe, largest_component=chosen_components(checkpoint))

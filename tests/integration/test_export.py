@@ -16,6 +16,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from nibabel import orientations
+from scipy import ndimage
 from tiny_data import make_case, save_nifti, write_msd
 from tiny_run import ADAMW, tiny_settings, write_config
 
@@ -58,8 +59,9 @@ def checkpoint(
     channels: int = 1,
     unit: UnitKind = SINGLE_SLICE,
 ) -> Path:
-    """A checkpoint of drawn weights, whose predictions are all over the place."""
-    recipe = Recipe(NetworkSpec(network, NETWORKS[network]), DataFacts(channels, CLASSES, None, preprocessing, unit))
+    """A checkpoint of drawn weights, whose predictions are all over the place, those of one class tidied up."""
+    facts = DataFacts(channels, CLASSES, None, preprocessing, unit)
+    recipe = Recipe(NetworkSpec(network, NETWORKS[network]), facts, largest_component=(CLASSES.names[2],))
     torch.manual_seed(3)
     weights = recipe.build_network().state_dict()
     torch.save({"state_dict": {f"network.{k}": v for k, v in weights.items()}, RECIPE: recipe.to_json()}, path)
@@ -212,6 +214,7 @@ class TestBundle:
             assert set(np.unique(ours.array)) == {0, 1, 5}
             assert theirs.geometry.difference(ours.geometry) is None
             assert np.mean(ours.array == theirs.array) >= 0.999
+            assert ndimage.label(theirs.array[0] == 5, np.ones((3, 3, 3)))[1] == 1
             written, image = nib.load(tmp_path / "theirs" / name), nib.load(images / name)
             assert written.shape == image.shape[:3]
             np.testing.assert_allclose(written.affine, image.affine, atol=1e-4)

@@ -11,6 +11,7 @@ from typing import Any
 import monai
 import nibabel
 import numpy as np
+import scipy
 import torch
 
 from adawac.data.modality import distinct
@@ -95,7 +96,7 @@ SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/downlo
 README = """# Segmentation of {classes}
 
 A network ({network}) that adawac {version} trained. It needs torch and monai, with monai's packages for NIfTI files
-and for its command line: `pip install torch monai nibabel fire`. In this folder:
+and for its command line, and scipy: `pip install torch monai nibabel fire scipy`. In this folder:
 
     python -m monai.bundle run --config_file configs/inference.json --input IMAGES --output_dir LABELS
 
@@ -176,7 +177,7 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
         "monai_version": monai.__version__,
         "pytorch_version": torch.__version__.partition("+")[0],
         "numpy_version": np.__version__,
-        "required_packages_version": {"nibabel": nibabel.__version__, "fire": "0.7.1"},
+        "required_packages_version": {"nibabel": nibabel.__version__, "scipy": scipy.__version__, "fire": "0.7.1"},
         "name": "adawac segmentation",
         "task": f"segmentation of {', '.join(names[1:])}",
         "description": f"{unit.noun[1]} of {preprocessing['axis']} volumes, brought to {size[0]} x {size[1]} pixels",

@@ -14,6 +14,7 @@ from monai.transforms.transform import Transform
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.unit_kinds import unit_kind
 from adawac.errors import DataError
+from adawac.inference.largest_component import keep_largest
 from adawac.inference.volume import predict_volume
 
 
@@ -37,6 +38,7 @@ class SegmentVolumed(Transform):
         self.values = np.array(recipe["classes"]["values"], dtype=np.int32)
         self.preprocessing = Preprocessing.from_json(recipe["preprocessing"])
         self.unit = unit_kind(**recipe["unit"])
+        self.cleaned = [recipe["classes"]["names"].index(name) for name in recipe.get("largest_component", ())]
         self.batch_size = batch_size
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -59,7 +61,7 @@ class SegmentVolumed(Transform):
         preds = predict_volume(
             self.network, torch.from_numpy(slices.image), slices.placement, self.unit, self.batch_size
         )
-        labels = self.values[self.preprocessing.uncut(preds[None])]
+        labels = self.values[keep_largest(self.preprocessing.uncut(preds[None])[0], self.cleaned)[None]]
         pred = MetaTensor(torch.from_numpy(labels), meta=image.meta, applied_operations=image.applied_operations)
         return {**data, "pred": pred}
 

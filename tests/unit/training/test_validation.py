@@ -4,12 +4,16 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from tiny_data import erase, write_msd
 from tiny_task import SEED, SPEC, make_data, make_trainer
 
+import adawac
 from adawac.data.datamodule import SegmentationData
+from adawac.data.datasets import VolumeItem
 from adawac.data.splits import FileSplit
 from adawac.training.task import SegmentationTask
+from adawac.training.validation import Validation
 from adawac.weighting import ERM
 
 
@@ -95,3 +99,42 @@ def test_organs_that_cannot_be_judged_do_not_count_in_validation(tmp_path):
     trainer.save_checkpoint(tmp_path / "some.ckpt")
     [again] = make_trainer().validate(Told(SPEC, ERM(), seed=SEED), data, ckpt_path=tmp_path / "some.ckpt")
     assert {name: value for name, value in again.items() if name.startswith("val/dice")} == perfect
+
+
+class Torn(SegmentationTask):
+    """Predicts the reference with a speck of left kidney in a corner, and without the middle of the right kidney."""
+
+    def predict_item(self, item):
+        preds = item.target.copy()
+        slices = np.flatnonzero((preds == 2).any((1, 2)))
+        preds[slices[len(slices) // 2]][item.target[slices[len(slices) // 2]] == 2] = 0
+        preds[0, 0, 0] = 1
+        return preds
+
+
+def test_the_largest_part_is_kept_of_classes_where_that_is_better_on_validation_cases(data, tmp_path):
+    trainer = make_trainer()
+    trainer.fit(Torn(SPEC, ERM(), largest_component=True, seed=SEED), data)
+    trainer.save_checkpoint(tmp_path / "some.ckpt")
+    model = adawac.load(tmp_path / "some.ckpt")
+    assert model.recipe.largest_component == ("left_kidney",)  # of the right kidney half would be lost
+    assert (model.indices(None), model.indices([])) == ([1], [])
+
+    task = Torn(SPEC, ERM(), largest_component=True, seed=SEED)
+    make_trainer().validate(task, data, ckpt_path=tmp_path / "some.ckpt")
+    off = Torn(SPEC, ERM(), seed=SEED)
+    make_trainer().validate(off, data, ckpt_path=tmp_path / "some.ckpt")
+    for item in data.val_dataloader():
+        raw = task.predict_item(item)
+        assert (np.argwhere(task.test_step(item, 0) != raw) == 0).all()  # the speck alone is gone
+        assert np.array_equal(off.test_step(item, 0), raw)
+
+
+def test_a_class_that_one_case_loses_by_is_left_alone():
+    found = Validation(("background", "liver"), None, torch.device("cpu"), cleaning=True)
+    target = np.zeros((1, 4, 9), np.uint8)
+    target[0, :, :4] = target[0, 0, 5:] = 1  # two parts
+    with_speck = np.where(np.arange(9) == 8, 1, target * (np.arange(9) < 4)).astype(np.uint8)
+    for case, preds, labels in (("a", with_speck, target * (np.arange(9) < 4)), ("b", target, target)):
+        found.add(preds, VolumeItem(case, case, torch.empty(0), labels.astype(np.uint8), None, None, ""))
+    assert found.worth_cleaning() == ()
