@@ -1,13 +1,13 @@
 """Fixtures of many tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
     """Plots of a report are made but not drawn, which takes two thirds of its time: for tests of its words."""
     from matplotlib.figure import Figure
 
@@ -19,4 +19,6 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
         else:
             draw(figure, file, format=format, **options)
 
-    monkeypatch.setattr(Figure, "savefig", savefig)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
+        yield

@@ -230,7 +230,7 @@ class TestContent:
         assert experiment(name)["name"] == name
         assert f"--config configs/{name}.yaml" in (CONFIGS / f"{name}.yaml").read_text()
 
-    @pytest.mark.parametrize("method", ["ERM", "Pair"])
+    @pytest.mark.parametrize("method", ["ERM", pytest.param("Pair", marks=pytest.mark.slow)])
     @pytest.mark.parametrize(
         "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in EXPERIMENTS]
     )

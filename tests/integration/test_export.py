@@ -183,22 +183,13 @@ class TestONNX:
 
 
 class TestBundle:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("preprocessing", "channels", "unit"),
         [
             (Preprocessing("ct", (-100, 200), "axial", Grid((32, 32), body=True)), 1, SINGLE_SLICE),
-            pytest.param(
-                Preprocessing("mr", axis="coronal", grid=Grid((16, 32), spacing=(2.0, 1.1))),
-                2,
-                SliceUnit(3),
-                marks=pytest.mark.slow,
-            ),
-            pytest.param(
-                Preprocessing("ct", (-100, 200), "axial", Grid((32, 32), body=True)),
-                1,
-                PatchUnit((4, 16, 24)),
-                marks=pytest.mark.slow,
-            ),
+            (Preprocessing("mr", axis="coronal", grid=Grid((16, 32), spacing=(2.0, 1.1))), 2, SliceUnit(3)),
+            (Preprocessing("ct", (-100, 200), "axial", Grid((32, 32), body=True)), 1, PatchUnit((4, 16, 24))),
         ],
         ids=["ct", "mr-with-neighbours", "patches"],
     )

@@ -11,7 +11,7 @@ from adawac.study import Study, read_study
 from adawac.study.runner import resolve
 
 STUDIES = sorted((Path(__file__).parents[2] / "configs/studies").glob("*.yaml"))
-QUICK = {"openkbp5_draws", "phantom_small", "separation"}
+QUICK = {"openkbp5_draws"}
 """A grid of folds, one of subsets, one of networks; all are looked at where there is time."""
 
 

@@ -8,6 +8,8 @@ from adawac.report.blocks import Picture, Table
 from adawac.report.document import document
 from adawac.report.runs import MethodRun
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def told(runs, labelled, others):
     return [MethodRun(**{**vars(run), "annotated": (labelled, others)}) for run in runs]

@@ -13,6 +13,8 @@ from adawac.report.runs import MethodRun, check_runs, on_shared_cases
 from adawac.report.sources import Source, evaluate_sources
 from adawac.report.wording import summary_sentence
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_counts_of_misses_false_alarms_and_slices_are_over_runs():
     missed = [0.0, *WORSE[1:]]

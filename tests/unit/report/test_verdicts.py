@@ -18,6 +18,8 @@ from adawac.report.seed_noise import COMMITTED, seed_noise
 from adawac.report.wording import summary_sentence
 from adawac.report.write import results
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TRUST = "Can these numbers be trusted?"
 
 
@@ -61,6 +63,7 @@ def test_seed_noise_is_that_of_the_methods_in_view_with_several_runs():
     assert "1 run against 2: differences of up to 6.2 points are seed noise, as those of methods here" in sentence
 
 
+@pytest.mark.slow
 def test_seed_noise_of_the_committed_studies_is_what_stands_in_the_code():
     """The standard deviation of the runs' mean Dice within method and subset, by plain loops over the case tables."""
     squares, freedom = 0.0, 0
