@@ -77,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AdaWACError as error:
         if DEBUG in os.environ:
             traceback.print_exc()
-        print(f"adawac {command}: {printable(str(error))}{_all_of(command, error)}", file=sys.stderr)
+        told = _typed(command, f"{error}{_all_of(command, error)}")
+        print(f"adawac {command}: {printable(told)}", file=sys.stderr)
         return 2
     except OSError as error:
         if error.errno not in IN_THE_WAY:
@@ -96,6 +97,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_code
 
 
+def _typed(command: str, text: str) -> str:
+    """A message, with settings as the options of the command."""
+    if command in TRAINING:
+        return text
+    from adawac.training.suggestions import as_options
+
+    return as_options(text, import_module(f"adawac.cli.{command}").parser())
+
+
 def _all_of(command: str, error: AdaWACError) -> str:
     """Where all problems of an error stand, if it tells only some."""
     problems = error.problems if isinstance(error, DataError) else ()
@@ -103,7 +113,7 @@ def _all_of(command: str, error: AdaWACError) -> str:
         return ""
     path = Path.cwd() / f"adawac_{command}_problems.txt"
     try:
-        path.write_text("\n".join(map(printable, problems)) + "\n", encoding="utf-8")
+        path.write_text(_typed(command, "\n".join(map(printable, problems)) + "\n"), encoding="utf-8")
     except OSError:  # what is told will do
         return ""
     return f"\n  all of them: {path}"

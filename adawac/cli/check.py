@@ -1,6 +1,7 @@
 """`adawac check DATA`: read every case once; report all problems together, and show what is there."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from adawac.errors import DataError, printable
 from adawac.errors.problems import Problem, grouped
 from adawac.io.atomic import atomic_write, write_text
 from adawac.io.own_code import find_in_working_folder, use_readers
+from adawac.training.suggestions import as_options
 
 if TYPE_CHECKING:
     from adawac.data.checkup import Checkup
@@ -50,18 +52,19 @@ def main(argv: Sequence[str]) -> int:
     if args.json:
         print(json.dumps(_record(checkup, root), indent=1))
         return 2 if checkup.problems else 0
-    _show(checkup, root.name, picture)
-    return _conclude(checkup, picture.with_suffix(".txt"))
+    _show(checkup, root.name, picture, made)
+    if not checkup.problems:
+        print(f"no problems in {len(checkup.measured)} cases; next: adawac init {shlex.quote(str(args.root))}")
+        return 0
+    _tell(checkup, picture.with_suffix(".txt"), made)
+    return 2
 
 
-def _conclude(checkup: "Checkup", path: Path) -> int:
+def _tell(checkup: "Checkup", path: Path, made: "TypedParser") -> None:
     """Print the problems, those of one rule together, and write all of them into a file."""
     told = grouped(checkup.problems)
     for line in told:
-        print(printable(line))
-    if not checkup.problems:
-        print(f"no problems in {len(checkup.measured)} cases")
-        return 0
+        print(printable(as_options(line, made)))
     found = "1 problem" if len(checkup.problems) == 1 else f"{len(checkup.problems)} problems"
     advice = (
         "; with --skip-bad, `adawac init` and `adawac fit` go on without cases that have one" if checkup.bad else ""
@@ -70,11 +73,10 @@ def _conclude(checkup: "Checkup", path: Path) -> int:
     print(f"{found}{advice}{rest}")
     if told != list(checkup.problems):
         try:
-            write_text(path, "\n".join(map(printable, checkup.problems)) + "\n")
+            write_text(path, as_options("\n".join(map(printable, checkup.problems)) + "\n", made))
             print(f"all of them: {path}")
         except OSError as error:
             print(f"no file of all: {path} cannot be written ({error.strerror}); name another place with --picture")
-    return 2
 
 
 def _plain(line: str, of: str) -> dict[str, str]:
@@ -124,16 +126,16 @@ def parser() -> "TypedParser":
     return made
 
 
-def _show(checkup: "Checkup", name: str, picture: Path) -> None:
+def _show(checkup: "Checkup", name: str, picture: Path, made: "TypedParser") -> None:
     """Table, what was recognised, and picture of the cases without a problem."""
-    from adawac.cli.init import recognised, show
+    from adawac.cli.shown_data import recognised, show
     from adawac.figures import data_overview
 
     if checkup.fingerprint is not None:
         show(checkup.fingerprint, printable(name))
-    recognised(checkup.recognised, "")
+    recognised(checkup.recognised, made)
     for note in grouped(checkup.notes):
-        print(f"note: {printable(note)}")
+        print(f"note: {printable(as_options(note, made))}")
     if checkup.measured:
         found = list(checkup.measured.values())
         figure = data_overview(

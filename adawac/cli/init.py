@@ -7,20 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adawac.cli.shown_data import recognised, show
 from adawac.cli.starting_config import render_config, render_study, study_folds
 from adawac.data.case_names import AUTO
 from adawac.errors import ConfigError, DataError, printable
 from adawac.errors.problems import grouped
 from adawac.io.atomic import write_text
 from adawac.io.own_code import find_in_working_folder, use_readers
+from adawac.training.suggestions import as_options
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
 
-    from adawac.data.fingerprint import Fingerprint, Spread
     from adawac.data.layouts import Case, Layout
     from adawac.data.modality import Modalities
-    from adawac.data.overview import Finding
     from adawac.data.split import Split
     from adawac.training.typed_parser import TypedParser
 
@@ -117,7 +117,7 @@ def _plan(made: "TypedParser", args: "Namespace") -> tuple[str, int]:
     layout = made.instantiate(args).layout
     settings = args.layout.as_dict() if args.layout else None
     how = {name: args[name] for name in ("skip_bad", "patches", "modality", "ignore_label")}
-    how["memory"] = args.memory or memory_here()
+    how |= {"memory": args.memory or memory_here(), "bfloat16": bfloat16_here()}
     text, folds = configure(root, _name(args), args.patient_pattern, layout, settings, **how)
     if args.readers:  # so that fit reads them as well
         text = text.replace("\ndata:\n", f"\ndata:\n  readers: [{', '.join(args.readers)}]\n", 1)
@@ -143,6 +143,15 @@ def memory_here() -> float:
     import torch
 
     return 8.0 if torch.cuda.is_available() else 1.0
+
+
+def bfloat16_here() -> bool:
+    """Whether training is faster in bfloat16 here: with a GPU, or a processor that need not emulate it."""
+    import torch
+
+    from adawac.training.performance.cpu import emulates_bfloat16
+
+    return torch.cuda.is_available() or not emulates_bfloat16()
 
 
 def parser() -> "TypedParser":
@@ -195,6 +204,7 @@ def configure(
     memory: float = 1.0,
     modality: "Modalities | None" = None,
     ignore_label: int | None = None,
+    bfloat16: bool = True,
 ) -> tuple[str, int]:
     """Measure the training cases of a data set, show what was found and return the configuration for it.
 
@@ -211,6 +221,7 @@ def configure(
         memory: GiB that a step may take.
         modality: of the intensities; None takes what the layout says.
         ignore_label: label value on disk that is in no loss or metric; None takes the layout's own.
+        bfloat16: whether to train in it.
 
     Returns:
         Text of a YAML file, and the folds of its study, see `study_folds`.
@@ -227,6 +238,7 @@ def configure(
     from adawac.io.terminal import bar
     from adawac.training.plan import make_plan
 
+    made = parser()
     layout = detect(root, layout)
     bad: list[str] = []
     try:
@@ -243,16 +255,16 @@ def configure(
     if bad and not skip_bad:
         raise DataError.from_problems(bad)
     for problem in grouped(bad):
-        print(f"left out: {printable(problem)}")
+        print(f"left out: {printable(as_options(problem, made))}")
     fingerprint = Fingerprint.of_measured(collection, list(measured.values()))
     show(fingerprint, f"{collection.name} ({type(layout).__name__})")
     if held_out := len(split.val) + len(split.test):
         print(f"not read: {held_out} cases to validate and test")
     names = Classes.from_labels(collection.labels, collection.ignore_value).names
-    recognised(overview(type(layout).__name__, collection, measured, names, patients), "data.")
+    recognised(overview(type(layout).__name__, collection, measured, names, patients), made)
     notes = [note for found in measured.values() for note in found.notes]
     for note in grouped([*collection.passed_over, *notes, *absent(names, measured)]):
-        print(f"note: {printable(note)}")
+        print(f"note: {printable(as_options(note, made))}")
     split = replace(split, train=tuple(measured))  # as in `fit`
     num_bad = len(bad) if skip_bad else None
     plan = make_plan(fingerprint, memory, patches)
@@ -261,9 +273,8 @@ def configure(
     if folds := study_folds(tested, there):
         few = "1 patient to test is" if tested == 1 else f"{tested} patients to test are"
         print(f"{few} too few for a verdict: the study tests each of {there} once, in {folds} folds")
-    return render_config(
-        root, name, how, pattern, split, fingerprint, plan, num_bad, ignore_label, collection.unannotated
-    ), folds
+    given = (num_bad, ignore_label, collection.unannotated, bfloat16)
+    return render_config(root, name, how, pattern, split, fingerprint, plan, *given), folds
 
 
 def _parts(
@@ -279,60 +290,3 @@ def _parts(
         pattern, patients = patients.pattern, dict(patients)
     split = AutoSplit().split(root, labelled, patients)
     return pattern, split, [case for case in labelled if case.id in split.train], patients
-
-
-def show(fingerprint: "Fingerprint", title: str) -> None:
-    """Print a fingerprint as a short table.
-
-    Args:
-        fingerprint: of the training cases of a data set.
-        title: what to call the data set.
-    """
-    from rich.markup import escape
-    from rich.table import Table
-
-    from adawac.io.terminal import Console
-
-    f = fingerprint
-    console = Console()
-    found = f"{f.num_cases} training cases, {f.num_slices} slices"
-    console.print(f"[bold]{escape(title)}[/bold]: {found}", highlight=False, soft_wrap=True)
-    low, middle, high = (f"{100 * share:.0f}" for share in f.dense_thirds)
-    facts = Table.grid(padding=(0, 2))
-    for channel, p in zip(f.channels, f.intensities, strict=True):
-        facts.add_row(
-            escape(channel),
-            f"{p.low:.4g} to {p.high:.4g}, median {p.median:.4g} (0.5 % to 99.5 %)",
-        )
-    facts.add_row("size", _range(f.shape))
-    facts.add_row("spacing", "unknown" if f.spacing is None else f"{_range(f.spacing)} mm")
-    those = "the others" if f.ignored else "the slices"
-    if f.ignored:
-        facts.add_row("wholly ignored", f"{f.ignored} of {f.num_slices} slices")
-    facts.add_row("label-dense", f"{100 * f.dense:.0f} % of {those}; by thirds {low}, {middle}, {high} %")
-    console.print(facts, highlight=False)
-    over = ", all channels" if len(f.channels) > 1 else ""
-    classes = Table("class", "cases", "slices", "voxels", f"intensity (5 % to 95 %{over})")
-    for c in f.classes:
-        between = "" if c.intensities is None else f"{c.intensities[0]:.4g} to {c.intensities[1]:.4g}"
-        style = None if c.voxels else "red"
-        classes.add_row(escape(c.name), str(c.cases), str(c.slices), f"{c.voxels:,}", between, style=style)
-    console.print(classes, highlight=False)
-
-
-def recognised(findings: "Sequence[Finding]", prefix: str) -> None:
-    """Print what was recognised, and the setting that makes another choice.
-
-    Args:
-        findings: of the data.
-        prefix: of the settings.
-    """
-    for topic, found, setting in findings:
-        named = f" [otherwise: {'' if setting.startswith('--') else prefix}{setting}]" if setting else ""
-        print(f"{topic:12} {printable(found)}{named}")
-
-
-def _range(spread: "Spread") -> str:
-    """Median of the three axes, and the range in brackets."""
-    median, low, high = (" x ".join(f"{v:.4g}" for v in row) for row in (spread.median, spread.low, spread.high))
-    return median if low == high else f"{median} ({low} to {high})"

@@ -25,6 +25,7 @@ def render_config(
     num_bad: int | None = None,
     ignore_label: int | None = None,
     unannotated: Sequence[Path] = (),
+    bfloat16: bool = True,
 ) -> str:
     """Write the configuration; each comment says where its value comes from.
 
@@ -39,6 +40,7 @@ def render_config(
         num_bad: cases that are left out, as far as is known; None if cases that have a problem are an error.
         ignore_label: label value on disk that is in no loss or metric, where somebody said so.
         unannotated: first files of images that have no label.
+        bfloat16: whether training is faster in it.
 
     Returns:
         Text of a YAML file.
@@ -58,6 +60,7 @@ def render_config(
         num_bad=num_bad,
         ignore_label=ignore_label,
         unannotated=unannotated,
+        bfloat16=bfloat16,
         percent_dense=round(100 * fingerprint.dense),
         pairs=dict(fingerprint.side_pairs),
         mirrors=bool(fingerprint.side_pairs) and fingerprint.spacing is not None and plan.axis != "sagittal",

@@ -132,7 +132,8 @@ def _list(study: "Study", cells: "Sequence[Cell]", jobs: int, console: "Console"
     left = seconds_left(waiting, study.cells, jobs)
     console.print(
         f"{len(waiting)} of {len(cells)} cells to run, {jobs} at a time; time left: "
-        + ("not known before the first cell has run" if left is None else f"about {_time(left)}")
+        + ("not known before the first cell has run" if left is None else f"about {_time(left)}"),
+        soft_wrap=True,
     )
 
 
@@ -187,10 +188,14 @@ def _run(
 
     def ended(cell: "Cell") -> None:
         waiting.remove(cell)
-        console.print(Text(f"{cell.state}: {cell.name}, {_time(cell.record.get('seconds', 0.0))}"), soft_wrap=True)
+        end = expected()
+        said = f"{cell.state}: {cell.name}, {_time(cell.record.get('seconds', 0.0))}"
+        if end is not None and waiting and not console.is_terminal:  # which shows a bar
+            said += f"; {len(waiting)} to go, about {_time(end - monotonic())} left"
+        console.print(Text(said), soft_wrap=True)
         if cell.state == "failed":
             console.print(Text(last_lines(cell.log)), style="dim", soft_wrap=True)
-        progress.update(bar, advance=1, expected=expected())
+        progress.update(bar, advance=1, expected=end)
 
     with Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeLeft(), console=console) as progress:
         bar = progress.add_task("", total=len(cells), completed=len(cells) - len(waiting), expected=expected())

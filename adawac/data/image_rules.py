@@ -25,7 +25,7 @@ LARGEST = float(np.finfo(np.float16).max)
 """Prepared images are kept in half precision."""
 
 REMEDIES: Mapping[Modality, str] = {
-    "ct": "rescale the image to HU, or set data.modality (of `adawac check`: --modality) to `mr` or `prescaled`",
+    "ct": "rescale the image to HU, or set data.modality to `mr` or `prescaled`",
     "prescaled": "set data.modality to `mr` to normalise them, or to `ct` to window them",
 }
 """What to do where a training image is not of its kind."""

@@ -34,7 +34,7 @@ class Finding(NamedTuple):
     Attributes:
         topic: what it is about.
         found: what was found, and what is made of it.
-        setting: what to change for another choice; empty where nothing is chosen.
+        setting: what to change for another choice, by its name in `adawac fit`; empty where nothing is chosen.
     """
 
     topic: str
@@ -61,22 +61,22 @@ def overview(
     pairs = side_pairs(classes[1:])
     sides = ", ".join(f"{one} and {other}" for one, other in pairs.items())
     found = [
-        Finding("layout", layout, "--layout"),
-        Finding("intensities", _intensities(collection, measured), "modality"),
+        Finding("layout", layout, "data.layout"),
+        Finding("intensities", _intensities(collection, measured), "data.modality"),
         Finding("slices", *_slices(measured)),
-        Finding("patients", describe_patients(patients), "patient_pattern"),
-        Finding("left, right", sides or "no class names with sides", "mirror_pairs" if sides else ""),
+        Finding("patients", describe_patients(patients), "data.patient_pattern"),
+        Finding("left, right", sides or "no class names with sides", "data.mirror_pairs" if sides else ""),
     ]
     if classes[0] != "background":
         found.append(Finding("background", f"the value 0, which is called {classes[0]}"))
     if odd := _outliers(measured):
-        found.append(Finding("spacing", f"others than most: {some_of(odd)}", "spacing, or leave them out"))
+        found.append(Finding("spacing", f"others than most: {some_of(odd)}", "data.spacing"))
     held = {
         name: sum(bool(case.voxels[:, k].any()) for case in measured.values()) for k, name in enumerate(classes) if k
     }
     found += _not_annotated(collection, measured)
     if few := [f"{name} in {n} of {len(measured)} cases" for name, n in held.items() if 0 < n <= FEW * len(measured)]:
-        found.append(Finding("rare classes", some_of(few), "drop, merge"))
+        found.append(Finding("rare classes", some_of(few), "data.drop or data.merge"))
     return found
 
 
@@ -86,12 +86,13 @@ def _not_annotated(collection: Collection, measured: Mapping[str, Measured]) -> 
     if paths := collection.unannotated:
         noun = "1 image has" if len(paths) == 1 else f"{len(paths)} images have"
         places = some_of(sorted({str(path.parent) for path in paths}))
-        found.append(Finding("no label", f"{noun} none, in {places}: not trained on", "unlabelled, with model.teacher"))
+        learning = "data.unlabelled and model.teacher"
+        found.append(Finding("no label", f"{noun} none, in {places}: not trained on", learning))
     ignored = sum(int(np.count_nonzero(~case.voxels.any(axis=1))) for case in measured.values())
     if ignored:
         total = sum(len(case.voxels) for case in measured.values())
         said = f"{ignored} of {total} slices are wholly ignored: nothing is learnt from them"
-        found.append(Finding("no label", said, "sampling WithUnlabelled, with model.teacher"))
+        found.append(Finding("no label", said, "data.sampling WithUnlabelled and model.teacher"))
     return found
 
 
@@ -127,7 +128,7 @@ def _slices(measured: Mapping[str, Measured]) -> tuple[str, str]:
         said = f"scanned {AXES[axis]}, {middle[axis]:.3g} mm apart, pixels of {row:.3g} x {column:.3g} mm"
     others = [case for case, its in axes.items() if its != axis]
     words = sorted({"none" if axes[case] is None else AXES[axes[case] or 0] for case in others})
-    return said + (f"; otherwise ({', '.join(words)}): {some_of(others)}" if others else ""), "axis"
+    return said + (f"; otherwise ({', '.join(words)}): {some_of(others)}" if others else ""), "data.axis"
 
 
 def _outliers(measured: Mapping[str, Measured]) -> list[str]:

@@ -1,7 +1,10 @@
 """What is shown and tabled: text of others as text, neither steering a terminal nor calculated by a spreadsheet."""
 
 import logging
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from time import monotonic
 from typing import Any, TypeVar
 
 from rich import console, progress
@@ -12,6 +15,9 @@ from adawac.errors import printable
 Item = TypeVar("Item")
 Track = Callable[[Iterable[Item], int], Iterable[Item]]
 """Wraps an iterable of a given length, to show progress."""
+
+EVERY = 30.0
+"""Seconds between two lines on how far the work is."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -25,8 +31,36 @@ class Console(console.Console):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
+class Lines:
+    """How far the work is where no terminal shows a bar: a line now and then, and none where it is soon done.
+
+    Args:
+        description: what is done, such as "Reading volumes".
+        total: of how many items.
+    """
+
+    def __init__(self, description: str, total: int) -> None:
+        self._description, self._total, self._done = description, total, 0
+        self._began = self._said = monotonic()
+
+    def advance(self) -> None:
+        """Count an item that is done; a line if the last is `EVERY` seconds ago."""
+        self._done, now = self._done + 1, monotonic()
+        if now - self._said < EVERY or self._done >= self._total:
+            return
+        self._said = now
+        left = timedelta(seconds=round((now - self._began) / self._done * (self._total - self._done)))
+        print(f"{self._description}: {self._done} of {self._total}, {left} left", file=sys.stderr)
+
+    def of(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items, each counted once it is done."""
+        for item in items:
+            yield item
+            self.advance()
+
+
 def bar(description: str) -> Track[Any]:
-    """A bar with the time left, in a terminal or a notebook; gone once the work is done.
+    """A bar with the time left, in a terminal or a notebook, gone once the work is done; elsewhere a line now and then.
 
     Args:
         description: what is done with the items, such as "Reading volumes".
@@ -38,8 +72,9 @@ def bar(description: str) -> Track[Any]:
 
     def track(items: Iterable[Item], total: int) -> Iterable[Item]:
         shown = Console()
-        silent = not (shown.is_terminal or shown.is_jupyter)
-        return progress.track(items, description, total, transient=True, console=shown, disable=silent)
+        if not (shown.is_terminal or shown.is_jupyter):
+            return Lines(description, total).of(items)
+        return progress.track(items, description, total, transient=True, console=shown)
 
     return track
 

@@ -63,6 +63,19 @@ def as_spelt(argv: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
     return ["".join((spelt.get(option.replace("_", "-"), option), *rest)) for option, *rest in parts]
 
 
+def as_options(text: str, parser: argparse.ArgumentParser) -> str:
+    """A text on settings of `adawac fit`, such as data.modality, with the options by which a parser takes them.
+
+    Example:
+        >>> parser = Parser()
+        >>> _ = parser.add_argument("--skip-bad")
+        >>> as_options("set data.skip_bad or data.size", parser)
+        'set --skip-bad or data.size'
+    """
+    options = {option[2:].replace("-", "_"): option for option in _options(parser)}
+    return re.sub(r"(?<![\w./-])data\.(\w+)\b(?!\.\w)", lambda found: options.get(found[1], found[0]), text)
+
+
 def explained(message: str, parser: argparse.ArgumentParser) -> str:
     """A parser's message with the lines of `suggestions` beneath it."""
     # A parser that raises is caught by the one around it, which says the same again.

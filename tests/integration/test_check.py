@@ -149,7 +149,7 @@ class TestWhole:
 
     def test_nothing_to_say(self, root, capsys):
         lines = check(capsys, root, code=0)
-        assert lines[-1] == "no problems in 5 cases"
+        assert lines[-1] == f"no problems in 5 cases; next: adawac init {root}"
         assert any("label-dense" in line for line in lines)
         assert any("spacing" in line for line in lines)
 

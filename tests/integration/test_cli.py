@@ -401,7 +401,9 @@ class TestGoingOn:
         assert "next: adawac test runs/short/version_0" in caplog.messages
         monkeypatch.chdir(work.home)
         assert main(["test", "runs/short/version_0"]) == 0
-        assert "case table: runs/short/version_0/cases.csv\n" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "case table: runs/short/version_0/cases.csv\n" in said
+        assert said.endswith("next: adawac evaluate runs/short/version_0 -o report\n")
 
     @pytest.mark.parametrize("emulated", [True, False])
     def test_bfloat16_where_it_is_slow_is_warned_of(self, work, monkeypatch, caplog, emulated):

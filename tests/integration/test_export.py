@@ -200,13 +200,13 @@ class TestBundle:
         self.save(images, channels)
         assert main(["predict", str(path), "-i", str(images), "-o", str(tmp_path / "ours"), "--device", "cpu"]) == 0
         self.run(bundle, tmp_path, "--input", str(images), "--output_dir", str(tmp_path / "theirs"))
-        for name in ("plain.nii.gz", "turned.nii.gz"):
+        for name, image_name in (("plain.nii.gz", "plain.nii.gz"), ("turned.nii.gz", "turned_0000.nii.gz")):
             ours, theirs = read_nifti(tmp_path / "ours" / name), read_nifti(tmp_path / "theirs" / name)
             assert set(np.unique(ours.array)) == {0, 1, 5}
             assert theirs.geometry.difference(ours.geometry) is None
             assert np.mean(ours.array == theirs.array) >= 0.999
             assert ndimage.label(theirs.array[0] == 5, np.ones((3, 3, 3)))[1] == 1
-            written, image = nib.load(tmp_path / "theirs" / name), nib.load(images / name)
+            written, image = nib.load(tmp_path / "theirs" / name), nib.load(images / image_name)
             assert written.shape == image.shape[:3]
             np.testing.assert_allclose(written.affine, image.affine, atol=1e-4)
 
@@ -252,7 +252,7 @@ class TestBundle:
 
     @staticmethod
     def save(folder: Path, channels: int) -> None:
-        """Two cases: one as scanners write them, one with other axes, oblique."""
+        """Two cases: one as scanners write them; one with other axes, oblique, under a name of nnU-Net's."""
         image, _ = make_case(np.random.default_rng(1), (9, 40, 36), channels)
         save_nifti(folder / "plain.nii.gz", image if channels > 1 else image[0])
         plain = nib.load(folder / "plain.nii.gz")
@@ -262,7 +262,7 @@ class TestBundle:
         tilt = np.eye(4)
         tilt[:2, :2] = [[np.cos(0.2), -np.sin(0.2)], [np.sin(0.2), np.cos(0.2)]]
         affine = tilt @ plain.affine @ orientations.inv_ornt_aff(transform, plain.shape[:3])
-        nib.save(nib.Nifti1Image(turned, affine), folder / "turned.nii.gz")
+        nib.save(nib.Nifti1Image(turned, affine), folder / "turned_0000.nii.gz")
 
     @staticmethod
     def run(bundle: Path, folder: Path, *options: str) -> None:

@@ -199,7 +199,7 @@ def test_the_advice_for_folders_of_other_names_can_be_followed(command, tmp_path
     (root / "images").rename(root / "scans")
     (root / "labels").rename(root / "masks")
     assert main([command, str(root)]) == 2
-    [advice] = re.findall(r"DATA (--layout .*)`", capsys.readouterr().err)
+    [advice] = re.findall(r"such as (--layout .*)", capsys.readouterr().err)
     assert main([command, str(root), *advice.split()]) == 0
     with pytest.raises(SystemExit):  # of fit: it shall not be taken for the folder of the data
         main([command, str(root), "--data.layout.labels", "masks"])

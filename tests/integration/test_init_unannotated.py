@@ -40,7 +40,7 @@ def test_of_images_among_annotated_ones(tmp_path, capsys, caplog, write, label, 
     for case in ("pt_5", "pt_6"):
         (root / f"{label}/{case}.nii.gz").unlink()
     assert main(["init", str(root), "-o", "made.yaml"]) == 2  # a label may be lost: it has to be said that it is not
-    assert "if nobody annotated it, go on without its case (skip_bad)" in capsys.readouterr().err
+    assert "if nobody annotated it, go on without its case (--skip-bad)" in capsys.readouterr().err
     assert main(["init", str(root), "-o", "made.yaml", "--skip-bad"]) == 0
     assert f"2 images have none, in {root}/{images}: not trained on" in capsys.readouterr().out
     written = yaml.safe_load((tmp_path / "made.yaml").read_text())

@@ -49,13 +49,13 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
     if layout := _match(root):
         return layout
     nearby = [folder.name for folder in sorted(root.iterdir()) if folder.is_dir() and _match(folder)]
-    hint = f"; {nearby} inside it would do, give one of them" if nearby else ""
+    hint = f"; give a folder inside it: {' or '.join(nearby)}" if nearby else ""
     raise DataError(
         f"{root}: the folder has none of the known layouts: dataset.json with `training` (MSD, nnU-Net v1) "
         "or `channel_names` (NNUNet), train_npz/ or test_vol_h5/ (Synapse), ACDC_training_slices/ or "
         "ACDC_training_volumes/ (ACDC), images/ and labels/ (Folders)"
-        f"{hint}; correct the path, or name the layout and its folders, such as `adawac init DATA --layout Folders "
-        "--layout.images scans --layout.labels masks`"
+        f"{hint}; correct the path, or name the layout and its folders, such as --layout Folders "
+        "--layout.images scans --layout.labels masks"
     )
 
 

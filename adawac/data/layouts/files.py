@@ -11,7 +11,7 @@ from typing import Any
 from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.errors import DataError
 
-OR_NOBODY = ", or, if nobody annotated it, go on without its case (skip_bad) and give its folder as data.unlabelled"
+OR_NOBODY = ", or, if nobody annotated it, go on without its case (--skip-bad) and give its folder as data.unlabelled"
 """What else can be done about an image without a label."""
 
 

@@ -101,9 +101,10 @@ and for its command line, and scipy: `pip install torch monai nibabel fire scipy
     python -m monai.bundle run --config_file configs/inference.json --input IMAGES --output_dir LABELS
 
 `IMAGES` is a NIfTI file or a folder of them, channels last if there are several; labels are written under the images'
-names, on their own grids. MONAI warns that a configuration can run code; that of this one lies in `scripts/`, which
-brings an image to the training grid and the prediction back, as adawac does. `configs/metadata.json` says for which
-images, [the model card](model_card.md) what it was trained on and how well it does.
+names, without nnU-Net's `_0000`, on their own grids. MONAI warns that a configuration can run code; that of this one
+lies in `scripts/`, which brings an image to the training grid and the prediction back, as adawac does.
+`configs/metadata.json` says for which images, [the model card](model_card.md) what it was trained on and how well it
+does.
 """
 
 

@@ -1,6 +1,7 @@
 """The transforms of a MONAI bundle that turn an image into a label file; copied there, they need no adawac."""
 
 import json
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ class SegmentVolumed(Transform):
 
 
 class SaveLabeld(Transform):
-    """Writes `pred` under the image's name, with the header of the image's file.
+    """Writes `pred` under the case's name, which is the image's without nnU-Net's `_0000`, with the header of its file.
 
     MONAI's own `SaveImage` resamples, or fails, where the axes of a file are turned (1.6).
 
@@ -91,5 +92,5 @@ class SaveLabeld(Transform):
         label.set_data_dtype(np.int32)
         label.header.set_slope_inter(1, 0)
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        nib.save(label, self.output_dir / source.name)
+        nib.save(label, self.output_dir / re.sub(r"_0000(?=\.nii(\.gz)?$)", "", source.name))
         return dict(data)

@@ -1,6 +1,7 @@
 """Measures what `test` predicts: the case table as CSV, and its summary on the screen."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,4 +65,6 @@ class CaseTableWriter(Callback):
         write_table(run.cases_file, self.rows)
         console = Console()
         console.print(summary_table({self._made_by.method: self.rows}))
-        console.print(f"case table: {os.path.relpath(run.cases_file)}")
+        console.print(f"case table: {os.path.relpath(run.cases_file)}", markup=False, soft_wrap=True)
+        command = shlex.join(["adawac", "evaluate", os.path.relpath(run.path), "-o", "report"])
+        console.print(f"next: {command}", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Shows how far a run is: a bar in a terminal, a line a validation where there is none."""
+"""Shows how far a run is: a bar in a terminal; where there is none a line a validation, and now and then in a test."""
 
 import logging
 from datetime import timedelta
@@ -8,7 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 
-from adawac.io.terminal import Console
+from adawac.io.terminal import Console, Lines
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class RunProgress(RichProgressBar):
 
 
 class ProgressLines(ProgressBar):
-    """A line a validation, for logs: epoch, Dice, loss and the time left."""
+    """Lines for logs: one a validation of `fit` with epoch, Dice, loss and the time left; how far others are."""
 
     def disable(self) -> None:
         """Other processes are silent: they log no more than warnings."""
@@ -48,6 +48,24 @@ class ProgressLines(ProgressBar):
             left = (monotonic() - self._began) / done * (total - trainer.global_step)
             said.append(f"{timedelta(seconds=round(left))} left")
         log.info(", ".join(said))
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to count the volumes."""
+        self._lines = Lines("validate", int(sum(trainer.num_val_batches)))
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to count the volumes."""
+        self._lines = Lines("test", int(sum(trainer.num_test_batches)))
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """A volume is done."""
+        if trainer.is_global_zero and trainer.state.fn == "validate":
+            self._lines.advance()
+
+    def on_test_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """A volume is done."""
+        if trainer.is_global_zero:
+            self._lines.advance()
 
 
 def run_progress() -> ProgressBar:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ class RunRecord(Callback):
         if dice is not None:
             log.info("best val/dice: %.3f", dice)
         if run.checkpoints and trainer.datamodule.split.test:  # type: ignore[attr-defined]
-            log.info("next: adawac test %s", os.path.relpath(run.path))
+            log.info("next: adawac test %s", shlex.quote(os.path.relpath(run.path)))
 
 
 def _why_it_ended(trainer: pl.Trainer, began: bool) -> str | None:

@@ -15,7 +15,7 @@ from tiny_data import (
     write_synapse,
 )
 
-from adawac.cli.init import show
+from adawac.cli.shown_data import show
 from adawac.data.fingerprint import Fingerprint, measure, suggest_window
 from adawac.data.layouts import detect
 from adawac.data.naming import side_pairs

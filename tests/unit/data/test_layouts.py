@@ -85,7 +85,7 @@ def test_no_layout(tmp_path):
 
 def test_a_data_set_one_folder_deeper_is_pointed_out(tmp_path):
     write_msd(tmp_path / "Task09_Spleen", cases=1)
-    with pytest.raises(DataError, match=r"\['Task09_Spleen'\] inside it would do"):
+    with pytest.raises(DataError, match="give a folder inside it: Task09_Spleen;"):
         detect(tmp_path)
 
 

@@ -98,7 +98,7 @@ class TestIntensities:
         each_image(root, lambda image: image + 1200)
         assert main(["init", str(root)]) == 0
         assert re.search(
-            r"intensities +MR .*by the values of 3 images\) \[otherwise: data.modality\]", capsys.readouterr().out
+            r"intensities +MR .*by the values of 3 images\) \[otherwise: --modality\]", capsys.readouterr().out
         )
         assert "modality: mr" in (tmp_path / "data.yaml").read_text()
 
@@ -169,3 +169,18 @@ class TestPatientsAndClasses:
         lines = [line for line in capsys.readouterr().out.splitlines() if "[otherwise: " in line]
         assert len(lines) == 4
         assert lines[0].startswith("layout       Folders [otherwise: --layout]")
+        assert [line.partition("[otherwise: ")[2] for line in lines[1:]] == [
+            "--modality]",
+            "data.axis in the configuration]",
+            "--patient_pattern]",
+        ]
+
+    @pytest.mark.parametrize("command", ["check", "init"])
+    def test_what_is_wrong_is_told_in_options_of_the_command(self, tmp_path, monkeypatch, capsys, command):
+        monkeypatch.chdir(tmp_path)
+        root = nnunet(tmp_path / "data")  # which says CT
+        each_image(root, lambda image: np.abs(image) / 1000)
+        assert main([command, str(root)]) == 2
+        said = "".join(capsys.readouterr())
+        assert "set --modality to `mr`" in said
+        assert "data.modality" not in said
