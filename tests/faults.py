@@ -23,6 +23,16 @@ class SignalAt(Callback):
             os.kill(os.getpid(), self.signum)
 
 
+class StopAt(Callback):
+    """Asks for the end after a training step, as Lightning's timer does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *args):
+        trainer.should_stop = trainer.should_stop or trainer.global_step == self.step
+
+
 class Poison(Callback):
     """Makes a number of the network NaN, as a bit that flips in memory would."""
 

@@ -1,5 +1,6 @@
 """A run that was stopped and resumed ends bit for bit like one that never stopped."""
 
+import json
 import os
 import shutil
 import signal
@@ -107,6 +108,36 @@ def test_a_longer_run_extends_a_finished_one(tmp_path, data, unbroken):
     steps = final_state(unbroken)["global_step"]
     assert state["global_step"] == steps * (EPOCHS + 1) // EPOCHS
     assert state["optimizer_states"][0]["param_groups"][0]["lr"] == 0.0  # the schedule has reached its new end
+
+
+@pytest.fixture(scope="module")
+def ten_steps(tmp_path_factory, data) -> Path:
+    """Two epochs and a half."""
+    folder = tmp_path_factory.mktemp("steps") / "run"
+    fit(config(folder, data, callbacks=[], max_epochs=-1, max_steps=10), CONSTANT)
+    return folder
+
+
+CONSTANT = "--model.schedule=Constant"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        ["--trainer.max_steps=4"],
+        ["--trainer.max_steps=6"],
+        ["--trainer.callbacks+=faults.StopAt", "--trainer.callbacks.step=7"],
+    ],
+    ids=["with its epoch", "in an epoch", "by a callback"],
+)
+def test_a_training_that_a_limit_ended_goes_on_as_if_it_had_not(tmp_path, data, ten_steps, end):
+    folder = tmp_path / "run"
+    path = config(folder, data, callbacks=[], max_epochs=-1, max_steps=10)
+    fit(path, CONSTANT, *end)
+    fit(path, CONSTANT, "--resume=auto")
+    assert_same_run(final_state(folder), final_state(ten_steps))
+    records = [json.loads(next(each.glob("runs/resumed/*/run.json")).read_text()) for each in (folder, ten_steps)]
+    assert [[record[key] for key in ("steps", "epochs", "images_seen")] for record in records] == [[10, 3, 35]] * 2
 
 
 @pytest.mark.parametrize(

@@ -105,12 +105,17 @@ class DueValidation(Callback):
     """Validates where Lightning would leave it out, so that the best epoch is not missed in silence.
 
     After the last step, whatever the interval between validations; and first when a run goes on from a checkpoint
-    between an epoch's last step and its validation's end.
+    between an epoch's last step and its validation's end. Nor is an epoch taken for ended that a limit cut off, or for
+    one to go on with that has ended.
     """
 
     def __init__(self) -> None:
         self._due = False
         self._loops: dict[str, Any] = {}  # as they stood before validation
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Where `max_steps` is set, Lightning would go through an epoch once more that has ended."""
+        trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -141,8 +146,12 @@ class DueValidation(Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Read the note."""
+        """Read the note; an epoch that `max_steps`, `max_time` or a callback cut off goes on with its next batch."""
         self._due = checkpoint.get(DUE, False)
+        loop = checkpoint["loops"]["fit_loop"]
+        if not loop["epoch_loop.batch_progress"]["is_last_batch"]:
+            for progress in loop["epoch_progress"].values():
+                progress["processed"] = progress["ready"] - 1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make up for it."""
