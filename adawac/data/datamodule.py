@@ -1,7 +1,7 @@
 """From a folder to loaders: layout, classes, split, prepared volumes, training subset."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -305,17 +305,17 @@ class SegmentationData(pl.LightningDataModule):
             `train` and `val`: case -> digest of its voxels and labels; `slices`: case -> names of its units.
         """
         if self._described is None:
-            cases = self._cases | self._unlabelled
             slices: dict[str, list[int | str]] = {case: [] for case in self.units.cases}
             for row, case in enumerate(self.units.case.tolist()):
                 slices[self.units.cases[case]].append(self.units.key(row))
-            self._described = {
-                part: {
-                    id_: "-".join(digest) for id_, digest in self._store.digests([cases[id_] for id_ in ids]).items()
-                }
-                for part, ids in (("train", self.units.cases), ("val", self.split.val))
-            } | {"slices": slices}
+            train, val = map(self.digests, (self.units.cases, self.split.val))
+            self._described = {"train": train, "val": val, "slices": slices}
         return self._described
+
+    def digests(self, ids: Iterable[str]) -> dict[str, str]:
+        """Digests of the voxels and labels of cases, as DIGEST-DIGEST; available after `setup` of their stage."""
+        cases = self._cases | self._unlabelled
+        return {id_: "-".join(digest) for id_, digest in self._store.digests([cases[id_] for id_ in ids]).items()}
 
     def validation_voxels(self) -> NDArray[np.int64]:
         """(K,) voxels of each class in all validation volumes; available after `setup("fit")`."""

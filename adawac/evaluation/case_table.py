@@ -221,6 +221,11 @@ def case_rows(
     return table
 
 
+def is_share(metric: str) -> bool:
+    """Whether a metric runs from 0, the worst, to 1, the best, by its name in the case table."""
+    return metric in ("dice", "iou", "recall", "precision") or metric.startswith("nsd_")
+
+
 def higher_is_better(metric: str) -> bool:
     """Whether more of a metric is better, by its name in the case table.
 
@@ -234,7 +239,7 @@ def higher_is_better(metric: str) -> bool:
         >>> higher_is_better("dice"), higher_is_better("nsd_2mm"), higher_is_better("hd95_mm")
         (True, True, False)
     """
-    if metric in ("dice", "iou", "recall", "precision") or metric.startswith("nsd_"):
+    if is_share(metric):
         return True
     counts = ("missed", "false_alarm", "false_positive_voxels", "false_positive_slices")
     if metric in counts or metric.removesuffix("_mm").removesuffix("_voxel") in ("hd95", "hd95_max", "hd", "assd"):

@@ -1,5 +1,6 @@
 """Where a report's runs come from: run folders, folders of predictions by any tool, case tables."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from adawac.processes.cluster import Each, one_by_one
 from adawac.report.runs import MethodRun
 from adawac.runs.checkpoint import RECIPE, Recipe, read_checkpoint
 from adawac.runs.folder import CASES, RunFolder
+
+log = logging.getLogger(__name__)
 
 RESULTS = "results.json"
 """Of a report: its numbers, beside its case table."""
@@ -128,7 +131,18 @@ def evaluate_sources(
             problems.append(str(error))
     if problems:
         raise DataError.from_problems(list(dict.fromkeys(problems)))
+    _say_of_other_files(row for each in evaluated for row in each.run.rows)
     return _with_subsets(evaluated)
+
+
+def _say_of_other_files(rows: Iterable[CaseRow]) -> None:
+    """Warn of cases whose files changed between two tests: what their labels were then is not known any more."""
+    files = {(row.case, row.data_hash) for row in rows if row.checkpoint_hash and row.data_hash}
+    if others := [case for case, hashes in Counter(case for case, _ in files).items() if hashes > 1]:
+        log.warning(
+            "%s: image or label was another file when one run was tested than when another was; test all runs again",
+            some_of(sorted(others)),
+        )
 
 
 def _with_subsets(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
@@ -215,6 +229,15 @@ def _of_run(
     predict = None if references is None else from_checkpoint(folder, references, device)
     if folder.cases_file.is_file() and not again:
         rows, axis = read_run(folder), str(folder.setting("data", "axis") or "")
+        due, there = set(folder.split.test if folder.split else ()), {row.case for row in rows}
+        if there < due:
+            log.warning(
+                "%s was measured on %d of %d test cases; on all: adawac test %s",
+                folder.cases_file,
+                len(there),
+                len(due),
+                source.path,
+            )
     elif references is None or predict is None:
         raise ConfigError(
             f"{source.path} has no case table; run `adawac test {source.path}`, or give --labels, --images"

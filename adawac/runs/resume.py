@@ -2,12 +2,12 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from adawac.data.unit_kinds import SINGLE_SLICE
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, some_of
 from adawac.runs.checkpoint import RECIPE, Recipe
 from adawac.runs.config_diff import changed
 from adawac.runs.folder import run_of_checkpoint
@@ -53,6 +53,12 @@ STATEFUL = ("model.weighting", "model.teacher", "model.optimizer.class_path", "d
 
 CALLBACKS = "trainer.callbacks"
 
+OF_THE_NETWORK = ("in_channels", "classes", "network", "unit")
+"""Of a recipe: what the network is and does."""
+
+OF_IMAGES = ("preprocessing", "mirror_table")
+"""Of a recipe: how images reach the network."""
+
 OF_AN_EPOCH = ("data.batch_size", "data.sampling", "seed_everything")
 """Settings that say which images an epoch's next batch holds: they may change between two epochs alone."""
 
@@ -77,47 +83,75 @@ def chosen_components(checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
 def check_resumable(
     checkpoint: Mapping[str, Any],
     recipe: Recipe,
-    data: Mapping[str, Any] | None,
+    data: Mapping[str, Any],
     settings: Mapping[str, Any] | None = None,
     path: str | None = None,
 ) -> None:
-    """Refuse to go on with, or to test, what a checkpoint does not belong to; say what is another from here on.
+    """Refuse to go on with what a checkpoint does not belong to; say what is another from here on.
 
     Args:
         checkpoint: as read.
         recipe: of this run.
-        data: what `SegmentationData.describe` says of this run; None where it does not matter, such as for a test.
+        data: what `SegmentationData.describe` says of this run.
         settings: all of this run, see `settings_of`; None where they are not known.
         path: of the checkpoint; the run's own record counts where a checkpoint of before holds no settings.
 
     Raises:
         ConfigError: naming every difference, then and now.
     """
-    differences = _in_recipe(
-        with_new_names(json.loads(checkpoint[RECIPE])), json.loads(recipe.to_json()), training=data is not None
-    )
+    differences = _in_recipe(checkpoint, recipe, [*OF_THE_NETWORK, *OF_IMAGES])
+    if DATA in checkpoint:
+        differences += _in_data(json.loads(checkpoint[DATA]), data, recipe.data.unit.noun[1])
     said: list[str] = []
-    if data is not None:
-        if DATA in checkpoint:
-            differences += _in_data(json.loads(checkpoint[DATA]), data, recipe.data.unit.noun[1])
-        then = json.loads(checkpoint[SETTINGS]) if SETTINGS in checkpoint else _recorded(path)
-        for key, was, is_now in _in_settings(then, settings or {}):
-            reason = _refusal(key, was, is_now, _within_an_epoch(checkpoint))
-            (said if reason is None else differences).append(
-                f"{key}: {_said(was)} then, {_said(is_now)} now{reason or ''}"
-            )
-    if not differences:
-        if said:
-            log.info("from here on it is trained with other settings:\n  %s", "\n  ".join(said))
-        return
-    more = len(differences) - MOST_LINES
-    lines = "\n  ".join(differences[:MOST_LINES] + [f"and {more} more"] * (more > 0))
-    remedy = (
-        "undo the change, or start anew from the checkpoint's weights alone with --model.init_from"
-        if data is not None
-        else "give the checkpoint of a run with these settings, or undo the change"
+    then = json.loads(checkpoint[SETTINGS]) if SETTINGS in checkpoint else _recorded(path)
+    for key, was, is_now in _in_settings(then, settings or {}):
+        reason = _refusal(key, was, is_now, _within_an_epoch(checkpoint))
+        (said if reason is None else differences).append(_line(key, was, is_now) + (reason or ""))
+    _refuse(differences, "undo the change, or start anew from the checkpoint's weights alone with --model.init_from")
+    if said:
+        log.info("from here on it is trained with other settings:\n  %s", "\n  ".join(said))
+
+
+def check_testable(
+    checkpoint: Mapping[str, Any], recipe: Recipe, measured: Mapping[str, str], weighting: object, teacher: object
+) -> None:
+    """Refuse to measure a checkpoint as another method's; say what its numbers are of, if not of what it was made for.
+
+    Args:
+        checkpoint: as read.
+        recipe: of this run.
+        measured: case -> digest of voxels and labels, see `SegmentationData.digests`.
+        weighting: of this run, which has numbers among the weights.
+        teacher: likewise; None where it has none.
+
+    Raises:
+        ConfigError: naming every difference, then and now.
+    """
+    then = json.loads(checkpoint.get(SETTINGS, "{}")).get("model")  # not said by checkpoints of before
+    now = {"weighting": type(weighting).__name__, "teacher": None if teacher is None else type(teacher).__name__}
+    was = {name: (then.get(name) or {}).get("class_path") for name in now if then}
+    _refuse(
+        _in_recipe(checkpoint, recipe, OF_THE_NETWORK)
+        + [_line(f"model.{name}", kind, now[name]) for name, kind in was.items() if kind != now[name]],
+        "give the checkpoint of a run with these settings, or undo the change",
     )
-    raise ConfigError(f"this checkpoint does not belong to this run; {remedy}:\n  {lines}")
+    if lines := _in_recipe(checkpoint, recipe, OF_IMAGES):
+        log.warning("the network is shown other images than it was trained on:\n  %s", "\n  ".join(lines))
+    images = {digest.partition("-")[0] for digest in json.loads(checkpoint.get(DATA, "{}")).get("train", {}).values()}
+    if known := [case for case, digest in measured.items() if digest.partition("-")[0] in images]:
+        log.warning(
+            "%d of %d cases are measured that the checkpoint was trained on (%s): that tells nothing of other patients",
+            len(known),
+            len(measured),
+            some_of(known),
+        )
+
+
+def _refuse(differences: Sequence[str], remedy: str) -> None:
+    if differences:
+        more = len(differences) - MOST_LINES
+        lines = "\n  ".join([*differences[:MOST_LINES], *[f"and {more} more"] * (more > 0)])
+        raise ConfigError(f"this checkpoint does not belong to this run; {remedy}:\n  {lines}")
 
 
 def settings_of(config: Mapping[str, Any], parts: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -194,12 +228,15 @@ def _said(value: Any) -> str:
     return "not set" if value is None else str(value)
 
 
-def _in_recipe(then: dict[str, Any], now: dict[str, Any], training: bool) -> list[str]:
-    """Differences of what the network is and does; of how images reach it only where it is trained on."""
-    keys = ["in_channels", "classes", "network", "unit", *(["preprocessing", "mirror_table"] if training else [])]
-    then = {"unit": SINGLE_SLICE.to_json(), **then}  # checkpoints of before were all of single slices
-    found = changed(*({key: recipe[key] for key in keys} for recipe in (then, now)))
-    return [f"{key}: {_said(was)} then, {_said(is_now)} now" for key, (was, is_now) in found.items()]
+def _line(key: str, then: Any, now: Any) -> str:
+    return f"{key}: {_said(then)} then, {_said(now)} now"
+
+
+def _in_recipe(checkpoint: Mapping[str, Any], recipe: Recipe, keys: Iterable[str]) -> list[str]:
+    now = json.loads(recipe.to_json())
+    then = {"unit": SINGLE_SLICE.to_json(), **with_new_names(json.loads(checkpoint[RECIPE]))}  # older: of single slices
+    found = changed(*({key: each[key] for key in keys} for each in (then, now)))
+    return [_line(key, was, is_now) for key, (was, is_now) in found.items()]
 
 
 def _in_data(then: Mapping[str, Any], now: Mapping[str, Any], units: str) -> list[str]:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -28,7 +28,7 @@ from adawac.metrics import TOLERANCE, EmptyPolicy, check_tolerance
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.processes.distributed import gather_losses, take_weights
 from adawac.runs.checkpoint import Recipe, load_matching
-from adawac.runs.resume import UNITS, check_resumable, chosen_components, remembered
+from adawac.runs.resume import UNITS, check_resumable, check_testable, chosen_components, remembered
 from adawac.training.mean_teacher import MeanTeacher, unlabelled
 from adawac.training.objective import detached, mean_of_views, weighted_sum
 from adawac.training.performance.compile import Compiled
@@ -144,8 +144,7 @@ class SegmentationTask(pl.LightningModule):
     @property
     def data(self) -> SegmentationData:
         """The data module of the run."""
-        data: SegmentationData = self.trainer.datamodule  # type: ignore[attr-defined]
-        return data
+        return cast(SegmentationData, self.trainer.datamodule)  # type: ignore[attr-defined]
 
     def setup(self, stage: str) -> None:
         """Check what was asked for, build what has the data's shape, and take up the start that `init_from` names.
@@ -192,8 +191,8 @@ class SegmentationTask(pl.LightningModule):
                 self.trainer.strategy.root_device,
                 self.trainer.precision,
             )
-            in_plane = facts.preprocessing.left_right_in_plane
-            self.augmentation = self.augmentation.with_mirror(facts.mirror_table, in_plane)
+            mirrored = facts.mirror_table, facts.preprocessing.left_right_in_plane
+            self.augmentation = self.augmentation.with_mirror(*mirrored)
         if facts.unit.spatial_dims == 3 and self.memory_format is torch.channels_last:
             self.memory_format = torch.channels_last_3d
         self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs forgot it
@@ -308,8 +307,8 @@ class SegmentationTask(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count."""
-        found = self.data.facts.classes.names, self.units_of_class
-        self._validation = Validation(*found, self.device, self.largest_component)
+        names = self.data.facts.classes.names
+        self._validation = Validation(names, self.units_of_class, self.device, self.largest_component)
 
     def validation_step(self, item: VolumeItem, batch_idx: int) -> Prediction:  # type: ignore[override]
         """Dice of a whole volume on its native grid; callbacks receive what was predicted."""
@@ -341,8 +340,11 @@ class SegmentationTask(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse what was made of other data, classes or parts, before any weight is taken over."""
-        if self.recipe is not None:
-            data = self.data.describe() if self.trainer.state.fn == "fit" else None
-            check_resumable(checkpoint, self.recipe, data, self.settings, self.trainer.ckpt_path)  # type: ignore[arg-type]
-            self.units_of_class = json.loads(checkpoint.get(UNITS, "null")) or self.units_of_class
-            self.recipe = replace(self.recipe, largest_component=chosen_components(checkpoint))
+        recipe = self.recipe
+        if recipe and (purpose := self.trainer.state.fn) == "fit":
+            check_resumable(checkpoint, recipe, self.data.describe(), self.settings, self.trainer.ckpt_path)  # type: ignore[arg-type]
+        elif recipe:
+            ids = self.data.split.test if purpose == "test" else self.data.split.val
+            check_testable(checkpoint, recipe, self.data.digests(ids), self.weighting, self.teacher)
+        self.units_of_class = json.loads(checkpoint.get(UNITS, "null")) or self.units_of_class
+        self.recipe = recipe and replace(recipe, largest_component=chosen_components(checkpoint))

@@ -1,5 +1,6 @@
 """A case table speaks for a run only while the checkpoint that it was measured with is the run's."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -88,6 +89,45 @@ def test_without_validation_it_is_the_last_checkpoint_that_counts(run):
     assert "than checkpoints/last.ckpt is now" in run.stale_cases
     assert main(["test", str(run.path)]) == 0
     assert run.stale_cases is None
+
+
+def test_a_checkpoint_is_not_measured_as_another_method_s(run, capsys):
+    assert main(["test", str(run.path), "--model.weighting=ERM"]) == 2
+    assert "model.weighting: AdaWAC then, ERM now" in capsys.readouterr().err
+    assert main(["validate", str(run.path), "--model.teacher=MeanTeacher"]) == 2
+    assert "model.teacher: not set then, MeanTeacher now" in capsys.readouterr().err
+
+
+def test_what_numbers_are_of_is_said_where_it_is_not_what_they_seem(run, caplog, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    split = run.split
+    train, [test] = sorted(split.train), split.test
+    run.split_file.write_text(json.dumps({"train": split.val, "val": [], "test": [*train, test]}))
+    evaluate = ["evaluate", str(run.path), "-o", "report", "--pictures=0"]
+    assert main(evaluate) == 0
+    assert f"cases.csv was measured on 1 of {len(train) + 1} test cases; on all: adawac test {run.path}" in caplog.text
+    assert "trained on" not in caplog.text
+    assert main(["test", str(run.path), "--data.window=[-900,900]"]) == 0
+    said = (
+        f"{len(train)} of {len(train) + 1} cases are measured that the checkpoint was trained on ({', '.join(train)})"
+    )
+    assert said in caplog.text
+    assert "preprocessing.window: [-125.0, 275.0] then, [-900.0, 900.0] now" in caplog.text
+    caplog.clear()
+    assert main(evaluate) == 0
+    assert "test cases" not in caplog.text
+
+
+def test_files_that_changed_between_two_tests_are_named(run, caplog, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = Path(shutil.copytree(run.path, tmp_path / "other/version_0"))
+    evaluate = ["evaluate", f"a={run.path}", f"b={other}", "-o", "report", "--pictures=0"]
+    assert main(evaluate) == 0
+    assert "another file" not in caplog.text
+    [hashed] = {row.data_hash for row in read_csv(run.cases_file)}
+    (other / "cases.csv").write_text(run.cases_file.read_text().replace(hashed, "0" * len(hashed)))
+    assert main(evaluate) == 0
+    assert f"{run.split.test[0]}: image or label was another file when one run was tested than when" in caplog.text
 
 
 @pytest.mark.slow

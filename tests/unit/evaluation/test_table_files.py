@@ -27,7 +27,7 @@ ODD_NAMES = (
 )
 ODD_VALUES = (0.1 + 0.2, 1 / 3, 5e-324, 1.7976931348623157e308, -0.0, math.inf, 1e22, float(np.float32(0.1)))
 ODD_ROWS = [
-    CaseRow("run", "adawac", name, name, name, "all", "dice", value, "paper", "0123456789ab", name, "")
+    CaseRow("run", "adawac", name, name, name, "all", "hd95_mm", value, "paper", "0123456789ab", name, "")
     for name, value in zip(ODD_NAMES, ODD_VALUES, strict=True)
 ]
 both = pytest.mark.parametrize("name", ["cases.csv", "cases.parquet"])
@@ -101,6 +101,8 @@ def test_the_table_of_a_study_has_axes_among_its_columns(tmp_path):
         ("{header}\nr,m,c,p,liver,all,dice,1,skip\n", "line 2: 9 fields where 13 are due"),
         ("{older},run\n", r"each once, found \('run', .*'run'\)"),
         ("{older}\nr,m,c,p,liver,all,dice,good,skip\n", "line 2: the value must be a number, found 'good'"),
+        ("{older}\nr,m,c,p,liver,all,dice,84.5,skip\n", "line 2: dice lies between 0 and 1, found '84.5'"),
+        ("{older}\nr,m,c,p,liver,all,nsd_2mm,-0.1,skip\n", "nsd_2mm lies between 0 and 1, found '-0.1'"),
         (
             "{older}\nr,m,c,p,liver,all,dice,1,no\n",
             "line 2: the policy must be one of penalise, .*found 'no'",
