@@ -84,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno not in IN_THE_WAY:
             return _unexpected(argv, error)
         where = printable(str(error.filename or "what was to be written"))
-        print(f"adawac {command}: {where}: {error.strerror}; let it be written, or name another place", file=sys.stderr)
+        closed = os.path.exists(error.filename or "") and not os.access(error.filename, os.R_OK)
+        remedy = f"let it be {'read' if closed else 'written'}, or name another place"
+        print(f"adawac {command}: {where}: {error.strerror}; {remedy}", file=sys.stderr)
         return 2
     except Interrupted as stop:
         print(f"adawac {command}: {stop}", file=sys.stderr)

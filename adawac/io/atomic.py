@@ -30,7 +30,8 @@ def atomic_write(path: Path, flush: bool = True) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{uuid4().hex[:12]}")  # neither another thread's nor another machine's
+    short = path.name.encode()[:200].decode(errors="ignore")  # of the 255 bytes that a name may have
+    unfinished = path.with_name(f".{short}.{uuid4().hex[:12]}")  # neither another thread's nor another machine's
     try:
         yield unfinished
         if flush:

@@ -54,8 +54,11 @@ def is_dicom(path: Path) -> bool:
         return False
     if path.suffix.lower() == ".dcm":
         return True
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:  # whoever reads it will say so
+        return False
 
 
 def series_files(folder: Path) -> tuple[Path, ...]:

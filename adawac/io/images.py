@@ -90,9 +90,10 @@ def files_of(path: Path) -> tuple[Path, ...]:
 
 
 def list_files(folder: Path, endings: tuple[str, ...] | None = None) -> list[Path]:
-    """Image files of a folder, hidden ones (such as macOS's `._x.nii.gz`) left out."""
+    """Image files of a folder, hidden ones (such as macOS's `._x.nii.gz`), folders and pipes left out."""
     named = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in named if (reader_of(path) if endings is None else ends_in(path, endings)))
+    found = sorted(path for path in named if (reader_of(path) if endings is None else ends_in(path, endings)))
+    return [path for path in found if path.is_file() or not path.exists()]  # a link to nothing is named as it is read
 
 
 def passed_over(folder: Path, read: Iterable[Path]) -> str | None:

@@ -1,6 +1,8 @@
 """NRRD and MetaImage, against NIfTI files of the same voxels and grid; which files make an image."""
 
+import os
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -10,7 +12,7 @@ from dicom_files import write_series
 from tiny_data import make_case, save_nifti
 
 from adawac.errors import ConfigError, DataError
-from adawac.io.images import files_of, find_images, list_images, read_image
+from adawac.io.images import files_of, find_images, list_images, read_image, scan_images
 from adawac.io.itk import geometry_of_lps
 from adawac.io.volumes import read_nifti, write_label_nifti
 
@@ -175,6 +177,27 @@ class TestFind:
     def test_a_slice_alone_is_no_image(self, folder):
         with pytest.raises(DataError, match=r"no image there; give .* the folder of a DICOM series"):
             find_images(next(iter((folder / "c").iterdir())))
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+    def test_pipes_and_folders_are_no_files_and_what_may_not_be_read_does_not_keep_others_away(
+        self, tmp_path, monkeypatch
+    ):
+        for name in ("a.nii.gz", "b.nii.gz"):
+            (tmp_path / name).touch()
+        os.mkfifo(tmp_path / "pipe.nii.gz")  # who reads it waits for ever
+        (tmp_path / "folder.nii.gz").mkdir()
+        (tmp_path / "gone.nii.gz").symlink_to("nowhere")
+        opened = Path.open
+
+        def refuses(path, *mode, **options):
+            if path.name == "b.nii.gz":
+                raise PermissionError(13, "Permission denied", str(path))
+            return opened(path, *mode, **options)
+
+        monkeypatch.setattr(Path, "open", refuses)
+        found = scan_images(tmp_path)
+        assert list(found.cases) == ["a", "b", "gone"]
+        assert found.passed_over == f"{tmp_path}: not read: folder.nii.gz/, pipe.nii.gz"
 
     def test_one_name_in_two_formats(self, folder):
         (folder / "b").mkdir()
