@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import shlex
 import sys
 import tempfile
@@ -46,11 +47,14 @@ OF_A_PROGRAM = (AssertionError, AttributeError, LookupError, NameError, TypeErro
 OUT_OF_MEMORY = ("out of memory", "allocate memory")
 """What PyTorch, CUDA and the operating system say in errors of other kinds."""
 
+SIGPIPE = 13
+"""Number of the signal by which other programs end where nobody reads what they write."""
+
 LESS_MEMORY = "take a smaller data.batch_size or data.size, fewer --jobs, or a larger machine"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit code: 0 done, 1 our fault, 2 any other error, 130 or 143 stopped by a signal.
+    """Run a command and return the exit code: 0 done, 1 our fault, 2 any other error; 130, 141 or 143 as of a signal.
 
     With ADAWAC_DEBUG=1 in the environment every error shows its traceback.
 
@@ -58,6 +62,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: command and arguments; None takes the process's own.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        exit_code = _run(argv)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return exit_code
+    except BrokenPipeError as error:
+        if not _unread():
+            return _unexpected(argv, error)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be shown
+        return 128 + SIGPIPE
+
+
+def _unread() -> bool:
+    """Whether nobody reads any more what is shown, as after `| head`."""
+    try:
+        shown = select.poll()
+        shown.register(sys.stdout, select.POLLOUT)
+        return any(event & select.POLLERR for _, event in shown.poll(0))
+    except (AttributeError, OSError, ValueError):  # no pipe, or a system without `poll`
+        return False
+
+
+def _run(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage())
         return 0 if argv else 2
@@ -70,6 +97,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"adawac: there is no command {command!r}{meant}\n\n{_usage()}", file=sys.stderr)
         return 2
     try:
+        Path.cwd()
+    except OSError as error:
+        print(f"adawac {command}: the working folder: {one_line(error)}; change into one that is there", file=sys.stderr)
+        return 2
+    try:
         if command in TRAINING:
             exit_code: int = import_module("adawac.cli.fit").main(argv)
         else:
@@ -80,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         told = _typed(command, f"{error}{_all_of(command, error)}")
         print(f"adawac {command}: {printable(told)}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        raise
     except OSError as error:
         if error.errno not in IN_THE_WAY:
             return _unexpected(argv, error)
@@ -113,8 +147,8 @@ def _all_of(command: str, error: AdaWACError) -> str:
     problems = error.problems if isinstance(error, DataError) else ()
     if all(problem in str(error) for problem in problems):
         return ""
-    path = Path.cwd() / f"adawac_{command}_problems.txt"
     try:
+        path = Path.cwd() / f"adawac_{command}_problems.txt"
         path.write_text(_typed(command, "\n".join(map(printable, problems)) + "\n"), encoding="utf-8")
     except OSError:  # what is told will do
         return ""
@@ -135,11 +169,12 @@ def _unexpected(argv: Sequence[str], error: Exception) -> int:
     if isinstance(error, MemoryError) or any(sign in one_line(error) for sign in OUT_OF_MEMORY):
         remedy = "; memory is too small for it: " + LESS_MEMORY
     text = "".join(traceback.format_exception(error))
-    log = Path.cwd() / f"adawac_{argv[0]}_error.log"
+    name = f"adawac_{argv[0]}_error.log"
     try:
+        log = Path.cwd() / name
         log.write_text(f"adawac {shlex.join(argv)}\n\n{text}", encoding="utf-8")
     except OSError:
-        log = Path(tempfile.gettempdir()) / log.name
+        log = Path(tempfile.gettempdir()) / name
         log.write_text(f"adawac {shlex.join(argv)}\n\n{text}", encoding="utf-8")
     said = ": ".join(dict.fromkeys((type(error).__name__, one_line(error))))
     line = f"{said}{cause}{remedy}; its traceback is in {log}"

@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
 
     Raises:
         ConfigError: the study breaks a rule, was begun with other settings, or has nothing to report on.
-        Interrupted: SIGINT or SIGTERM came.
+        Interrupted: SIGINT, SIGTERM or SIGHUP came.
     """
     args, more = parser().parse_known_args(argv)
     own = [option for action in parser()._actions for option in action.option_strings]

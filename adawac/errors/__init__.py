@@ -28,7 +28,7 @@ class TrainingError(AdaWACError):
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM came, and what had to be saved has been.
+    """SIGINT, SIGTERM or SIGHUP came, and what had to be saved has been.
 
     Not an `Exception`, so that nothing on the way mistakes it for a failure.
 

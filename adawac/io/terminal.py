@@ -30,6 +30,10 @@ class Console(console.Console):
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
+    def on_broken_pipe(self) -> None:
+        """As after `print`; Rich's would leave with the status of a fault."""
+        raise BrokenPipeError
+
 
 class Lines:
     """How far the work is where no terminal shows a bar: a line now and then, and none where it is soon done.

@@ -115,7 +115,7 @@ def run_cells(
         ended: called after each cell, whose `state` then says how it went.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM came; every process of a cell has ended.
+        Interrupted: SIGINT, SIGTERM or SIGHUP came; every process of a cell has ended.
     """
     from adawac.training.callbacks.interruption import interruptible
 
@@ -165,7 +165,7 @@ def run_cells_on(
         ended: called after each cell, whose `state` then says how it went.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM came; the cells are being stopped.
+        Interrupted: SIGINT, SIGTERM or SIGHUP came; the cells are being stopped.
     """
     from adawac.training.callbacks.interruption import interruptible
 

@@ -189,7 +189,7 @@ def train(config: Config) -> RunFolder | None:
         ConfigError: settings contradict each other or the data; or another process trains in the folder to go on in.
         DataError: all problems of the data together.
         TrainingError: the training cannot go on.
-        Interrupted: SIGINT or SIGTERM came.
+        Interrupted: SIGINT, SIGTERM or SIGHUP came.
     """
     _speak_of_the_run_alone()
     keep_freed_memory()

@@ -1,7 +1,9 @@
 """What goes wrong in a training is said before it begins where that can be known, and else in a line with its cause."""
 
 import errno
+import os
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from lightning.pytorch.callbacks import Callback
 from tiny_data import write_msd
 from tiny_run import ADAMW, tiny_settings, write_config
 
-from adawac.cli import fit, main
+from adawac.cli import check, fit, main
 from adawac.training import train as training
 from adawac.training.task import SegmentationTask
 
@@ -166,6 +168,32 @@ def test_where_the_folder_cannot_be_written_the_file_lies_elsewhere(path, capsys
     log = Path(capsys.readouterr().err.rpartition(" is in ")[2].strip())
     assert "RuntimeError: broken" in log.read_text()
     log.unlink()
+
+
+def test_nobody_who_reads_is_no_fault(path, capsys, monkeypatch):
+    """As `adawac check DATA | head`; a pipe of somebody else's, such as of a worker's, that breaks is one."""
+
+    def breaks(argv):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(check, "main", breaks)
+    assert main(["check"]) == 2
+    assert "BrokenPipeError: [Errno 32] Broken pipe; its traceback is in" in capsys.readouterr().err
+    for command in (["check"], ["configs"]):
+        reads, writes = os.pipe()
+        os.close(reads)
+        with monkeypatch.context() as patch, os.fdopen(writes, "w") as shown:
+            patch.setattr(sys, "stdout", shown)
+            assert main(command) == 141
+    assert capsys.readouterr().err == ""
+
+
+def test_a_working_folder_that_is_gone(path, capsys, monkeypatch):
+    Path("gone").mkdir()
+    monkeypatch.chdir("gone")
+    (path.parent.parent / "gone").rmdir()
+    assert main(["fit", str(path)]) == 2
+    assert "the working folder: [Errno 2] No such file or directory; change into one" in capsys.readouterr().err
 
 
 # --- the cause of an end

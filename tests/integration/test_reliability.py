@@ -1,6 +1,7 @@
 """What befalls a run: signals, numbers that are not finite, a full disk, changed data, half a checkpoint."""
 
 import json
+import os
 import resource
 import shutil
 import signal
@@ -18,6 +19,7 @@ from tiny_data import make_case, save_nifti, write_msd
 from adawac.cli import main
 from adawac.errors import TrainingError
 from adawac.runs.atomic_checkpoint import AtomicCheckpointIO, newest_checkpoint
+from adawac.training.callbacks.interruption import SIGNALS, StopOnSignal, interruptible
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +65,12 @@ class TestSignals:
         ("step", "signum", "validating"),
         [
             (2, signal.SIGTERM, False),
+            pytest.param(5, signal.SIGHUP, False, marks=pytest.mark.slow),
             pytest.param(4, signal.SIGINT, False, marks=pytest.mark.slow),
             pytest.param(7, signal.SIGINT, False, marks=pytest.mark.slow),
             pytest.param(8, signal.SIGTERM, True, marks=pytest.mark.slow),
         ],
-        ids=["mid-epoch", "last-step-of-an-epoch", "mid-later-epoch", "validating"],
+        ids=["mid-epoch", "terminal-closed", "last-step-of-an-epoch", "mid-later-epoch", "validating"],
     )
     def test_a_signal_saves_and_resume_auto_goes_on_as_if_nothing_had_been(
         self, tmp_path, data, unbroken, capsys, step, signum, validating
@@ -90,11 +93,20 @@ class TestSignals:
         assert "stopped by SIGTERM; nothing had to be saved" in fails(capsys, "--config", str(path), code=143)
         assert not list(folder.rglob("*.ckpt"))
 
+    def test_nohup_is_not_overruled(self):
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with interruptible():
+                StopOnSignal().on_train_start(None, None)
+                os.kill(os.getpid(), signal.SIGHUP)
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
     def test_handlers_are_put_back(self, tmp_path, data, capsys):
-        before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
+        before = [signal.getsignal(signum) for signum in SIGNALS]
         path = with_fault(tmp_path / "run", data, "SignalAt", step=1)
         fails(capsys, "--config", str(path), code=143)
-        assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before
+        assert [signal.getsignal(signum) for signum in SIGNALS] == before
 
 
 def test_a_validation_that_a_kill_cut_off_is_made_up_for(tmp_path, data, unbroken):

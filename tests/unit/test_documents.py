@@ -52,6 +52,24 @@ def test_links_lead_somewhere(document):
                 assert anchor in anchors(path.read_text()), f"{target}#{anchor}"
 
 
+@pytest.mark.parametrize(("document", "least"), [("SECURITY.md", 12), ("docs/reliability.md", 70)])
+def test_what_holds_a_promise_is_there(document, least):
+    """Each file of tests that is named, and each class and function in one of those of its paragraph or before."""
+    named, source = re.findall(r"`((?:(?:unit|integration)/[\w/]+\.py|(?:Test|test_)\w+)(?:::\w+)?)`", read(document)), ""
+    files = [name for name in named if name.endswith(".py")]
+    assert len(files) >= least
+    assert [name for name in files if not (ROOT / "tests" / name).is_file()] == []
+    for name in named:
+        if name.endswith(".py"):
+            source = (ROOT / "tests" / name).read_text()
+        else:
+            assert re.search(rf"^ *(class|def) {name}\b", source, re.MULTILINE), name
+
+
+def read(document: str) -> str:
+    return (ROOT / document).read_text()
+
+
 @pytest.fixture(scope="module")
 def tables():
     """The script that makes the tables."""

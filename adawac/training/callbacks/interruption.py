@@ -15,7 +15,8 @@ from adawac.errors import Interrupted
 from adawac.runs.folder import RunFolder
 from adawac.training.callbacks.checkpoints import run_checkpoint
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Ctrl-C, the end of a job, a terminal that is closed; under `nohup` the last is ignored, and stays so."""
 
 EVERY = 10
 """Steps between two looks at whether another process was told to stop; a process alone looks after each."""
@@ -26,7 +27,7 @@ DUE = "adawac_validation_due"
 
 @contextmanager
 def interruptible(saved: str = "nothing had to be saved") -> Iterator[None]:
-    """Within, SIGINT and SIGTERM raise `Interrupted` in the main thread, until training takes them over.
+    """Within, `SIGNALS` raise `Interrupted` in the main thread, until training takes them over.
 
     Args:
         saved: what it says has been saved, and how to go on.
@@ -38,12 +39,17 @@ def interruptible(saved: str = "nothing had to be saved") -> Iterator[None]:
     def stop(signum: int, frame: FrameType | None) -> None:
         raise Interrupted(signum, saved)
 
-    before = {signum: signal.signal(signum, stop) for signum in SIGNALS}
+    before = {signum: signal.signal(signum, stop) for signum in _asking()}
     try:
         yield
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+def _asking() -> list[int]:
+    """Signals that ask for the end in this process."""
+    return [each for each in SIGNALS if each in SIGNALS[:2] or signal.getsignal(each) is not signal.SIG_IGN]
 
 
 class StopOnSignal(Callback):
@@ -81,7 +87,7 @@ class StopOnSignal(Callback):
 
     def _listen(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            for signum in SIGNALS:
+            for signum in _asking():
                 signal.signal(signum, self._remember)
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
