@@ -3,7 +3,9 @@
 import sys
 from pathlib import Path
 
-if sys.path and (not sys.path[0] or sys.path[0] == str(Path.cwd())):  # as `adawac` does: no file of the working folder is a module
+if sys.path and (
+    not sys.path[0] or sys.path[0] == str(Path.cwd())
+):  # as `adawac` does: no file of the working folder is a module
     del sys.path[0]
 
 from adawac.cli import main

@@ -99,7 +99,9 @@ def _run(argv: list[str]) -> int:
     try:
         Path.cwd()
     except OSError as error:
-        print(f"adawac {command}: the working folder: {one_line(error)}; change into one that is there", file=sys.stderr)
+        print(
+            f"adawac {command}: the working folder: {one_line(error)}; change into one that is there", file=sys.stderr
+        )
         return 2
     try:
         if command in TRAINING:

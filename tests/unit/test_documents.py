@@ -55,7 +55,10 @@ def test_links_lead_somewhere(document):
 @pytest.mark.parametrize(("document", "least"), [("SECURITY.md", 12), ("docs/reliability.md", 70)])
 def test_what_holds_a_promise_is_there(document, least):
     """Each file of tests that is named, and each class and function in one of those of its paragraph or before."""
-    named, source = re.findall(r"`((?:(?:unit|integration)/[\w/]+\.py|(?:Test|test_)\w+)(?:::\w+)?)`", read(document)), ""
+    named, source = (
+        re.findall(r"`((?:(?:unit|integration)/[\w/]+\.py|(?:Test|test_)\w+)(?:::\w+)?)`", read(document)),
+        "",
+    )
     files = [name for name in named if name.endswith(".py")]
     assert len(files) >= least
     assert [name for name in files if not (ROOT / "tests" / name).is_file()] == []
