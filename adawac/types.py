@@ -50,10 +50,13 @@ class NetworkOutput(NamedTuple):
     Attributes:
         logits: (N, K, H, W).
         features: one (N, F, h, w) a feature layer; by default there is one, the deepest of the encoder.
+        coarser: logits of earlier stages of a decoder, (N, K, H, W) each, the finest first: of networks with deep
+            supervision, while they train.
     """
 
     logits: Tensor
     features: tuple[Tensor, ...]
+    coarser: tuple[Tensor, ...] = ()
 
     def chunk(self, views: int) -> "tuple[NetworkOutput, ...]":
         """The outputs of views that went through the network in one batch, (views * B, ...), apart."""

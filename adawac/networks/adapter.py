@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adawac.errors import ConfigError, one_line
@@ -21,6 +22,7 @@ MONAI_FEATURE_LAYERS = {
     "BasicUNetPlusPlus": r"conv_4_0",
     "DynUNet": r"bottleneck",
     "SegResNet": r"down_layers\.\d+",
+    "SegResNetDS": r"encoder",
     "SwinUNETR": r"encoder10",
     "FlexibleUNet": r"encoder",
     "UNETR": r"encoder4",  # its deepest are tokens, without a place in the plane
@@ -36,7 +38,9 @@ class SegmentationNetwork(nn.Module):
     in its `state_dict` only gain the prefix ``network.``.
 
     Args:
-        network: maps (N, C, H, W) images to (N, K, H, W) logits; (N, C, D, H, W) to (N, K, D, H, W) in 3D.
+        network: maps (N, C, H, W) images to (N, K, H, W) logits; (N, C, D, H, W) to (N, K, D, H, W) in 3D. While it
+            trains, it may give logits of several scales (deep supervision), the finest first: a list of any sizes, or
+            (N, scales, K, H, W), as MONAI's DynUNet does.
         in_channels: C.
         num_classes: K, background included.
         feature_layer: dotted name, as in `nn.Module.named_modules`, of the layer whose output is the
@@ -50,7 +54,7 @@ class SegmentationNetwork(nn.Module):
     Example:
         >>> unet = nn.Sequential(nn.AvgPool2d(4), nn.Conv2d(1, 3, 1), nn.Upsample(scale_factor=4))
         >>> network = SegmentationNetwork(unet, in_channels=1, num_classes=3, feature_layer="1")
-        >>> logits, (features,) = network(torch.zeros(2, 1, 16, 16))
+        >>> logits, (features,), coarser = network(torch.zeros(2, 1, 16, 16))
         >>> tuple(logits.shape), tuple(features.shape)
         ((2, 3, 16, 16), (2, 3, 4, 4))
     """
@@ -78,31 +82,34 @@ class SegmentationNetwork(nn.Module):
             image: (N, C, H, W).
 
         Returns:
-            Logits (N, K, H, W) and features, one (N, F, h, w) a feature layer.
+            Logits (N, K, H, W) and features, one (N, F, h, w) a feature layer; of other scales logits of that size.
 
         Raises:
-            ConfigError: the network returned something else than one tensor, or never ran its feature layer.
+            ConfigError: the network returned something else than logits, or never ran its feature layer.
         """
         try:
             with exact_small_volumes(image):
-                logits = self.network(image)
+                output = self.network(image)
             features = self._features
         finally:
             self._features = {}  # or the adapter would keep the graph of the last batch alive
         name = type(self.network).__name__
-        if isinstance(logits, list | tuple) and len(logits) == 1:  # BasicUNetPlusPlus without deep supervision
-            logits = logits[0]
-        if not isinstance(logits, Tensor):
+        stacked = isinstance(output, Tensor) and output.ndim > image.ndim
+        several = output.unbind(1) if stacked else output
+        scales: Sequence[Tensor] = several if isinstance(several, list | tuple) else [several]
+        wanted = len(scales) == 1 or (len(scales) > 1 and self.training)
+        if not (wanted and all(isinstance(each, Tensor) for each in scales)):
             raise ConfigError(
-                f"network {name} returns a {type(logits).__name__}, but one tensor of logits is needed; "
-                "switch its auxiliary outputs (deep supervision) off"
+                f"network {name} returns a {type(output).__name__}, but one tensor of logits is needed, or while it "
+                "trains several, the finest first; switch its auxiliary outputs (deep supervision) off"
             )
         if missing := [layer for layer in self.feature_layers if layer not in features]:
             raise ConfigError(
                 f"feature layer {missing[0]!r} of network {name} did not run in its forward pass; "
                 "name a layer that is called as a module"
             )
-        return NetworkOutput(logits, tuple(features[layer] for layer in self.feature_layers))
+        coarser = tuple(_resized(each, scales[0].shape[2:]) for each in scales[1:])
+        return NetworkOutput(scales[0], tuple(features[layer] for layer in self.feature_layers), coarser)
 
     @torch.no_grad()
     def probe(self, size: Sequence[int]) -> tuple[tuple[int, ...], ...]:
@@ -145,7 +152,7 @@ class SegmentationNetwork(nn.Module):
         parameter = next(self.parameters(), torch.empty(0))
         image = torch.zeros(1, self.in_channels, *size, device=parameter.device, dtype=parameter.dtype)
         try:
-            logits, features = self(image)
+            logits, features, _ = self(image)
         except ConfigError:
             raise
         except Exception as error:  # whatever a foreign module may raise
@@ -154,6 +161,13 @@ class SegmentationNetwork(nn.Module):
             expected = (self.num_classes, *size)
             return f"logits have shape {tuple(logits.shape[1:])} where {expected} is needed", ()
         return None, tuple(tuple(layer.shape[1:]) for layer in features)
+
+
+def _resized(logits: Tensor, size: torch.Size) -> Tensor:
+    """Logits of a coarser scale, interpolated."""
+    if logits.shape[2:] == size:
+        return logits
+    return F.interpolate(logits, size, mode="bilinear" if len(size) == 2 else "trilinear")
 
 
 def _known_feature_layer(network: nn.Module) -> str:

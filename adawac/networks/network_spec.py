@@ -29,9 +29,9 @@ class NetworkSpec:
             patches must have it.
         arguments: the other arguments of its constructor.
         feature_layer: dotted name of the layer whose output is the features: the deepest of the encoder; or a list.
-            None: known for MONAI's UNet, BasicUNet, BasicUNetPlusPlus, DynUNet, AttentionUnet, SegResNet, SwinUNETR,
-            FlexibleUNet, UNETR, VNet and MedNeXt, and for classes that have it as an attribute `feature_layer`, such as
-            TransUNet.
+            None: known for MONAI's UNet, BasicUNet, BasicUNetPlusPlus, DynUNet, AttentionUnet, SegResNet, SegResNetDS,
+            SwinUNETR, FlexibleUNet, UNETR, VNet and MedNeXt, and for classes with an attribute `feature_layer`,
+            such as TransUNet.
 
     Raises:
         ConfigError: the class cannot be imported, or its constructor does not take these arguments.
@@ -50,11 +50,6 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         parameters = _parameters(self.architecture, _load(self.architecture))
         self._check_names(parameters)
-        if self.arguments.get("deep_supervision"):
-            raise ConfigError(
-                f"network {self.architecture}: deep_supervision returns logits of several scales, but one is "
-                "trained; set deep_supervision: false"
-            )
 
     @classmethod
     def of_untrusted(cls, plain: dict[str, Any]) -> "NetworkSpec":

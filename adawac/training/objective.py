@@ -1,5 +1,7 @@
 """From losses of samples and their weights to what is minimised."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,23 @@ def detached(losses: SampleLosses, labelled: Tensor) -> SampleLosses:
     supervised = losses.supervised.detach().float()
     supervised = torch.where(labelled, supervised.masked_fill(supervised.isnan(), torch.inf), torch.nan)
     return SampleLosses(losses.index, supervised, consistency, losses.dense)
+
+
+def over_scales(losses: Sequence[Tensor]) -> Tensor:
+    """One loss of those of several scales, the finest first: each counts half of the one before, as in nnU-Net.
+
+    Args:
+        losses: one of any shape, the same, a scale.
+
+    References:
+        Isensee et al., "nnU-Net", Nature Methods 18, 2021, supplement.
+
+    Example:
+        >>> over_scales([torch.tensor(1.0), torch.tensor(4.0)])  # (1 * 1 + 4 / 2) / (1 + 1 / 2)
+        tensor(2.)
+    """
+    weights = [0.5**i / (2 - 0.5 ** (len(losses) - 1)) for i in range(len(losses))]
+    return torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum(0)
 
 
 def mean_of_views(losses: Tensor, label: Tensor, views: int) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -30,7 +30,7 @@ from adawac.processes.distributed import gather_losses, take_weights
 from adawac.runs.checkpoint import Recipe, load_matching
 from adawac.runs.resume import UNITS, check_resumable, check_testable, chosen_components, remembered
 from adawac.training.mean_teacher import MeanTeacher, unlabelled
-from adawac.training.objective import detached, mean_of_views, weighted_sum
+from adawac.training.objective import detached, mean_of_views, over_scales, weighted_sum
 from adawac.training.performance.compile import Compiled
 from adawac.training.performance.cuda_graphs import GraphedStep, recorder
 from adawac.training.schedules import Poly, Schedule, begin, by_progress, progress
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 Prediction = NDArray[np.uint8]
 Forward = Callable[[Tensor], NetworkOutput]
-Supervise = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+Supervise = Callable[[Sequence[Tensor], Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 class SegmentationTask(pl.LightningModule):
@@ -229,7 +229,7 @@ class SegmentationTask(pl.LightningModule):
         views = self.augmentation.draw(image, label, source)
         forward, supervise = self._compiled or (self.network, self._supervise)
         output = forward(views.image.contiguous(memory_format=self.memory_format))
-        supervised, labelled, dice = supervise(output.logits, views.label.int())  # a CPU compiles bytes to slow code
+        supervised, labelled, dice = supervise((output.logits, *output.coarser), views.label.int())
         consistency = None
         if self.weighting.uses_consistency:
             consistency = self.consistency(*output.chunk(number), *views.affine.chunk(number))
@@ -242,11 +242,13 @@ class SegmentationTask(pl.LightningModule):
         self.last_losses.record(losses)
         return StepOutput(loss, dice, losses.supervised[mine], consistency, output.features[-1])
 
-    def _supervise(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Supervised loss of every slice, (B,), and whether it has any; the Dice loss of the batch."""
+    def _supervise(self, scales: Sequence[Tensor], label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of an int32 label (bytes compile to slow code): loss of every slice; if it has any; Dice of the batch."""
         views = self.weighting.views
-        supervised, labelled = mean_of_views(self.supervised(logits, label), label, views)
-        return supervised, labelled, dice_loss(logits, label, views=views)
+        losses = over_scales([self.supervised(logits, label) for logits in scales])
+        return *mean_of_views(losses, label, views), over_scales(
+            [dice_loss(each, label, views=views) for each in scales]
+        )
 
     def _logs_this_step(self) -> bool:
         """Every `log_every_n_steps` steps and at the end of an epoch: logging takes time, whether it is kept or not."""

@@ -41,7 +41,7 @@ class Seeing(nn.Module):
 
     def forward(self, images: Tensor) -> NetworkOutput:
         """Logits of images, at most a batch of them."""
-        logits, features = self.network(images)
+        logits, features, _ = self.network(images)
         return NetworkOutput(logits + self.seen[: len(images)], features)
 
 

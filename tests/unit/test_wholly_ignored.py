@@ -156,7 +156,7 @@ def test_a_view_that_shows_nothing_labelled_is_no_0_in_the_mean_of_the_views(dat
     logits = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     label = torch.randint(0, 3, (4, 8, 8), generator=torch.Generator().manual_seed(1)).int()
     label[2] = IGNORE_INDEX  # the second view of the first sample
-    ce, labelled, _ = task._supervise(logits, label)
+    ce, labelled, _ = task._supervise([logits], label)
     alone = CrossEntropy()(logits, label)
     assert labelled.tolist() == [True, True]
     assert ce.tolist() == pytest.approx([alone[0].item(), ((alone[1] + alone[3]) / 2).item()])

@@ -12,6 +12,7 @@ from typing import Any
 import jsonargparse
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adawac.errors import ConfigError
@@ -33,6 +34,7 @@ NETWORKS: dict[str, tuple[dict[str, Any], int, int]] = {
     "DynUNet": (DYNUNET, 16, 8),
     "AttentionUnet": ({"channels": [4, 8, 16, 32], "strides": [2, 2, 2]}, 32, 8),
     "SegResNet": ({"init_filters": 8, "blocks_down": [1, 1, 1], "blocks_up": [1, 1]}, 32, 4),
+    "SegResNetDS": ({"init_filters": 8, "blocks_down": [1, 1, 1], "dsdepth": 2, "norm": "INSTANCE"}, 32, 4),
     "SwinUNETR": ({"feature_size": 12, "depths": [1, 1, 1, 1]}, 192, 32),
     "FlexibleUNet": ({"backbone": "resnet10", "decoder_channels": [32, 16, 8, 8, 4]}, 512, 32),
     "BasicUNetPlusPlus": ({"features": [4, 4, 8, 8, 16, 4]}, 16, 16),
@@ -56,12 +58,12 @@ class TinyNet(nn.Module):
         return out
 
 
-class DeeplySupervised(TinyNet):
-    """Returns two scales of logits while it trains."""
+class Auxiliary(TinyNet):
+    """Returns two scales of logits always."""
 
     def forward(self, image: Tensor) -> Any:
         logits = super().forward(image)
-        return [logits, logits[..., ::2, ::2]] if self.training else logits
+        return [logits, logits[..., ::2, ::2]]
 
 
 class Strange(TinyNet):
@@ -89,7 +91,7 @@ class TestMonai:
     def test_logits_and_deepest_features(self, name: str) -> None:
         arguments, channels, stride = NETWORKS[name]
         network = NetworkSpec(MONAI + name, arguments).build(in_channels=2, num_classes=5)
-        logits, (features,) = network(torch.randn(3, 2, 96, 64))
+        logits, (features,), _ = network(torch.randn(3, 2, 96, 64))
         assert logits.shape == (3, 5, 96, 64)
         assert features.shape == (3, channels, 96 // stride, 64 // stride)
         assert network.probe((96, 64)) == (features.shape[1:],)
@@ -99,7 +101,7 @@ class TestMonai:
         network = NetworkSpec(MONAI + name, NETWORKS[name][0]).build(in_channels=1, num_classes=2)
         network.eval()  # VNet's dropout may drop all
         image = torch.randn(2, 1, 96, 64, requires_grad=True)
-        logits, (features,) = network(image)
+        logits, (features,), _ = network(image)
         (by_features,) = torch.autograd.grad(logits.square().sum(), features, retain_graph=True)
         (by_image,) = torch.autograd.grad(features.square().sum(), image)
         assert by_features.any()
@@ -111,6 +113,25 @@ class TestMonai:
         network = NetworkSpec(MONAI + name, arguments).build(in_channels=1, num_classes=2, spatial_dims=3)
         depth = 32 // stride
         assert network.probe((32, 32, 32)) == ((channels, depth, depth, depth),)
+
+    @pytest.mark.parametrize(
+        ("name", "arguments"),
+        [
+            ("DynUNet", {**DYNUNET, "deep_supervision": True, "deep_supr_num": 2}),
+            ("SegResNetDS", {**NETWORKS["SegResNetDS"][0], "dsdepth": 3, "blocks_down": [1, 1, 1, 1]}),
+        ],
+    )
+    @pytest.mark.parametrize("size", [(32, 16), (16, 32, 16)], ids=["2D", "3D"])
+    def test_deep_supervision(self, name: str, arguments: dict[str, Any], size: tuple[int, ...]) -> None:
+        """In training, logits of two coarser stages as large as the finest; those are what it predicts."""
+        network = NetworkSpec(MONAI + name, arguments).build(1, 3, spatial_dims=len(size))
+        image = torch.randn(2, 1, *size)
+        logits, (features,), coarser = network(image)
+        assert [each.shape for each in coarser] == [logits.shape] * 2 == [(2, 3, *size)] * 2
+        assert features.shape[2:] == tuple(side // 8 for side in size)
+        plain, _, none = network.eval()(image)
+        assert none == ()
+        torch.testing.assert_close(plain, logits)
 
     def test_nested_unet_of_any_depth(self) -> None:
         for depth in (1, 2, 4):
@@ -126,7 +147,8 @@ class TestMonai:
 class TestUsersOwn:
     def test_class_path_and_num_classes(self) -> None:
         network = tiny(width=6).build(in_channels=2, num_classes=5)
-        logits, (features,) = network(torch.zeros(2, 2, 16, 16))
+        logits, (features,), coarser = network(torch.zeros(2, 2, 16, 16))
+        assert coarser == ()
         assert logits.shape == (2, 5, 16, 16)
         assert features.shape == (2, 6, 4, 4)
 
@@ -146,10 +168,13 @@ class TestUsersOwn:
         with pytest.raises(ConfigError, match=r"'unused' .* did not run .* name a layer that is called"):
             network(torch.zeros(1, 1, 8, 8))
 
-    def test_several_outputs_in_training(self) -> None:
-        network = tiny("DeeplySupervised").build(1, 2)
+    def test_several_outputs_where_it_predicts(self) -> None:
+        network = tiny("Auxiliary").build(1, 2)
+        logits, _, (coarser,) = network(torch.randn(1, 1, 8, 8))
+        expected = F.interpolate(logits[..., ::2, ::2], scale_factor=2, mode="bilinear")
+        torch.testing.assert_close(coarser, expected)
         with pytest.raises(ConfigError, match=r"returns a list, .* switch its auxiliary outputs"):
-            network(torch.zeros(1, 1, 8, 8))
+            network.probe((8, 8))
 
 
 class TestRefusals:
@@ -183,10 +208,6 @@ class TestRefusals:
     def test_argument_that_the_data_decides(self, name: str) -> None:
         with pytest.raises(ConfigError, match=f"argument {name} is decided by the data; leave it out"):
             NetworkSpec(MONAI + "UNet", {**UNET, name: 2})
-
-    def test_deep_supervision(self) -> None:
-        with pytest.raises(ConfigError, match="set deep_supervision: false"):
-            NetworkSpec(MONAI + "DynUNet", {**DYNUNET, "deep_supervision": True})
 
     def test_class_without_channels(self) -> None:
         with pytest.raises(ConfigError, match=r"must take in_channels and out_channels .* wrap it"):
@@ -261,7 +282,7 @@ class TestAdapter:
         for seed in range(2):
             image = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(seed))
             torch.testing.assert_close(compiled(image), unet(image))
-        logits, (features,) = compiled(image)
+        logits, (features,), _ = compiled(image)
         (logits.sum() + features.square().sum()).backward()
         assert all(parameter.grad is not None for parameter in unet.parameters())
         assert not unet._features
@@ -269,7 +290,7 @@ class TestAdapter:
     def test_autocast(self, unet: SegmentationNetwork) -> None:
         image = torch.randn(2, 1, 16, 16)
         with torch.autocast("cpu", torch.bfloat16):
-            logits, (features,) = unet(image)
+            logits, (features,), _ = unet(image)
         assert logits.dtype == torch.bfloat16
         torch.testing.assert_close(features.float(), unet(image).features[0], rtol=0.1, atol=0.1)
 

@@ -62,7 +62,7 @@ class TestNetwork:
 
     def test_logits_and_the_encoder_s_last_features(self):
         network = spec().build(in_channels=1, num_classes=3)
-        logits, (features,) = network(torch.randn(2, 1, 64, 96))
+        logits, (features,), _ = network(torch.randn(2, 1, 64, 96))
         assert logits.shape == (2, 3, 64, 96)
         assert features.shape == (2, 8 * WIDTH, 2, 3)
 

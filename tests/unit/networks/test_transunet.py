@@ -38,7 +38,7 @@ class TestNetwork:
 
     def test_logits_and_the_transformer_s_normalised_output_as_a_map(self):
         network = spec().build(in_channels=1, num_classes=3)
-        logits, (features,) = network(torch.randn(2, 1, 64, 96))
+        logits, (features,), _ = network(torch.randn(2, 1, 64, 96))
         assert logits.shape == (2, 3, 64, 96)
         assert features.shape == (2, HIDDEN, 4, 6)
         torch.testing.assert_close(features.mean(1), torch.zeros(2, 4, 6), atol=1e-5, rtol=0)

@@ -60,6 +60,18 @@ class Recorder(torch.nn.Module):
         return output
 
 
+class Deep(torch.nn.Module):
+    """A network with deep supervision, of two scales beside its own."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image):
+        output = self.network(image)
+        return output._replace(coarser=(output.logits * 0.5, output.logits * 0.25))
+
+
 class TestLoss:
     @pytest.mark.parametrize("dice_ratio", [0.0, 0.3, 1.0])
     def test_is_the_formula(self, data, dice_ratio):
@@ -99,6 +111,16 @@ class TestLoss:
         weighted = (beta * ce + (1 - beta) * ratio * ac).mean()
         dice = sum(batch_dice(o.logits, v.label) for o, v in zip(outputs, views, strict=True)) / 2
         assert task.training_step(batch, 0).item() == pytest.approx((dice / 2 + weighted / 2).item(), rel=1e-4)
+
+    def test_coarser_scales_count_half_as_much_each(self, data):
+        task, batch = make_task(data, ERM()), first_batch(data)
+        task.network = Deep(task.network)
+        [view] = views_of(task, batch, number=1)
+        scales = (task.network.network(view.image).logits * factor for factor in (1.0, 0.5, 0.25))
+        found = [(per_slice_ce(each, view.label), batch_dice(each, view.label)) for each in scales]
+        ce, dice = ((4 * fine + 2 * middle + coarse) / 7 for fine, middle, coarse in zip(*found, strict=True))
+        assert task.training_step(batch, 0).item() == pytest.approx((dice / 2 + ce.mean() / 2).item(), rel=1e-5)
+        torch.testing.assert_close(task.last_losses.supervised[batch.index], ce.float().detach(), rtol=1e-4, atol=1e-5)
 
     def test_both_views_pass_the_network_together(self, data):
         task, batch = make_task(data), first_batch(data)
