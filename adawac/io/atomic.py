@@ -1,17 +1,25 @@
 """Files that appear whole or not at all."""
 
+import glob
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
+
+try:
+    import fcntl
+except ImportError:  # no locks on Windows: what a killed process leaves stays there
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
 def atomic_write(path: Path, flush: bool = True) -> Iterator[Path]:
     """A file to write that takes the place of `path` when it is finished, and leaves nothing when it is not.
 
-    It is on the disk before it has the name: after a power cut the old file is whole there, or the new one.
+    It is on the disk before it has the name: after a power cut the old file is whole there, or the new one. What a
+    killed process left of the same file goes with the next one.
 
     Args:
         path: the file, replaced if it is there; its folder is made.
@@ -33,10 +41,14 @@ def atomic_write(path: Path, flush: bool = True) -> Iterator[Path]:
     short = path.name.encode()[:200].decode(errors="ignore")  # of the 255 bytes that a name may have
     unfinished = path.with_name(f".{short}.{uuid4().hex[:12]}")  # neither another thread's nor another machine's
     try:
-        yield unfinished
-        if flush:
-            to_disk(unfinished)
-        os.replace(unfinished, path)
+        with ExitStack() as stack:
+            if flush and fcntl is not None:
+                _lock(stack.enter_context(unfinished.open("xb")))
+                _sweep(path.parent, f".{short}.")
+            yield unfinished
+            if flush:
+                to_disk(unfinished)
+            os.replace(unfinished, path)
         if flush and os.name == "posix":  # elsewhere folders cannot be opened
             _flush(path.parent)
     except OSError as error:
@@ -45,6 +57,20 @@ def atomic_write(path: Path, flush: bool = True) -> Iterator[Path]:
         raise
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Say that a file is being written, for as long as it is open; nothing where the file system has no locks."""
+    with suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _sweep(folder: Path, begins: str) -> None:
+    """Remove unfinished files that nobody writes any more."""
+    for path in folder.glob(f"{glob.escape(begins)}{'?' * 12}"):
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where somebody does
+            path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

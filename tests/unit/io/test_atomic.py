@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,25 @@ class TestPowerCut:
             (tmp_path / name).touch()
         to_disk(tmp_path / "a")
         assert sorted(calls) == ["flush a", "flush b", "flush one", "flush two"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="locks of files as POSIX has them")
+def test_what_a_killed_process_left_goes_and_what_another_writes_stays(tmp_path):
+    name = "a[1]*.nii.gz"
+    if not (killed := os.fork()):
+        with atomic_write(tmp_path / name) as unfinished:
+            unfinished.write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(killed, 0)
+    [left] = tmp_path.iterdir()
+    write_text(tmp_path / "b", "text")
+    assert left.exists()
+    with atomic_write(tmp_path / name) as first:
+        first.write_text("first")
+        assert not left.exists()
+        write_text(tmp_path / name, "second")
+        assert first.exists()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "first", "b": "text"}
 
 
 class TestFailingDisk:
