@@ -85,6 +85,7 @@ def predict_files(
 
     def segment(case: str, volume: Volume, segmenter: Segmenter) -> Sequence[str]:
         prediction = segmenter.classify(volume, case, flip_left_right, largest_component, probabilities)
+        folder.check()
         _write(folder, case, volume, prediction, segmenter)
         return prediction.notes
 

@@ -36,6 +36,7 @@ class PredictionFolder:
     def __init__(self, path: Path, endings: Sequence[str]) -> None:
         self.path = path
         self.endings = tuple(endings)
+        self._made_by: Mapping[str, Any] = {}
 
     def file(self, case: str, ending: str = LABEL) -> Path:
         """Where something of a case lies."""
@@ -63,6 +64,7 @@ class PredictionFolder:
         Raises:
             ConfigError: naming what differs, or the cases that would stay as another model made them.
         """
+        self._made_by = made_by
         there = self._labelled()
         if overwrite:
             there -= set(cases)
@@ -78,6 +80,15 @@ class PredictionFolder:
                 for ending in (LABEL, PROBABILITIES, PICTURE):
                     self.file(case, ending).unlink(missing_ok=True)
         write_text(self.path / MANIFEST, json.dumps({**made_by, **(where or {})}, indent=1) + "\n")
+
+    def check(self) -> None:
+        """Before anything is written: that no other process has claimed the folder since.
+
+        Raises:
+            ConfigError: one has, with other models or settings.
+        """
+        if difference := self._difference(self._made_by):
+            raise ConfigError(f"--output {self.path}: claimed by another process: {difference}; give another folder")
 
     def _labelled(self) -> set[str]:
         """Cases that have a label here, whoever made it."""

@@ -17,6 +17,7 @@ from adawac.evaluation.case_table import Metric
 from adawac.evaluation.groups import METADATA_KEYS
 from adawac.evaluation.references import References, classes_beside, named_classes, read_classes
 from adawac.io.images import find_images
+from adawac.io.locking import locked
 from adawac.io.terminal import bar
 from adawac.metrics import EmptyPolicy, empty_rule
 from adawac.processes.cluster import Each, one_by_one
@@ -177,11 +178,13 @@ def evaluate(
     )
     if output is None:
         return Report(contents)
-    folder, report = Path(output), Report(contents)
-    write_table(folder / CASES, report.cases)
-    if parquet:
-        write_table(folder / "cases.parquet", report.cases)
-    return Report(contents, write_report(contents, folder, [section(contents) for section in sections]))
+    folder, report, further = Path(output), Report(contents), [section(contents) for section in sections]
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):  # files of one report, whatever else is written there
+        write_table(folder / CASES, report.cases)
+        if parquet:
+            write_table(folder / "cases.parquet", report.cases)
+        return Report(contents, write_report(contents, folder, further))
 
 
 def _references_of_runs(sources: Sequence[Source], predict: bool) -> tuple[References | None, str]:

@@ -11,6 +11,7 @@ import pytest
 from tiny_data import make_case
 
 from adawac.cli import main
+from adawac.io.locking import LockedError, locked
 from adawac.io.volumes import read_nifti
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -255,6 +256,20 @@ def test_names_of_classes_can_be_given(place):
 def test_what_cannot_be_evaluated_is_refused_with_a_remedy(place, capsys, sources, options, remedy):
     assert evaluate(place, *options, "--pictures", "0", sources=sources) == 2
     assert remedy in capsys.readouterr().err
+
+
+def test_a_report_is_written_by_one_process_at_a_time(place, monkeypatch):
+    from adawac.report import evaluate as module
+
+    def write(*arguments):
+        with pytest.raises(LockedError), locked(place / "out", patience=0):
+            pass
+        return place / "out/report.html"
+
+    monkeypatch.setattr(module, "write_report", write)
+    assert evaluate(place, "--pictures=0") == 0
+    with locked(place / "out", patience=0):
+        pass
 
 
 def test_predictions_need_references(place, capsys):

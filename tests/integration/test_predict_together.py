@@ -278,6 +278,22 @@ class TestFolder:
         (images.parent / "out/pt_2.nii.gz").unlink()
         assert predict(other, images=images, options=("--overwrite",)) == 0
 
+    @pytest.mark.parametrize("options", [(), ("--overwrite",)])
+    def test_of_two_models_at_once_one_has_the_folder(self, one, other, images, monkeypatch, capsys, options):
+        classify = Segmenter.classify
+
+        def another_meanwhile(self, *arguments):
+            monkeypatch.setattr(Segmenter, "classify", classify)
+            assert predict(other, images=images, options=options) == 0
+            return classify(self, *arguments)
+
+        monkeypatch.setattr(Segmenter, "classify", another_meanwhile)
+        assert predict(one, images=images) == 2
+        assert "claimed by another process: the labels there were made with models" in capsys.readouterr().err
+        there = labels(images)
+        assert predict(other, images=images, options=("--overwrite",)) == 0
+        assert all(np.array_equal(*pair) for pair in zip(there, labels(images), strict=True))
+
     @pytest.mark.parametrize("content", [None, "{", '{"models": []}', "[]"])
     def test_labels_of_unknown_origin(self, one, images, capsys, content):
         (images.parent / "out").mkdir()
