@@ -92,10 +92,10 @@ def newest_whole(run: RunFolder) -> Path | None:
 
 
 def _step_of_whole(path: Path) -> int | None:
-    """Step of a checkpoint that is whole and one of adawac's trainings."""
+    """Step of a checkpoint that is whole, one of adawac's trainings, and holds more than weights."""
     try:
         checkpoint = read_checkpoint(path)
     except ConfigError as error:
         log.warning("%s; passed over", error)
         return None
-    return int(checkpoint["global_step"]) if "global_step" in checkpoint else None
+    return int(checkpoint["global_step"]) if checkpoint.get("optimizer_states") else None

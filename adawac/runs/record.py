@@ -39,18 +39,25 @@ def read_config(text: str) -> Any:
         ValueError: its aliases unfold to more than anyone writes.
         yaml.YAMLError: it is no YAML.
     """
-    content, known = yaml.safe_load(text), dict[int, int]()
+    content = yaml.safe_load(text)
+    if (values := unfolded(content)) > MOST_VALUES:
+        raise ValueError(f"its aliases unfold to {values:.2g} values")
+    return content
+
+
+def unfolded(content: Any) -> int:
+    """Values of a YAML with everything written out that its aliases stand for."""
+    known = dict[int, int]()
 
     def size(value: Any) -> int:
         if not isinstance(value, (dict, list)):
             return 1
         if id(value) not in known:
+            known[id(value)] = MOST_VALUES  # until it is known: of one that holds itself
             known[id(value)] = 1 + sum(map(size, value.values() if isinstance(value, dict) else value))
         return known[id(value)]
 
-    if (values := size(content)) > MOST_VALUES:
-        raise ValueError(f"its aliases unfold to {values:.2g} values")
-    return content
+    return size(content)
 
 
 def read_record(text: str) -> Any:

@@ -3,11 +3,12 @@
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from adawac.data.unit_kinds import SINGLE_SLICE
-from adawac.errors import ConfigError, some_of
+from adawac.errors import ConfigError, one_line, some_of
 from adawac.runs.checkpoint import RECIPE, Recipe
 from adawac.runs.config_diff import changed
 from adawac.runs.folder import run_of_checkpoint
@@ -80,6 +81,19 @@ def chosen_components(checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(json.loads(checkpoint[RECIPE]).get("largest_component", ()))
 
 
+@contextmanager
+def _read() -> Iterator[None]:
+    """Say that a checkpoint is damaged, where what it holds makes no sense."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"what the checkpoint says of its training cannot be read ({one_line(error)}); take an earlier one, or "
+            "start anew from its weights alone with --model.init_from"
+        ) from error
+
+
+@_read()
 def check_resumable(
     checkpoint: Mapping[str, Any],
     recipe: Recipe,
@@ -99,6 +113,10 @@ def check_resumable(
     Raises:
         ConfigError: naming every difference, then and now.
     """
+    if not checkpoint.get("optimizer_states") or "fit_loop" not in checkpoint["loops"]:
+        raise ConfigError(
+            "the checkpoint holds weights alone, with which --model.init_from starts anew: give one to go on from"
+        )
     differences = _in_recipe(checkpoint, recipe, [*OF_THE_NETWORK, *OF_IMAGES])
     if DATA in checkpoint:
         differences += _in_data(json.loads(checkpoint[DATA]), data, recipe.data.unit.noun[1])
@@ -112,6 +130,7 @@ def check_resumable(
         log.info("from here on it is trained with other settings:\n  %s", "\n  ".join(said))
 
 
+@_read()
 def check_testable(
     checkpoint: Mapping[str, Any], recipe: Recipe, measured: Mapping[str, str], weighting: object, teacher: object
 ) -> None:

@@ -19,6 +19,7 @@ from adawac.io.shipped import find_shipped, with_shipped
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 from adawac.runs.old_names import with_new_names
+from adawac.runs.record import MOST_VALUES, unfolded
 from adawac.training.others_runs import config_of
 from adawac.training.task import SegmentationTask
 from adawac.training.typed_parser import TypedParser
@@ -209,7 +210,9 @@ def parser_of(command: str) -> LightningArgumentParser:
 
 def _read_yaml(text: str) -> Any:
     """As jsonargparse does, with names of earlier versions as they are now."""
-    return with_new_names(_YAML(text))
+    if unfolded(content := _YAML(text)) > MOST_VALUES:
+        raise ConfigError(f"a configuration whose aliases unfold to more than {MOST_VALUES} values; write them out")
+    return with_new_names(content)
 
 
 def _refuse_empty_keys(parser: LightningArgumentParser, values: Namespace) -> None:

@@ -219,6 +219,28 @@ def _is_module(hint: object) -> bool:
     return isinstance(hint, type) and issubclass(hint, torch.nn.Module)
 
 
+def test_weights_alone_are_tested_and_passed_over_to_go_on(folder, capsys):
+    run = folder / "runs/tiny/version_0"
+    state = torch.load(run / "checkpoints/last.ckpt", weights_only=True) | {"global_step": 99}
+    for key in ("loops", "callbacks", "optimizer_states", "lr_schedulers"):  # as Lightning's save_weights_only does
+        del state[key]
+    torch.save(state, alone := run / "checkpoints/alone.ckpt")
+    assert main(["test", str(run), "--ckpt_path", str(alone)]) == 0
+    assert main(["fit", str(folder / "config.yaml"), "--resume", str(alone)]) == 2
+    assert "holds weights alone, with which --model.init_from starts anew" in capsys.readouterr().err
+    assert go_on(folder) == 0
+    assert last(folder)["epoch"] == 1
+
+
+def test_what_makes_no_sense_in_a_checkpoint_is_said_in_a_line(folder, capsys):
+    path = folder / "runs/tiny/version_0/checkpoints/last.ckpt"
+    torch.save(torch.load(path, weights_only=True) | {"adawac_data": "[1]"}, path)
+    (path.parent / "best.ckpt").unlink()
+    for command in (lambda: go_on(folder), lambda: main(["test", str(path.parent.parent)])):
+        assert command() == 2
+        assert "what the checkpoint says of its training cannot be read (" in capsys.readouterr().err
+
+
 def test_where_and_how_fast_it_is_trained_may_change_without_a_word(folder, caplog):
     with caplog.at_level("INFO"):
         assert go_on(folder, "--trainer.log_every_n_steps=1", "--data.num_workers=1", "--model.weighting=AdaWAC") == 0

@@ -154,8 +154,8 @@ class DueValidation(Callback):
     ) -> None:
         """Read the note; an epoch that `max_steps`, `max_time` or a callback cut off goes on with its next batch."""
         self._due = checkpoint.get(DUE, False)
-        loop = checkpoint["loops"]["fit_loop"]
-        if not loop["epoch_loop.batch_progress"]["is_last_batch"]:
+        loop = checkpoint.get("loops", {}).get("fit_loop")  # none where weights alone were saved, to be tested
+        if loop and not loop["epoch_loop.batch_progress"]["is_last_batch"]:
             for progress in loop["epoch_progress"].values():
                 progress["processed"] = progress["ready"] - 1
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from adawac.errors import ConfigError
 from adawac.report.sources import _made
 from adawac.runs.folder import RunFolder
+from adawac.training.configuration import resolve
 
 DRAWS = {"dense": 0.5, "of_class": {"liver": 0.25}, "least": 0, "median": 1.5, "most": 3, "effective": 2}
 SOUND = {
@@ -88,6 +89,8 @@ def test_aliases_that_unfold_without_end_are_refused(tmp_path, levels):
     run.config_file.write_text("\n".join(lines))
     with pytest.raises(ConfigError, match=r"config.yaml: damaged \(its aliases unfold to .* values\); take it"):
         _ = run.config
+    with pytest.raises(ConfigError, match="aliases unfold to more than"):
+        resolve(["fit", str(run.config_file)])
     run.config_file.write_text("a: &a [1, 2]\nb: *a\n")
     assert RunFolder(tmp_path).config == {"a": [1, 2], "b": [1, 2]}
     run.config_file.write_text("a: &a [*a]\n")

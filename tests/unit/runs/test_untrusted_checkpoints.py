@@ -41,7 +41,7 @@ def save(path: Path, recipe: Recipe | dict | str = RECIPE, change=lambda state: 
     weights = {f"network.{name}": value for name, value in RECIPE.build_network().state_dict().items()}
     text = recipe if isinstance(recipe, str) else json.dumps(recipe) if isinstance(recipe, dict) else recipe.to_json()
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"state_dict": change(weights), "adawac_recipe": text, "global_step": 3}, path)
+    torch.save({"state_dict": change(weights), "adawac_recipe": text, "global_step": 3, "optimizer_states": [{}]}, path)
     return path
 
 
