@@ -135,7 +135,6 @@ class SegmentationTask(pl.LightningModule):
         self.recipe: Recipe | None = None
         self.last_losses = LastLosses()
         self._rollback = Rollback(self)
-        self._validation: Validation
         self.settings: dict[str, Any] | None = None  # `settings_of` the run, where it has a configuration
         self.units_of_class: dict[str, int] | None = None  # trained on, that hold each class; None: not known
 
@@ -342,8 +341,7 @@ class SegmentationTask(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse what was made of other data, classes or parts, before any weight is taken over."""
-        recipe = self.recipe
-        if recipe and (purpose := self.trainer.state.fn) == "fit":
+        if (recipe := self.recipe) and (purpose := self.trainer.state.fn) == "fit":
             check_resumable(checkpoint, recipe, self.data.describe(), self.settings, self.trainer.ckpt_path)  # type: ignore[arg-type]
         elif recipe:
             ids = self.data.split.test if purpose == "test" else self.data.split.val
