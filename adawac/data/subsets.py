@@ -268,8 +268,8 @@ def report_kept(subset: str, total: int, kept: UnitTable, batch_size: int) -> No
     rows, (one, many) = np.arange(len(kept)), kept.kind.noun
     dense, labelled = int(kept.dense.sum()), int(kept.labelled.sum())
     log.info(
-        "%s: %d of %d training %s, %s%d label-dense (%.0f %%); %s that hold each class: %s",
-        subset,
+        "%s%d of %d training %s, %s%d label-dense (%.0f %%); %s that hold each class: %s",
+        "" if subset == Full.__name__ else f"subset {subset}: ",
         len(kept),
         total,
         many,

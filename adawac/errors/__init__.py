@@ -80,8 +80,13 @@ def printable(text: str) -> str:
     Example:
         >>> print(printable(f"case {chr(27)}[2Jpt_1: cut short"))
         case \x1b[2Jpt_1: cut short
+        >>> printable("5\N{NO-BREAK SPACE}864") == "5\N{NO-BREAK SPACE}864"
+        True
     """
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else c.encode("unicode_escape").decode()
+        for c in text
+    )
 
 
 def name_problems(kind: str, names: Iterable[object]) -> list[str]:

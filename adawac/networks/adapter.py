@@ -145,7 +145,9 @@ class SegmentationNetwork(nn.Module):
         """Number of parameters, and the features of an image of a size, in words; checked and raising as `probe`."""
         layers = zip(self.probe(size), self.feature_layers, strict=True)
         features = ", ".join(f"{shape} of layer {name}" for shape, name in layers)
-        return f"{sum(weight.numel() for weight in self.parameters()) / 1e6:.1f} M parameters, features {features}"
+        return (
+            f"{sum(weight.numel() for weight in self.parameters()) / 1e6:.1f} M parameters, deepest features {features}"
+        )
 
     def _try(self, size: tuple[int, ...]) -> tuple[str | None, tuple[tuple[int, ...], ...]]:
         """What is wrong with a size (None: nothing), and the shapes of its features."""

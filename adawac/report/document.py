@@ -4,6 +4,7 @@ Does it help, by how much, for which organs, where, what did the weights do, whi
 failures look like, can this be trusted, and how was it made.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 from adawac.evaluation import Comparison
@@ -31,6 +32,13 @@ from adawac.report.wording import (
     spread,
     summary,
 )
+
+KNOWN = {
+    "erm": "ERM: plain training on one view of each image.",
+    "pair": "Pair: plain training on two augmented views of each image, none of which weighs more than another.",
+    "adawac": "AdaWAC: two views, and for each image a weight that is learnt, between its label and their agreement.",
+}
+"""What methods are, by the first word of their names; a study may name its others as it likes."""
 
 
 def document(report: Contents) -> Document:
@@ -99,10 +107,13 @@ def _methods(report: Contents) -> Iterable[Block]:
     )
     yield Paragraph(
         "In brackets: 95 % intervals, over patients and, where a method has several, over runs; of a single run they "
-        f"do not know how other seeds would fall. {report.policy_note} Misses and false alarms are counted over "
-        "organs, cases and runs. Images seen and network passes are those of one run in training: AdaWAC looks at each "
-        f"image twice.{unlike}"
+        f"do not know how other seeds would fall. {report.policy_note} HD95: 95th percentile of the distances between "
+        "the surfaces of prediction and reference. Misses and false alarms are counted over organs, cases and runs. "
+        f"Images seen and network passes are those of one run in training.{unlike}"
     )
+    names = {method.name.casefold() for subset in report.subsets for method in subset.methods}
+    known = [said for word, said in KNOWN.items() if any(re.split(r"[\W_]", name)[0] == word for name in names)]
+    yield from _said(" ".join(known))
 
 
 def _method_line(method: MethodResult, units: Sequence[str]) -> tuple[str, ...]:

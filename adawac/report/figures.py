@@ -108,9 +108,16 @@ LETTERS = 96
 """Of a title, side by side, over the whole width."""
 
 
-def fitted(title: str, columns: int) -> str:
-    """A title in lines that fit a panel, cut where it takes more than two."""
-    return plain("\n".join(textwrap.wrap(title, max(8, LETTERS // columns - 2), max_lines=2, placeholder=" ...")))
+def fitted(title: str, columns: int, lines: int = 2) -> str:
+    r"""A title in lines that fit a panel, cut where it takes more; they end at blanks, - and _ where they can.
+
+    Example:
+        >>> fitted("adawac_half_batch", 10, 3)
+        'adawac_\nhalf_\nbatch'
+    """
+    width = max(8, LETTERS // columns - 2)
+    wrapped = textwrap.wrap(title.replace("_", "_ "), width, max_lines=lines, placeholder=" ...")
+    return plain("\n".join(wrapped).replace("_ ", "_"))
 
 
 def legend_above(figure: Figure, styles: Mapping[str, Style]) -> None:

@@ -77,7 +77,7 @@ def pairs(
                 axes = grid[(i // columns) * len(panels) + k, i % columns]
                 _pair(axes, *of_method[method], higher[metric])
                 axes.set_title(fitted(method, columns) if k == 0 else "", fontsize=9, loc="left")
-                axes.set_xticks([0, 1], [fitted(reference, 2 * columns), fitted(method, 2 * columns)])
+                axes.set_xticks([0, 1], [fitted(name, 2 * columns, 3) for name in (reference, method)])
                 if i % columns == 0:
                     axes.set_ylabel(metric, fontsize=9)
     return figure

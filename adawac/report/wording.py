@@ -124,6 +124,8 @@ def on_subset(name: str, *, capital: bool = False) -> str:
     """What was trained on, as the start of a heading or within a sentence."""
     if not name:
         return "These test cases" if capital else "these test cases"
+    if name == "Full":  # as the runs of no subset call it
+        return "Trained on all slices" if capital else "all training slices"
     return f"Trained on {name}" if capital else f"training subset {name}"
 
 
@@ -236,18 +238,26 @@ def _rest(methods: Sequence[str], subsets: Sequence[SubsetResult], reference: st
         for subset in subsets
         if method in subset.comparisons
     ]
-    differ = [
-        f"{method} is {verdict}" + (f" on {on_subset(subset)}" if subset else "")
-        for method, subset, verdict in found
-        if verdict in ("better", "worse")
+    differ: dict[tuple[str, Verdict], list[str]] = {}
+    for method, subset, verdict in found:
+        if verdict in ("better", "worse"):
+            differ.setdefault((subset, verdict), []).append(method)
+    clauses = [
+        f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {verdict}"
+        + (f" on {on_subset(subset)}" if subset else "")
+        for (subset, verdict), names in differ.items()
     ]
-    sentences = [f"Against {reference}, {', '.join(differ)}."] if differ else []
+    sentences = [f"Against {reference}, {', '.join(clauses)}."] if clauses else []
     of_method = {name: {each[2] for each in found if each[0] == name} for name, _, _ in found}
     for verdict, (one, several) in _OF_OTHERS.items():
         if same := [method for method, verdicts in of_method.items() if verdicts == {verdict}]:
-            names = same[0] if len(same) == 1 else f"{', '.join(same[:-1])} and {same[-1]}"
-            sentences.append(f"{names} {one if len(same) == 1 else several} {reference}.")
+            sentences.append(f"{_listed(same)} {one if len(same) == 1 else several} {reference}.")
     return sentences
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in a sentence."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 _OF_OTHERS: Mapping[Verdict, tuple[str, str]] = {

@@ -33,6 +33,13 @@ def test_verdict_difference_and_sentence():
     assert sentence.endswith("Measured on 8 patients, with 2 runs of each method.")
 
 
+def test_other_methods_of_one_verdict_are_named_together():
+    better = [each for method in ("adawac", "erm_twice", "group_dro") for each in seeds(method, BETTER, "Full")]
+    [result] = subset_results([*seeds("pair", WORSE, "Full"), *better], "pair")
+    sentence = summary_sentence([result], "pair")
+    assert "Against pair, erm_twice and group_dro are better on all training slices." in sentence
+
+
 def test_single_runs_get_no_verdict_anywhere():
     runs = [run("pair", WORSE), run("adawac", BETTER), run("erm", WORSE)]
     report = report_of(*runs)
