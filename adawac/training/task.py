@@ -183,13 +183,9 @@ class SegmentationTask(pl.LightningModule):
                 self.network = self.recipe.build_network()
             if self.teacher is not None:
                 self.teacher.begin(self.network)
-            log.info(
-                "%s, %s; on %s in %s",
-                self.network_spec.architecture.rpartition(".")[2],
-                self.network.summary(self.recipe.input_size),
-                self.trainer.strategy.root_device,
-                self.trainer.precision,
-            )
+            name = self.network_spec.architecture.rpartition(".")[2]
+            where = f"on {self.trainer.strategy.root_device} in {self.trainer.precision}"
+            log.info("%s, %s; %s", name, self.network.summary(self.recipe.input_size), where)
             mirrored = facts.mirror_table, facts.preprocessing.left_right_in_plane
             self.augmentation = self.augmentation.with_mirror(*mirrored)
         if facts.unit.spatial_dims == 3 and self.memory_format is torch.channels_last:
