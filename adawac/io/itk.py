@@ -3,8 +3,6 @@
 It sees a header that is written here, of checked fields, and neither the file nor a name in it; voxels are read here.
 """
 
-import gzip
-import zlib
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from zlib_ng import gzip_ng, zlib_ng
 
 from adawac.errors import ConfigError, DataError, one_line
 from adawac.io.canonical import Geometry
@@ -69,7 +68,7 @@ def read_itk(path: Path) -> Volume:
         with header.data.open("rb") as stream:
             stream.seek(header.start(channels * int(np.prod(shape, dtype=np.int64)) * header.dtype.itemsize))
             voxels = _voxels(stream, header)
-    except (RuntimeError, OSError, EOFError, zlib.error) as error:
+    except (RuntimeError, OSError, EOFError, zlib_ng.error) as error:
         reason = last_line(error) if isinstance(error, RuntimeError) else one_line(error)
         raise DataError(f"{path}: the file is unreadable, cut short or corrupt ({reason}); copy it again") from error
     unit, scale = header.unit
@@ -83,7 +82,7 @@ def _voxels(stream: BinaryIO, header: Header) -> NDArray[Any]:
     count = header.channels * int(np.prod(header.shape, dtype=np.int64))
     unpacked: Stream = stream
     if header.encoding != "raw":
-        unpacked = Inflated(stream) if header.encoding == "zlib" else gzip.GzipFile(fileobj=stream)
+        unpacked = Inflated(stream) if header.encoding == "zlib" else gzip_ng.GzipNGFile(fileobj=stream)
     voxels = read_voxels(unpacked, count, header.dtype)
     if header.encoding != "raw" and not read_rest(unpacked, 0):
         raise EOFError("more voxels are compressed than the header names")

@@ -2,13 +2,13 @@
 
 import math
 import os
-import zlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import DTypeLike, NDArray
+from zlib_ng import zlib_ng
 
 from adawac.errors import ConfigError, DataError, one_line
 
@@ -41,14 +41,14 @@ class Inflated:
         stream: stands at the first compressed byte.
 
     Example:
-        >>> import io
+        >>> import io, zlib
         >>> Inflated(io.BytesIO(zlib.compress(b"voxels"))).read(3)
         b'vox'
     """
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._inflate = zlib.decompressobj(wbits=47)
+        self._inflate = zlib_ng.decompressobj(wbits=47)
 
     def read(self, size: int, /) -> bytes:
         """At most so many bytes; none at the end, when the check sum has been compared.
@@ -137,7 +137,7 @@ def read_voxels(
         EOFError: if the stream ends before.
 
     Example:
-        >>> import io
+        >>> import io, zlib
         >>> read_voxels(io.BytesIO(bytes([1, 0, 2, 0])), 2, "<i2").tolist()
         [1, 2]
     """

@@ -4,9 +4,7 @@ Inside the package every volume is an array (C, Z, Y, X) whose axes point Superi
 that an axial slice shown with `imshow` stands upright with the patient's left on the right.
 """
 
-import gzip
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from nibabel import orientations
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
+from zlib_ng import gzip_ng, zlib_ng
 
 from adawac.errors import DataError, one_line
 from adawac.io.atomic import atomic_write
@@ -158,7 +157,7 @@ def write_label_nifti(path: Path | str, label: NDArray[Any], geometry: Geometry)
     dtype = next(t for t in (np.uint8, np.int16, np.int32) if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
     content: bytes = _nifti_of(label.astype(dtype), geometry).to_bytes()
     if path.name.endswith(".gz"):
-        content = gzip.compress(content, compresslevel=6, mtime=0)
+        content = gzip_ng.compress(content, compresslevel=6, mtime=0)
     with atomic_write(path) as unfinished:
         unfinished.write_bytes(content)
 
@@ -183,7 +182,7 @@ def write_probabilities_nifti(path: Path | str, probabilities: NDArray[np.floati
     with (
         atomic_write(path) as unfinished,
         unfinished.open("wb") as file,
-        gzip.GzipFile("", "wb", compresslevel=3, fileobj=file, mtime=0) as stream,
+        gzip_ng.GzipNGFile("", "wb", compresslevel=3, fileobj=file, mtime=0) as stream,
     ):
         image.to_stream(stream)
 
@@ -239,7 +238,7 @@ def as_label(volume: Volume, name: str) -> Volume:
 
 def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
     """Header and voxels of a NIfTI-1 or -2 file; whatever goes wrong is a DataError."""
-    opener = gzip.open if _is_packed(path) else open
+    opener = gzip_ng.open if _is_packed(path) else open
     try:
         with opener(path, "rb") as stream:
             size = stream.read(4)  # of the header: tells NIfTI-2 from NIfTI-1, in either byte order
@@ -265,7 +264,7 @@ def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
         raise DataError(f"{path}: the file does not exist; correct the path or restore the file") from error
     except (HeaderDataError, WrapStructError) as error:
         raise DataError(f"{path}: this is not a NIfTI file ({one_line(error)}); convert it to .nii.gz") from error
-    except (OSError, EOFError, ValueError, zlib.error, OverflowError) as error:
+    except (OSError, EOFError, ValueError, zlib_ng.error, OverflowError) as error:
         raise DataError(
             f"{path}: the file is unreadable, cut short or corrupt ({one_line(error)}); copy it again"
         ) from error
