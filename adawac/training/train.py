@@ -259,6 +259,8 @@ def _lightning_refuses() -> Iterator[None]:
             raise missing_package(error) from error
         raise
     except (MisconfigurationException, ValueError) as error:
+        if "optim" in (parts := raised_in(error).parts) and "torch" in parts:
+            raise ConfigError(f"model.optimizer: {one_line(error)}") from error
         if isinstance(error, MisconfigurationException) or "lightning" in raised_in(error).parts:
             raise ConfigError(f"trainer: {str(error).strip()}") from error
         raise
@@ -287,13 +289,15 @@ def _speak_of_the_run_alone() -> None:
 
 
 _ABOVE_ZERO = {
-    "check_val_every_n_epoch": "give a number of epochs from 1, or trainer.limit_val_batches 0 to validate never",
-    "val_check_interval": "give a number of batches or a share of an epoch, or trainer.limit_val_batches 0 to validate "
-    "never",
-    "accumulate_grad_batches": "give a number of batches from 1",
-    "gradient_clip_val": "give the largest norm of a gradient, or null to clip none",
+    "trainer.check_val_every_n_epoch": "give a number of epochs from 1, or trainer.limit_val_batches 0 to "
+    "validate never",
+    "trainer.val_check_interval": "give a number of batches or a share of an epoch, or "
+    "trainer.limit_val_batches 0 to validate never",
+    "trainer.accumulate_grad_batches": "give a number of batches from 1",
+    "trainer.gradient_clip_val": "give the largest norm of a gradient, or null to clip none",
+    "model.predict_batch_size": "give a number of slices from 1",
 }
-"""Settings of the trainer that it takes at 0 and below, and cannot work with; and what to give."""
+"""Settings that are taken at 0 and below, and cannot work there; and what to give."""
 
 
 def _settle(values: Namespace) -> None:
@@ -306,8 +310,8 @@ def _settle(values: Namespace) -> None:
         if not 0 <= seed < 2**32:
             raise ConfigError(f"seed_everything is {seed}; give a whole number from 0 to {2**32 - 1}")
     for option, remedy in _ABOVE_ZERO.items():
-        if isinstance(value := values[f"trainer.{option}"], int | float) and not value > 0:
-            raise ConfigError(f"trainer.{option} is {value:g}; {remedy}")
+        if isinstance(value := values[option], int | float) and not value > 0:
+            raise ConfigError(f"{option} is {value:g}; {remedy}")
     for option in ("runs", "data.root", "data.store", "model.init_from"):
         if (path := values.get(option)) is not None:
             values[option] = str(Path(path).expanduser().absolute())
