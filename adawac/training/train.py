@@ -210,6 +210,8 @@ def _place(config: Config) -> Iterator[RunFolder | None]:
     """The run's folder, this process's alone while it trains; the settings then say from which checkpoint to go on."""
     values, trains, first = config.values, config.command == "fit", rank_zero_only.rank == 0  # type: ignore[attr-defined]
     runs, name = Path(values["runs"]).expanduser(), values["name"]
+    if not Path(name).name or Path(name).is_absolute() or ".." in Path(name).parts or not name.isprintable():
+        raise ConfigError(f"--name is {name!r}; give one that a folder in --runs can have")
     resume = values["resume"] if trains else None  # which a run's own configuration may hold
     if resume is not None and values["ckpt_path"] is not None:
         raise ConfigError("--resume and --ckpt_path both say where to go on; give one of them")

@@ -71,6 +71,8 @@ def state(path: Path, name: str = "last") -> dict:
         (["--trainer.gradient_clip_val=-1"], "gradient_clip_val is -1; give the largest norm"),
         (["--model.predict_batch_size=0"], "model.predict_batch_size is 0; give a number of slices from 1"),
         (["--model.optimizer.init_args.weight_decay=-1"], "model.optimizer: Invalid weight_decay value: -1.0"),
+        (["--name=."], "--name is '.'; give one that a folder in --runs can have"),
+        (["--name=mine/../.."], "give one that a folder in --runs can have"),
         (["--seed_everything=-1"], "seed_everything is -1; give a whole number from 0"),
         ([KEEP, KEEP], "more than one stateful callback"),
     ],
