@@ -89,13 +89,14 @@ def study_folds(tested: int, patients: int) -> int:
     return 0 if tested >= ENOUGH or patients < 3 else min(5, patients)
 
 
-def render_study(name: str, config: str, folds: int = 0) -> str:
+def render_study(name: str, config: str, folds: int = 0, strong: bool = False) -> str:
     """Write the study that asks whether reweighting helps: beside AdaWAC what else the same compute could do.
 
     Args:
         name: of the experiment.
         config: file name of its configuration, in the same folder.
         folds: that test every patient once; 0 takes the configuration's split and three seeds.
+        strong: whether the configuration's views are `StrongAugmentation`'s.
 
     Returns:
         Text of a YAML file.
@@ -105,7 +106,8 @@ def render_study(name: str, config: str, folds: int = 0) -> str:
         '    pair: {model.weighting: Pair}  # two views, all weights equal: what the others are compared with'
     """
     study = re.sub("[^A-Za-z0-9_.+-]", "_", name).lstrip("-+.") + "_study"
-    return fill_template("adawac.cli", "study.yaml.jinja", _yaml, name=name, study=study, config=config, folds=folds)
+    said = {"name": name, "study": study, "config": config, "folds": folds, "strong": strong}
+    return fill_template("adawac.cli", "study.yaml.jinja", _yaml, **said)
 
 
 def _yaml(value: Any) -> str:

@@ -68,7 +68,7 @@ def read_itk(path: Path) -> Volume:
         with header.data.open("rb") as stream:
             stream.seek(header.start(channels * int(np.prod(shape, dtype=np.int64)) * header.dtype.itemsize))
             voxels = _voxels(stream, header)
-    except (RuntimeError, OSError, EOFError, zlib_ng.error) as error:
+    except (RuntimeError, OSError, EOFError, zlib_ng.error) as error:  # type: ignore[misc]  # as in `volumes`
         reason = last_line(error) if isinstance(error, RuntimeError) else one_line(error)
         raise DataError(f"{path}: the file is unreadable, cut short or corrupt ({reason}); copy it again") from error
     unit, scale = header.unit

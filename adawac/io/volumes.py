@@ -264,7 +264,7 @@ def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
         raise DataError(f"{path}: the file does not exist; correct the path or restore the file") from error
     except (HeaderDataError, WrapStructError) as error:
         raise DataError(f"{path}: this is not a NIfTI file ({one_line(error)}); convert it to .nii.gz") from error
-    except (OSError, EOFError, ValueError, zlib_ng.error, OverflowError) as error:
+    except (OSError, EOFError, ValueError, zlib_ng.error, OverflowError) as error:  # type: ignore[misc]  # its stubs call it a value
         raise DataError(
             f"{path}: the file is unreadable, cut short or corrupt ({one_line(error)}); copy it again"
         ) from error

@@ -99,6 +99,8 @@ def test_the_study_compares_methods_of_equal_compute(tmp_path, name):
     assert lengths == {"pair": 7, "adawac": 7, "erm_twice": 14, "shuffled": 7}
     assert configs["pair"]["data"]["sampling"]["class_path"].endswith("ClassBalanced")
     assert configs["shuffled"]["data"].get("sampling") is None
+    assert made["model"]["augmentation"]["class_path"] == "StrongAugmentation"  # few slices, seen often
+    assert {config["model"]["augmentation"]["init_args"]["cut_mix"] for config in configs.values()} == {0.0}
 
 
 def test_patches_are_planned_on_demand(tmp_path):
