@@ -5,7 +5,8 @@
 
 DATA is a folder in nnU-Net's raw layout (v2) with a `splits.json` of train, val and test; test cases are not read. The
 trainer is nnU-Net's own, with its own plan, augmentation and validation (mirrored, half overlapping patches). Set is
-only how many steps fit into the minutes, so that its learning rate falls to 0 at their end. One thread.
+only how many steps fit into the minutes, so that its learning rate falls to 0 at their end. One thread. Minutes count
+planning, preprocessing and training, but not validations, which take nnU-Net as long on a CPU.
 
 adawac's side of the comparison is `adawac fit` of what `adawac init` writes, whose log has a Dice a validation.
 """
@@ -17,9 +18,6 @@ import resource
 import tempfile
 from pathlib import Path
 from typing import Any
-
-POINTS = 5
-"""How often whole validation cases are predicted."""
 
 TRIED = 5
 """Steps by which the time of one is guessed."""
@@ -74,7 +72,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--configuration", default="3d_fullres", help="of nnU-Net's plan: 2d or 3d_fullres (default)")
-    parser.add_argument("--minutes", type=float, default=60, help="of CPU time for all (default: 60)")
+    parser.add_argument("--minutes", type=float, default=60, help="of CPU time (default: 60)")
+    parser.add_argument("--points", type=int, default=5, help="how often validation cases are predicted (default: 5)")
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
@@ -92,25 +91,22 @@ def main() -> None:
         before = minutes()
         for _ in range(TRIED):
             trainer.train_step(next(trainer.dataloader_train))
-        a_step = (minutes() - before) / TRIED
-        before = minutes()
-        trainer.perform_actual_validation(False)
-        trainer.set_deep_supervision_enabled(trainer.enable_deep_supervision)
-        a_validation = minutes() - before
-        print(f"a step takes {60 * a_step:.1f} s of CPU, a validation {a_validation:.1f} minutes", flush=True)
-        steps = int((args.minutes - minutes() - POINTS * a_validation) / a_step / POINTS)
+        steps = int((args.minutes - minutes()) * TRIED / (minutes() - before) / args.points)
         if steps < 1:
             parser.error(f"--minutes {args.minutes:g}: not a step between two validations fits; give more")
-        trainer.num_epochs, trainer.num_iterations_per_epoch = POINTS, steps
+        trainer.num_epochs, trainer.num_iterations_per_epoch = args.points, steps
         trainer.optimizer, trainer.lr_scheduler = trainer.configure_optimizers()
+        validating = 0.0
         curve = []
-        for epoch in range(POINTS):
+        for epoch in range(args.points):
             trainer.on_epoch_start()
             trainer.on_train_epoch_start()
             for _ in range(steps):
                 trainer.train_step(next(trainer.dataloader_train))
             trainer.current_epoch += 1
+            before = minutes()
             trainer.perform_actual_validation(False)
+            validating += minutes() - before
             trainer.set_deep_supervision_enabled(trainer.enable_deep_supervision)
             found = json.loads((Path(trainer.output_folder) / "validation/summary.json").read_text())
             dice = {
@@ -121,7 +117,7 @@ def main() -> None:
             curve.append(
                 {
                     "step": TRIED + (epoch + 1) * steps,
-                    "cpu_minutes": round(minutes(), 1),
+                    "cpu_minutes": round(minutes() - validating, 1),
                     "val_dice": round(sum(dice.values()) / len(dice), 4),
                 }
             )
