@@ -106,7 +106,7 @@ def test_a_file_may_be_called_as_a_module_is(run):
 
 
 def test_code_of_others_is_run_where_it_is_trusted(run):
-    change(run, "model", "weighting", value={"class_path": "evilmod.Plain"})
+    change(run, "data", "readers", value=["evilmod.Gipl"])
     assert main(["test", str(run.path), "--trust"]) == 0
     assert Path("made").exists()
 
