@@ -1,11 +1,11 @@
-"""`adawac prepare --config mine.yaml`: bring the volumes of a configuration into the store, as `fit` does by itself."""
+"""`adawac prepare mine.yaml`: bring the volumes of a configuration into the store, as `fit` does by itself."""
 
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from adawac.io.own_code import find_in_working_folder
-from adawac.io.shipped import with_shipped
+from adawac.io.shipped import files_first
 from adawac.io.terminal import Formatter
 from adawac.processes.cluster import HELP, each_on, in_threads
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     find_in_working_folder()
     made = parser()
-    parts = made.instantiate(made.parse_args(with_shipped(argv)))
+    parts = made.instantiate(made.parse_args(files_first(argv)))
     data: SegmentationData = parts.data
     with each_on(parts.on) as each:
         data.prepare_data(verify=parts.verify, each=each or in_threads)
@@ -53,7 +53,9 @@ def parser() -> "TypedParser":
     from adawac.training.typed_parser import TypedParser
 
     made = TypedParser(prog="adawac prepare", description=__doc__)
-    made.add_argument("--config", action="config", help="of `adawac fit`; several compose")
+    made.add_argument(
+        "--config", action="config", help="of `adawac fit`, as a file that stands first is; several compose"
+    )
     made.add_argument("--verify", action="store_true", help="read all files anew, also those that look unchanged")
     made.add_argument("--on", type=str | None, help=HELP)
     for key in OTHERS:

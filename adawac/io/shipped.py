@@ -53,3 +53,14 @@ def with_shipped(argv: Sequence[str]) -> list[str]:
         awaited = each == "--config"
         arguments.append(each)
     return arguments
+
+
+def files_first(argv: Sequence[str]) -> list[str]:
+    """Arguments in which files that stand first are `--config`.
+
+    Example:
+        >>> files_first(["mine.yaml", "more.yaml", "--name", "a"])
+        ['--config=mine.yaml', '--config=more.yaml', '--name', 'a']
+    """
+    first = next((place for place, option in enumerate(argv) if option.startswith("-")), len(argv))
+    return with_shipped([*(f"--config={path}" for path in argv[:first]), *argv[first:]])

@@ -15,7 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from adawac.data.datamodule import SegmentationData
 from adawac.errors import ConfigError
 from adawac.io.own_code import find_in_working_folder
-from adawac.io.shipped import find_shipped, with_shipped
+from adawac.io.shipped import files_first, with_shipped
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 from adawac.runs.old_names import with_new_names
@@ -235,7 +235,7 @@ def _expand(argv: list[str]) -> list[str]:
     if not first:
         return [command, *more]
     if command == "fit":
-        return [command, *(f"--config={find_shipped(path)}" for path in more[:first]), *more[first:]]
+        return [command, *files_first(more)]
     run = RunFolder.open(Path(more[0]))
     options = {
         "--config": config_of(run, trust="--trust" in more),

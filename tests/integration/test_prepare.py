@@ -63,7 +63,7 @@ def prepare(root: Path, store: Path, *options: str) -> None:
     }
     path = store.parent / "config.yaml"
     path.write_text(yaml.safe_dump(settings))
-    assert cli.main(["prepare", "--config", str(path), *options]) == 0
+    assert cli.main(["prepare", str(path), *options]) == 0
 
 
 def images(store: Path) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from tiny_run import tiny_settings
 
 from adawac.cli import TRAINING, main
 from adawac.errors import AdaWACError
-from adawac.io.shipped import find_shipped, with_shipped
+from adawac.io.shipped import files_first, find_shipped, with_shipped
 from adawac.training.configuration import resolve
 
 SHOWN = [*WRITTEN, ROOT / "docs/results/README.md"]
@@ -73,7 +73,7 @@ def read(argv: list[str]) -> None:
         return
     parser = import_module(f"adawac.cli.{command}").parser()
     if command not in ("study", "rerun"):
-        parser.parse_args(with_shipped(rest))
+        parser.parse_args(files_first(rest) if command == "prepare" else with_shipped(rest))
         return
     args, more = parser.parse_known_args(rest)
     assert command == "rerun" or Path(find_shipped(str(args.study))).is_file()
