@@ -44,7 +44,7 @@ EPOCHS = (10, 500)
 
 OFTEN = 40
 """Epochs from which views are strong. Slices of 3 patients, seen 48 times each, taught 4 points more by them; those of
-21, seen 7 times, nothing: docs/results."""
+21, seen 7 times, 1 to 2 less: docs/results."""
 
 Fits = Callable[[Topology], bool]
 Found = tuple[Topology, float]
@@ -124,7 +124,7 @@ def make_plan(facts: Fingerprint, memory: float, patches: bool = False) -> Plan:
         + (
             "few, and strong views taught more in our trials"
             if epochs >= OFTEN
-            else "many, and StrongAugmentation would teach no more"
+            else "many, and StrongAugmentation taught less in our trials"
         ),
     }
     return Plan(
