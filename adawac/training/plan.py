@@ -42,7 +42,7 @@ WORK = 250e6
 
 EPOCHS = (10, 500)
 
-OFTEN = 40
+OFTEN = 30
 """Epochs from which views are strong. Slices of 3 patients, seen 48 times each, taught 4 points more by them; those of
 21, seen 7 times, 1 to 2 less: docs/results."""
 

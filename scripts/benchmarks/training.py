@@ -137,7 +137,7 @@ def ceiling_step(options: argparse.Namespace, recorded: bool = False) -> Callabl
         forward, supervise = Compiled(network, "the network"), Compiled(losses, "the losses")
 
     def loss_of(image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor]:
-        return (supervise((forward(image).logits,), label),)
+        return (supervise(forward(image).logits, label),)
 
     compute = GraphedStep(loss_of, list(network.parameters()), [network]) if recorded else loss_of
 
