@@ -223,6 +223,12 @@ class TestAdaptive:
             beta = 1 / (1 + np.exp(-z))
             assert sampling.probabilities() == pytest.approx(0.05 / 100 + 0.95 * beta / beta.sum())
 
+    def test_it_is_drawn_from_as_from_any_other(self, organs):
+        sampling = AdaptiveSampling()
+        sampling.allocate(organs)
+        rows = sampling.draw(organs, None, 8, np.random.default_rng(3))
+        assert rows.tolist() == sampling.draw_batch(8, np.random.default_rng(3)).rows.tolist()
+
     def test_classes_without_steps_are_class_balanced(self, organs):
         sampling = AdaptiveSampling("classes", floor=1 / 3, step_size=0, group_step_size=0)
         sampling.allocate(organs)
