@@ -166,8 +166,9 @@ class Segmenter:
         Raises:
             ConfigError: naming what is no class of the model.
         """
+        if organs is None:
+            return self.recipe.cleaned
         names = self.recipe.data.classes.names
-        organs = self.recipe.largest_component if organs is None else organs
         organs = [organs] if isinstance(organs, str) else list(organs)
         if organs == ["all"]:
             return list(range(1, len(names)))
