@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from adawac.cli.init import init
     from adawac.cli.run import Run, fit
-    from adawac.consistency import FeatureConsistency
     from adawac.data.checkup import Checkup, check
     from adawac.evaluation.shown_table import CaseTable
     from adawac.inference.segmenter import Segmenter, load
+    from adawac.losses import FeatureConsistency
     from adawac.report.evaluate import Report, evaluate
-    from adawac.types import SampleLosses, Weights
-    from adawac.weighting import ERM, AdaWAC, Pair, Weighting
+    from adawac.weighting import ERM, AdaWAC, Pair, SampleLosses, Weighting, Weights
 
     __version__: str
 
@@ -26,14 +25,14 @@ _HOMES = {
     "CaseTable": "adawac.evaluation.shown_table",
     "Checkup": "adawac.data.checkup",
     "ERM": "adawac.weighting",
-    "FeatureConsistency": "adawac.consistency",
+    "FeatureConsistency": "adawac.losses",
     "Pair": "adawac.weighting",
     "Report": "adawac.report.evaluate",
     "Run": "adawac.cli.run",
-    "SampleLosses": "adawac.types",
+    "SampleLosses": "adawac.weighting",
     "Segmenter": "adawac.inference.segmenter",
     "Weighting": "adawac.weighting",
-    "Weights": "adawac.types",
+    "Weights": "adawac.weighting",
     "check": "adawac.data.checkup",
     "evaluate": "adawac.report.evaluate",
     "fit": "adawac.cli.run",

@@ -64,11 +64,6 @@ class NetworkOutput(NamedTuple):
         return tuple(NetworkOutput(*output) for output in zip(self.logits.chunk(views), features, strict=True))
 
 
-def logits_of(output: NetworkOutput | Tensor) -> Tensor:
-    """The logits, of a network that gives features beside them or of one that gives nothing else."""
-    return output if isinstance(output, Tensor) else output.logits
-
-
 class SampleLosses(NamedTuple):
     """Losses of every sample of a batch, before they are weighted.
 

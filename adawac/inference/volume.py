@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from adawac.data.grid import Placement
 from adawac.data.unit_kinds import SINGLE_SLICE, UnitKind
-from adawac.types import logits_of
+from adawac.networks.adapter import logits_of
 
 
 def predict_volume(

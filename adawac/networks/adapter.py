@@ -214,3 +214,8 @@ def _sizes_near(size: tuple[int, ...]) -> Iterable[tuple[int, ...]]:
 
 def _by(size: Iterable[int]) -> str:
     return " x ".join(map(str, size))
+
+
+def logits_of(output: NetworkOutput | Tensor) -> Tensor:
+    """The logits, of a network that gives features beside them or of one that gives nothing else."""
+    return output if isinstance(output, Tensor) else output.logits

@@ -7,7 +7,8 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from adawac.types import NetworkOutput, logits_of
+from adawac.networks.adapter import logits_of
+from adawac.types import NetworkOutput
 
 
 class Ensemble(nn.Module):

@@ -13,16 +13,17 @@ log = logging.getLogger(__name__)
 MOVED = {
     "adawac.Consistency": "adawac.FeatureConsistency",
     "adawac.callbacks": "adawac.training.callbacks",
-    "adawac.consistency.base": "adawac.consistency.consistency_loss",
-    "adawac.consistency.Consistency": "adawac.consistency.FeatureConsistency",
-    "adawac.consistency.features.Consistency": "adawac.consistency.features.FeatureConsistency",
+    "adawac.consistency": "adawac.losses",
+    "adawac.consistency.Consistency": "adawac.losses.FeatureConsistency",
+    "adawac.consistency.base": "adawac.losses.consistency_loss",
+    "adawac.consistency.features.Consistency": "adawac.losses.features.FeatureConsistency",
     "adawac.networks.spec": "adawac.networks.network_spec",
     "adawac.saving.WholeCheckpoints": "adawac.runs.atomic_checkpoint.AtomicCheckpointIO",
     "adawac.schedules": "adawac.training.schedules",
     "adawac.task": "adawac.training.task",
     "adawac.weighting.base": "adawac.weighting.weighting",
 }
-"""Modules and classes that a configuration may name, before and since 0.2."""
+"""Modules and classes that a configuration may name, before and since 0.2; the last one that fits a name counts."""
 
 VALUES = {
     ("class_path", "Consistency"): "FeatureConsistency",

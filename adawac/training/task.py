@@ -16,14 +16,13 @@ from torch.optim import Optimizer
 
 from adawac.augment import Augmentation, RandomAugmentation, check_comparable
 from adawac.augment.randomness import Source
-from adawac.consistency import ConsistencyLoss, FeatureConsistency, feature_std
 from adawac.data.datamodule import SegmentationData
 from adawac.data.datasets import VolumeItem
 from adawac.data.subsets import describe
 from adawac.errors import ConfigError, DataError
 from adawac.inference.largest_component import keep_largest
 from adawac.inference.volume import predict_volume
-from adawac.losses import CrossEntropy, SupervisedLoss, dice_loss
+from adawac.losses import ConsistencyLoss, CrossEntropy, FeatureConsistency, SupervisedLoss, dice_loss, feature_std
 from adawac.metrics import TOLERANCE, EmptyPolicy, check_tolerance
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.processes.distributed import gather_losses, take_weights

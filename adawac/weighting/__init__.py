@@ -1,5 +1,6 @@
-"""Weightings: one file per family, all behind `Weighting`."""
+"""Weightings: one file per family, all behind `Weighting`: losses of samples in, weights out."""
 
+from adawac.types import SampleLosses, Weights
 from adawac.weighting.adawac import AdaWAC
 from adawac.weighting.constant import ERM, ACROnly, Pair, PseudoAdaWAC, SemiSupervised
 from adawac.weighting.cvar import CVaRDRO
@@ -20,10 +21,12 @@ __all__ = [
     "Pair",
     "PseudoAdaWAC",
     "ReweightOnly",
+    "SampleLosses",
     "SemiSupervised",
     "TrimRatio",
     "TrimRatioACR",
     "TrimTrain",
     "TrimTrainACR",
     "Weighting",
+    "Weights",
 ]

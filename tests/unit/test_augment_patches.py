@@ -9,8 +9,8 @@ from adawac.augment import (
     NoAugmentation,
     PaperAugmentation,
 )
-from adawac.consistency.consistency_loss import align
 from adawac.errors import ConfigError
+from adawac.losses.consistency_loss import align
 
 
 class TestPatches:

@@ -10,17 +10,17 @@ import torch.nn.functional as F
 from forked import in_two
 from torch import Tensor, nn
 
-import adawac.consistency
-from adawac.consistency import (
+import adawac.losses
+from adawac.errors import ConfigError
+from adawac.losses import (
     feature_std,
 )
-from adawac.consistency.consistency_loss import align
-from adawac.errors import ConfigError
+from adawac.losses.consistency_loss import align
 from adawac.networks import SegmentationNetwork
 from adawac.types import NetworkOutput
 
 
-class MapConsistency(adawac.consistency.FeatureConsistency):
+class MapConsistency(adawac.losses.FeatureConsistency):
     """Of two maps, each as if it were the only feature layer of a network."""
 
     def __call__(self, first: Tensor, second: Tensor, *affines: Tensor) -> Tensor:

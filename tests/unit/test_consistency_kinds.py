@@ -5,14 +5,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adawac.consistency import (
+from adawac.errors import ConfigError
+from adawac.losses import (
     CombinedConsistency,
     ConsistencyLoss,
     FeatureConsistency,
     ProbabilityConsistency,
     RelationalConsistency,
 )
-from adawac.errors import ConfigError
 from adawac.types import NetworkOutput
 
 

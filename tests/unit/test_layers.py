@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 LAYERS = (
     "__main__ __init__, cli, study, report training, evaluation, inference, figures runs, weighting networks, "
-    "data consistency augment, io metrics phantom losses, processes, types, errors"
+    "data losses augment, io metrics phantom, processes, types, errors"
 )
 RANK = {part: rank for rank, line in enumerate(LAYERS.split(", ")) for part in line.split()}
 FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.glob("adawac/**/*.py")}

@@ -7,10 +7,9 @@ import torch.nn.functional as F
 from tiny_task import NUM_CLASSES, SEED, SPEC, first_batch, make_data, make_task, make_trainer
 
 from adawac.augment import NoAugmentation
-from adawac.consistency import FeatureConsistency
 from adawac.data.datamodule import SegmentationData
 from adawac.errors import ConfigError
-from adawac.losses import Focal
+from adawac.losses import FeatureConsistency, Focal
 from adawac.training.schedules import Constant, Poly
 from adawac.training.task import SegmentationTask
 from adawac.types import IGNORE_INDEX, Weights

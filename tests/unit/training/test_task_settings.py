@@ -9,9 +9,9 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from tiny_task import SEED, SPEC, first_batch, make_data, make_task, make_trainer
 
-from adawac.consistency import FeatureConsistency
 from adawac.data.datamodule import SegmentationData
 from adawac.errors import ConfigError
+from adawac.losses import FeatureConsistency
 from adawac.training.performance.compile import Compiled
 from adawac.training.task import SegmentationTask
 from adawac.weighting import AdaWAC

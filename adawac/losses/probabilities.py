@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from adawac.consistency.consistency_loss import ConsistencyLoss, mean_where, overlap
-from adawac.losses import full_precision
+from adawac.losses.consistency_loss import ConsistencyLoss, mean_where, overlap
+from adawac.losses.supervised import full_precision
 from adawac.types import NetworkOutput
 
 

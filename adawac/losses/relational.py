@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from adawac.consistency.consistency_loss import ConsistencyLoss
-from adawac.losses import full_precision
+from adawac.losses.consistency_loss import ConsistencyLoss
+from adawac.losses.supervised import full_precision
 from adawac.types import NetworkOutput
 
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from adawac.consistency.consistency_loss import ConsistencyLoss, mean_where, overlap
-from adawac.losses import full_precision, global_sum
+from adawac.losses.consistency_loss import ConsistencyLoss, mean_where, overlap
+from adawac.losses.supervised import full_precision, global_sum
 from adawac.types import NetworkOutput
 
 

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from adawac.consistency.consistency_loss import ConsistencyLoss
 from adawac.errors import ConfigError
+from adawac.losses.consistency_loss import ConsistencyLoss
 from adawac.types import NetworkOutput
 
 
@@ -18,7 +18,7 @@ class CombinedConsistency(ConsistencyLoss):
         ConfigError: if there are no losses.
 
     Example:
-        >>> from adawac.consistency import FeatureConsistency, RelationalConsistency
+        >>> from adawac.losses import FeatureConsistency, RelationalConsistency
         >>> both = CombinedConsistency([FeatureConsistency(), RelationalConsistency(lambda_ac=0.1)])
     """
 
