@@ -1,11 +1,13 @@
 """What is given away: a source distribution that holds all, a wheel made of it, and an empty environment with that."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ SOURCES = (
     "*.md",
     "*.toml",
     "*.in",
+    "*.py",
     "*.txt",
     "*.yml",
     "*.cff",
@@ -67,6 +70,16 @@ def test_the_source_distribution_holds_what_the_tests_need(packages):
         assert not {path for path in wanted if not (unpacked / path).is_file()}, folder
     assert (unpacked / "configs/phantom_unet.yaml").is_file()
     assert (unpacked / "Makefile").is_file()
+
+
+@pytest.mark.slow
+def test_the_page_on_pypi_has_no_link_that_leads_nowhere(packages):
+    with zipfile.ZipFile(packages[1]) as wheel:
+        [name] = (each for each in wheel.namelist() if each.endswith(".dist-info/METADATA"))
+        page = wheel.read(name).decode()
+    assert "Description-Content-Type: text/markdown" in page
+    assert "## On your own data, in five steps" in page
+    assert not [link for link in re.findall(r"]\(([^)]*)\)", page) if not link.startswith(("https://", "#"))]
 
 
 @pytest.mark.slow
