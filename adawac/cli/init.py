@@ -100,6 +100,8 @@ def _write(made: "TypedParser", args: "Namespace") -> tuple[Path, Path]:
         if path.is_dir() or (path.exists() and not args.force):
             raise ConfigError(f"{path} exists already; add --force to overwrite the file, or give another name with -o")
     text, of_study = _plan(made, args)
+    if few := of_study.pop("few"):
+        print(few)
     write_text(output, text)
     write_text(study, render_study(name, output.name, **of_study))
     return output, study
@@ -224,7 +226,7 @@ def configure(
         bfloat16: whether to train in it.
 
     Returns:
-        Text of a YAML file, and what `render_study` is to know.
+        Text of a YAML file, and what `render_study` is to know, with a note on it (`few`).
 
     Raises:
         DataError: all problems of the data together.
@@ -270,12 +272,12 @@ def configure(
     plan = make_plan(fingerprint, memory, patches)
     how = layout_settings or type(layout).__name__
     tested, there = (len({patients[case] for case in cases}) for cases in (split.test, patients))
-    if folds := study_folds(tested, there):
-        few = "1 patient to test is" if tested == 1 else f"{tested} patients to test are"
-        print(f"{few} too few for a verdict: the study tests each of {there} once, in {folds} folds")
+    few = "1 patient to test is" if tested == 1 else f"{tested} patients to test are"
+    folds = study_folds(tested, there)
     given = (num_bad, ignore_label, collection.unannotated, bfloat16)
     return render_config(root, name, how, pattern, split, fingerprint, plan, *given), {
         "folds": folds,
+        "few": f"{few} too few for a verdict: the study tests each of {there} once, in {folds} folds" * bool(folds),
         "strong": plan.views == "StrongAugmentation",
     }
 

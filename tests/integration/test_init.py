@@ -21,6 +21,7 @@ from tiny_data import (
 )
 
 from adawac.cli import main
+from adawac.cli.init import plan
 from adawac.data.checkup import check
 from adawac.study import read_study
 from adawac.study.runner import resolve
@@ -167,10 +168,13 @@ def test_a_layout_is_given_with_its_settings(tmp_path):
     fit()
 
 
-def test_the_file_is_named_after_the_folder(tmp_path):
+def test_the_file_is_named_after_the_folder(tmp_path, capsys):
     write_msd(tmp_path / "Task 1")
     assert main(["init", "Task 1"]) == 0
     assert yaml.safe_load(Path("Task_1.yaml").read_text())["name"] == "Task_1"
+    assert "too few for a verdict: the study tests each" in capsys.readouterr().out
+    plan("Task 1")
+    assert "study" not in capsys.readouterr().out  # where none is written
 
 
 def test_an_existing_file_is_kept(tmp_path, capsys):
