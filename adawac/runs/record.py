@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from adawac.io.yaml_text import bounded
+
 _Kind = Any
 """A type; [kind] for a list; {None: kind} for a mapping of names; {name: kind, ...} for one of just these."""
 
@@ -28,36 +30,14 @@ _KINDS: dict[str, _Kind] = {
 }
 
 
-MOST_VALUES = 100_000
-"""Of a configuration, with everything written out that aliases stand for."""
-
-
 def read_config(text: str) -> Any:
     """Content of a config.yaml.
 
     Raises:
-        ValueError: its aliases unfold to more than anyone writes.
+        ValueError: it unfolds to more than anyone writes.
         yaml.YAMLError: it is no YAML.
     """
-    content = yaml.safe_load(text)
-    if (values := unfolded(content)) > MOST_VALUES:
-        raise ValueError(f"its aliases unfold to {values:.2g} values")
-    return content
-
-
-def unfolded(content: Any) -> int:
-    """Values of a YAML with everything written out that its aliases stand for."""
-    known = dict[int, int]()
-
-    def size(value: Any) -> int:
-        if not isinstance(value, (dict, list)):
-            return 1
-        if id(value) not in known:
-            known[id(value)] = MOST_VALUES  # until it is known: of one that holds itself
-            known[id(value)] = 1 + sum(map(size, value.values() if isinstance(value, dict) else value))
-        return known[id(value)]
-
-    return size(content)
+    return yaml.safe_load(bounded(text))
 
 
 def read_record(text: str) -> Any:

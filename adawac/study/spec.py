@@ -30,6 +30,7 @@ import yaml
 
 from adawac.errors import ConfigError, did_you_mean, did_you_mean_file
 from adawac.io.atomic import write_text
+from adawac.io.yaml_text import bounded
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 from adawac.study.resources import Resources
@@ -243,7 +244,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
+        content = yaml.load(bounded(path.read_text(encoding="utf-8")), _StrictLoader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(
             f"{path}: cannot be read as YAML ({error}){did_you_mean_file(path)} give the file of a study"

@@ -7,8 +7,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from jsonargparse import ArgumentError, Namespace, get_loader, set_loader
+from jsonargparse import ArgumentError, Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -18,8 +17,6 @@ from adawac.io.own_code import find_in_working_folder
 from adawac.io.shipped import files_first, with_shipped
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
-from adawac.runs.old_names import with_new_names
-from adawac.runs.record import MOST_VALUES, unfolded
 from adawac.training.others_runs import config_of
 from adawac.training.task import SegmentationTask
 from adawac.training.typed_parser import TypedParser
@@ -27,8 +24,6 @@ from adawac.training.wrong_values import in_a_line
 
 FIT_ALONE = {"--resume", "--non_finite", "--times", "--pictures"}
 """Options that do nothing where nothing is trained."""
-
-_YAML = get_loader("yaml")
 
 
 @dataclass(frozen=True)
@@ -81,7 +76,6 @@ def resolve(given: Sequence[str] | Mapping[str, Any], *, exit_on_error: bool = F
     if argv[0] != "fit" and (idle := {option.partition("=")[0] for option in argv} & FIT_ALONE):
         raise ConfigError(f"{', '.join(sorted(idle))} means something to `adawac fit` alone; leave it out")
     find_in_working_folder()  # classes of the user's own, such as `--model.weighting hard.HardHalf`
-    set_loader("yaml", _read_yaml, exceptions=(yaml.YAMLError,))
     arguments = parsers()
     for parser in (arguments.parser, arguments.parser_of(argv[0])):
         parser.exit_on_error = exit_on_error
@@ -206,13 +200,6 @@ def parsers() -> TrainingCLI:
 def parser_of(command: str) -> LightningArgumentParser:
     """All options of fit, validate or test."""
     return parsers().parser_of(command)
-
-
-def _read_yaml(text: str) -> Any:
-    """As jsonargparse does, with names of earlier versions as they are now."""
-    if unfolded(content := _YAML(text)) > MOST_VALUES:
-        raise ConfigError(f"a configuration whose aliases unfold to more than {MOST_VALUES} values; write them out")
-    return with_new_names(content)
 
 
 def _refuse_empty_keys(parser: LightningArgumentParser, values: Namespace) -> None:

@@ -6,14 +6,19 @@ from enum import Enum
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, get_loader, set_loader
 
-from adawac.runs.old_names import with_new_arguments
+from adawac.errors import ConfigError
+from adawac.io.yaml_text import bounded
+from adawac.runs.old_names import with_new_arguments, with_new_names
 from adawac.training.suggestions import as_spelt, explained, suggestions
 from adawac.training.wrong_values import in_a_line
 
 # Defaults of others that are said to be strings and are members, such as those of Lightning's Timer, are recorded.
 yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
+
+
+_YAML = get_loader("yaml")
 
 
 class TypedParser(ArgumentParser):
@@ -23,7 +28,12 @@ class TypedParser(ArgumentParser):
         super().__init__(*args, **{**kwargs, "allow_abbrev": False})
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:  # type: ignore[override]
-        """Parse what stands on the command line, values of 0.1.0 as they are called now."""
+        """Parse what stands on the command line and in files, values of 0.1.0 as they are called now.
+
+        Raises:
+            ConfigError: a file unfolds to more than anyone writes.
+        """
+        set_loader("yaml", _read_yaml, exceptions=(yaml.YAMLError,))
         given = with_new_arguments(as_spelt(sys.argv[1:] if args is None else args, self))
         return super().parse_args(given, *more, **options)
 
@@ -32,3 +42,12 @@ class TypedParser(ArgumentParser):
         if self.exit_on_error and (line := in_a_line(message, [*suggestions(message, self)])):  # no part of another
             super().error(line, ex)
         super().error(explained(message, self), ex)
+
+
+def _read_yaml(text: str) -> Any:
+    """As jsonargparse does, if it is no bomb, with names of earlier versions as they are now."""
+    try:
+        bounded(text)
+    except ValueError as error:
+        raise ConfigError(f"the configuration that begins with {text[:40].splitlines()[0]!r}: {error}") from None
+    return with_new_names(_YAML(text))

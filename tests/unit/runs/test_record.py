@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from adawac.errors import ConfigError
 from adawac.report.sources import _made
 from adawac.runs.folder import RunFolder
-from adawac.training.configuration import resolve
 
 DRAWS = {"dense": 0.5, "of_class": {"liver": 0.25}, "least": 0, "median": 1.5, "most": 3, "effective": 2}
 SOUND = {
@@ -80,19 +79,3 @@ def test_whatever_is_taken_can_be_reported(tmp_path_factory, key, value):
         return
     _made(run.path, [], record)
     f"{record.get('images_seen', 0):,}"
-
-
-@pytest.mark.parametrize("levels", [20, 60])
-def test_aliases_that_unfold_without_end_are_refused(tmp_path, levels):
-    lines = ["a0: &a0 [1, 1]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, levels))]
-    run = RunFolder(tmp_path)
-    run.config_file.write_text("\n".join(lines))
-    with pytest.raises(ConfigError, match=r"config.yaml: damaged \(its aliases unfold to .* values\); take it"):
-        _ = run.config
-    with pytest.raises(ConfigError, match="aliases unfold to more than"):
-        resolve(["fit", str(run.config_file)])
-    run.config_file.write_text("a: &a [1, 2]\nb: *a\n")
-    assert RunFolder(tmp_path).config == {"a": [1, 2], "b": [1, 2]}
-    run.config_file.write_text("a: &a [*a]\n")
-    with pytest.raises(ConfigError, match=r"config.yaml: damaged"):
-        _ = RunFolder(tmp_path).config

@@ -1,0 +1,52 @@
+"""YAML, of which is known how much it stands for and how deep it is nested before anything is made of it."""
+
+import yaml
+
+MOST_VALUES = 100_000
+"""With everything written out that aliases stand for: ten thousand times a usual configuration's."""
+
+MOST_LEVELS = 100
+"""Of what lies in each other: parsers in C go down in calls, until the process dies."""
+
+
+def bounded(text: str) -> str:
+    r"""The text, if it stands for no more than anyone writes.
+
+    Aliases that double with every line, and `<<` of them, cost their parser no time; what they unfold to costs all of
+    it. So they are counted by the marks in the text alone, in time and memory of its length.
+
+    Raises:
+        ValueError: it unfolds to too much, or is nested too deep.
+        yaml.YAMLError: it is no YAML.
+
+    Example:
+        >>> bounded("a: &a [1, 2]\nb: *a")
+        'a: &a [1, 2]\nb: *a'
+        >>> bounded("a: &a [*a]")
+        Traceback (most recent call last):
+        ValueError: its aliases unfold to more than 100000 values; write them out
+    """
+    sizes: dict[str, int] = {}
+    within: list[int] = [0]  # values of each that is open, the whole first
+    anchors: list[str | None] = []
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        match event:
+            case yaml.CollectionStartEvent(anchor=anchor):
+                anchors.append(anchor)
+                within.append(1)
+                if anchor is not None:
+                    sizes[anchor] = MOST_VALUES  # until it is known: of one that holds itself
+            case yaml.CollectionEndEvent():
+                size = within.pop()
+                if (anchor := anchors.pop()) is not None:
+                    sizes[anchor] = size
+                within[-1] += size
+            case yaml.AliasEvent():
+                within[-1] += sizes.get(str(event.anchor), 1)
+            case yaml.ScalarEvent():
+                within[-1] += 1
+        if within[-1] > MOST_VALUES:
+            raise ValueError(f"its aliases unfold to more than {MOST_VALUES} values; write them out")
+        if len(anchors) > MOST_LEVELS:
+            raise ValueError(f"it is nested more than {MOST_LEVELS} levels deep; write it flat")
+    return text

@@ -1,0 +1,76 @@
+"""YAML that stands for more than anyone writes: refused in a line, wherever YAML is read, before it is unfolded."""
+
+import signal
+
+import pytest
+import yaml
+
+from adawac.cli import main
+from adawac.errors import ConfigError
+from adawac.io.yaml_text import bounded
+from adawac.runs.folder import RunFolder
+from adawac.study import read_study
+from adawac.training.configuration import resolve
+
+
+def doubled(first: str, each: str, levels: int = 60) -> str:
+    lines = [f"a0: &a0 {first}", *(f"a{n}: &a{n} {each.format(n - 1)}" for n in range(1, levels))]
+    return "\n".join(lines)
+
+
+BOMBS = {
+    "lists": doubled("[1, 1]", "[*a{0}, *a{0}]"),
+    "mappings": doubled("{k: 1}", "{{k: *a{0}, l: *a{0}}}"),
+    "merged": doubled("{k: 1}", "{{<<: [*a{0}, *a{0}]}}"),
+    "in itself": "a: &a [*a]",
+    "flow": "a: " + "[" * 10**5,
+    "braces": '{"a":' * 10**5,
+    "block": "- " * 10**5 + "a",
+}
+
+
+@pytest.fixture(autouse=True)
+def at_once():
+    """What is unfolded would take hours."""
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it is unfolded"))
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+
+
+@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
+def test_it_is_refused_wherever_yaml_is_read(tmp_path, capsys, bomb):
+    run = RunFolder(tmp_path)
+    run.config_file.write_text(bomb)
+    with pytest.raises(ConfigError, match=r"config.yaml: damaged \(it.* more than \d+ .*\); take it"):
+        _ = run.config
+    with pytest.raises(ConfigError, match=r"the configuration that begins with .* more than \d+ .*; write"):
+        resolve(["fit", str(run.config_file)])
+    with pytest.raises(ConfigError, match=r"config.yaml: cannot be read as YAML \(it.* more than"):
+        read_study(run.config_file, tmp_path)
+    for command in ("prepare", "fit"):
+        assert main([command, str(run.config_file)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"adawac {command}: the configuration that begins with ")
+        assert error.count("\n") == 1
+
+
+def test_usual_aliases_are_read():
+    for text in ("a: &a [1, 2]\nb: *a", "a: &a {k: 1}\nb: {<<: *a, l: 2}", "", "plain", "[[[[1]]]]"):
+        assert yaml.safe_load(bounded(text)) == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 5, 14])
+def test_values_are_counted_as_they_unfold(levels, monkeypatch):
+    """Against counting them one by one."""
+
+    def count(value) -> int:
+        return 1 + sum(map(count, value)) if isinstance(value, list) else 1
+
+    text = "\n, ".join(line.partition(": ")[2] for line in doubled("[1, 1]", "[*a{0}, *a{0}]", levels).splitlines())
+    content = yaml.safe_load(f"[{text}]")
+    monkeypatch.setattr("adawac.io.yaml_text.MOST_VALUES", count(content))
+    bounded(f"[{text}]")
+    monkeypatch.setattr("adawac.io.yaml_text.MOST_VALUES", count(content) - 1)
+    with pytest.raises(ValueError, match="unfold"):
+        bounded(f"[{text}]")
