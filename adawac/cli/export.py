@@ -84,6 +84,10 @@ def export(run: Path, format: str, target: Path, overwrite: bool = False, trust:
         to_disk(temporary)
         _remove(target)
         os.replace(temporary, target)
+    except OSError as error:
+        if error.filename is None or str(temporary) in str(error.filename):  # of a write, or in what is taken away
+            error.filename = str(target)
+        raise
     finally:
         _remove(temporary)
     if overwrite or not card_of(target).exists():  # somebody may have completed it
