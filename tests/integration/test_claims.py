@@ -15,6 +15,7 @@ from test_resume import config
 from tiny_data import write_msd
 
 from adawac.cli import main
+from adawac.data.datamodule import SegmentationData
 from adawac.errors import ConfigError
 from adawac.runs.claim import claimed, held
 from adawac.runs.folder import RunFolder
@@ -116,6 +117,34 @@ def test_who_is_begun_beside_a_training_begins_a_run_of_its_own(path):
         assert main(["fit", str(path), "--resume=auto"]) == 0  # in the one that has a checkpoint, and is nobody's
         assert [each.path.name for each in runs_of(path)] == ["version_1", "version_0"]
     assert not run.path.exists()  # nothing was trained
+
+
+def test_who_goes_on_in_a_folder_of_another_is_refused(path, capsys):
+    assert main(["fit", str(path)]) == 0
+    [run] = runs_of(path)
+    before = {each: each.read_bytes() for each in run.path.rglob("*.*")}
+    with held(run):
+        for going_on in ("--resume=auto", f"--resume={run.path}", f"--resume={run.last}", f"--ckpt_path={run.last}"):
+            capsys.readouterr()
+            assert main(["fit", str(path), "--trainer.max_epochs=2", going_on]) == 2
+            assert f"process {os.getpid()} on " in capsys.readouterr().err
+    assert {each: each.read_bytes() for each in run.path.rglob("*.*") if each in before} == before
+    assert [each.path.name for each in runs_of(path)] == ["version_0"]
+
+
+def test_the_folder_is_claimed_before_the_data_are_prepared(path, monkeypatch):
+    """Which takes minutes, in which others begin."""
+    prepare = SegmentationData.prepare_data
+
+    def looked_at(self, *arguments, **more):
+        [run] = runs_of(path)
+        with pytest.raises(ConfigError, match=f"process {os.getpid()} on "), held(run):
+            pass
+        prepare(self, *arguments, **more)
+
+    monkeypatch.setattr(SegmentationData, "prepare_data", looked_at)
+    assert main(["fit", str(path)]) == 0
+    assert [run.path.name for run in runs_of(path)] == ["version_0"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tiny_data import write_folders, write_msd
 
+from adawac.cli import main
 from adawac.data.classes import Classes
 from adawac.data.layouts import Folders, detect
 from adawac.errors import AdaWACError, ConfigError, DataError, name_problems
@@ -92,6 +93,15 @@ def test_nothing_steers_a_terminal(name):
     logged = Formatter().format(logging.LogRecord("a", 20, "a", 1, "class %s", (name,), None))
     for text in (shown.getvalue(), logged, escape(name)):
         assert not [char for char in text if not char.isprintable() and char != "\n"]
+
+
+def test_nothing_in_an_error_steers_a_terminal(tmp_path, capsys):
+    (tmp_path / "a\x1b[2J.nii.gz").touch()
+    for path in (tmp_path, tmp_path / "a\x1b[2J.nii.gz", tmp_path / "none\x1b[2J"):
+        assert main(["predict", str(path), "-i", str(path), "-o", str(tmp_path / "out")]) == 2
+        said = capsys.readouterr().err
+        assert not [char for char in said if not char.isprintable() and char != "\n"]
+    assert "\\x1b[2J" in said
 
 
 def test_a_bundle_s_description_holds_nothing_that_monai_runs():

@@ -119,6 +119,25 @@ class TestNetworks:
             load(path)
         assert not (tmp_path / "made").exists()
 
+    def test_whatever_it_tries_when_it_is_made_once_more(self, tmp_path, monkeypatch):
+        """As `export` does, for a network without hooks."""
+        made = []
+
+        class Patient(nets.UNet):
+            @wraps(nets.UNet.__init__)
+            def __init__(self, *args, **more):
+                super().__init__(*args, **more)
+                made.append(self)
+                if len(made) > 1:
+                    (tmp_path / "made").touch()
+
+        path = save(tmp_path / "a.ckpt")
+        monkeypatch.setattr(nets, "UNet", Patient)
+        with pytest.raises(ConfigError, match="wants more than to be made"):
+            load_network(path)
+        assert len(made) == 2
+        assert not (tmp_path / "made").exists()
+
 
 class TestDamaged:
     def flip(self, path: Path, name: str = "") -> None:
