@@ -227,6 +227,8 @@ class TestMemory:
         for name, said in found.items():
             assert said.startswith("refused"), (name, said)
             assert "; " in said
+            assert "does not fit into the memory" not in said, (name, said)  # it was asked for all the same
+        assert "compressed as NumPy never does" in found["lzma.npz"]
         assert "negative size" in found["two_negative.nii"]
         assert "integers or floats but are complex128" in found["complex.nii.gz"]
         assert "claims 8.6e+09 bytes" in found["doubles.h5"]
