@@ -71,7 +71,10 @@ class Geometry:
         spacing = spacing_of(affine[:3, [z, y, x]])
         if not SPACINGS[0] <= min(spacing) <= max(spacing) <= SPACINGS[1]:
             sizes = " x ".join(f"{length:.4g}" for length in lengths)
-            raise DataError(f"voxels are {sizes} mm, but no scanner goes beyond {SPACINGS[0]} to {SPACINGS[1]:.0f} mm")
+            least, most = SPACINGS
+            raise DataError(
+                f"voxels are {sizes} mm (is the unit another?), but no scanner goes beyond {least} to {most:.0f} mm"
+            )
         return cls(
             shape=(int(file_shape[z]), int(file_shape[y]), int(file_shape[x])),
             spacing=spacing,

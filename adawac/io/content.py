@@ -23,6 +23,7 @@ _STARTS = {
 _ENDINGS = {"NIfTI": ".nii", "gzipped NIfTI": ".nii.gz", "NRRD": ".nrrd", "MetaImage": ".mha", "DICOM": ".dcm"}
 _KNOWN = re.compile(r"\.(nii\.gz|nii|(seg\.)?nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 _REMEDIES = {
+    "empty": "copy it again",
     "a pointer of git-lfs": "fetch the file with `git lfs pull`",
     "DICOM": "give its series a folder of its own",
 }
@@ -36,6 +37,8 @@ def kind_of(path: Path) -> str:
     """
     with path.open("rb") as file:
         start = file.read(4096)
+    if not start:
+        return "empty"
     if not start.startswith(b"\x1f\x8b"):
         return _kind(start)
     try:

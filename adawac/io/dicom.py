@@ -1,5 +1,6 @@
 """A DICOM series: one slice a file, in any order; its place in space is checked slice by slice before it is read."""
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.errors import DataError, some_of
+from adawac.io.content import check_kind
 from adawac.io.dicom_elements import copy_upright, pixel_bytes
 from adawac.io.itk import geometry_of_lps, last_line, simpleitk
 from adawac.io.limits import check_voxels
@@ -34,6 +36,7 @@ _CLASSES = (b"\x02\x00\x02\x00UI", b"\x08\x00\x16\x00UI", b"\x08\x00\x16\x00")
 _SERIES, _DESCRIPTION, _POSITION, _ORIENTATION = "0020|000e", "0008|103e", "0020|0032", "0020|0037"
 _PATIENT, _BITS, _MODALITY, _SHADES = "0010|0020", "0028|0100", "0008|0060", "0028|0004"
 _TOLD = (_SERIES, _DESCRIPTION, _MODALITY, _SHADES)
+_PIXEL_SPACING, _SLOPE = "0028|0030", "0028|1053"
 
 
 class _Slice(NamedTuple):
@@ -46,6 +49,7 @@ class _Slice(NamedTuple):
     columns: NDArray[np.float64]  # (3, 3) along x, y and the normal, as long as a pixel
     origin: NDArray[np.float64]
     inverted: bool  # 0 is to be shown white
+    scaled: bool  # says how stored values become intensities
 
 
 def is_dicom(path: Path) -> bool:
@@ -148,6 +152,7 @@ def _has_no_image(path: Path) -> bool:
 
 
 def _describe(itk: Any, path: Path) -> _Slice:
+    check_kind(path, ("DICOM",))
     reader = itk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))
@@ -171,6 +176,9 @@ def _describe(itk: Any, path: Path) -> _Slice:
     for tag, what in ((_POSITION, "position"), (_ORIENTATION, "orientation")):
         if not reader.HasMetaDataKey(tag):
             raise DataError(f"{path}: the slice has no {what} in space, so its place is unknown; move it away")
+    sizes = reader.GetMetaData(_PIXEL_SPACING) if reader.HasMetaDataKey(_PIXEL_SPACING) else "missing"
+    if not re.search("[1-9]", sizes):  # for which GDCM takes 1 mm
+        raise DataError(f"{path}: PixelSpacing is {sizes.strip()}, so that no size is known; export the series again")
     return _Slice(
         path=path,
         series=tags.get(_SERIES, ""),
@@ -179,6 +187,7 @@ def _describe(itk: Any, path: Path) -> _Slice:
         columns=np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing(),
         origin=np.array(reader.GetOrigin()),
         inverted=tags.get(_SHADES, "") == "MONOCHROME1",
+        scaled=reader.HasMetaDataKey(_SLOPE),
     )
 
 
@@ -222,6 +231,11 @@ def _check_alike(slices: Sequence[_Slice]) -> None:
             raise DataError(
                 f"{each.path}: slices of a series share one orientation and pixel spacing but those of "
                 f"{first.path.name} are others; move it away, if it is a scout"
+            )
+        if each.scaled != first.scaled:
+            raise DataError(
+                f"{each.path}: it has {'a' if each.scaled else 'no'} rescale slope, unlike {first.path.name}, but "
+                "intensities of a series are of one kind; export it again"
             )
 
 

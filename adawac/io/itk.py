@@ -128,6 +128,6 @@ def geometry_of_lps(
 
 
 def last_line(error: BaseException) -> str:
-    """What an ITK error says at its end: the reason; before it stand places in ITK's source."""
+    """What an ITK error says at its end: the reason; before it stand places in ITK's source and in memory."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return lines[-1].rpartition("): ")[2] if lines else type(error).__name__

@@ -31,20 +31,31 @@ def grid_of(header: nib.Nifti1Header, shape: tuple[int, ...], path: Path) -> tup
     """
     unit, scale = _UNITS.get(int(header["xyzt_units"]) & 7, ("mm", 1.0))
     codes = (int(header["qform_code"]), int(header["sform_code"]))
+    stated = np.abs(header["pixdim"][1:4].astype(float)) * scale
+    known = np.isfinite(stated) & (stated > 0)
+    if not codes[1] and not known.all():
+        raise DataError(
+            f"{path}: the header does not say how large voxels are: pixdim is {_mm(stated)}; write the spacing of the "
+            "scan into it"
+        )
     try:
         qform = _in_mm(header.get_qform(), scale) if codes[0] else None
         affine = _in_mm(header.get_best_affine(), scale)
         geometry = Geometry.of_affine(shape, affine, qform, codes)
-    except (DataError, HeaderDataError, ValueError) as error:
+    except (HeaderDataError, ValueError) as error:
+        raise DataError(f"{path}: the quaternion of its qform is no rotation; correct the header's qform") from error
+    except DataError as error:
         said = "sform or qform" if unit == "mm" else f"unit, which is {unit}, or its sform or qform"
         raise DataError(f"{path}: {error}; correct the header's {said}") from error
-    sizes, stated = np.linalg.norm(affine[:3, :3], axis=0), np.abs(header["pixdim"][1:4].astype(float)) * scale
-    known = np.isfinite(stated) & (stated > 0)
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
     if (np.abs(sizes - stated)[known] > SPACING_TOLERANCE * sizes[known]).any():
         raise DataError(
             f"{path}: the header says two things of a voxel: {_mm(sizes)} mm by its sform, {_mm(stated)} mm by its "
             "pixdim; correct the one that is wrong (the scan's protocol, or another export of it, says which)"
         )
+    if not any(codes):
+        said = "its header has neither qform nor sform: which side is left is a guess, and so are all places"
+        return geometry, (f"{path}: {said}",)
     if qform is None or not codes[1] or largest_cosine(affine[:3, :3]) > SHEAR_TOLERANCE:  # qform knows no shear
         return geometry, ()
     apart = Geometry.of_affine(shape, qform).difference(geometry)

@@ -4,6 +4,7 @@ Inside the package every volume is an array (C, Z, Y, X) whose axes point Superi
 that an axial slice shown with `imshow` stands upright with the patient's left on the right.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from adawac.io.content import check_kind
 from adawac.io.limits import MOST_BESIDES, check_voxels, read_exactly, read_rest, read_voxels
 from adawac.io.nifti_grid import grid_of
 
+_UNHEARD = logging.getLogger(f"{__name__}.repairs")  # what matters of these is said here
+_UNHEARD.disabled = True
 _NO_GRID = np.diag([-1.0, -1.0, 1.0, 1.0])  # file axes Left, Posterior, Superior: canonical, transposed
 
 
@@ -115,8 +118,8 @@ def read_nifti(path: Path | str) -> Volume:
     array = _channels_last(array)
     if array.ndim not in (3, 4):
         raise DataError(
-            f"{path}: a volume has 3 dimensions, or 4 with channels last, but this has shape {array.shape}; "
-            "export one volume a file"
+            f"{path}: a volume has 3 dimensions, or 4 with channels last, but this has shape {array.shape}; export "
+            + (f"the slice as {(*array.shape, 1)}" if array.ndim == 2 else "one volume a file")
         )
     if 0 in array.shape:
         raise DataError(f"{path}: no axis may be empty but the shape is {array.shape}; export the file again")
@@ -218,7 +221,7 @@ def as_label(volume: Volume, name: str) -> Volume:
         name: what to call it in messages, such as its file name.
 
     Raises:
-        DataError: if there are several channels, or values that are fractional or not finite.
+        DataError: if there are several channels, or values that are fractional, not finite or too large for floats.
     """
     array = volume.array
     if len(array) != 1:
@@ -233,7 +236,17 @@ def as_label(volume: Volume, name: str) -> Volume:
             f"{name}: label values must be whole numbers but {int(wrong.sum())} voxels are not, "
             f"such as {float(array[wrong][0]):.4g}; export again with nearest-neighbour interpolation"
         )
+    if (largest := np.abs(whole).max()) >= 1 << 24:
+        raise DataError(f"{name}: floats hold no label value of {largest:.0f} exactly; export the label as integers")
     return Volume(whole.astype(np.int32), volume.geometry, volume.notes)
+
+
+def _checked(header: Any) -> Any:
+    """As nibabel repairs it, but for sizes of voxels: an unknown one is not 1 mm."""
+    stated = header["pixdim"][1:4].copy()
+    header.check_fix(_UNHEARD)
+    header["pixdim"][1:4] = np.abs(stated)
+    return header
 
 
 def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
@@ -244,7 +257,7 @@ def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
             size = stream.read(4)  # of the header: tells NIfTI-2 from NIfTI-1, in either byte order
             newer = 540 in (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
             kind: Any = nib.Nifti2Header if newer else nib.Nifti1Header
-            header = kind(size + stream.read(kind.template_dtype.itemsize - 4))
+            header = _checked(kind(size + read_exactly(stream, kind.template_dtype.itemsize - 4), check=False))
             shape, dtype, offset = header.get_data_shape(), header.get_data_dtype(), header.get_data_offset()
             check_voxels(str(path), shape, dtype)
             if offset > MOST_BESIDES:

@@ -179,6 +179,19 @@ class TestRefusal:
         change(files[0], ImagePositionPatient=None)
         assert "has no position in space" in self.refused(tmp_path)
 
+    @pytest.mark.parametrize("spacing", [None, [0, 0]])
+    def test_no_size_of_pixels(self, files, tmp_path, spacing):
+        """GDCM would take 1 mm."""
+        change(files[0], PixelSpacing=spacing)
+        assert re.search("PixelSpacing is .*no size is known; export the series again", self.refused(tmp_path))
+
+    def test_a_slice_that_alone_says_nothing_of_its_units(self, files, tmp_path):
+        change(files[3], RescaleSlope=None, RescaleIntercept=None)
+        assert re.search("has (a|no) rescale slope, unlike IM.*; export it again", self.refused(tmp_path))
+        for path in (*files[:3], files[4]):
+            change(path, RescaleSlope=None, RescaleIntercept=None)
+        assert read_image([tmp_path]).array.shape == (1, 5, 6, 7)
+
     def test_several_frames(self, files, tmp_path):
         change(files[0], NumberOfFrames=2, PixelData=b"\0\0" * 84)
         assert "one slice a file is read" in self.refused(tmp_path)
@@ -197,7 +210,7 @@ class TestRefusal:
 
     def test_empty_file(self, files, tmp_path):
         (tmp_path / "empty.dcm").write_bytes(b"")
-        assert "empty.dcm: not readable as a DICOM image" in self.refused(tmp_path)
+        assert "empty.dcm: the file is empty" in self.refused(tmp_path)
 
     def test_corrupt_voxels(self, files, tmp_path):
         data = dcmread(files[2])

@@ -239,16 +239,15 @@ def broken(path, how):
     return path
 
 
-@pytest.mark.parametrize("how", ["cut", "checksum", "flipped", "plain", "nothing", "voxels"])
+@pytest.mark.parametrize("how", ["cut", "checksum", "flipped", "plain", "nothing", "voxels", "header"])
 def test_damaged_files_are_named(tmp_path, how):
     with pytest.raises(DataError, match=r"scan\.nii\.gz: .*(copy it again|not a NIfTI|rename it to scan.nii$)"):
         read_nifti(broken(tmp_path / "scan.nii.gz", how))
 
 
-@pytest.mark.parametrize("how", ["text", "header"])
-def test_other_files_are_no_nifti(tmp_path, how):
+def test_other_files_are_no_nifti(tmp_path):
     with pytest.raises(DataError, match=r"scan\.nii\.gz: this is not a NIfTI file.*convert it"):
-        read_nifti(broken(tmp_path / "scan.nii.gz", how))
+        read_nifti(broken(tmp_path / "scan.nii.gz", "text"))
 
 
 def test_truncated_plain_file(tmp_path):
