@@ -7,6 +7,7 @@ also differ in their markers, reference and prediction in their lines.
 
 import colorsys
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
+
+warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box stands for a letter that no font here has
 
 BLUE, VERMILION = "#0072B2", "#D55E00"
 CLASS_COLOURS = ("#EE8866", "#99DDFF", "#BBCC33", "#FFAABB", "#44BB99", "#EEDD88", "#77AADD", "#AAAA00")

@@ -55,9 +55,10 @@ class Topology:
         edges, steps = list(shape), list(spacing)
         strides: list[tuple[int, ...]] = []
         while len(strides) < MOST_HALVINGS:
-            halved = [edge >= 2 * EDGE and step < 2 * min(steps) for edge, step in zip(edges, steps, strict=True)]
-            if not any(halved):
+            least = min((step for edge, step in zip(edges, steps, strict=True) if edge >= 2 * EDGE), default=None)
+            if least is None:
                 break
+            halved = [edge >= 2 * EDGE and step < 2 * least for edge, step in zip(edges, steps, strict=True)]
             strides.append(tuple(1 + half for half in halved))
             edges = [edge / by for edge, by in zip(edges, strides[-1], strict=True)]
             steps = [step * by for step, by in zip(steps, strides[-1], strict=True)]

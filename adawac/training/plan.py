@@ -118,14 +118,11 @@ def make_plan(facts: Fingerprint, memory: float, patches: bool = False) -> Plan:
         "size": why_size,
         "patch": f"{windows} of them, half overlapping, in a volume of the median size",
         "network": f"halved to deepest features of {by_times(deepest)}",
-        "batch_size": f"about {takes(network, batch):.1f} GiB; twice that with two views of each, as in the study",
+        "batch_size": f"about {takes(network, batch):.2g} GiB; twice that with two views of each, as in the study",
         "epochs": f"about {epochs * math.ceil(units / batch)} steps of {batch} {noun}",
-        "views": f"{noun} are seen {epochs} times: "
-        + (
-            "few, and strong views taught more in our trials"
-            if epochs >= OFTEN
-            else "many, and StrongAugmentation taught less in our trials"
-        ),
+        "views": f"{noun} are seen {epochs} times, where "
+        + ("strong views taught more" if epochs >= OFTEN else "StrongAugmentation taught less")
+        + " in our trials",
     }
     return Plan(
         axis=axis,

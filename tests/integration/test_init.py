@@ -73,6 +73,7 @@ def test_each_layout_is_configured_and_trained(tmp_path, write, layout, modality
     assert ("window" in said) == (modality == "ct")
     assert ("spacing" in said) == (modality == "ct")  # the others' files do not say it
     assert said["sampling"] == "ClassBalanced"
+    assert not re.search(r"# *['\"]", Path("made.yaml").read_text())  # no comment is quoted, as YAML's values are
     fit()
     assert list(Path("runs/data").glob("version_0/checkpoints/last.ckpt"))
 

@@ -151,3 +151,10 @@ def test_memory_is_what_torch_keeps(shape, spacing, classes):
     estimated = topology.memory(2, 1, classes) * 2**30
     fixed = 16 * topology.parameters(1, classes)
     assert (estimated - fixed) / PEAK + fixed == pytest.approx(measured, rel=0.1)
+
+
+def test_an_axis_that_cannot_be_halved_keeps_no_other_waiting():
+    """As nnU-Net, whose spacings to compare are those of the axes that still can be."""
+    assert Topology.of((1, 100, 86), (1, 1, 1)).strides == ((1, 2, 2),) * 4
+    assert Topology.of((300, 20, 20), (3, 0.9, 0.9)).strides == ((1, 2, 2), (2, 2, 2), *[(2, 1, 1)] * 3)
+    assert Topology.of((20, 300), (1, 1)).strides == ((2, 2), (2, 2), (1, 2), (1, 2), (1, 2))
