@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.errors import ConfigError, DataError, did_you_mean, name_problems
+from adawac.errors import ConfigError, DataError, did_you_mean, name_problems, some_of
 from adawac.types import IGNORE_INDEX
 
-_NAME_THEM = "name them in the data set's labels or correct the label"
+_MANY = 20
+"""Values without a name that no label map holds, but every image."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ class Classes:
             indices[value] = names.index(name)
         if not 2 <= len(names) <= IGNORE_INDEX:
             raise ConfigError(
-                f"a task has 1 to {IGNORE_INDEX - 1} foreground classes but {len(names) - 1} of "
-                f"{list(raw.values())[1:]} are left; change `drop` or `merge`"
+                f"a task has 1 to {IGNORE_INDEX - 1} foreground classes but {len(names) - 1} of the data set's "
+                f"({some_of(list(raw.values())[1:])}) are left; change `drop` or `merge`"
             )
         if ignore_value is not None:
             indices[ignore_value] = IGNORE_INDEX
@@ -116,7 +117,7 @@ class Classes:
             found = np.unique(label[unknown])
             raise DataError(
                 f"label values {found[:8].tolist()} ({int(unknown.sum())} voxels) stand for no class, only "
-                f"{_ranges(allowed.tolist())} are allowed; {_ignore(found[0]) if found[0] < 0 else _NAME_THEM}"
+                f"{_ranges(allowed.tolist())} are allowed; {_remedy(found.tolist())}"
             )
         encoded: NDArray[np.uint8] = codes[index][place]
         return encoded
@@ -190,8 +191,15 @@ class Classes:
         return cls(names, indices, values)
 
 
-def _ignore(value: int) -> str:
-    return f"correct the label, or set data.ignore_label to {value}, where such voxels shall be in no loss or metric"
+def _remedy(unknown: Sequence[int]) -> str:
+    """What to do about values that stand for no class."""
+    if len(unknown) > _MANY:
+        return "give the label map in place of this file, which seems to be an image"
+    if len(unknown) > 1 or unknown[0] > 0:
+        return "name them in the data set's labels or correct the label"
+    return (
+        f"correct the label, or set data.ignore_label to {unknown[0]}, where such voxels shall be in no loss or metric"
+    )
 
 
 def _ranges(values: Sequence[int]) -> str:
@@ -222,6 +230,10 @@ def _check(
         raise DataError(
             f"labels: {below} lie below 0, and no class does; call the value `ignore`, where its voxels are to be left "
             "out of losses and metrics (or set data.ignore_label to it), else give it a value above all others"
+        )
+    if max(raw) > np.iinfo(np.int32).max:
+        raise DataError(
+            f"labels: no file of predictions holds a value of {max(raw)}; write the label files anew with less"
         )
     if wrong := [value for value, name in raw.items() if value and name.lower() == "background"]:
         raise DataError(

@@ -1,6 +1,7 @@
 """What an image must be before anything is made of it: one set of rules, for training and prediction alike."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ BELOW_AIR = -1500.0
 PADDING_HU = -1024.0
 """What padding of CT below all possible HU is read as: air."""
 
-LARGEST = float(np.finfo(np.float16).max)
+SMALLEST, LARGEST = 1e-5, float(np.finfo(np.float16).max)
 """Prepared images are kept in half precision."""
 
 REMEDIES: Mapping[Modality, str] = {
@@ -46,7 +47,7 @@ def checked(
 
     Raises:
         DataError: NaN or infinite voxels, nothing to be seen, no Hounsfield units where they are due, or intensities
-            that are left alone and too large for half precision.
+            that are left alone and too large or small for half precision.
     """
     if not np.isfinite(array.sum(dtype=np.float64)):  # one pass; the mask is only made when it is needed
         raise DataError(
@@ -74,11 +75,14 @@ def checked(
                 array = np.array(array)  # not somebody else's
                 array[channel][array[channel] == low] = PADDING_HU
                 notes.append(f"voxels of {low:.6g}{of_channel} are taken for padding, as air of {PADDING_HU:.0f} HU")
-        elif kinds and kinds[channel] == "prescaled" and max(-low, high) > LARGEST:
+        elif kinds and kinds[channel] == "prescaled" and not SMALLEST < max(-low, high) <= LARGEST:
             raise DataError(
                 f"intensities{of_channel} reach {max(-low, high):.6g} but those of modality `prescaled`, which are "
-                f"left alone, must stay below {LARGEST:.6g}; {remedies['prescaled']}"
+                f"left alone, must reach {SMALLEST:g} and stay below {LARGEST:.6g}; {remedies['prescaled']}"
             )
+    for one, other in combinations([channel for channel in range(len(array)) if not empty[channel]], 2):
+        if (lows[one], highs[one]) == (lows[other], highs[other]) and np.array_equal(array[one], array[other]):
+            notes.append(f"channels {one} and {other} are the same, voxel for voxel: is one a copy by mistake?")
     return array, tuple(notes)
 
 

@@ -69,6 +69,13 @@ def overview(
     ]
     if classes[0] != "background":
         found.append(Finding("background", f"the value 0, which is called {classes[0]}"))
+    full = [case for case, its in measured.items() if its.voxels.any() and not its.voxels[:, 0].any()]
+    if 0 < len(full) < len(measured):
+        found.append(Finding("background", f"none in {some_of(full)}: there, too, the background must be 0"))
+    if "class_255" in classes[2:]:
+        odd = [case for case, its in measured.items() if its.voxels[:, classes.index("class_255")].any()]
+        said = f"in {some_of(odd)}, beside smaller values: is it to be ignored, or a mask of 0 and 255 beside others?"
+        found.append(Finding("value 255", said, "data.ignore_label"))
     if odd := _outliers(measured):
         found.append(Finding("spacing", f"others than most: {some_of(odd)}", "data.spacing"))
     held = {

@@ -110,7 +110,8 @@ class Preprocessing:
             return ((np.clip(image, low, high) - low) / (high - low)).astype(np.float32)
         low, high = np.quantile(image, [0.005, 0.995])
         clipped = np.clip(image, low, high)
-        return np.asarray((clipped - clipped.mean()) / np.maximum(clipped.std(), 1e-8), dtype=np.float32)
+        least = 1e-8 * max(abs(low), abs(high)) or 1.0  # in any unit: of one value, and zeros
+        return np.asarray((clipped - clipped.mean()) / max(clipped.std(), least), dtype=np.float32)
 
     def apply(self, volume: "Volume", case: str) -> Slices:
         """Cut a volume into slices on the training grid.

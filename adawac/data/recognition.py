@@ -12,12 +12,19 @@ from adawac.data.modality import Modality
 AIR = -200.0
 """HU below which every CT has voxels; intensities that never go there are no Hounsfield units."""
 
+SCALED = 0.01
+"""What intensities between 0 and 1 go beyond: others are of a small unit, such as diffusion in mm2/s."""
+
+MOSTLY_AIR = -500.0
+"""HU that half of what lies below `AIR` goes below: air of -1000, lungs; or all of it has one value, of a window's end.
+MR that goes below 0 does so with a tail."""
+
 ANISOTROPIC = 1.5
 """How many times longer a voxel is along the scan than across it, where slices are told from a volume of cubes."""
 
 
 def kind_of_values(values: NDArray[np.generic]) -> Modality:
-    """What intensities can be: CT has air, scaled ones lie between 0 and 1, MR is all else.
+    """What intensities can be: CT has air, scaled ones lie between 0 and nearly 1, MR is all else.
 
     A single value below all others is padding and tells nothing.
 
@@ -32,8 +39,9 @@ def kind_of_values(values: NDArray[np.generic]) -> Modality:
         return "mr"
     low, high = float(finite.min()), float(finite.max())
     if low < AIR and lowest_tissue(finite, low) < 0:
-        return "ct"
-    return "prescaled" if 0 <= low < high <= 1 else "mr"
+        middle = float(np.median(finite[finite < AIR]))
+        return "ct" if middle < MOSTLY_AIR or middle == low else "mr"
+    return "prescaled" if 0 <= low < high <= 1 and high > SCALED else "mr"
 
 
 def kind_of_tag(tag: str) -> Modality | None:

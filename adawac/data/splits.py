@@ -14,6 +14,11 @@ from adawac.data.patients import SuggestedPatients
 from adawac.data.split import PARTS, Split
 from adawac.errors import ConfigError, DataError, did_you_mean, did_you_mean_file, some_of
 
+_AS_JSON = (
+    '{"train": [names], "val": [names], "test": [names]}, where val and test may be missing and names are strings; '
+    "write it so"
+)
+
 
 class SplitRule(ABC):
     """How the cases of a data set are dealt out. A subclass says `assign`; `split` also checks the result."""
@@ -107,7 +112,7 @@ class FileSplit(SplitRule):
         except OSError as error:
             raise ConfigError(f"FileSplit: {file} cannot be read ({error}); give the path of a split file") from error
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{file} is not valid JSON ({error}); write it anew") from error
+            raise DataError(f"{file} is not valid JSON ({error}), but a split is {_AS_JSON}") from error
         folds = content if isinstance(content, list) else [content]
         if self.fold >= len(folds):
             raise ConfigError(f"FileSplit: fold is {self.fold}, but {file} has {len(folds)}; choose one below that")
@@ -117,10 +122,7 @@ class FileSplit(SplitRule):
             or not {"train"} <= named.keys() <= set(PARTS)
             or not all(isinstance(names, list) and all(isinstance(n, str) for n in names) for names in named.values())
         ):
-            raise DataError(
-                f'{file}: a split is {{"train": [names], "val": [names], "test": [names]}}, where val and '
-                "test may be missing and names are strings; write it so"
-            )
+            raise DataError(f"{file}: a split is {_AS_JSON}")
         return named
 
 
@@ -146,7 +148,7 @@ class FractionSplit(SplitRule):
         if n_test + n_val >= len(shuffled):
             raise DataError(
                 f"FractionSplit: {n_test} test and {n_val} val of {len(shuffled)} patients leave none to "
-                "train on; lower val or test, set one to 0, or add data"
+                "train on; lower val or test, set one to 0, name the parts in a splits.json, or add data"
             )
         test, rest = shuffled[:n_test], shuffled[n_test:]
         return _split_patients({"train": rest[n_val:], "val": rest[:n_val], "test": test}, cases, patients)

@@ -1,11 +1,13 @@
 """What a user's CSV file says of each case or patient: their site, their scanner, whom a case shows."""
 
 import csv
+import io
+import json
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from adawac.errors import ConfigError, DataError, some_of
+from adawac.errors import ConfigError, DataError, did_you_mean, some_of
 
 Lines = Sequence[Mapping[str, str]]
 
@@ -14,16 +16,19 @@ def read_lines(path: Path) -> tuple[tuple[str, ...], Lines]:
     """Header and lines of a CSV file; blanks around names and values are none of them, missing fields are empty.
 
     Args:
-        path: file in UTF-8, with or without the mark that Excel begins it with.
+        path: file in UTF-8 or UTF-16, between whose fields stands a comma, or a semicolon or tabulator as Excel writes.
 
     Raises:
         ConfigError: the file cannot be read.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [[field.strip() for field in row] for row in csv.reader(file, skipinitialspace=True) if row]
+        content = path.read_bytes()
+        text = content.decode(json.detect_encoding(content))
+        mark = max(",;\t", key=text.partition("\n")[0].count)
+        read = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
+        rows = [[field.strip() for field in row] for row in read if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); give the path of a CSV file") from error
+        raise ConfigError(f"{path}: cannot be read ({error}); give the path of a CSV file in UTF-8") from error
     header, *lines = rows or [[]]
     return tuple(header), [dict(zip_longest(header, line[: len(header)], fillvalue="")) for line in lines]
 
@@ -65,8 +70,12 @@ def read_case_column(path: Path, column: str, cases: Sequence[str]) -> dict[str,
     """
     header, lines = read_lines(path)
     if not {"case", column} <= set(header):
-        raise DataError(f"{path}: needs a header line 'case,{column}' and a line for every case; add them")
+        raise DataError(
+            f"{path}: needs a header line 'case,{column}' and a line for every case but begins with "
+            f"{','.join(header)[:60]!r}; add them"
+        )
     table = column_of(path, lines, "case", column)
     if missing := [case for case in cases if case not in table]:
-        raise DataError(f"{path}: no {column} for case {some_of(missing)}; add a line 'case,{column}' for each")
+        meant = did_you_mean(missing, table)  # such as case_1.nii.gz
+        raise DataError(f"{path}: no {column} for case {some_of(missing)}{meant} add a line 'case,{column}' for each")
     return {case: table[case] for case in cases}

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,7 +133,7 @@ def described(path: Path) -> str:
     """A file or folder by its name; of a folder without an image, where DICOM lies deeper in it."""
     if not path.is_dir():
         return path.name
-    deeper = next((f"{path.name}/{inner.name}" for inner in sorted(path.iterdir()) if _is_series(inner)), None)
+    deeper = next((inner.relative_to(path.parent) for inner in sorted(path.rglob("*")) if _is_series(inner)), None)
     return f"{path.name}/" + (f" (no image in it, but DICOM in {deeper}: move it up)" if deeper else "")
 
 
@@ -219,23 +219,34 @@ def scan_images(source: Path) -> Images:
             reader.require()
         else:  # a DICOM series
             simpleitk()
-    firsts = {stem(path).removesuffix("_0000") for path in paths if stem(path).endswith("_0000")}
+    cases, problems = by_case(paths)
+    return Images({case: files for case, files in cases.items() if case not in problems}, [*problems.values()], beside)
+
+
+def by_case(paths: Iterable[Path], whole: Collection[str] = ()) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
+    """Files of every case, its channels in order; and the problem of each that has one.
+
+    Args:
+        paths: of images, or of labels.
+        whole: names that are of cases, even where they end as those of channels do, see `scan_images`.
+    """
+    named = [(stem(path), path) for path in paths]
+    firsts = {name.removesuffix("_0000") for name, _ in named if name.endswith("_0000") and name not in whole}
     cases: dict[str, dict[int, Path]] = {}
     problems: dict[str, str] = {}
-    for path in paths:
-        case, channel = stem(path), 0
+    for case, path in named:
+        channel = 0
         if wrong := name_problems("case", [case]):
             problems[case] = wrong[0]
-        if (match := re.fullmatch(r"(.+)_(\d{4})", case)) and match[1] in firsts:
+        if (match := re.fullmatch(r"(.+)_(\d{4})", case)) and match[1] in firsts and case not in whole:
             case, channel = match[1], int(match[2])
         known = cases.setdefault(case, {}).setdefault(channel, path)
-        if known is not path:
+        if known is not path:  # a.nii and a.nii.gz: which of them is meant?
             problems[case] = f"case {case}: {known.name} and {path.name} are the same image; keep one of them"
     for case, channels in cases.items():
         if missing := sorted(set(range(max(channels))) - channels.keys()):
             problems[case] = f"case {case}: channel {case}_{missing[0]:04d} is missing; add its file"
-    sound = {case: tuple(path for _, path in sorted(files.items())) for case, files in cases.items()}
-    return Images({case: files for case, files in sound.items() if case not in problems}, [*problems.values()], beside)
+    return {case: tuple(path for _, path in sorted(files.items())) for case, files in cases.items()}, problems
 
 
 def _images_at(source: Path) -> list[Path]:

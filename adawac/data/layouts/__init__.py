@@ -8,7 +8,7 @@ from adawac.data.layouts.folders import Folders
 from adawac.data.layouts.msd import MSD
 from adawac.data.layouts.nnunet import NNUNet
 from adawac.data.layouts.synapse import Synapse
-from adawac.errors import DataError, did_you_mean_file
+from adawac.errors import DataError, did_you_mean_file, some_of
 
 __all__ = [
     "ACDC",
@@ -48,13 +48,14 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
         raise DataError(f"{root}: the data folder is empty; put a data set there (see data_README.md)")
     if layout := _match(root):
         return layout
+    holds = some_of([path.name for path in sorted(root.iterdir()) if not path.name.startswith(".")])
     nearby = [folder.name for folder in sorted(root.iterdir()) if folder.is_dir() and _match(folder)]
     hint = f"; give a folder inside it: {' or '.join(nearby)}" if nearby else ""
     raise DataError(
         f"{root}: the folder has none of the known layouts: dataset.json with `training` (MSD, nnU-Net v1) "
         "or `channel_names` (NNUNet), train_npz/ or test_vol_h5/ (Synapse), ACDC_training_slices/ or "
-        "ACDC_training_volumes/ (ACDC), images/ and labels/ (Folders)"
-        f"{hint}; correct the path, or name the layout and its folders, such as --layout Folders "
+        "ACDC_training_volumes/ (ACDC), images/ and labels/ (Folders); it holds "
+        f"{holds}{hint}; correct the path, or name the layout and its folders, such as --layout Folders "
         "--layout.images scans --layout.labels masks"
     )
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -36,6 +37,8 @@ def sorted_cases(cases: Iterable[Case], root: Path) -> tuple[Case, ...]:
     if not ordered:
         raise DataError(f"{root}: no case was found; check that the download is complete")
     for one, other in itertools.pairwise(ordered):
+        if one.images == other.images:
+            raise DataError(f"case {one.id}: {root} lists {one.images[0].name} twice; take one of them off the list")
         if one.id == other.id:
             raise DataError(
                 f"case {one.id}: ids must be unique but {one.images[0]} and {other.images[0]} "
@@ -72,7 +75,9 @@ def inside(root: Path, relative: str, source: Path) -> Path:
     """
     path = PurePosixPath(relative.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in relative:
-        raise DataError(f"{source}: {relative!r} must be a path inside the data set, without '..'; correct it")
+        raise DataError(
+            f"{source}: {relative!r} must be a path inside the data set and relative to it, without '..'; correct it"
+        )
     return root / path
 
 
@@ -83,12 +88,20 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: if the file is unreadable or holds something else.
     """
     try:
-        content = json.loads(path.read_bytes())  # in any of Unicode's encodings, with or without its mark
+        content = json.loads(path.read_bytes(), object_pairs_hook=_once)  # in any of Unicode's encodings
     except (OSError, ValueError, RecursionError) as error:  # the last where brackets are nested without end
         raise DataError(f"{path}: this is not readable JSON ({error}); correct or restore the file") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: a JSON object is due but this is a {type(content).__name__}; correct the file")
     return content
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, whose last value of a name would hide the others."""
+    for name, count in Counter(name for name, _ in pairs).items():
+        if count > 1:
+            raise ValueError(f"{name!r} stands there {count} times")
+    return dict(pairs)
 
 
 def parse_labels(labels: Mapping[Any, Any], source: Path) -> tuple[dict[int, str], int | None]:
@@ -102,23 +115,25 @@ def parse_labels(labels: Mapping[Any, Any], source: Path) -> tuple[dict[int, str
     """
     named: dict[int, str] = {}
     for key, entry in labels.items():
+        if isinstance(entry, (list, tuple)) and len(entry) == 1:  # a region of one value
+            entry = entry[0]
         if isinstance(entry, (list, tuple)):
             raise DataError(
                 f"{source}: label {key!r} is a region {list(entry)}, but a voxel has one class here; "
                 "give every value a name of its own and use `merge` to join classes"
             )
-        value, name = (key, entry) if isinstance(entry, str) and _whole(key) is not None else (entry, key)
-        if (number := _whole(value)) is None:
+        value, name = (key, entry) if isinstance(entry, str) and whole(key) is not None else (entry, key)
+        if (number := whole(value)) is None:
             raise DataError(f"{source}: label {key!r}: {entry!r} has no whole number; write {{name: value}}")
         if number in named:
             raise DataError(f"{source}: label value {number} is both {named[number]!r} and {name!r}; keep one")
         named[number] = name
-    ignored = [value for value, name in named.items() if name == "ignore"]
+    ignored = [value for value, name in named.items() if str(name).lower() == "ignore"]
     ignore_value = ignored[0] if ignored else None
     return {value: name for value, name in sorted(named.items()) if value != ignore_value}, ignore_value
 
 
-def _whole(value: Any) -> int | None:
+def whole(value: Any) -> int | None:
     """A whole number, or one that is written so; None of anything else."""
     try:
         number = float(value)

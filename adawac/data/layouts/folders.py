@@ -10,16 +10,16 @@ from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.data.layouts.files import OR_NOBODY, parse_labels, sorted_cases
 from adawac.data.layouts.nifti import NiftiLayout, recognised
 from adawac.data.modality import Modality, current
-from adawac.errors import DataError, some_of
+from adawac.errors import DataError, did_you_mean_file, some_of
 from adawac.io.dicom import is_dicom
-from adawac.io.images import described, files_of, list_images, passed_over, stem
+from adawac.io.images import by_case, described, files_of, holds_dicom, list_images, passed_over, stem
 from adawac.io.readers import reader_of
 
 
 class Folders(NiftiLayout):
     """A folder of images and a folder of labels.
 
-        root/images/<case>.nii.gz       channels last where there are several
+        root/images/<case>.nii.gz       channels last where there are several; or <case>_0000, <case>_0001, one file each
         root/labels/<case>.nii.gz
 
     NRRD and MetaImage files will do for both, and folders `images/<case>/` with the slices of a DICOM series.
@@ -46,9 +46,8 @@ class Folders(NiftiLayout):
         self.modality = modality
 
     def matches(self, root: Path) -> bool:
-        """Whether both folders are there and hold images."""
-        folders = (root / self.images, root / self.labels)
-        return all(folder.is_dir() for folder in folders) and all(map(self._list, folders))
+        """Whether both folders are there."""
+        return (root / self.images).is_dir() and (root / self.labels).is_dir()
 
     def _list(self, folder: Path) -> list[Path]:
         """Images of a folder; of that of the labels also DICOM files, to say what to do with them."""
@@ -61,39 +60,30 @@ class Folders(NiftiLayout):
 
     def scan_reading(self, root: Path, chosen: Callable[[Sequence[Case]], Sequence[Case]]) -> Collection:
         """List the cases, see `Layout.scan_reading`."""
-        files: list[dict[str, Path]] = []
-        twins: dict[str, str] = {}
-        for folder in (root / self.images, root / self.labels):
-            if not folder.is_dir():
-                raise DataError(f"{folder}: the folder does not exist; correct `images` or `labels` of the layout")
-            named: dict[str, Path] = {}
-            for path in self._list(folder):  # a.nii and a.nii.gz: which of them is meant?
-                if (other := named.setdefault(stem(path), path)) != path:
-                    twins[stem(path)] = f"case {stem(path)}: {other} and {path} are of one name; remove one of them"
-            files.append(named)
-        images, labels = files
-        beside = [passed_over(root / self.images, images.values()), passed_over(root / self.labels, labels.values())]
-        problems = [*twins.values()] + [
-            f"case {case_id}: {path} has no partner of this name in {root / where}{_near(case_id, root / where)}; "
+        found, beside = zip(*(self._found(root / name) for name in (self.images, self.labels)), strict=True)
+        labels, twins = by_case(found[1], {stem(path) for path in found[1]})
+        images, more = by_case(found[0], labels)
+        problems = [*twins.values(), *more.values()] + [
+            f"case {case_id}: {paths[0]} has no partner of this name in {root / where}{_near(case_id, root / where)}; "
             f"add it or remove the file{OR_NOBODY * (mine is images)}"
             for mine, theirs, where in ((images, labels, self.labels), (labels, images, self.images))
-            for case_id, path in mine.items()
+            for case_id, paths in mine.items()
             if case_id not in theirs
         ]
-        unread = {name: path for name, path in labels.items() if reader_of(path) is None}
+        unread = {name: paths[0] for name, paths in labels.items() if reader_of(paths[0]) is None}
         problems += [
             f"case {name}: {path} is DICOM, which labels are not read from; convert it to NIfTI as data_README.md shows"
             for name, path in unread.items()
         ]
-        without = {name: path for name, path in images.items() if not files_of(path)}
+        without = {name: path for name, paths in images.items() for path in paths if not files_of(path)}
         problems += [
             f"case {name}: {path} holds DICOM files but no slice; copy the series there"
             for name, path in without.items()
         ]
         paired = [
-            Case(name, files_of(path), files_of(labels[name]))
-            for name, path in images.items()
-            if name in labels.keys() - twins - unread.keys() - without.keys()
+            Case(name, tuple(part for path in paths for part in files_of(path)), files_of(labels[name][0]))
+            for name, paths in images.items()
+            if name in labels.keys() - twins - more.keys() - unread.keys() - without.keys()
         ]
         if problems and not paired:
             raise DataError.from_problems(problems)
@@ -119,11 +109,25 @@ class Folders(NiftiLayout):
             ignore_value=ignore_value,
             known_by=by if self.modality is None else "the layout's setting",
             passed_over=tuple(filter(None, beside)),
-            unannotated=tuple(path for name, path in images.items() if name not in labels),
+            unannotated=tuple(paths[0] for name, paths in images.items() if name not in labels),
         )
         if problems:
             raise ListingError(problems, collection)
         return collection
+
+    def _found(self, folder: Path) -> tuple[list[Path], str | None]:
+        """Images or labels of a folder, at least one, and what lies beside them."""
+        if not folder.is_dir():
+            meant = did_you_mean_file(folder)
+            raise DataError(f"{folder}: the folder does not exist{meant} correct `images` or `labels` of the layout")
+        paths = self._list(folder)
+        beside = passed_over(folder, paths)
+        if paths:
+            return paths, beside
+        do = "give each series a folder of its own" if holds_dicom(folder) else "convert the files"
+        raise DataError(
+            f"{beside or f'{folder}: it is empty'}; NIfTI, NRRD, MHA, MHD and folders of DICOM slices are read: {do}"
+        )
 
     def labels_of(self, cases: Iterable[Case]) -> tuple[Mapping[int, str], dict[str, str]]:
         """Names made of the values that the label files hold, and the problem of each that cannot be read.

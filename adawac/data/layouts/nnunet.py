@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adawac.data.layouts.base import Case, Collection, ListingError
-from adawac.data.layouts.files import OR_NOBODY, parse_labels, read_json, sorted_cases
+from adawac.data.layouts.files import OR_NOBODY, parse_labels, read_json, sorted_cases, whole
 from adawac.data.layouts.nifti import NiftiLayout, modality_of
 from adawac.errors import DataError
 from adawac.io.images import list_files, passed_over, stem
@@ -42,17 +42,18 @@ class NNUNet(NiftiLayout):
         dataset = read_json(source)
         for key in ("channel_names", "labels"):
             if not isinstance(dataset.get(key), dict) or not dataset[key]:
-                raise DataError(f"{source}: `{key}` must be a mapping, not {dataset.get(key)!r}; add it")
+                example = {"channel_names": '{"0": "CT"}', "labels": '{"background": 0, "liver": 1}'}[key]
+                raise DataError(f"{source}: `{key}` must be a mapping, not {dataset.get(key)!r}; write {example}")
         names, ignore_value = parse_labels(dataset["labels"], source)
         channels = _channels(dataset["channel_names"], source)
-        ending = str(dataset.get("file_ending", ".nii.gz"))
+        ending = "." + str(dataset.get("file_ending", ".nii.gz")).lstrip(".")
         if ending.lower() not in ENDINGS:
             raise DataError(f"{source}: `file_ending` must be one of {ENDINGS} but is {ending!r}; convert the files")
         has_test = (root / "imagesTs").is_dir() and (root / "labelsTs").is_dir()
         problems: list[str] = []
         train = _cases(root, "Tr", len(channels), ending, "train" if has_test else None, problems)
         due = dataset.get("numTraining", len(train))
-        if due != len(train) and not problems:
+        if whole(due) != len(train) and not problems:
             problems.append(
                 f"{source}: `numTraining` is {due} but {len(train)} cases lie in imagesTr; "
                 "complete the folder or correct the number"

@@ -79,10 +79,10 @@ IMAGES = {
     "cut short": (lambda path: path.write_bytes(path.read_bytes()[:-200]), "copy it again"),
     "without its check sum": (lambda path: path.write_bytes(path.read_bytes()[:-8]), "copy it again"),
     "a byte flipped": (flip, "copy it again"),
-    "empty": (lambda path: path.write_bytes(b""), "convert it to .nii.gz"),
+    "empty": (lambda path: path.write_bytes(b""), "the file is empty, .*; copy it again"),
     "a web page": (lambda path: path.write_bytes(gzip.compress(b"<html>" * 100)), "convert it to .nii.gz"),
     "a folder": (folder_in_place, "restore the file"),
-    "one plane": (lambda path: nifti(path, np.ones((16, 16), np.int16)), "export one volume a file"),
+    "one plane": (lambda path: nifti(path, np.ones((16, 16), np.int16)), r"export the slice as \(16, 16, 1\)"),
     "five dimensions": (lambda path: nifti(path, np.ones((4, 4, 4, 2, 2), np.int16)), "export one volume a file"),
     "an axis of nothing": (bytes_at(42, struct.pack("<h", 0)), "export the file again"),
     "negative size": (bytes_at(42, struct.pack("<h", -5)), "copy it again"),
@@ -167,7 +167,7 @@ LISTINGS = {
     "no case": (listing(training=[]), "no case was found; check that the download is complete"),
     "a case twice": (
         listing(training=lambda pairs: [*pairs, pairs[0]]),
-        "case pt_1: ids must be unique .*; rename one",
+        "case pt_1: .* lists pt_1.nii.gz twice; take one of them off the list",
     ),
     "a pair without label": (
         listing(training=lambda pairs: [{"image": pairs[0]["image"]}, *pairs[1:]]),
@@ -175,7 +175,7 @@ LISTINGS = {
     ),
     "a way out": (
         listing(training=lambda pairs: [{**pairs[0], "image": "../x.nii.gz"}, *pairs[1:]]),
-        r"a path inside the data set, without '..'; correct it",
+        r"a path inside the data set and relative to it, without '..'; correct it",
     ),
 }
 
@@ -310,7 +310,7 @@ LAYOUTS = {
     "folders with a case twice": (
         folders,
         copied("images/pt_2.nii.gz", "images/pt_2.nii"),
-        "are of one name; remove one",
+        "case pt_2: pt_2.nii and pt_2.nii.gz are the same image; keep one",
     ),
     "Synapse without a slice": (
         synapse,

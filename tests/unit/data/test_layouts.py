@@ -152,7 +152,7 @@ def test_msd_lists_missing_files(tmp_path):
         ({"training": []}, "check that the download is complete"),
         ({"training": {}}, "must be a list of cases.*correct the file"),
         ({"training": [{"image": "a.nii.gz"}]}, "needs `image` and `label`.*complete it"),
-        ({"training": ["imagesTr/pt_1.nii.gz"] * 2}, "case pt_1: ids must be unique.*rename one"),
+        ({"training": ["imagesTr/pt_1.nii.gz"] * 2}, "case pt_1: .* lists pt_1.nii.gz twice; take one"),
         ({"modality": ["CT"]}, "`modality` must name the channels"),
     ],
 )
@@ -192,7 +192,7 @@ def test_nnunet_tells_what_it_found(tmp_path):
         ({"file_ending": ".png"}, "convert the files"),
         ({"channel_names": {"1": "CT"}}, "numbered from 0.*correct them"),
         ({"channel_names": {"0": "CT", "1": "PET"}}, r"case pt_1: .*names 2 channels.*\[0\]; complete"),
-        ({"labels": []}, "`labels` must be a mapping.*add it"),
+        ({"labels": []}, "`labels` must be a mapping.*write"),
     ],
 )
 def test_nnunet_dataset_json_that_makes_no_sense(tmp_path, changes, remedy):

@@ -150,7 +150,7 @@ class TestFileSplit:
             ({"train": "a"}, "write it so"),
             ({"train": [31]}, "write it so"),
             (["a"], "write it so"),
-            ("{", "is not valid JSON .* write it anew"),
+            ("{", "is not valid JSON .* write it so"),
         ],
     )
     def test_a_malformed_file(self, tmp_path, content, remedy):

@@ -1,0 +1,265 @@
+"""Files that converters and people make, of the kinds of faults that reports told of: read right, or refused."""
+
+import gzip
+import json
+import struct
+
+import numpy as np
+import pytest
+from field_data import check, edit, folders, msd, nnunet, volumes
+
+from adawac.data.classes import Classes
+from adawac.data.preprocessing import Preprocessing
+from adawac.data.recognition import kind_of_values
+from adawac.errors import AdaWACError, ConfigError, DataError
+from adawac.io.case_column import read_case_column
+from adawac.io.images import read_image
+from adawac.io.volumes import read_nifti
+
+PIXDIM, CODES, QUATERNION = 80, 252, 256
+"""Where these stand in a NIfTI-1 header."""
+
+
+def patch(path, place: int, content: bytes) -> None:
+    """Change bytes of a header, which nibabel would repair as it writes."""
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    raw[place : place + len(content)] = content
+    path.write_bytes(gzip.compress(bytes(raw)))
+
+
+def said(checkup) -> str:
+    return "\n".join((*checkup.problems, *checkup.notes, *(finding.found for finding in checkup.recognised)))
+
+
+class TestHeaders:
+    @pytest.fixture
+    def scan(self, tmp_path):
+        return folders(tmp_path / "data", 1) / "images/case_00.nii.gz"
+
+    def test_a_size_of_voxels_that_is_not_there_is_not_1_mm(self, scan):
+        patch(scan, CODES, struct.pack("<2h", 0, 0))
+        patch(scan, PIXDIM, struct.pack("<3f", 0, 0, 0))
+        with pytest.raises(
+            DataError, match=r"does not say how large voxels are: pixdim is 0 x 0 x 0; write the spacing"
+        ):
+            read_nifti(scan)
+
+    def test_neither_qform_nor_sform_is_noted(self, scan):
+        patch(scan, CODES, struct.pack("<2h", 0, 0))
+        volume = read_nifti(scan)
+        assert volume.geometry.spacing == (3.0, 0.9, 0.8)
+        assert "neither qform nor sform: which side is left is a guess" in volume.notes[0]
+
+    def test_sizes_below_0_are_read_without_a_word(self, scan, capfd):
+        before = read_nifti(scan)
+        patch(scan, PIXDIM, struct.pack("<f", -0.8))
+        after = read_nifti(scan)
+        np.testing.assert_array_equal(after.array, before.array)
+        assert (after.geometry.spacing, after.notes) == (before.geometry.spacing, ())
+        assert "".join(capfd.readouterr()) == ""
+
+    def test_a_quaternion_that_is_none(self, scan):
+        patch(scan, CODES, struct.pack("<2h", 1, 0))
+        patch(scan, QUATERNION, struct.pack("<f", 5))
+        with pytest.raises(DataError, match="the quaternion of its qform is no rotation"):
+            read_nifti(scan)
+
+    def test_cut_within_the_header(self, scan):
+        scan.write_bytes(gzip.compress(gzip.decompress(scan.read_bytes())[:200]))
+        with pytest.raises(DataError, match=r"cut short .*; copy it again"):
+            read_nifti(scan)
+
+
+class TestLabels:
+    @pytest.fixture
+    def root(self, tmp_path):
+        return folders(tmp_path / "data")
+
+    def each(self, root, change, dtype, which=""):
+        for path in sorted((root / "labels").glob(f"*{which}.nii.gz")):
+            edit(path, change, dtype)
+
+    def test_numbers_that_floats_cannot_hold(self, root):
+        """16777217 is 16777216 in float32."""
+        self.each(root, lambda label: np.where(label == 2, 16777217, label), np.float64)
+        with pytest.raises(
+            DataError, match=r"(?s)export the label as integers.*floats hold no label value of 16777216 exactly"
+        ):
+            check(root)
+
+    def test_numbers_that_predictions_cannot_hold(self, root):
+        self.each(root, lambda label: np.where(label == 2, 2**32 - 1, label), np.uint32)
+        with pytest.raises(DataError, match="no file of predictions holds a value of 4294967295"):
+            check(root)
+        assert Classes.from_labels({1: "a", 2**31 - 1: "b"}).decode(np.array([2])).tolist() == [2**31 - 1]
+
+    def test_masks_of_0_and_255_beside_those_of_0_and_1(self, root):
+        self.each(root, lambda label: label == 1, np.uint8)
+        self.each(root, lambda label: label * 255, np.uint8, "case_01")
+        assert "in case_01, beside smaller values: is it to be ignored, or a mask of 0 and 255" in said(check(root))
+        self.each(root, lambda label: (label > 0) * 255, np.uint8)
+        assert "beside smaller values" not in said(check(root))
+
+    def test_a_case_whose_background_is_1(self, root):
+        self.each(root, lambda label: np.maximum(label, 1), np.uint8, "case_02")
+        assert "none in case_02: there, too, the background must be 0" in said(check(root))
+
+    def test_an_image_in_place_of_a_label(self, tmp_path):
+        root = msd(tmp_path / "msd")
+        (root / "labelsTr/case_01.nii.gz").write_bytes((root / "imagesTr/case_01.nii.gz").read_bytes())
+        (problem,) = check(root).bad
+        assert problem.startswith("case case_01: label values")
+        assert problem.endswith("give the label map in place of this file, which seems to be an image")
+
+    def test_300_values_are_told_in_a_line(self):
+        with pytest.raises(ConfigError) as raised:
+            Classes.from_labels({value: f"class_{value}" for value in range(301)})
+        assert "(class_1, class_2, class_3, class_4, class_5 and 295 more)" in str(raised.value)
+
+
+class TestIntensities:
+    def test_mr_below_0_is_no_ct(self):
+        rng = np.random.default_rng(0)
+        for mean, width in ((300, 200), (0, 150), (800, 500)):
+            assert kind_of_values(rng.normal(mean, width, 5000)) == "mr"
+        image, _ = volumes(1)["case_00"]
+        assert kind_of_values(image) == "ct"
+        assert kind_of_values(np.clip(image, -300, 300)) == "ct"  # as windowed CT is
+        assert kind_of_values(np.where(image < -900, -2000, image)) == "ct"
+
+    def test_numbers_of_small_units_are_normalised(self, tmp_path):
+        """Diffusion in m2/s: left alone, half precision would hold zeros."""
+        root = folders(tmp_path / "data")
+        for path in (root / "images").iterdir():
+            edit(path, lambda image: (image + 1200.0) * 1e-12, np.float32)
+        found = check(root)
+        assert (found.fingerprint.modality, found.problems) == ("mr", ())
+        problem = check(root, modality="prescaled").bad[0]
+        assert "must reach 1e-05 and stay below 65504; set data.modality to `mr`" in problem
+
+    @pytest.mark.parametrize("unit", [1e-9, 1.0, 1e30])
+    def test_normalised_alike_in_any_unit(self, unit):
+        image = np.random.default_rng(0).normal(5, 2, (1, 4, 8, 8))
+        low, high = np.quantile(image, [0.005, 0.995])
+        due = np.clip(image, low, high)
+        due = (due - due.mean()) / due.std()
+        made = Preprocessing("mr").intensities((unit * image).astype(np.float32))
+        np.testing.assert_allclose(made, due, atol=1e-4)
+        assert not Preprocessing("mr").intensities(np.full((1, 4, 8, 8), unit * 0.1, np.float32)).any()
+
+    def test_a_channel_that_is_a_copy(self, tmp_path):
+        root = nnunet(tmp_path / "data", channels=("T1", "T2"))
+        copy = (root / "imagesTr/case_01_0000.nii.gz").read_bytes()
+        (root / "imagesTr/case_01_0001.nii.gz").write_bytes(copy)
+        (note,) = check(root).notes
+        assert note.startswith("case case_01: channels 0 and 1 are the same, voxel for voxel")
+
+
+class TestListings:
+    def test_channels_in_plain_folders_are_those_of_predict(self, tmp_path):
+        root = folders(tmp_path / "data", 3)
+        for path in sorted((root / "images").iterdir()):
+            first, second = (path.with_name(path.name.replace(".nii", f"_000{i}.nii")) for i in (0, 1))
+            path.rename(first)
+            second.write_bytes(first.read_bytes())
+            edit(second, lambda image: image + 7)
+        found = check(root)
+        assert (sorted(found.measured), found.problems) == (["case_00", "case_01", "case_02"], ())
+        assert found.fingerprint.channels == ("channel_0", "channel_1")
+        first, second = read_image(sorted((root / "images").glob("case_00*"))).array
+        np.testing.assert_array_equal(second, first + 7)
+        (root / "images/case_01_0000.nii.gz").unlink()
+        assert "case case_01_0001: " in said(check(root))
+
+    def test_four_digits_that_labels_have_too_are_names(self, tmp_path):
+        root = folders(tmp_path / "data")
+        for i, part in enumerate(("images", "labels") * 2):
+            (root / part / f"case_0{i // 2}.nii.gz").rename(root / part / f"img_{i // 2:04d}.nii.gz")
+        assert sorted(check(root).measured) == ["case_02", "case_03", "img_0000", "img_0001"]
+
+    @pytest.mark.parametrize("ending", [".mgz", ".img", ".png"])
+    def test_folders_of_another_format_are_named(self, tmp_path, ending):
+        root = folders(tmp_path / "data", 2)
+        for path in root.rglob("*.nii.gz"):
+            path.rename(str(path).replace(".nii.gz", ending))
+        with pytest.raises(DataError, match=rf"images: not read: case_00{ending}, case_01{ending}; NIfTI, .* are read"):
+            check(root)
+
+    def test_slices_of_all_patients_in_one_folder(self, tmp_path):
+        root = folders(tmp_path / "data", 2)
+        for path in (root / "images").iterdir():
+            path.unlink()
+            path.with_suffix(".dcm").write_bytes(bytes(128) + b"DICM")
+        with pytest.raises(DataError, match=r"not read: .*give each series a folder of its own"):
+            check(root)
+
+    def test_series_two_folders_deeper(self, tmp_path):
+        root = folders(tmp_path / "data")
+        (root / "images/case_02.nii.gz").unlink()
+        inner = root / "images/case_02/study/series"
+        inner.mkdir(parents=True)
+        (inner / "1.dcm").write_bytes(bytes(128) + b"DICM")
+        assert "DICOM in case_02/study/series: move it up" in said(check(root))
+
+    def test_an_unknown_folder_is_told_by_what_it_holds(self, tmp_path):
+        nnunet(tmp_path / "data").joinpath("dataset.json").rename(tmp_path / "data/Dataset.JSON")
+        with pytest.raises(DataError, match=r"it holds Dataset.JSON, imagesTr, labelsTr; correct the path"):
+            check(tmp_path / "data")
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"numTraining": "4"},
+            {"numTraining": 4.0},
+            {"file_ending": "nii.gz"},
+            {"labels": {"background": [0], "a": [1], "b": [2]}},
+            {"labels": {"background": 0, "a": 1, "b": 2, "Ignore": 3}},
+        ],
+        ids=str,
+    )
+    def test_written_otherwise_and_meant_the_same(self, tmp_path, settings):
+        found = check(nnunet(tmp_path / "data", **settings))
+        assert (found.classes, found.problems) == (("background", "a", "b"), ())
+
+    def test_a_name_that_stands_twice_in_json(self, tmp_path):
+        root = msd(tmp_path / "data")
+        path = root / "dataset.json"
+        path.write_text(path.read_text().replace('"2": "b"', '"1": "b"'))
+        with pytest.raises(DataError, match=r"dataset.json: .*'1' stands there 2 times"):
+            check(root)
+
+    @pytest.mark.parametrize("how", [{"channel_names": ["CT"]}, {"labels": ["background", "a"]}], ids=str)
+    def test_lists_where_mappings_are_due_are_answered_by_an_example(self, tmp_path, how):
+        with pytest.raises(DataError, match=r"must be a mapping, not \['.*; write \{"):
+            check(nnunet(tmp_path / "data", **how))
+
+
+class TestTables:
+    @pytest.mark.parametrize("mark", [",", ";", "\t"])
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+    def test_as_excel_writes_them(self, tmp_path, mark, encoding):
+        lines = [("case", "patient"), ("a_1", "Müller, A"), ("a_2", "Müller, A")]
+        text = "".join(mark.join(f'"{field}"' for field in line) + "\r\n" for line in lines)
+        (tmp_path / "patients.csv").write_bytes(text.encode(encoding))
+        read = read_case_column(tmp_path / "patients.csv", "patient", ["a_1", "a_2"])
+        assert read == {"a_1": "Müller, A", "a_2": "Müller, A"}
+
+    @pytest.mark.parametrize(
+        ("content", "remedy"),
+        [
+            (b"Case,Patient\na,1\n", "begins with 'Case,Patient'; add them"),
+            ("case,patient\na,Müller\n".encode("latin-1"), "give the path of a CSV file in UTF-8"),
+            (b"case,patient\na.nii.gz,1\n", "no patient for case a; add a line"),
+        ],
+    )
+    def test_what_is_wrong_with_others(self, tmp_path, content, remedy):
+        (tmp_path / "patients.csv").write_bytes(content)
+        with pytest.raises(AdaWACError, match=remedy):
+            read_case_column(tmp_path / "patients.csv", "patient", ["a"])
+
+    def test_a_split_that_is_no_json(self, tmp_path):
+        root = nnunet(tmp_path / "data")
+        (root / "splits.json").write_text("case,part\ncase_00,train\n")
+        assert 'but a split is {"train": [names]' in said(check(root))
+        (root / "splits.json").write_text(json.dumps({"training": ["case_00"]}))
+        assert 'a split is {"train": [names]' in said(check(root))
