@@ -205,10 +205,12 @@ def parser_of(command: str) -> LightningArgumentParser:
 def _refuse_empty_keys(parser: LightningArgumentParser, values: Namespace) -> None:
     """Refuse null where a value must be: the parser takes a key of a file with nothing behind it for one not given."""
     empty = [group for group in parser.groups or () if values.get(group, "") is None]
-    try:
-        parser.validate(values, skip_unset=False)
-    except TypeError as error:
-        empty.append(str(error).partition('"')[2].partition('"')[0])
+    usual = parser.get_defaults(skip_validation=True)
+    if any(value is None and usual.get(key, "") is not None for key, value in values.items()):  # else spare the time
+        try:
+            parser.validate(values, skip_unset=False)
+        except TypeError as error:
+            empty.append(str(error).partition('"')[2].partition('"')[0])
     if empty:
         raise ConfigError(f"{empty[0]} has nothing behind it; give it a value, or leave the key out")
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, get_loader
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
@@ -105,7 +104,7 @@ class ConfigRecord(SaveConfigCallback):
         """Tell the task its settings, which a checkpoint holds; write nothing yet, unlike Lightning."""
         parts = {f"model.{name}": _defaults(type(getattr(pl_module, name))) for name in PARTS}
         self._text: str = self.parser.dump(self.config, skip_unset=False, skip_validation=True)  # once: half a second
-        self._settings: dict[str, Any] = yaml.safe_load(self._text)
+        self._settings: dict[str, Any] = get_loader("yaml")(self._text)
         pl_module.settings = settings_of(self._settings, parts)  # type: ignore[assignment]
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
