@@ -119,6 +119,8 @@ class Classes:
                 f"label values {found[:8].tolist()} ({int(unknown.sum())} voxels) stand for no class, only "
                 f"{_ranges(allowed.tolist())} are allowed; {_remedy(found.tolist())}"
             )
+        if np.array_equal(codes[index], values):  # as on disk: nothing to look up
+            return label.astype(np.uint8)
         encoded: NDArray[np.uint8] = codes[index][place]
         return encoded
 

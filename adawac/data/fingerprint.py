@@ -204,7 +204,7 @@ class Measured:
         sample: (C, n) intensities anywhere.
         foreground: (C, m) intensities where a class lies.
         owner: (m,) class index of these voxels.
-        digest: of all voxels.
+        digest: of all voxels, to find copies by.
         notes: what is odd about it, a line each.
     """
 
@@ -267,7 +267,7 @@ def _measure(image: Volume, label: Volume, num_classes: int, sample: int) -> Mea
         sample=intensities[:, rng.integers(flat.size, size=min(sample, flat.size))],
         foreground=intensities[:, chosen],
         owner=flat[chosen],
-        digest=Digest.of(image, label),
+        digest=Digest.quick(image, label),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from zlib_ng import zlib_ng
 
 from adawac.data.classes import Classes
 from adawac.data.image_rules import checked
@@ -39,6 +40,11 @@ class Digest(NamedTuple):
     def of(cls, image: Volume, label: Volume | None) -> "Digest":
         """Digest of a case as read."""
         return cls(_digest(image.array), "" if label is None else _digest(label.array))
+
+    @classmethod
+    def quick(cls, image: Volume, label: Volume) -> "Digest":
+        """Of two check sums, in a tenth of the time: tells the cases of a data set apart, but is not to be kept."""
+        return cls(_check_sums(image.array), _check_sums(label.array))
 
 
 def read_case(
@@ -131,3 +137,8 @@ def for_every_case(
 
 def _digest(array: NDArray[np.generic]) -> str:
     return blake2b(np.ascontiguousarray(array).data, digest_size=16).hexdigest()
+
+
+def _check_sums(array: NDArray[np.generic]) -> str:
+    voxels = np.ascontiguousarray(array).data
+    return f"{zlib_ng.crc32(voxels):08x}{zlib_ng.adler32(voxels):08x}"

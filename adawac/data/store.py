@@ -268,7 +268,12 @@ def count_voxels(label: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64
         >>> count_voxels(np.array([[[0, 1, 1, 255]]], dtype=np.uint8), 3).tolist()
         [[1, 2, 0]]
     """
-    return np.stack([np.bincount(plane.ravel(), minlength=256)[:num_classes] for plane in label])
+    flat, slices = label.reshape(-1), len(label)
+    inside = np.flatnonzero(flat != 0)  # few, as a rule: three times as fast as to count all
+    size = flat.size // max(slices, 1)
+    counts = np.bincount(inside // size * 256 + flat[inside], minlength=256 * slices).reshape(slices, 256)
+    counts[:, 0] = size - counts.sum(1)
+    return counts[:, :num_classes]
 
 
 def _opened(case: Case, folder: Path, entry: Entry) -> PreparedCase:

@@ -19,7 +19,7 @@ from adawac.io.readers import reader_of
 class Folders(NiftiLayout):
     """A folder of images and a folder of labels.
 
-        root/images/<case>.nii.gz       channels last where there are several; or <case>_0000, <case>_0001, one file each
+        root/images/<case>.nii.gz       channels last if there are several; or <case>_0000, <case>_0001, one file each
         root/labels/<case>.nii.gz
 
     NRRD and MetaImage files will do for both, and folders `images/<case>/` with the slices of a DICOM series.

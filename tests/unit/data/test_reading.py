@@ -8,7 +8,7 @@ from tiny_data import make_case, save_nifti, write_msd, write_synapse
 
 from adawac.data.classes import Classes
 from adawac.data.layouts import Case, detect
-from adawac.data.reading import for_every_case, read_case
+from adawac.data.reading import Digest, for_every_case, read_case
 from adawac.errors import DataError
 from adawac.types import IGNORE_INDEX
 
@@ -150,3 +150,17 @@ def test_what_is_stopped_begins_no_further_case():
     with pytest.raises(KeyboardInterrupt):
         for_every_case(work, [Case(str(i), ()) for i in range(40 * os.cpu_count())], stopped)
     assert len(begun) < 10 * os.cpu_count()
+
+
+@pytest.mark.parametrize("digest", [Digest.of, Digest.quick])
+def test_a_digest_is_of_the_voxels_in_their_order(root, digest):
+    image, label = read(root)
+    was = digest(image, label)
+    assert digest(*read(root)) == was
+    image.array[0, 0, 0, :2] = image.array[0, 0, 0, 1::-1] + [0, 1]  # they are not the same now, whatever they were
+    label.array[0, -1, -1, -1] ^= 1
+    now = digest(image, label)
+    assert now.image != was.image
+    assert now.label != was.label
+    image.array[:] = image.array[..., ::-1].copy()  # the same values elsewhere
+    assert digest(image, label).image != now.image
