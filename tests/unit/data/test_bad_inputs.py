@@ -189,7 +189,7 @@ def test_a_dataset_json_with(tmp_path, damage, remedy):
 
 
 SPLITS = {
-    "not JSON": ("{", "write it anew"),
+    "not JSON": ("{", "is not valid JSON .*write it so"),
     "other keys": ('{"training": ["pt_1"]}', "names are strings; write it so"),
     "numbers for names": ('{"train": [1]}', "names are strings; write it so"),
     "unknown names": ('{"train": ["pt_1", "pt_9"]}', "pt_9 is neither a case nor a patient .*remove the name"),
