@@ -83,10 +83,16 @@ def stack_channels(volumes: list[Volume], names: list[str]) -> Volume:
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The files whose content makes an image: of a folder its slices, of a header also the file with its voxels."""
+    """The files whose content makes an image: of a folder its slices, of a header also the file with its voxels.
+
+    What is wrong with a header is said when the image is read, so that it ends no listing.
+    """
     if path.is_dir():
         return series_files(path)
-    return (path,) if (reader := reader_of(path)) is None else reader.files(path)
+    try:
+        return (path,) if (reader := reader_of(path)) is None else reader.files(path)
+    except DataError:
+        return (path,)
 
 
 def list_files(folder: Path, endings: tuple[str, ...] | None = None) -> list[Path]:
@@ -113,7 +119,7 @@ def passed_over(folder: Path, read: Iterable[Path]) -> str | None:
         ...     passed_over(Path(folder), [Path(folder, "pt_1.nii.gz")]).removeprefix(folder)
         ': not read: pt_2.mnc'
     """
-    taken = {part for path in read for part in (path, *_parts(path))}
+    taken = {part for path in read for part in (path, *(() if path.is_dir() else files_of(path)))}
     left = [
         path
         for path in sorted(folder.iterdir())
@@ -122,19 +128,17 @@ def passed_over(folder: Path, read: Iterable[Path]) -> str | None:
     return f"{folder}: not read: {some_of([described(path) for path in left])}" if left else None
 
 
-def _parts(path: Path) -> tuple[Path, ...]:
-    try:
-        return () if path.is_dir() else files_of(path)
-    except DataError:  # said when it is read
-        return ()
-
-
 def described(path: Path) -> str:
-    """A file or folder by its name; of a folder without an image, where DICOM lies deeper in it."""
+    """A file or folder by its name; of a folder without slices, the first image that lies in it."""
     if not path.is_dir():
         return path.name
-    deeper = next((inner.relative_to(path.parent) for inner in sorted(path.rglob("*")) if _is_series(inner)), None)
-    return f"{path.name}/" + (f" (no image in it, but DICOM in {deeper}: move it up)" if deeper else "")
+    for inner in sorted(path.rglob("*")):
+        place = inner.relative_to(path.parent)
+        if _is_series(inner):
+            return f"{path.name}/ (no image in it, but DICOM in {place}: move it up)"
+        if reader_of(inner) and not inner.name.startswith("."):
+            return f"{path.name}/ (with {place}: move it up)"
+    return f"{path.name}/"
 
 
 def _is_series(path: Path) -> bool:

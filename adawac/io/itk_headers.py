@@ -237,6 +237,8 @@ def _meta(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
     skip = _skip(length, int(fields.get("HeaderSize", "0")))
     encoding: Literal["zlib", "raw"] = "zlib" if _flag(fields, "CompressedData") else "raw"
     text = "\n".join(lines) + "\n"
+    if not {"ElementSpacing", "ElementSize"} & fields.keys():
+        raise _no_size(path)
     for names in _META_SYNONYMS:
         _agree(path, {name: _floats(fields[name]) for name in names if name in fields})
     unit = _unit(path, [fields.get("DistanceUnits", "mm")])
@@ -262,12 +264,17 @@ def _nrrd(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
     if dtype.itemsize > 1 and fields["endian"].lower() not in ("little", "big"):
         raise ValueError(f"endian is {fields['endian']!r}")
     encodings: dict[str, Literal["raw", "gzip"]] = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
-    encoding = encodings[fields["encoding"].lower()]
+    if (encoding := encodings.get(fields["encoding"].lower())) is None:
+        raise DataError(
+            f"{path}: its voxels are stored as {fields['encoding']}, but raw and gzip are read; export it anew"
+        )
     if int(fields.get("line skip", "0")):
         raise ValueError("lines are to be skipped")
     directions = [_floats(vector) for vector in re.findall(r"\(([^()]*)\)", fields.get("space directions", ""))]
+    stated = [value for value in _floats(fields.get("spacings", "")) if value == value]
+    if not directions and len(stated) < 3:
+        raise _no_size(path)
     if directions and "spacings" in fields:
-        stated = [value for value in _floats(fields["spacings"]) if value == value]
         lengths = [math.hypot(*vector) for vector in directions]
         _agree(path, {"spacings": stated, "space directions": lengths} if len(stated) == len(lengths) else {})
         fields = {name: value for name, value in fields.items() if name != "spacings"}  # ITK takes one of them
@@ -281,6 +288,10 @@ def _nrrd(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
     text, reader = "\n".join(lines), HEADERS[path.suffix.lower()]
     unit = _unit(path, re.findall(r'"([^"]*)"', fields.get("space units", "")) or ["mm"])
     return Header(reader, shape, channels, channel_axis, dtype, encoding, data, skip, text, ".nrrd", unit)
+
+
+def _no_size(path: Path) -> DataError:
+    return DataError(f"{path}: the header does not say how large voxels are; write the spacing of the scan into it")
 
 
 def _floats(text: str) -> list[float]:

@@ -124,7 +124,7 @@ class Folders(NiftiLayout):
         beside = passed_over(folder, paths)
         if paths:
             return paths, beside
-        do = "give each series a folder of its own" if holds_dicom(folder) else "convert the files"
+        do = "give each series a folder of its own" if holds_dicom(folder) else "convert or move the files"
         raise DataError(
             f"{beside or f'{folder}: it is empty'}; NIfTI, NRRD, MHA, MHD and folders of DICOM slices are read: {do}"
         )

@@ -4,6 +4,7 @@ import gzip
 import json
 import struct
 
+import nibabel as nib
 import numpy as np
 import pytest
 from field_data import check, edit, folders, msd, nnunet, volumes
@@ -263,3 +264,57 @@ class TestTables:
         assert 'but a split is {"train": [names]' in said(check(root))
         (root / "splits.json").write_text(json.dumps({"training": ["case_00"]}))
         assert 'a split is {"train": [names]' in said(check(root))
+
+
+class TestHeadersOfItk:
+    """Of what is wrong with one file no other case hears."""
+
+    @pytest.fixture
+    def root(self, tmp_path):
+        sitk = pytest.importorskip("SimpleITK")
+        root = folders(tmp_path / "data")
+        path = root / "images/case_01.nii.gz"
+        image = sitk.GetImageFromArray(np.asarray(nib.load(path).dataobj).T)
+        image.SetSpacing((0.8, 0.9, 3.0))
+        path.unlink()
+        sitk.WriteImage(image, str(path).replace(".nii.gz", ".mhd"))
+        sitk.WriteImage(image, str(root / "case_01.nrrd"))
+        return root
+
+    @pytest.mark.parametrize(
+        ("ending", "old", "new", "what"),
+        [
+            (".mhd", "case_01.raw", "other.raw", "the header names 'other.raw'; restore that file"),
+            (".mhd", "NDims = 3", "NDims = 4", "it must have NDims = 3"),
+            (".mhd", "ElementSpacing", "Comment", "does not say how large voxels are; write the spacing"),
+            (
+                ".nrrd",
+                "encoding: raw",
+                "encoding: bzip2",
+                "stored as bzip2, but raw and gzip are read; export it anew",
+            ),
+            (".nrrd", "space directions", "#", "does not say how large voxels are; write the spacing"),
+        ],
+    )
+    def test_all_cases_are_looked_at(self, root, ending, old, new, what):
+        path = root / f"images/case_01{ending}"
+        if ending == ".nrrd":
+            (root / "case_01.nrrd").rename(path)
+            (root / "images/case_01.mhd").unlink()
+            (root / "images/case_01.raw").unlink()
+        content = path.read_bytes()
+        assert old.encode() in content
+        path.write_bytes(content.replace(old.encode(), new.encode()))
+        found = check(root)
+        assert sorted(found.measured) == ["case_00", "case_02", "case_03"]
+        assert len(found.problems) == 1
+        assert found.problems[0].startswith("case case_01: ")
+        assert what in found.problems[0]
+
+    def test_images_in_folders_of_their_own(self, tmp_path):
+        root = folders(tmp_path / "data", 2)
+        for path in list((root / "images").iterdir()):
+            (root / "images" / path.name[:7]).mkdir()
+            path.rename(root / "images" / path.name[:7] / "ct.nii.gz")
+        with pytest.raises(DataError, match=r"not read: case_00/ \(with case_00/ct.nii.gz: move it up\), case_01/"):
+            check(root)

@@ -17,8 +17,11 @@ from adawac.io.images import read_image
 
 
 class TestCutShort:
-    META = "NDims = 3\nDimSize = 4 4 4\nElementType = MET_SHORT\nCompressedData = True\n{}ElementDataFile = LOCAL\n"
-    NRRD = "NRRD0004\ntype: short\ndimension: 3\nsizes: 4 4 4\nendian: little\nencoding: gzip\n\n"
+    META = (
+        "NDims = 3\nDimSize = 4 4 4\nElementSpacing = 1 1 1\nElementType = MET_SHORT\n"
+        "CompressedData = True\n{}ElementDataFile = LOCAL\n"
+    )
+    NRRD = "NRRD0004\ntype: short\ndimension: 3\nsizes: 4 4 4\nspacings: 1 1 1\nendian: little\nencoding: gzip\n\n"
 
     @pytest.mark.parametrize("size", [0, 20, 127, 129, 1 << 20])
     @pytest.mark.parametrize("kind", ["mha", "mha with its size", "nrrd"])

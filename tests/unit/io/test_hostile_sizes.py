@@ -212,8 +212,16 @@ class TestMemory:
         npz_of(tmp_path / "long_header.npz", "", (), head=head)
         for name, sizes in (("huge", "40000 40000 40000"), ("negative", "-40000 -40000 40")):
             for ending, text in (
-                ("mha", "NDims = 3\nDimSize = {}\nElementType = MET_DOUBLE\nElementDataFile = LOCAL\n"),
-                ("nrrd", "NRRD0004\ntype: double\ndimension: 3\nsizes: {}\nendian: little\nencoding: raw\n\n"),
+                (
+                    "mha",
+                    "NDims = 3\nDimSize = {}\nElementSpacing = 1 1 1\nElementType = MET_DOUBLE\n"
+                    "ElementDataFile = LOCAL\n",
+                ),
+                (
+                    "nrrd",
+                    "NRRD0004\ntype: double\ndimension: 3\nsizes: {}\nspacings: 1 1 1\nendian: little\n"
+                    "encoding: raw\n\n",
+                ),
             ):
                 (tmp_path / f"{name}.{ending}").write_bytes(text.format(sizes).encode() + bytes(1000))
         paths = [good, *(path for path in sorted(tmp_path.iterdir()) if path != good)]
@@ -287,7 +295,7 @@ def test_a_file_too_large_for_the_machine_is_not_called_damaged(tmp_path, monkey
     path = tmp_path / name
     path.write_bytes(header_of((4, 4, 4)) + bytes(200))
     if name == "a.mha":
-        head = "NDims = 3\nDimSize = 4 4 4\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+        head = "NDims = 3\nDimSize = 4 4 4\nElementSpacing = 1 1 1\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
         path.write_bytes(head.encode() + bytes(128))
     if name == "a.h5":
         with h5py.File(path, "w") as file:

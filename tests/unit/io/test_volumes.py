@@ -265,7 +265,7 @@ def test_missing_file(tmp_path):
 @pytest.mark.parametrize(
     ("array", "remedy"),
     [
-        (np.zeros((4, 4), np.uint8), "export one volume a file"),
+        (np.zeros((4, 4), np.uint8), "export the slice as"),
         (np.zeros((4, 4, 4, 2, 3), np.uint8), "export one volume a file"),
         (np.zeros((4, 0, 4), np.uint8), "export the file again"),
         (np.zeros((2, 2, 2), np.complex64), "convert the file"),
