@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adawac.errors import ConfigError, did_you_mean
-from adawac.io.atomic import to_disk, write_text
+from adawac.io.atomic import naming, to_disk, write_text
 from adawac.io.own_code import find_in_working_folder, named
 from adawac.training.suggestions import Parser
 
@@ -78,16 +78,13 @@ def export(run: Path, format: str, target: Path, overwrite: bool = False, trust:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{os.getpid()}.{target.name}")
     try:
-        write(trained, temporary)
-        if not temporary.exists():
-            raise ConfigError(f"--format {format}: nothing was written to the path it was given; write {temporary}")
-        to_disk(temporary)
-        _remove(target)
-        os.replace(temporary, target)
-    except OSError as error:
-        if error.filename is None or str(temporary) in str(error.filename):  # of a write, or in what is taken away
-            error.filename = str(target)
-        raise
+        with naming(target, temporary):
+            write(trained, temporary)
+            if not temporary.exists():
+                raise ConfigError(f"--format {format}: nothing was written to the path it was given; write {temporary}")
+            to_disk(temporary)
+            _remove(target)
+            os.replace(temporary, target)
     finally:
         _remove(temporary)
     if overwrite or not card_of(target).exists():  # somebody may have completed it

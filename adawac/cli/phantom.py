@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from adawac.io.atomic import naming
 from adawac.training.suggestions import Parser
 
 
@@ -23,7 +24,8 @@ def main(argv: list[str]) -> int:
     from adawac.phantom import generate
 
     spacing = tuple(args.spacing) if "spacing" in args else None
-    out = generate(args.out, args.patients, tuple(args.size), spacing, args.seed)
+    with naming(args.out):
+        out = generate(args.out, args.patients, tuple(args.size), spacing, args.seed)
     print(f"{args.patients} CTs in {out}; next: adawac init {out}")
     return 0
 

@@ -41,22 +41,41 @@ def atomic_write(path: Path, flush: bool = True) -> Iterator[Path]:
     short = path.name.encode()[:200].decode(errors="ignore")  # of the 255 bytes that a name may have
     unfinished = path.with_name(f".{short}.{uuid4().hex[:12]}")  # neither another thread's nor another machine's
     try:
-        with ExitStack() as stack:
-            if flush and fcntl is not None:
-                _lock(stack.enter_context(unfinished.open("xb")))
-                _sweep(path.parent, f".{short}.")
-            yield unfinished
-            if flush:
-                to_disk(unfinished)
-            os.replace(unfinished, path)
-        if flush and os.name == "posix":  # elsewhere folders cannot be opened
-            _flush(path.parent)
-    except OSError as error:
-        if error.filename in (None, str(unfinished), unfinished):  # of a write, or with a name that nobody knows
-            error.filename = str(path)
-        raise
+        with naming(path, unfinished):
+            with ExitStack() as stack:
+                if flush and fcntl is not None:
+                    _lock(stack.enter_context(unfinished.open("xb")))
+                    _sweep(path.parent, f".{short}.")
+                yield unfinished
+                if flush:
+                    to_disk(unfinished)
+                os.replace(unfinished, path)
+            if flush and os.name == "posix":  # elsewhere folders cannot be opened
+                _flush(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path, unfinished: Path | None = None) -> Iterator[None]:
+    """Let an error of the disk say what was to be written: that of a write names nothing.
+
+    Args:
+        path: what the user knows.
+        unfinished: in whose place nobody knows; what lies in it likewise.
+
+    Example:
+        >>> with naming(Path("labels/a.nii.gz")):
+        ...     raise OSError(28, "No space left on device")
+        Traceback (most recent call last):
+        OSError: [Errno 28] No space left on device: 'labels/a.nii.gz'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or (unfinished is not None and str(unfinished) in str(error.filename)):
+            error.filename = str(path)
+        raise
 
 
 def _lock(file: IO[bytes]) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from adawac.io.atomic import naming
+
 LOCK, OWNER = ".lock", ".owner"
 """In the folder: the lock, and who holds it."""
 
@@ -53,7 +55,8 @@ def locked(folder: Path, patience: float = -1) -> Iterator[None]:
         log.warning("%s: its file system has no locks (%s); let one process at a time write there", folder, error)
     try:
         since = datetime.now().astimezone().isoformat(" ", "seconds")
-        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {since},", encoding="utf-8")
+        with naming(owner):
+            owner.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {since},", encoding="utf-8")
         yield
     finally:
         owner.unlink(missing_ok=True)

@@ -43,9 +43,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                         raise OSError(f"{broken} does not read back as it was written")
         except (OSError, RuntimeError, zipfile.BadZipFile) as error:  # torch wraps what the disk says
             reason = one_line(error.__cause__ or error.__context__ or error)
+            kept = "the one before it is whole: free space and go on with --resume auto"
             raise TrainingError(
-                f"{path}: the checkpoint cannot be written ({reason}); the one before it is whole: free space "
-                "and go on with --resume auto"
+                f"{path}: the checkpoint cannot be written ({reason}); "
+                + (kept if path.is_file() else "free space and give the command again")
             ) from error
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:

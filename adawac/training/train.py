@@ -197,7 +197,7 @@ def train(config: Config) -> RunFolder | None:
         # The run's own split leaves out what the run left out.
         warnings.filterwarnings("ignore", message=".*into no part: left out")
     config = Config(config.command, config.values.clone())
-    with connection_closed(), interruptible(), _full_disk(), _lightning_refuses(), _place(config) as run:
+    with connection_closed(), interruptible(), _lightning_refuses(), _place(config) as run, _full_disk(config, run):
         _settle(config.values)
         if config.command != "fit" and (checkpoint := config.values["ckpt_path"]) is not None:
             log.info("%s: %s%s", config.command, checkpoint, _not_the_best(Path(checkpoint)))
@@ -238,15 +238,16 @@ def _place(config: Config) -> Iterator[RunFolder | None]:
 
 
 @contextmanager
-def _full_disk() -> Iterator[None]:
-    """Say what a full disk means for the run, whichever of its files met it first."""
+def _full_disk(config: Config, run: RunFolder | None) -> Iterator[None]:
+    """Say what a full disk means for a training that has saved something, whichever of its files met it first."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if not full or config.command != "fit" or run is None or not run.checkpoints:
             raise
         raise TrainingError(
-            f"{error.filename or 'the run'} cannot be written ({error.strerror}); the last checkpoint is whole: free "
+            f"{error.filename or run.path} cannot be written ({error.strerror}); the last checkpoint is whole: free "
             "space and go on with --resume auto"
         ) from error
 
