@@ -1,5 +1,6 @@
 """A STUDY.yaml and its cells: the grid, what is refused, how far a cell is, the job array. Nothing is run."""
 
+import hashlib
 import os
 import shlex
 import subprocess
@@ -153,6 +154,15 @@ class TestState:
         touch(one.run.cases_file)
         assert one.state == "finished"
         assert one.record == {"seconds": 30, "exit_code": 0}
+
+    def test_a_table_of_another_checkpoint_finishes_nothing(self, tmp_path):
+        one = cell(tmp_path)
+        touch(one.run.last)
+        of_it = hashlib.sha256(b"").hexdigest()[:12]
+        one.run.cases_file.write_text(f"case,checkpoint_hash\na,{of_it}\n")
+        assert one.state == "finished"
+        one.run.best.write_bytes(b"better")
+        assert one.state == "stopped"
 
     def test_a_record_cut_short_is_none(self, tmp_path):
         one = cell(tmp_path)
