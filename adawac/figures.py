@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 
-warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box stands for a letter that no font here has
+warnings.filterwarnings(
+    "ignore", "Glyph .* missing from font|constrained_layout not applied"
+)  # names of any letters, of any length
 
 BLUE, VERMILION = "#0072B2", "#D55E00"
 CLASS_COLOURS = ("#EE8866", "#99DDFF", "#BBCC33", "#FFAABB", "#44BB99", "#EEDD88", "#77AADD", "#AAAA00")

@@ -19,6 +19,9 @@ LEAST_RANGE = 50.0
 BELOW_AIR = -1500.0
 """HU that nothing is of: a single value below is padding, such as -2000 or -3024, and tells nothing of the others."""
 
+MOST_BELOW_AIR = 0.1
+"""Share of the voxels below, besides those of a single value."""
+
 PADDING_HU = -1024.0
 """What padding of CT below all possible HU is read as: air."""
 
@@ -66,6 +69,8 @@ def checked(
         elif kinds and kinds[channel] == "ct":
             ground = lowest_tissue(array[channel], low)
             possible = POSSIBLE_HU[0] <= ground < 0 and high <= POSSIBLE_HU[1] and high - ground >= LEAST_RANGE
+            if ground < BELOW_AIR:  # rescaled twice; of edges of padding that were interpolated there are few
+                possible &= np.mean((array[channel] > low) & (array[channel] < BELOW_AIR)) < MOST_BELOW_AIR
             if not possible and array[0].size > 1:
                 raise DataError(
                     f"intensities{of_channel} go from {low:.6g} to {high:.6g}, which no Hounsfield units do (air has "

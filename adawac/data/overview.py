@@ -1,6 +1,6 @@
 """What was recognised in a data set, the choice that follows from it, and how to make another."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -76,6 +76,12 @@ def overview(
         odd = [case for case, its in measured.items() if its.voxels[:, classes.index("class_255")].any()]
         said = f"in {some_of(odd)}, beside smaller values: is it to be ignored, or a mask of 0 and 255 beside others?"
         found.append(Finding("value 255", said, "data.ignore_label"))
+    alike: dict[str, list[str]] = defaultdict(list)
+    for case, its in measured.items():
+        if its.voxels[:, 1:].any():
+            alike[its.digest.label].append(case)
+    if copies := [" and ".join(cases) for cases in alike.values() if len({patients[case] for case in cases}) > 1]:
+        found.append(Finding("same label", f"voxel for voxel, of {some_of(copies)}: has each image its own?"))
     if odd := _outliers(measured):
         found.append(Finding("spacing", f"others than most: {some_of(odd)}", "data.spacing"))
     held = {

@@ -260,12 +260,12 @@ def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
             header = _checked(kind(size + read_exactly(stream, kind.template_dtype.itemsize - 4), check=False))
             shape, dtype, offset = header.get_data_shape(), header.get_data_dtype(), header.get_data_offset()
             check_voxels(str(path), shape, dtype)
-            if offset > MOST_BESIDES:
+            if not kind.single_vox_offset <= offset <= MOST_BESIDES:
                 raise DataError(
-                    f"{path}: the header says that voxels begin at byte {offset:.3g}, but {MOST_BESIDES:.2g} bytes are "
-                    "enough for any header; export it again"
+                    f"{path}: the header says that voxels begin at byte {offset:.3g}, but headers end between "
+                    f"{kind.single_vox_offset} and {MOST_BESIDES:.2g}; export it again"
                 )
-            read_exactly(stream, max(0, offset - kind.template_dtype.itemsize))  # header extensions
+            read_exactly(stream, offset - kind.template_dtype.itemsize)  # header extensions
             slope, intercept = header.get_slope_inter()
             scaling = None if slope is None or (slope, intercept) == (1, 0) else (slope, intercept)
             voxels = read_voxels(stream, math.prod(shape), dtype, scaling)

@@ -17,7 +17,7 @@ from adawac.io.case_column import read_case_column
 from adawac.io.images import read_image
 from adawac.io.volumes import read_nifti
 
-PIXDIM, CODES, QUATERNION = 80, 252, 256
+PIXDIM, OFFSET, CODES, QUATERNION = 80, 108, 252, 256
 """Where these stand in a NIfTI-1 header."""
 
 
@@ -63,6 +63,12 @@ class TestHeaders:
         patch(scan, CODES, struct.pack("<2h", 1, 0))
         patch(scan, QUATERNION, struct.pack("<f", 5))
         with pytest.raises(DataError, match="the quaternion of its qform is no rotation"):
+            read_nifti(scan)
+
+    def test_voxels_that_begin_within_the_header(self, scan):
+        """Programs differ by where they then begin to read."""
+        patch(scan, OFFSET, struct.pack("<f", 0))
+        with pytest.raises(DataError, match="voxels begin at byte 0, but headers end between 352 and"):
             read_nifti(scan)
 
     def test_cut_within_the_header(self, scan):
@@ -112,6 +118,12 @@ class TestLabels:
         assert problem.startswith("case case_01: label values")
         assert problem.endswith("give the label map in place of this file, which seems to be an image")
 
+    def test_a_label_of_two_images(self, root):
+        assert "same label" not in {finding.topic for finding in check(root).recognised}
+        (root / "labels/case_03.nii.gz").write_bytes((root / "labels/case_01.nii.gz").read_bytes())
+        found = {finding.topic: finding.found for finding in check(root).recognised}
+        assert found["same label"] == "voxel for voxel, of case_01 and case_03: has each image its own?"
+
     def test_300_values_are_told_in_a_line(self):
         with pytest.raises(ConfigError) as raised:
             Classes.from_labels({value: f"class_{value}" for value in range(301)})
@@ -127,6 +139,14 @@ class TestIntensities:
         assert kind_of_values(image) == "ct"
         assert kind_of_values(np.clip(image, -300, 300)) == "ct"  # as windowed CT is
         assert kind_of_values(np.where(image < -900, -2000, image)) == "ct"
+
+    def test_hu_that_were_rescaled_twice(self, tmp_path):
+        root = folders(tmp_path / "data")
+        edit(root / "images/case_01.nii.gz", lambda image: image - 1024)
+        (problem,) = check(root).bad
+        assert problem.startswith("case case_01: intensities go from -2")
+        edit(root / "images/case_01.nii.gz", lambda image: np.where(image < -1900, -2000, image + 1024))
+        assert check(root).problems == ()
 
     def test_numbers_of_small_units_are_normalised(self, tmp_path):
         """Diffusion in m2/s: left alone, half precision would hold zeros."""

@@ -189,7 +189,7 @@ class TestMemory:
         nifti_of(tmp_path / "complex.nii.gz", sized(3, 1024, 1024, 256, 1, 1, 1, 1, datatype=1792, bitpix=128))
         nifti_of(tmp_path / "colour.nii.gz", sized(3, 1024, 1024, 512, 1, 1, 1, 1, datatype=128, bitpix=24))
         nifti_of(tmp_path / "doubles.nii.gz", sized(3, 1024, 1024, 1024, 1, 1, 1, 1, datatype=64, bitpix=64))
-        for name, size, offset in (("long", 2**31 - 16, 1024), ("longer", 2**31 - 16, 0), ("all", 7, 1024)):
+        for name, size, offset in (("long", 2**31 - 16, 1024), ("longer", 2**31 - 16, 352), ("all", 7, 1024)):
             head = header_of((4, 4, 4), offset=offset)[:348] + b"\1\0\0\0" + struct.pack("<ii", size, 0)
             zeros(tmp_path / f"extension_{name}.nii.gz", head, 4)
         for name, shape, dtype, chunks in (
