@@ -28,17 +28,22 @@ class Warp(NamedTuple):
         control: (B, 2, n, n) displacements (x, y) added to the affine map, in normalised coordinates, at
             control points that lie evenly over the view; None for none.
         reverse: (B,) bool, whether the order of the slices of a patch is reversed as well; None for none.
+        tilt: (B, 2) degrees by which a patch is turned about x, then about y, before all else; None for none.
     """
 
     affine: Tensor
     control: Tensor | None = None
     reverse: Tensor | None = None
+    tilt: Tensor | None = None
 
-    def in_volume(self) -> Tensor:
-        """(B, 3, 4) the affine part as a map of (x, y, z), whose planes stay planes.
+    def in_volume(self, shape: Sequence[int]) -> Tensor:
+        """(B, 3, 4) the affine part as a map of (x, y, z); its planes stay planes where nothing is tilted.
+
+        Args:
+            shape: (D, H, W) of the patch.
 
         Example:
-            >>> Warp(torch.tensor([[[1.0, 0, 0.5], [0, 1, 0]]]), reverse=torch.tensor([True])).in_volume()
+            >>> Warp(torch.tensor([[[1.0, 0, 0.5], [0, 1, 0]]]), reverse=torch.tensor([True])).in_volume((4, 8, 8))
             tensor([[[ 1.0000,  0.0000,  0.0000,  0.5000],
                      [ 0.0000,  1.0000,  0.0000,  0.0000],
                      [ 0.0000,  0.0000, -1.0000,  0.0000]]])
@@ -46,6 +51,9 @@ class Warp(NamedTuple):
         affine = self.affine.new_zeros(len(self.affine), 3, 4)
         affine[:, :2, :2], affine[:, :2, 3] = self.affine[:, :, :2], self.affine[:, :, 2]
         affine[:, 2, 2] = 1.0 if self.reverse is None else 1 - 2 * self.reverse.to(affine.dtype)
+        if self.tilt is not None:
+            linear = (affine[:, :, :3, None] * tilts(self.tilt, shape)[:, None]).sum(2)  # by hand, as in affine_map
+            affine = torch.cat([linear, affine[:, :, 3:]], dim=2)
         return affine
 
 
@@ -64,6 +72,28 @@ def symmetries(turns: Tensor, flip_x: Tensor, flip_y: Tensor) -> Tensor:
     sin = (turns == 1).float() - (turns == 3).float()
     signs = torch.stack([1 - 2 * flip_x.float(), 1 - 2 * flip_y.float()], dim=1)
     return signs[:, :, None] * _rotation(cos, sin)
+
+
+def tilts(degrees: Tensor, shape: Sequence[int]) -> Tensor:
+    """(B, 3, 3) rotations about x, then about y, of patches (D, H, W) in normalised coordinates (x, y, z).
+
+    Args:
+        degrees: (B, 2).
+        shape: of the patch, of voxels that are as long as wide.
+
+    Example:
+        >>> tilts(torch.tensor([[90.0, 0.0]]), (4, 8, 8)).round(decimals=4) + 0.0  # y becomes z, of half as many voxels
+        tensor([[[ 1.0000,  0.0000,  0.0000],
+                 [ 0.0000,  0.0000, -0.5000],
+                 [ 0.0000,  2.0000,  0.0000]]])
+    """
+    cos, sin = degrees.deg2rad().cos(), degrees.deg2rad().sin()
+    turn = degrees.new_zeros(len(degrees), 3, 3)  # the product of both, written out
+    turn[:, 0, 0], turn[:, 0, 2] = cos[:, 1], sin[:, 1]
+    turn[:, 1, 0], turn[:, 1, 1], turn[:, 1, 2] = sin[:, 0] * sin[:, 1], cos[:, 0], -sin[:, 0] * cos[:, 1]
+    turn[:, 2, 0], turn[:, 2, 1], turn[:, 2, 2] = -cos[:, 0] * sin[:, 1], sin[:, 0], cos[:, 0] * cos[:, 1]
+    sides = degrees.new_tensor(shape[::-1])
+    return turn * sides / sides[:, None]
 
 
 def affine_map(symmetry: Tensor, degrees: Tensor, scale: Tensor, translation: Tensor, plane: tuple[int, int]) -> Tensor:
@@ -133,11 +163,15 @@ def warp(image: Tensor, label: Tensor, by: Warp) -> tuple[Tensor, Tensor]:
     lowest = image.amin(tuple(range(2, image.ndim)), keepdim=True).expand(*image.shape[:-2], 1, 1)
     picture = where_samples(exact, _nearest, _bilinear, _planes(image), _planes(lowest), *maps).view(image.shape)
     target = _nearest(_planes(label[:, None].float()), None, *maps).view(label.shape).to(label.dtype)
+    if by.reverse is not None:
+        picture, target = _reversed(picture, by.reverse, 2), _reversed(target, by.reverse, 1)
+    if by.tilt is not None:  # read between slices, anew: twice interpolated would be blurred
+        tilted, shape = (by.tilt != 0).any(1), image.shape[2:]
+        grid = _grid_of_volume(by.in_volume(shape), shape, by.control)
+        picture = where_samples(tilted, _trilinear, _kept, image, lowest[:, :, :1], grid, picture)
+        target = where_samples(tilted, _nearest_voxel, _kept, label, grid, target)
     ignored = (label == IGNORE_INDEX).flatten(1).all(1).reshape(-1, *[1] * (label.ndim - 1))
-    target = target.masked_fill(ignored, IGNORE_INDEX)
-    if by.reverse is None:
-        return picture, target
-    return _reversed(picture, by.reverse, 2), _reversed(target, by.reverse, 1)
+    return picture, target.masked_fill(ignored, IGNORE_INDEX)
 
 
 def is_mirrored(affine: Tensor) -> Tensor:
@@ -253,3 +287,31 @@ def _bilinear(image: Tensor, lowest: Tensor, affine: Tensor, control: Tensor | N
     """Interpolate between the four nearest pixels; outside lies the channel's lowest intensity (B, C, 1, 1)."""
     grid = _grid(affine, (image.shape[2], image.shape[3]), control)
     return F.grid_sample(image - lowest, grid, padding_mode="zeros", align_corners=False).add_(lowest)
+
+
+def _grid_of_volume(affine: Tensor, shape: Sequence[int], control: Tensor | None) -> Tensor:
+    """(B, D, H, W, 3) where each voxel of the view lies in the batch, for maps (B, 3, 4)."""
+    z, y, x = ((2 * torch.arange(side, device=affine.device) + 1) / side - 1 for side in shape)
+    rows = affine[:, None, None, None]
+    points = rows[..., 0] * x[:, None] + rows[..., 1] * y[:, None, None] + rows[..., 2] * z[:, None, None, None]
+    points = points + rows[..., 3]
+    if control is not None:
+        bent = F.interpolate(control, size=tuple(shape[1:]), mode="bicubic", align_corners=False)
+        points[..., :2] += bent.permute(0, 2, 3, 1)[:, None]
+    return points
+
+
+def _trilinear(image: Tensor, lowest: Tensor, grid: Tensor, planar: Tensor) -> Tensor:
+    """Interpolate between the eight nearest voxels; outside lies the channel's lowest intensity (B, C, 1, 1, 1)."""
+    return F.grid_sample(image - lowest, grid, padding_mode="zeros", align_corners=False).add_(lowest)
+
+
+def _nearest_voxel(label: Tensor, grid: Tensor, planar: Tensor) -> Tensor:
+    """Read the nearest voxel of (B, D, H, W), 0 outside."""
+    read = F.grid_sample(label[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    return read[:, 0].to(label.dtype)
+
+
+def _kept(*tensors: Tensor) -> Tensor:
+    """The last of them, which is known already."""
+    return tensors[-1]

@@ -30,6 +30,7 @@ class Stream(IntEnum):
     LOW_RESOLUTION = 4
     MIX = 5
     TEACH = 6
+    TILT = 7
 
 
 @dataclass(frozen=True)

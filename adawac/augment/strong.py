@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from adawac.augment import intensity
+from adawac.augment.chance import Chance
 from adawac.augment.randomness import Source, Stream
 from adawac.augment.samples import where_samples
-from adawac.augment.views import Augmentation, Chance, RandomAugmentation
+from adawac.augment.views import Augmentation, RandomAugmentation
 from adawac.errors import ConfigError
 from adawac.types import View
 

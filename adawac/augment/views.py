@@ -4,7 +4,6 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from adawac.augment import intensity
+from adawac.augment.chance import Chance
 from adawac.augment.geometry import Warp, affine_map, is_mirrored, mirror_pairs, swap_sides, symmetries, warp
 from adawac.augment.randomness import Source, Stream
 from adawac.augment.samples import where_samples
@@ -19,49 +19,6 @@ from adawac.errors import ConfigError
 from adawac.types import View
 
 _Self = TypeVar("_Self", bound="Augmentation")
-
-
-@dataclass(frozen=True)
-class Chance:
-    """An effect that a sample gets with some probability, at a strength drawn uniformly from a range.
-
-    Attributes:
-        probability: 0 (off) to 1 (always).
-        low: least strength.
-        high: greatest strength.
-
-    Raises:
-        ConfigError: where the probability is outside of [0, 1] or the range is empty.
-    """
-
-    probability: float
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise ConfigError(f"probability {self.probability} is not a probability; give a number from 0 to 1")
-        if not self.low <= self.high:
-            raise ConfigError(f"range from {self.low} to {self.high} is empty; give low <= high")
-
-    def draw(self, gate: Tensor, position: Tensor, neutral: float) -> Tensor:
-        """Strength of each sample, `neutral` where the effect is left out.
-
-        Args:
-            gate: (B,) uniform in [0, 1); the effect happens below `probability`.
-            position: (B,) or (B, n) uniform in [0, 1), where in the range.
-            neutral: strength at which the effect changes nothing.
-
-        Returns:
-            float32 of the shape of `position`.
-        """
-        happens = (gate < self.probability).reshape(-1, *[1] * (position.ndim - 1))
-        return torch.where(happens, self.low + (self.high - self.low) * position, neutral)
-
-    def draw_factor(self, gate: Tensor, position: Tensor) -> Tensor:
-        """As `draw` for a factor, neutral at 1: its logarithm is uniform, so 1/2 is as likely as 2."""
-        logarithm = Chance(self.probability, math.log(self.low), math.log(self.high))
-        return logarithm.draw(gate, position, 0.0).exp()
 
 
 class Augmentation(ABC):
@@ -135,8 +92,9 @@ class Augmentation(ABC):
         # Autocast would take the maps to bfloat16, which cannot tell pixel 200 from 201.
         with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
             by = self.draw_warp(source, (image.shape[-2], image.shape[-1]))
-            if by.reverse is not None and image.ndim == 4:
-                raise ConfigError("mirror_slices: a sample is one slice here; set it to 0, or train on data.patch")
+            if image.ndim == 4 and (by.reverse is not None or by.tilt is not None):
+                name, off = ("tilt", "its probability") if by.reverse is None else ("mirror_slices", "it")
+                raise ConfigError(f"{name}: a sample is one slice here; set {off} to 0, or train on data.patch")
             picture, target = warp(torch.cat([image.float()] * count), torch.cat([label] * count), by)
             # Slices in reverse order turn the patient upside down and leave a left organ where it is in the plane,
             # unless the slices themselves run from right to left.
@@ -144,7 +102,8 @@ class Augmentation(ABC):
             if self._mirror_pairs and mirrored is not None:
                 target = swap_sides(target, mirrored, self._mirror_pairs)
             picture = self.change_intensity(picture, source)
-            return View(picture.to(image.dtype), target, by.affine if image.ndim == 4 else by.in_volume())
+            affine = by.affine if image.ndim == 4 else by.in_volume(image.shape[2:])
+            return View(picture.to(image.dtype), target, affine)
 
     @abstractmethod
     def draw_warp(self, source: Source, plane: tuple[int, int]) -> Warp:
@@ -208,7 +167,7 @@ class PaperAugmentation(Augmentation):
 class RandomAugmentation(Augmentation):
     """Spatial and intensity effects, each with a probability and a range; the defaults suit organs in CT.
 
-    A sample is flipped and turned by quarters, rotated, scaled, translated and bent, in one interpolation;
+    A sample is flipped and turned by quarters, rotated, scaled, translated, bent and tilted, in one interpolation;
     then it gets noise, blur, brightness and contrast, and gamma, in this order. Organs with a side want
     `with_mirror` before any flip is switched on.
 
@@ -222,6 +181,7 @@ class RandomAugmentation(Augmentation):
         mirror_left_right: probability of reversing columns.
         mirror_up_down: probability of reversing rows.
         mirror_slices: probability of reversing the order of slices, where samples are patches.
+        tilt: degrees about the rows and about the columns, where samples are patches; of voxels as long as wide.
         noise: standard deviation of Gaussian noise, as a fraction of the image's.
         blur: standard deviation of the Gaussian, in pixels.
         brightness: shift of the window's level, as a fraction of the image's standard deviation.
@@ -251,6 +211,7 @@ class RandomAugmentation(Augmentation):
         mirror_left_right: float = 0.0,
         mirror_up_down: float = 0.0,
         mirror_slices: float = 0.0,
+        tilt: Chance = Chance(0.0, -20.0, 20.0),
         noise: Chance = Chance(0.15, 0.0, 0.1),
         blur: Chance = Chance(0.15, 0.5, 1.0),
         brightness: Chance = Chance(0.15, -0.2, 0.2),
@@ -283,6 +244,7 @@ class RandomAugmentation(Augmentation):
         self.mirror_left_right = mirror_left_right
         self.mirror_up_down = mirror_up_down
         self.mirror_slices = mirror_slices
+        self.tilt = tilt
         self.noise = noise
         self.blur = blur
         self.brightness = brightness
@@ -308,7 +270,15 @@ class RandomAugmentation(Augmentation):
             plane,
         )
         control = self._draw_control(source, self.elastic.draw(bends, bend, 0.0))
-        return Warp(affine, control, slices < self.mirror_slices if self.mirror_slices > 0 else None)
+        reverse = slices < self.mirror_slices if self.mirror_slices > 0 else None
+        return Warp(affine, control, reverse, self._draw_tilt(source))
+
+    def _draw_tilt(self, source: Source) -> Tensor | None:
+        """(B, 2) degrees."""
+        if self.tilt.probability == 0:
+            return None
+        draws = source.uniform(Stream.TILT, 3)
+        return self.tilt.draw(draws[:, 0], draws[:, 1:], 0.0)
 
     def _draw_control(self, source: Source, sigma: Tensor) -> Tensor | None:
         """(B, 2, n, n) displacements of the control points; a side is 2 long in these coordinates."""

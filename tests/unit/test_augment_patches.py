@@ -1,7 +1,10 @@
 """Views of patches against those of their slices."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import affine_transform, gaussian_filter
+from scipy.spatial.transform import Rotation
 from views import batch, only, see, smooth
 
 from adawac.augment import (
@@ -74,9 +77,46 @@ class TestPatches:
         augment = only(mirror_left_right=1.0).with_mirror((0, 2, 1), left_right_in_plane=in_plane)
         assert see(augment, (image, label, index)).label.unique().tolist() == [2 if in_plane else 1]
 
-    def test_a_single_slice_has_none_to_reverse(self):
-        with pytest.raises(ConfigError, match=r"mirror_slices: a sample is one slice here; .* train on data.patch"):
-            see(only(mirror_slices=0.5), batch())
+    @pytest.mark.parametrize("name", ["mirror_slices", "tilt"])
+    def test_a_single_slice_has_no_third_direction(self, name):
+        with pytest.raises(ConfigError, match=rf"{name}: a sample is one slice here; .* train on data.patch"):
+            see(only(**{name: 0.5 if name == "mirror_slices" else Chance(0.5, -20, 20)}), batch())
+
+    def test_tilted_patches_are_those_that_scipy_turns(self):
+        """By the map that is said, which turns by the angle; the label by its nearest voxel."""
+        generator = np.random.default_rng(0)
+        image = gaussian_filter(generator.standard_normal((12, 16, 20)), 2).astype(np.float32)
+        label = (image > 0).astype(np.uint8)
+        data = (torch.tensor(image)[None, None], torch.tensor(label)[None], torch.arange(1))
+        view = see(only(tilt=Chance(1, 20, 20), scaling=Chance(1, 1.1, 1.1), mirror_slices=1.0), data)
+        half = np.array([20, 16, 12]) / 2  # of x, y, z
+        linear = view.affine[0, :, :3].numpy() * half[:, None] / half  # of voxels
+        turn = Rotation.from_euler("XY", [20, 20], degrees=True).as_matrix()
+        assert np.diag([1.1, 1.1, -1]) @ linear == pytest.approx(turn, abs=1e-5)
+        zyx = linear[::-1, ::-1]
+        centre = (np.array(image.shape) - 1) / 2
+        places = {"matrix": zyx, "offset": centre - zyx @ centre, "mode": "constant"}
+        inner = affine_transform(np.ones_like(image), order=1, **places) > 0.999  # at the rim the two programs differ
+        assert inner.mean() > 0.5
+        turned = affine_transform(image, order=1, cval=image.min(), **places)
+        assert view.image[0, 0].numpy()[inner] == pytest.approx(turned[inner], abs=1e-4)
+        nearest = affine_transform(label, order=0, **places)
+        assert (view.label[0].numpy() == nearest)[inner].mean() > 0.995  # ties apart
+
+    def test_only_the_chosen_are_tilted_and_the_maps_align_them(self):
+        image = torch.tensor(gaussian_filter(np.random.default_rng(1).standard_normal((8, 1, 16, 16, 16)), 2)).float()
+        image = image / image.std()
+        image[..., 0, 0, 0] = -5.0
+        data = (image, torch.full((8, 16, 16, 16), 255, dtype=torch.uint8), torch.arange(8))
+        view = see(only(tilt=Chance(0.5, -25, 25)), data)
+        still = (view.affine[:, :, :3] == torch.eye(3)).flatten(1).all(1)
+        assert 0 < still.sum() < 8
+        assert torch.equal(view.image[still], image[still])
+        assert (view.label == 255).all()  # wholly ignored stays so
+        back, seen = align(view.image, view.affine)
+        inner = torch.zeros_like(seen)
+        inner[:, 5:11, 5:11, 5:11] = seen[:, 5:11, 5:11, 5:11]
+        assert (back - image)[:, 0][inner].abs().mean() < 0.1 * image[:, 0][inner].abs().mean()
 
     @pytest.mark.parametrize(
         "effect",
