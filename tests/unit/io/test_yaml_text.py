@@ -55,6 +55,23 @@ def test_it_is_refused_wherever_yaml_is_read(tmp_path, capsys, bomb):
         assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "code", ["!!python/object/apply:pathlib.Path.touch [made]", "!!python/name:os.system ''", "!x a"]
+)
+def test_no_code_is_made_of_it(tmp_path, monkeypatch, capsys, code):
+    monkeypatch.chdir(tmp_path)
+    run = RunFolder(tmp_path)
+    run.config_file.write_text(f"name: {code}\n")
+    with pytest.raises(ConfigError, match=r"config.yaml: damaged \(could not determine a constructor"):
+        _ = run.config
+    for command in ("fit", "prepare"):
+        with pytest.raises(SystemExit):
+            main([command, "config.yaml"])
+    assert main(["study", "config.yaml"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
 def test_usual_aliases_are_read():
     for text in ("a: &a [1, 2]\nb: *a", "a: &a {k: 1}\nb: {<<: *a, l: 2}", "", "plain", "[[[[1]]]]"):
         assert yaml.safe_load(bounded(text)) == yaml.safe_load(text)
