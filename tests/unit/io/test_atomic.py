@@ -1,5 +1,6 @@
 """Files that are written whole: flushed before they have their names, and nothing left where the disk fails."""
 
+import ast
 import errno
 import os
 import signal
@@ -16,6 +17,8 @@ from adawac.io.atomic import atomic_write, to_disk, write_text
 from adawac.io.canonical import Geometry
 from adawac.io.volumes import write_label_nifti
 from adawac.runs.folder import RunFolder
+
+PACKAGE = Path(cli.__file__).parents[1]
 
 
 @pytest.fixture
@@ -59,6 +62,38 @@ class TestPowerCut:
             (tmp_path / name).touch()
         to_disk(tmp_path / "a")
         assert sorted(calls) == ["flush a", "flush b", "flush one", "flush two"]
+
+
+NOT_KEPT = {
+    "cli.__init__": "what was said on the terminal as well",
+    "data.store": "in a folder that gets its name once it is on the disk",
+    "inference.export.bundle": "likewise",
+    "inference.export.onnx_file": "likewise, a file",
+    "inference.export.torchscript": "likewise, a file",
+    "inference.export.segment_volume": "runs in a bundle, without us",
+    "io.itk_headers": "in a folder of a moment",
+    "io.locking": "who holds a lock, as long as it is held",
+    "phantom.__init__": "an example, into an empty folder, which is made again",
+    "study.runner": "a log",
+}
+"""Modules that write without `atomic_write`, and why they may."""
+
+
+def test_whatever_is_kept_is_written_whole():
+    writing: set[str] = set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        for call in (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)):
+            said = ast.unparse(call.func)
+            name, values = said.rpartition(".")[2], [*call.args, *(key.value for key in call.keywords)]
+            modes = {
+                value.value for value in values if isinstance(value, ast.Constant) and isinstance(value.value, str)
+            }
+            opens = name in ("open", "ZipFile") and modes & {"w", "wb", "x", "xb", "a", "ab"}
+            writes = "." in said and (name in ("write_text", "write_bytes") or said.endswith(("np.save", "nib.save")))
+            if (opens or writes or said == "program.save") and not said.startswith(("unfinished.", "scratch.")):
+                writing.add(".".join(path.relative_to(PACKAGE).with_suffix("").parts))
+    assert writing == set(NOT_KEPT)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="locks of files as POSIX has them")

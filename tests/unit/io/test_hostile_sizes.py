@@ -200,7 +200,7 @@ class TestMemory:
             with h5py.File(tmp_path / f"{name}.h5", "w") as file:
                 file.create_dataset("image", shape, dtype, chunks=chunks)
         with h5py.File(tmp_path / "wide_chunk.h5", "w") as file:
-            file.create_dataset("image", (4, 4), "i2", maxshape=(None, None), chunks=(2**15, 2**15))
+            file.create_dataset("image", (4, 4), "i2", maxshape=(None, None), chunks=(2**15, 2**15 + 1))
             file["image"].id.write_direct_chunk((0, 0), b"x")
         with h5py.File(tmp_path / "packed_chunk.h5", "w") as file:
             data = file.create_dataset("image", (4, 4), "i2", chunks=(4, 4), compression="gzip")
@@ -237,6 +237,8 @@ class TestMemory:
             assert "; " in said
             assert "does not fit into the memory" not in said, (name, said)  # it was asked for all the same
         assert "compressed as NumPy never does" in found["lzma.npz"]
+        assert "claims 1.1e+09 voxels, shape (32768, 32769)" in found["wide_chunk.h5"]
+        assert "unpacks to more than its 32 bytes" in found["packed_chunk.h5"]
         assert "negative size" in found["two_negative.nii"]
         assert "integers or floats but are complex128" in found["complex.nii.gz"]
         assert "claims 8.6e+09 bytes" in found["doubles.h5"]
