@@ -28,6 +28,9 @@ PADDING_HU = -1024.0
 SMALLEST, LARGEST = 1e-5, float(np.finfo(np.float16).max)
 """Prepared images are kept in half precision."""
 
+WIDE = 10.0
+"""What scaled intensities stay below, be it 0 to 1 or deviations from a mean; others, such as 0 to 255, are noted."""
+
 REMEDIES: Mapping[Modality, str] = {
     "ct": "rescale the image to HU, or set data.modality to `mr` or `prescaled`",
     "prescaled": "set data.modality to `mr` to normalise them, or to `ct` to window them",
@@ -85,6 +88,8 @@ def checked(
                 f"intensities{of_channel} reach {max(-low, high):.6g} but those of modality `prescaled`, which are "
                 f"left alone, must reach {SMALLEST:g} and stay below {LARGEST:.6g}; {remedies['prescaled']}"
             )
+        elif kinds and kinds[channel] == "prescaled" and max(-low, high) > WIDE:
+            notes.append(f"intensities{of_channel} go from {low:.6g} to {high:.6g}, and are left alone as if scaled")
     for one, other in combinations([channel for channel in range(len(array)) if not empty[channel]], 2):
         if (lows[one], highs[one]) == (lows[other], highs[other]) and np.array_equal(array[one], array[other]):
             notes.append(f"channels {one} and {other} are the same, voxel for voxel: is one a copy by mistake?")

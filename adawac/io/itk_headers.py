@@ -237,8 +237,7 @@ def _meta(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
     skip = _skip(length, int(fields.get("HeaderSize", "0")))
     encoding: Literal["zlib", "raw"] = "zlib" if _flag(fields, "CompressedData") else "raw"
     text = "\n".join(lines) + "\n"
-    if not {"ElementSpacing", "ElementSize"} & fields.keys():
-        raise _no_size(path)
+    _check_sizes(path, fields.get("ElementSpacing", fields.get("ElementSize", "")))
     for names in _META_SYNONYMS:
         _agree(path, {name: _floats(fields[name]) for name in names if name in fields})
     unit = _unit(path, [fields.get("DistanceUnits", "mm")])
@@ -272,8 +271,8 @@ def _nrrd(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
         raise ValueError("lines are to be skipped")
     directions = [_floats(vector) for vector in re.findall(r"\(([^()]*)\)", fields.get("space directions", ""))]
     stated = [value for value in _floats(fields.get("spacings", "")) if value == value]
-    if not directions and len(stated) < 3:
-        raise _no_size(path)
+    if not directions:
+        _check_sizes(path, " ".join(map(str, stated)))
     if directions and "spacings" in fields:
         lengths = [math.hypot(*vector) for vector in directions]
         _agree(path, {"spacings": stated, "space directions": lengths} if len(stated) == len(lengths) else {})
@@ -290,8 +289,14 @@ def _nrrd(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
     return Header(reader, shape, channels, channel_axis, dtype, encoding, data, skip, text, ".nrrd", unit)
 
 
-def _no_size(path: Path) -> DataError:
-    return DataError(f"{path}: the header does not say how large voxels are; write the spacing of the scan into it")
+def _check_sizes(path: Path, text: str) -> None:
+    """Refuse what are no three lengths: ITK would take 1 mm, or turn the axis round."""
+    sizes = _floats(text)
+    if len(sizes) != 3 or not all(size > 0 for size in sizes):
+        raise DataError(
+            f"{path}: the header must say how large voxels are, by three numbers above 0, but says "
+            f"{repr(text) if text else 'nothing'}; write the spacing of the scan into it"
+        )
 
 
 def _floats(text: str) -> list[float]:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import struct
 
 import nibabel as nib
@@ -158,6 +159,15 @@ class TestIntensities:
         problem = check(root, modality="prescaled").bad[0]
         assert "must reach 1e-05 and stay below 65504; set data.modality to `mr`" in problem
 
+    def test_0_to_255_among_0_to_1(self, tmp_path):
+        root = folders(tmp_path / "data")
+        for path in sorted((root / "images").iterdir()):
+            edit(path, lambda image: (image + 1100) / 2000, np.float32)
+        assert check(root).notes == ()
+        edit(path, lambda image: image * 255, np.float32)
+        (note,) = check(root).notes
+        assert re.fullmatch("case case_03: intensities go from .* to 17.*, and are left alone as if scaled", note)
+
     @pytest.mark.parametrize("unit", [1e-9, 1.0, 1e30])
     def test_normalised_alike_in_any_unit(self, unit):
         image = np.random.default_rng(0).normal(5, 2, (1, 4, 8, 8))
@@ -306,14 +316,16 @@ class TestHeadersOfItk:
         [
             (".mhd", "case_01.raw", "other.raw", "the header names 'other.raw'; restore that file"),
             (".mhd", "NDims = 3", "NDims = 4", "it must have NDims = 3"),
-            (".mhd", "ElementSpacing", "Comment", "does not say how large voxels are; write the spacing"),
+            (".mhd", "ElementSpacing", "Comment", "three numbers above 0, but says nothing; write the spacing"),
+            (".mhd", "ElementSpacing = 0.", "ElementSpacing = -0.", "three numbers above 0, but says '-0.8"),
+            (".mhd", "ElementSpacing = 0.", "ElementSpacing = 0,", "three numbers above 0, but says '0,8"),
             (
                 ".nrrd",
                 "encoding: raw",
                 "encoding: bzip2",
                 "stored as bzip2, but raw and gzip are read; export it anew",
             ),
-            (".nrrd", "space directions", "#", "does not say how large voxels are; write the spacing"),
+            (".nrrd", "space directions", "#", "three numbers above 0, but says nothing; write the spacing"),
         ],
     )
     def test_all_cases_are_looked_at(self, root, ending, old, new, what):
