@@ -18,6 +18,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from adawac.data.sampling.summary import DrawSummary
 from adawac.evaluation import CaseRow, read_table
 from adawac.report.blocks import Block, Document, Heading, Picture, Section, Table
 from adawac.report.document import document
@@ -67,10 +68,11 @@ def recorded_runs(folder: Path, then: dict[str, Any]) -> list[MethodRun]:
     rows: dict[str, list[CaseRow]] = {}
     for row in read_table(folder / "cases.parquet"):
         rows.setdefault(row.run, []).append(row)
-    return [
-        MethodRun(**{name: value for name, value in run.items() if name in RECORDED}, rows=rows[run["name"]])
-        for run in then["runs"]
-    ]
+    runs = [{name: value for name, value in run.items() if name in RECORDED} for run in then["runs"]]
+    for run in runs:
+        if run.get("draws"):
+            run["draws"] = DrawSummary(**run["draws"])
+    return [MethodRun(**run, rows=rows[run["name"]]) for run in runs]
 
 
 def methods(numbers: dict[str, Any]) -> list[dict[str, Any]]:
