@@ -124,14 +124,18 @@ def _run(argv: list[str]) -> int:
         remedy = f"let it be {'read' if closed else 'written'}, or name another place"
         print(f"adawac {command}: {where}: {error.strerror}; {remedy}", file=sys.stderr)
         return 2
-    except Interrupted as stop:
-        print(f"adawac {command}: {stop}", file=sys.stderr)
-        return stop.exit_code
-    except KeyboardInterrupt:
-        print(f"adawac {command}: stopped", file=sys.stderr)
-        return 130
+    except (Interrupted, KeyboardInterrupt) as stop:
+        return _stopped(command, stop)
     except Exception as error:
+        if isinstance(error.__cause__, Interrupted | KeyboardInterrupt):  # compiled code, such as Ray's, covers it
+            return _stopped(command, error.__cause__)
         return _unexpected(argv, error)
+    return exit_code
+
+
+def _stopped(command: str, stop: Interrupted | KeyboardInterrupt) -> int:
+    said, exit_code = (str(stop), stop.exit_code) if isinstance(stop, Interrupted) else ("stopped", 130)
+    print(f"adawac {command}: {said}", file=sys.stderr)
     return exit_code
 
 

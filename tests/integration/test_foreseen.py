@@ -17,6 +17,7 @@ from tiny_data import write_msd
 from tiny_run import ADAMW, tiny_settings, write_config
 
 from adawac.cli import check, fit, main
+from adawac.errors import Interrupted
 from adawac.training import train as training
 from adawac.training.task import SegmentationTask
 
@@ -172,6 +173,22 @@ def test_where_the_folder_cannot_be_written_the_file_lies_elsewhere(path, capsys
     log = Path(capsys.readouterr().err.rpartition(" is in ")[2].strip())
     assert "RuntimeError: broken" in log.read_text()
     log.unlink()
+
+
+@pytest.mark.parametrize(
+    ("stop", "said"),
+    [(Interrupted(15, "cells are kept"), "stopped by SIGTERM; cells are kept"), (KeyboardInterrupt(), "stopped")],
+)
+def test_a_signal_that_compiled_code_covers_stops_as_one(path, capsys, monkeypatch, stop, said):
+    """Ray's `wait` raises a SystemError where a handler raised within it."""
+
+    def waits(argv):
+        raise SystemError("returned a result with an exception set") from stop
+
+    monkeypatch.setattr(check, "main", waits)
+    assert main(["check"]) == (143 if isinstance(stop, Interrupted) else 130)
+    assert capsys.readouterr().err == f"adawac check: {said}\n"
+    assert not list(Path().glob("*.log"))
 
 
 def test_nobody_who_reads_is_no_fault(path, capsys, monkeypatch):
