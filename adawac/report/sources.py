@@ -132,7 +132,18 @@ def evaluate_sources(
     if problems:
         raise DataError.from_problems(list(dict.fromkeys(problems)))
     _say_of_other_files(row for each in evaluated for row in each.run.rows)
-    return _with_subsets(evaluated)
+    return _with_subsets(_told_apart(evaluated))
+
+
+def _told_apart(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
+    """Runs of one name, such as a/mine/version_0 and b/mine/version_0, say where they lie as well."""
+    times = Counter(each.run.name for each in evaluated)
+    return [
+        replace(each, run=replace(each.run, name=f"{each.run.name} ({each.run.made['from']})"))
+        if times[each.run.name] > 1
+        else each
+        for each in evaluated
+    ]
 
 
 def _say_of_other_files(rows: Iterable[CaseRow]) -> None:

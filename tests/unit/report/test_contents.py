@@ -96,6 +96,22 @@ def test_methods_of_a_table_may_call_their_seeds_alike(tmp_path):
     check_runs(runs)
 
 
+def test_runs_of_one_name_in_two_folders_are_told_apart(tmp_path):
+    """As a/mine/version_0 and b/mine/version_0 are; a folder that is given twice still comes twice."""
+    for folder, dice in (("a", WORSE), ("b", BETTER)):
+        (tmp_path / folder).mkdir()
+        write_table(tmp_path / folder / "cases.csv", [row._replace(run="mine/version_0") for row in rows_of(dice)])
+    sources = [Source.parse(f"{name}={tmp_path / name / 'cases.csv'}") for name in "ab"]
+    runs = [each.run for each in evaluate_sources(sources, None, "penalise")]
+    check_runs(runs)
+    for one, name in zip(runs, "ab", strict=True):
+        assert (one.method, one.name) == (name, f"mine/version_0 ({tmp_path / name / 'cases.csv'})")
+        assert {row.run for row in one.rows} == {one.name}
+    twice = [each.run for each in evaluate_sources([sources[0], sources[0]], None, "penalise")]
+    with pytest.raises(DataError, match="comes 2 times; give each run once"):
+        check_runs(twice)
+
+
 def test_a_copy_of_a_checkpoint_is_no_second_seed():
     first, copy, other = (
         MethodRun(method, "full", name, [row._replace(checkpoint_hash="abc") for row in rows_of(WORSE)])
