@@ -50,7 +50,7 @@ class Topology:
             >>> Topology.of((50, 35.5), (1, 1))
             Topology(shape=(56, 40), strides=((2, 2), (2, 2), (2, 2)), channels=(32, 64, 128, 256))
             >>> Topology.of((9, 237, 208), (5, 1.56, 1.56)).strides
-            ((1, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2))
+            ((1, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2), (1, 2, 2))
         """
         edges, steps = list(shape), list(spacing)
         strides: list[tuple[int, ...]] = []
