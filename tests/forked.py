@@ -32,7 +32,11 @@ def _of_a_group(rank: int, work: Callable[[int], Any], folder: Path) -> None:
 
 
 def _as_torchrun_does(rank: int, arguments: Sequence[str], port: int) -> None:
+    from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
     from adawac.cli import main
+
+    rank_zero_only.rank = rank  # as Lightning reads it when it is imported; else both would claim the run's folder
 
     os.environ |= {
         "RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "GROUP_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
