@@ -120,9 +120,10 @@ def test_a_group_without_slices_has_no_values():
 def test_ignored_voxels_count_nowhere():
     target = np.array(TARGET["a"])
     target[0, 0, 0] = 255  # the stray voxel
-    rows = case_rows("a", "p", PREDS["a"], target, SPACING, CLASSES)
+    own = {"mine": lambda preds, target, steps: preds.sum()}
+    rows = case_rows("a", "p", PREDS["a"], target, SPACING, CLASSES, metrics=own)
     table = {(row.group, row.metric, row.class_name): row.value for row in rows}
-    assert table["all", "predicted_voxels", "liver"] == 4
+    assert table["all", "predicted_voxels", "liver"] == table["all", "mine", "liver"] == 4
     assert table["all", "hd_mm", "liver"] == 1
     assert table["sparse", "false_positive_slices", ANY_CLASS] == 0
 
