@@ -99,8 +99,8 @@ def _write(made: "TypedParser", args: "Namespace") -> tuple[Path, Path]:
     for path in (output, study):
         if path.is_dir() or (path.exists() and not args.force):
             raise ConfigError(f"{path} exists already; add --force to overwrite the file, or give another name with -o")
-    text, of_study = _plan(made, args)
-    if few := of_study.pop("few"):
+    text, of_study, few = _plan(made, args)
+    if few:
         print(few)
     write_text(output, text)
     write_text(study, render_study(name, output.name, **of_study))
@@ -112,19 +112,19 @@ def _name(args: "Namespace") -> str:
     return args.name or "".join(c if c.isalnum() or c in "-_." else "_" for c in folder)
 
 
-def _plan(made: "TypedParser", args: "Namespace") -> tuple[str, dict[str, Any]]:
-    """Look at the data; text of the configuration, and what `render_study` is to know."""
+def _plan(made: "TypedParser", args: "Namespace") -> tuple[str, dict[str, Any], str]:
+    """Look at the data; see `configure`."""
     use_readers(args.readers)
     root: Path = args.root.expanduser().resolve()
     layout = made.instantiate(args).layout
     settings = args.layout.as_dict() if args.layout else None
     how = {name: args[name] for name in ("skip_bad", "patches", "modality", "ignore_label")}
     how |= {"memory": args.memory or memory_here(), "bfloat16": bfloat16_here()}
-    text, of_study = configure(root, _name(args), args.patient_pattern, layout, settings, **how)
+    text, of_study, few = configure(root, _name(args), args.patient_pattern, layout, settings, **how)
     if args.readers:  # so that fit reads them as well
         text = text.replace("\ndata:\n", f"\ndata:\n  readers: [{', '.join(args.readers)}]\n", 1)
     _check(text)
-    return text, of_study
+    return text, of_study, few
 
 
 def _check(text: str) -> None:
@@ -207,7 +207,7 @@ def configure(
     modality: "Modalities | None" = None,
     ignore_label: int | None = None,
     bfloat16: bool = True,
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, dict[str, Any], str]:
     """Measure the training cases of a data set, show what was found and return the configuration for it.
 
     Of the others, which the configuration validates and tests on, only the names are looked at (and the PatientID).
@@ -226,7 +226,7 @@ def configure(
         bfloat16: whether to train in it.
 
     Returns:
-        Text of a YAML file, and what `render_study` is to know, with a note on it (`few`).
+        Text of a YAML file; what `render_study` is to know; a note on the study where few are tested, else empty.
 
     Raises:
         DataError: all problems of the data together.
@@ -274,12 +274,10 @@ def configure(
     tested, there = (len({patients[case] for case in cases}) for cases in (split.test, patients))
     few = "1 patient to test is" if tested == 1 else f"{tested} patients to test are"
     folds = study_folds(tested, there)
+    note = f"{few} too few for a verdict: the study tests each of {there} once, in {folds} folds" if folds else ""
     given = (num_bad, ignore_label, collection.unannotated, bfloat16)
-    return render_config(root, name, how, pattern, split, fingerprint, plan, *given), {
-        "folds": folds,
-        "few": f"{few} too few for a verdict: the study tests each of {there} once, in {folds} folds" * bool(folds),
-        "strong": plan.views == "StrongAugmentation",
-    }
+    text = render_config(root, name, how, pattern, split, fingerprint, plan, *given)
+    return text, {"folds": folds, "strong": plan.views == "StrongAugmentation"}, note
 
 
 def _parts(
