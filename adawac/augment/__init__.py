@@ -1,7 +1,7 @@
 """Random views of a batch: parameters are drawn per sample and view, then applied in batched operations."""
 
 from adawac.augment.chance import Chance
-from adawac.augment.strong import StrongAugmentation, check_comparable
+from adawac.augment.strong import StrongAugmentation, comparable
 from adawac.augment.views import Augmentation, NoAugmentation, PaperAugmentation, RandomAugmentation
 
 __all__ = [
@@ -11,5 +11,5 @@ __all__ = [
     "PaperAugmentation",
     "RandomAugmentation",
     "StrongAugmentation",
-    "check_comparable",
+    "comparable",
 ]

@@ -1,5 +1,8 @@
 """Strong views: wider ranges, lower resolution, and pieces of other samples of the batch."""
 
+import copy
+import logging
+
 import torch
 from torch import Tensor
 
@@ -11,6 +14,11 @@ from adawac.augment.views import Augmentation, RandomAugmentation
 from adawac.errors import ConfigError
 from adawac.types import View
 
+log = logging.getLogger(__name__)
+
+CUT_MIX = 0.7
+"""Probability of a box."""
+
 
 class StrongAugmentation(RandomAugmentation):
     """`RandomAugmentation` at wider ranges, with low resolution and CutMix, for data of few annotated patients.
@@ -21,7 +29,7 @@ class StrongAugmentation(RandomAugmentation):
     batch, on several processes on the part of it that a process has.
 
     Args:
-        cut_mix: probability of the box.
+        cut_mix: probability of the box; None: `CUT_MIX`, or none where two views of one sample are compared.
         low_resolution: size of the reduced image over that of the whole, above 0 to 1.
         options: see `RandomAugmentation`. Ranges that are not given here are wider than there: those of nnU-Net's
             training augmentation for brightness (there a factor), contrast, gamma and blur.
@@ -42,7 +50,7 @@ class StrongAugmentation(RandomAugmentation):
 
     def __init__(
         self,
-        cut_mix: float = 0.7,
+        cut_mix: float | None = None,
         low_resolution: Chance = Chance(0.25, 0.5, 1.0),
         noise: Chance = Chance(0.3, 0.0, 0.2),
         blur: Chance = Chance(0.2, 0.5, 1.0),
@@ -51,13 +59,14 @@ class StrongAugmentation(RandomAugmentation):
         **options: Chance | float | int,
     ) -> None:
         super().__init__(noise=noise, blur=blur, brightness=brightness, contrast=contrast, **options)  # type: ignore[arg-type]
-        if not 0 <= cut_mix <= 1:
+        if not 0 <= (cut_mix or 0) <= 1:
             raise ConfigError(f"cut_mix {cut_mix} is not a probability; give a number from 0 to 1")
         if not 0 < low_resolution.low <= low_resolution.high <= 1:
             raise ConfigError(
                 f"low_resolution from {low_resolution.low} to {low_resolution.high}: give a range above 0, to 1 at most"
             )
-        self.cut_mix = cut_mix
+        self.cut_mix = CUT_MIX if cut_mix is None else cut_mix
+        self.mixes_anyway = cut_mix is not None
         self.low_resolution = low_resolution
 
     def change_intensity(self, image: Tensor, source: Source) -> Tensor:
@@ -84,17 +93,23 @@ class StrongAugmentation(RandomAugmentation):
             return View(mixed, torch.where(box, view.label[other], view.label), view.affine)
 
 
-def check_comparable(augmentation: Augmentation, uses_consistency: bool) -> None:
-    """Refuse views that hold pieces of other samples where features of two views of one sample are compared.
+def comparable(augmentation: Augmentation, uses_consistency: bool) -> Augmentation:
+    """The augmentation, without pieces of other samples where features of two views of one sample are compared.
 
     Raises:
-        ConfigError: if it is so.
+        ConfigError: if somebody has asked for such pieces.
     """
-    if uses_consistency and isinstance(augmentation, StrongAugmentation) and augmentation.cut_mix > 0:
+    if not uses_consistency or not isinstance(augmentation, StrongAugmentation) or augmentation.cut_mix == 0:
+        return augmentation
+    if augmentation.mixes_anyway:
         raise ConfigError(
             f"model.augmentation mixes samples (cut_mix {augmentation.cut_mix:g}), but model.weighting compares two "
             "views of one sample; set cut_mix to 0, or take a weighting without consistency (ERM, Pair)"
         )
+    log.info("views hold no pieces of other samples (CutMix): model.weighting compares two views of one")
+    without = copy.copy(augmentation)
+    without.cut_mix = 0.0
+    return without
 
 
 def _boxes(share: Tensor, corner: Tensor, shape: torch.Size) -> Tensor:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
-from adawac.augment import Augmentation, RandomAugmentation, check_comparable
+from adawac.augment import Augmentation, RandomAugmentation, comparable
 from adawac.augment.randomness import Source
 from adawac.data.datamodule import SegmentationData
 from adawac.data.datasets import VolumeItem
@@ -112,7 +112,7 @@ class SegmentationTask(pl.LightningModule):
         self.supervised = supervised or CrossEntropy()
         self.consistency = consistency or FeatureConsistency()
         self.augmentation = augmentation or RandomAugmentation()
-        check_comparable(self.augmentation, self.weighting.uses_consistency)
+        self.augmentation = comparable(self.augmentation, self.weighting.uses_consistency)
         self.teacher = teacher
         self.make_optimizer = optimizer
         self.schedule = schedule or Poly()

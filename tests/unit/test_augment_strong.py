@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import zoom as scipy_zoom
-from torch import nn
 
-from adawac.augment import Chance, NoAugmentation, StrongAugmentation, check_comparable
+from adawac.augment import Chance, NoAugmentation, StrongAugmentation, comparable
 from adawac.augment.intensity import low_resolution
 from adawac.augment.randomness import Source
 from adawac.errors import ConfigError
@@ -118,10 +117,18 @@ def test_low_resolution_of_any_zoom_keeps_a_constant_and_a_mean():
 def test_views_of_pieces_are_not_compared_with_one_another():
     network = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2]})
     with pytest.raises(ConfigError, match=r"cut_mix 0\.7\), but model.weighting compares"):
-        SegmentationTask(network, AdaWAC(), augmentation=StrongAugmentation())
-    assert isinstance(SegmentationTask(network, Pair(), augmentation=StrongAugmentation()), nn.Module)
-    check_comparable(StrongAugmentation(cut_mix=0.0), uses_consistency=True)
-    check_comparable(NoAugmentation(), uses_consistency=True)
+        SegmentationTask(network, AdaWAC(), augmentation=StrongAugmentation(cut_mix=0.7))
+    for augmentation in (StrongAugmentation(cut_mix=0.0), NoAugmentation()):
+        assert comparable(augmentation, uses_consistency=True) is augmentation
+
+
+def test_pieces_that_nobody_asked_for_are_left_out_where_views_are_compared():
+    """As where `init` plans strong views and somebody takes AdaWAC."""
+    network = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2]})
+    strong = StrongAugmentation()
+    tasks = [SegmentationTask(network, weighting, augmentation=strong) for weighting in (AdaWAC(), Pair())]
+    assert [task.augmentation.cut_mix for task in tasks] == [0, 0.7]
+    assert strong.cut_mix == 0.7
 
 
 @pytest.mark.parametrize(
