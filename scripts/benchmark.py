@@ -23,7 +23,6 @@ BENCHMARKS = {
     "predict": "a volume's labels on its native grid, against the network alone",
     "memory": "memory and epoch start of a store of 100,000 slices",
     "startup": "adawac --help, and adawac fit up to its first step",
-    "evaluate": "117 classes of larger and larger volumes, against the smallest",
     "metrics": "Dice and HD95 of 8 organs in a volume, against medpy, values beside it",
 }
 """Each is the module of its name in `benchmarks`."""

@@ -130,17 +130,17 @@ def kill_table(sources: Sequence[Source]) -> str:
 
 
 def scale_table(sources: Sequence[Source]) -> str:
-    """A row for each command and for draws that `scripts/scale.py` measured, at each size, with fitted exponents."""
+    """A row for each work that `scripts/scale.py` measured: memory and time at each size, with fitted exponents."""
     rows: list[list[str]] = []
     for results, _ in sources:
-        slopes = results["exponents"]
-        for name in dict.fromkeys(row["command"] for row in results["commands"]):
-            of_it = [row for row in results["commands"] if row["command"] == name]
-            for what, form in [each for each in (("MiB", ".0f"), ("seconds", ".1f")) if each[0] in of_it[0]]:
-                sizes = ", ".join(f"{row[what]:{form}} ({row['volumes']:,})" for row in of_it)
-                rows.append([f"`{name}`", f"{what} (volumes)", sizes, f"{slopes[f'{name}, {what}']:.2f}"])
-        draws = ", ".join(f"{row['ms']:.2f} ({row['slices']:,})" for row in results["draws"])
-        rows.append(["an adaptive batch", "ms (slices)", draws, f"{slopes['draw, ms']:.2f}"])
+        for name in dict.fromkeys(row["what"] for row in results["rows"]):
+            of_it = [row for row in results["rows"] if row["what"] == name]
+            for what, form in [
+                each for each in (("MiB", ".0f"), ("seconds", ".1f"), ("ms", ".2f")) if each[0] in of_it[0]
+            ]:
+                sizes = ", ".join(f"{row[what]:{form}} ({row['size']:,})" for row in of_it)
+                slope = results["exponents"][f"{name}, {what}"]
+                rows.append([name, f"{what} ({of_it[0]['of']})", sizes, f"{slope:.2f}"])
     return "\n".join(_table(["what", "in", "at each size", "exponent"], rows, words=(0, 1, 2)))
 
 

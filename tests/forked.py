@@ -17,12 +17,12 @@ def in_two(work: Callable[[int], Any], folder: Path) -> list[Any]:
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-def adawac_in_two(arguments: Sequence[str]) -> None:
-    """A command in two processes, begun as torchrun begins them."""
+def adawac_in(processes: int, arguments: Sequence[str]) -> None:
+    """A command in several processes, begun as torchrun begins them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.start_processes(_as_torchrun_does, (arguments, port), nprocs=2, start_method="fork")  # type: ignore[no-untyped-call]
+    mp.start_processes(_as_torchrun_does, (arguments, port, processes), nprocs=processes, start_method="fork")  # type: ignore[no-untyped-call]
 
 
 def _of_a_group(rank: int, work: Callable[[int], Any], folder: Path) -> None:
@@ -31,7 +31,7 @@ def _of_a_group(rank: int, work: Callable[[int], Any], folder: Path) -> None:
     dist.destroy_process_group()
 
 
-def _as_torchrun_does(rank: int, arguments: Sequence[str], port: int) -> None:
+def _as_torchrun_does(rank: int, arguments: Sequence[str], port: int, processes: int) -> None:
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
     from adawac.cli import main
@@ -39,7 +39,8 @@ def _as_torchrun_does(rank: int, arguments: Sequence[str], port: int) -> None:
     rank_zero_only.rank = rank  # as Lightning reads it when it is imported; else both would claim the run's folder
 
     os.environ |= {
-        "RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "GROUP_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+        "RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "GROUP_RANK": "0",
+        "WORLD_SIZE": f"{processes}", "LOCAL_WORLD_SIZE": f"{processes}",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}", "TORCHELASTIC_RUN_ID": "tests",
     }  # fmt: skip
     assert main(list(arguments)) == 0

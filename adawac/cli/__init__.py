@@ -7,12 +7,13 @@ import shlex
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 from adawac.errors import AdaWACError, DataError, Interrupted, did_you_mean, one_line, printable, raised_in
+from adawac.io.remote import refuse_addresses
 
 TRAINING = {
     "fit": "train, validate and keep the best checkpoint",
@@ -104,6 +105,7 @@ def _run(argv: list[str]) -> int:
         )
         return 2
     try:
+        refuse_addresses(_named(argv[1:]))
         if command in TRAINING:
             exit_code: int = import_module("adawac.cli.fit").main(argv)
         else:
@@ -131,6 +133,17 @@ def _run(argv: list[str]) -> int:
             return _stopped(command, error.__cause__)
         return _unexpected(argv, error)
     return exit_code
+
+
+def _named(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Option and value of each argument, but for clusters and what loggers take; of other arguments themselves."""
+    before = ""
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        name, value = (option, value) if equals and option.startswith("-") else (before, argument)
+        if not name.startswith(("--on", "--trainer.")):
+            yield name, value
+        before = argument if argument.startswith("-") else ""
 
 
 def _stopped(command: str, stop: Interrupted | KeyboardInterrupt) -> int:

@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from adawac.data.datamodule import SegmentationData
 from adawac.errors import ConfigError
 from adawac.io.own_code import find_in_working_folder
+from adawac.io.remote import refuse_addresses
 from adawac.io.shipped import files_first, with_shipped
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
@@ -84,6 +85,10 @@ def resolve(given: Sequence[str] | Mapping[str, Any], *, exit_on_error: bool = F
     except ArgumentError as error:
         raise ConfigError(in_a_line(str(error)) or str(error)) from None
     _refuse_empty_keys(arguments.parser_of(argv[0]), values[argv[0]])
+    folders = {"runs": values[argv[0]].get("runs")} | {
+        f"data.{key}": of for key, of in vars(values[argv[0]].data).items()
+    }
+    refuse_addresses(folders.items())
     return Config(argv[0], values[argv[0]])
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from forked import adawac_in_two
+from forked import adawac_in
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_data import write_msd
 from tiny_run import tiny_settings, write_config
@@ -42,7 +42,7 @@ def run(devices: str, *arguments: str) -> None:
     if devices == "1":
         assert main(list(arguments)) == 0
     else:
-        adawac_in_two(arguments)
+        adawac_in(2, arguments)
 
 
 @pytest.fixture(

@@ -19,6 +19,8 @@ from adawac.processes import cluster
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'adawac[ray]'")
 EPOCHS = 8
+CLIENTS = 20001
+"""Port of those who connect from elsewhere."""
 
 
 @pytest.mark.parametrize("command", [["study", "study.yaml"], ["prepare", "--config", "base.yaml"]])
@@ -57,16 +59,17 @@ class Nodes:
     def __init__(self, nodes: int) -> None:
         from ray.cluster_utils import Cluster
 
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        head = {"num_cpus": 0, "ray_client_server_port": CLIENTS}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes = [self.cluster.add_node(num_cpus=1) for _ in range(nodes)]
         self.environment = os.environ | {"RAY_ADDRESS": self.cluster.address, "RAY_USAGE_STATS_ENABLED": "0"}
 
-    def start(self, home: Path, *arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "adawac", *arguments, "--on", "ray"]
+    def start(self, home: Path, *arguments: str, on: str = "ray") -> subprocess.Popen:
+        command = [sys.executable, "-m", "adawac", *arguments, "--on", on]
         return subprocess.Popen(command, cwd=home, env=self.environment, stdout=subprocess.PIPE, text=True)
 
-    def ends(self, home: Path, *arguments: str) -> str:
-        process = self.start(home, *arguments)
+    def ends(self, home: Path, *arguments: str, on: str = "ray") -> str:
+        process = self.start(home, *arguments, on=on)
         said = process.communicate(timeout=3000)[0]
         assert process.returncode == 0, said
         return said
@@ -185,6 +188,6 @@ def test_volumes_are_prepared_predicted_and_measured_as_here(tmp_path, nodes):
         )
         assert np.array_equal(ours, theirs)
     measured = ["evaluate", "mine=predicted", "--labels", "msd/labelsTr", "--shared-cases", "--title", "mine", "-o"]
-    nodes.ends(home, *measured, "report_there")
+    nodes.ends(home, *measured, "report_there", on=f"ray://127.0.0.1:{CLIENTS}")  # as from a machine elsewhere
     subprocess.run([*adawac, *measured, "report_here"], **here)
     assert (home / "report_there/cases.csv").read_bytes() == (home / "report_here/cases.csv").read_bytes()
