@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-_OTHER_SIDE = {"left": "right", "right": "left", "lt": "rt", "rt": "lt", "l": "r", "r": "l"}
+_OTHER_SIDE = {"left": "right", "right": "left", "lt": "rt", "rt": "lt", "lh": "rh", "rh": "lh", "l": "r", "r": "l"}
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+")
-_SIDE = re.compile(r"^(?:left|right)|(?:left|right)$|^(?:lt|rt|l|r)$", re.IGNORECASE)
+_SIDE = re.compile(r"^(?:left|right)|(?:left|right)$|^(?:[lr][th]?)$", re.IGNORECASE)
 _UNPAIRED = re.compile(r"heart|cardi|atrium|atrial|coronary|liver|hepatic|(?<!lateral.)ventric", re.IGNORECASE)
 """Organs whose left and right parts are no mirror images: a mirrored left ventricle stays one."""
 
@@ -13,7 +13,7 @@ _UNPAIRED = re.compile(r"heart|cardi|atrium|atrial|coronary|liver|hepatic|(?<!la
 def side_pairs(names: Sequence[str]) -> dict[str, str]:
     """Pairs of classes whose names differ in nothing but their side.
 
-    Sides are `left` and `right` at either end of a word, and `l`, `r`, `lt`, `rt` as words of their own; a
+    Sides are `left` and `right` at either end of a word, and `l`, `r`, `lt`, `rt`, `lh`, `rh` as words of their own; a
     capital starts a word, too. Parts of the heart and of the liver are no pairs, whatever their names.
 
     Args:
@@ -31,7 +31,7 @@ def side_pairs(names: Sequence[str]) -> dict[str, str]:
     for name in names:
         mirrored = "".join(_SIDE.sub(_swap, word) for word in _WORDS.findall(name)).lower()
         partner = by_name.get(mirrored, name)
-        if partner != name and partner not in pairs and not _UNPAIRED.search(name):
+        if mirrored != name.lower() and partner != name and partner not in pairs and not _UNPAIRED.search(name):
             pairs[name] = partner
     return pairs
 

@@ -22,8 +22,10 @@ from adawac.data.recognition import scan_axis
 from adawac.data.unit_kinds import PatchUnit
 from adawac.networks.topology import Topology
 
-AROUND = 1.25
-"""How far around labels a plane is shown, times as far as they reach from its centre; less where it ends."""
+AROUND, ENOUGH = 0.25, 10
+"""How much of a plane is shown around the labels, as a share of how far they reach from its centre, where so many cases
+say how far that is. Fewer say less, so that more is shown, in proportion: all labels of n cases, drawn evenly, reach on
+average over n / (n + 1) of where such labels lie. Less where the plane ends."""
 
 SLICES, PATCHES = (12, 24), (2, 2)
 """Fewest and most samples of a step: the fewest are nnU-Net's, 24 the paper's."""
@@ -165,10 +167,13 @@ def _whole(facts: Fingerprint, order: Sequence[int], steps: Sequence[float]) -> 
     whole = [facts.shape.median[each] for each in order]
     if facts.spacing is None or facts.reach is None:
         return whole, f"the median plane is {by_times(whole[1:])}; its spacing is unknown, so all are resized"
+    few = facts.num_cases < ENOUGH
+    around = AROUND * ENOUGH / min(facts.num_cases, ENOUGH)
     for place, axis in list(enumerate(order))[1:]:
         reach = facts.reach.high[axis] / steps[place]
-        whole[place] = max(reach, min(AROUND * reach, whole[place]))
-    return whole, f"holds all labels and what is around them, {by_times(whole[1:])} of them"
+        whole[place] = max(reach, min((1 + around) * reach, whole[place]))
+    said = f" (more than from {ENOUGH} cases on: labels of others may reach further)" * few
+    return whole, f"holds all labels and what is around them{said}, {by_times(whole[1:])} of them"
 
 
 def _plane(whole: Sequence[float], steps: Sequence[float], fits: Fits) -> Found:

@@ -109,6 +109,19 @@ def test_the_plane_ends_a_quarter_beyond_the_labels():
     assert make_plan(facts((50, 100, 100), (3, 1, 1), reach=1.4), 8.0).size == (160, 160)  # where cases differ
 
 
+@pytest.mark.parametrize(("cases", "most"), [(1, 0.15), (2, 0.07), (4, 0.03), (9, 0.015), (30, 0.01)])
+def test_the_fewer_cases_the_more_of_the_plane_so_that_hardly_a_new_patient_s_labels_lie_outside(cases, most):
+    """Labels that reach anywhere, with even chances: how often a new one reaches beyond the plane planned from some."""
+    reaches = np.random.default_rng(0).uniform(size=(400, cases + 20))
+    outside = []
+    for known, new in zip(reaches[:, :cases], reaches[:, cases:], strict=True):
+        plan = make_plan(facts((20, 1000, 1000), (1, 1, 1), cases=cases, reach=known.max()), memory=32.0)
+        outside.append(np.mean(new > plan.size[0] / 1000))
+    assert np.mean(outside) < most
+    assert plan.size[0] < 1000 or known.max() > 0.25
+    assert ("than from 10 cases" in plan.reasons["size"]) == (cases < 10)
+
+
 def test_a_handful_of_slices_still_makes_ten_steps():
     plan = make_plan(facts((10, 64, 64), (5, 1, 1), cases=5), 2.0)
     assert plan.batch_size == 5

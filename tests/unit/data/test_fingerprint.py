@@ -210,6 +210,7 @@ def test_progress_is_shown_by_the_caller(tmp_path):
         ("LParotid", "RParotid"),
         ("Glnd_Submand_Lt", "Glnd_Submand_Rt"),
         ("leftlung", "rightlung"),
+        ("ctx-lh-cuneus", "ctx-rh-cuneus"),
         ("Left-Lateral-Ventricle", "Right-Lateral-Ventricle"),
     ],
 )
@@ -227,6 +228,7 @@ def test_pairs_of_sides(one, other):
         ["left_kidney", "kidney"],
         ["left_kidney", "right_adrenal"],
         ["color", "collar"],
+        ["tumour", "Tumour"],
         ["upright", "upleft1"],
     ],
 )
