@@ -238,7 +238,7 @@ def plain(text: str) -> str:
 def data_overview(
     cases: Sequence[str],
     voxels: Sequence[NDArray[np.integer]],
-    spacings: Sequence[tuple[float, float, float] | None],
+    spacings: Sequence[tuple[float, ...] | None],
     classes: Sequence[str],
 ) -> Figure:
     """What a data set holds: slices of every case by whether they show a class, how frequent classes are, spacings.

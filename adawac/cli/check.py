@@ -138,9 +138,8 @@ def _show(checkup: "Checkup", name: str, picture: Path, made: "TypedParser") -> 
         print(f"note: {printable(as_options(note, made))}")
     if checkup.measured:
         found = list(checkup.measured.values())
-        figure = data_overview(
-            list(checkup.measured), [case.voxels for case in found], [case.spacing for case in found], checkup.classes
-        )
+        spacings = [case.cut_spacing for case in found]
+        figure = data_overview(list(checkup.measured), [case.voxels for case in found], spacings, checkup.classes)
         try:
             with atomic_write(picture) as unfinished:
                 figure.savefig(unfinished, format=picture.suffix[1:] or "png")

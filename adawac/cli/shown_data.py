@@ -28,7 +28,6 @@ def show(fingerprint: "Fingerprint", title: str) -> None:
     console = Console()
     found = f"{f.num_cases} training cases, {f.num_slices} slices"
     console.print(f"[bold]{escape(title)}[/bold]: {found}", highlight=False, soft_wrap=True)
-    low, middle, high = (f"{100 * share:.0f}" for share in f.dense_thirds)
     facts = Table.grid(padding=(0, 2))
     for channel, p in zip(f.channels, f.intensities, strict=True):
         facts.add_row(
@@ -40,7 +39,9 @@ def show(fingerprint: "Fingerprint", title: str) -> None:
     those = "the others" if f.ignored else "the slices"
     if f.ignored:
         facts.add_row("wholly ignored", f"{f.ignored} of {f.num_slices} slices")
-    facts.add_row("label-dense", f"{100 * f.dense:.0f} % of {those}; by thirds {low}, {middle}, {high} %")
+    thirds = ", ".join(f"{100 * share:.0f}" for share in f.dense_thirds)
+    by_thirds = f"; by thirds {thirds} %" * (min(f.shape.low) > 2)
+    facts.add_row("label-dense", f"{100 * f.dense:.0f} % of {those}{by_thirds}")
     console.print(facts, highlight=False)
     over = ", all channels" if len(f.channels) > 1 else ""
     classes = Table("class", "cases", "slices", "voxels", f"intensity (5 % to 95 %{over})")

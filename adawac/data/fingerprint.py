@@ -11,6 +11,7 @@ from adawac.data.layouts.base import Case, Collection, Layout
 from adawac.data.modality import Modalities, kinds_of
 from adawac.data.naming import side_pairs
 from adawac.data.reading import Digest, for_every_case, read_case
+from adawac.data.recognition import scan_axis
 from adawac.data.store import count_voxels
 from adawac.errors import DataError
 from adawac.io.terminal import Track
@@ -88,7 +89,7 @@ class Fingerprint:
 
     Attributes:
         num_cases: measured.
-        num_slices: axial slices of all cases.
+        num_slices: of all cases, cut as they were scanned; axial ones where no direction stands out.
         channels: names of the image's channels.
         modality: kind of intensities, of all channels or of each.
         classes: foreground classes in the order of their indices.
@@ -97,7 +98,7 @@ class Fingerprint:
         reach: mm of the box around a volume's centre that holds every labelled voxel; None likewise.
         intensities: percentiles of each channel.
         dense: share of the slices that hold any class, 0 to 1, of those that are not wholly ignored.
-        dense_thirds: the same for the first (lowest), middle and last third of the volumes.
+        dense_thirds: the same for the first (such as the lowest), middle and last third of the volumes.
         ignored: slices that are wholly ignored.
         window: (lowest, highest) HU that suit the classes; None if no channel is of Hounsfield units.
         side_pairs: pairs of left and right classes, by name.
@@ -200,7 +201,7 @@ class Measured:
         shape: (Z, Y, X).
         spacing: mm or None.
         reach: voxels along (Z, Y, X) of the box around the centre that holds all labels.
-        voxels: (Z, K) of every class in every slice.
+        voxels: (S, K) of every class in every slice, cut as it was scanned.
         sample: (C, n) intensities anywhere.
         foreground: (C, m) intensities where a class lies.
         owner: (m,) class index of these voxels.
@@ -217,6 +218,14 @@ class Measured:
     owner: NDArray[np.uint8]
     digest: Digest
     notes: tuple[str, ...] = ()
+
+    @property
+    def cut_spacing(self) -> tuple[float, ...] | None:
+        """Mm between slices, rows and columns of the cut; None where unknown."""
+        if self.spacing is None:
+            return None
+        first = _scanned(self.spacing, self.shape)
+        return self.spacing[first], *(step for axis, step in enumerate(self.spacing) if axis != first)
 
 
 def measure(
@@ -259,16 +268,22 @@ def _measure(image: Volume, label: Volume, num_classes: int, sample: int) -> Mea
     inside = np.flatnonzero((flat > 0) & (flat != IGNORE_INDEX))
     rng = np.random.default_rng(0)  # a stride could fall in step with the rows
     chosen = inside[rng.integers(inside.size, size=min(sample, inside.size))] if inside.size else inside
+    first = _scanned(image.geometry.spacing, image.geometry.shape)
     return Measured(
         shape=image.geometry.shape,
         spacing=image.geometry.spacing,
         reach=_reach((label.array[0] > 0) & (label.array[0] != IGNORE_INDEX)),
-        voxels=count_voxels(label.array[0], num_classes),
+        voxels=count_voxels(np.moveaxis(label.array[0], first, 0), num_classes),
         sample=intensities[:, rng.integers(flat.size, size=min(sample, flat.size))],
         foreground=intensities[:, chosen],
         owner=flat[chosen],
         digest=Digest.quick(image, label),
     )
+
+
+def _scanned(spacing: tuple[float, float, float] | None, shape: Sequence[int]) -> int:
+    """The axis along which a volume was scanned; 0 where no direction stands out."""
+    return 0 if spacing is None else scan_axis(spacing, shape) or 0
 
 
 def _reach(mask: NDArray[np.bool_]) -> tuple[int, ...]:

@@ -17,6 +17,9 @@ from adawac.io.volumes import Volume
 
 log = logging.getLogger(__name__)
 
+_ELSEWHERE = ".icloud"
+"""Ends the hidden file that stands for one which Apple's cloud keeps."""
+
 _OF_SYSTEMS = ("thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db", "icon\r")
 
 
@@ -123,7 +126,9 @@ def passed_over(folder: Path, read: Iterable[Path]) -> str | None:
     left = [
         path
         for path in sorted(folder.iterdir())
-        if path not in taken and not path.name.startswith(".") and path.name.lower() not in _OF_SYSTEMS
+        if path not in taken
+        and (not path.name.startswith(".") or path.name.endswith(_ELSEWHERE))
+        and path.name.lower() not in _OF_SYSTEMS
     ]
     return f"{folder}: not read: {some_of([described(path) for path in left])}" if left else None
 

@@ -19,8 +19,8 @@ from adawac.io.content import check_kind
 HEADERS = {".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
 """SimpleITK's reader of each ending: what a file is called decides what it may be."""
 
-MOST_HEADER = 1 << 16
-"""Bytes of a header."""
+MOST_HEADER = 1 << 20
+"""Bytes of a header: 3D Slicer writes some 600 for every segment."""
 
 _META_TYPES = {
     **{"MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4"},
@@ -62,6 +62,9 @@ _MM = {
 }
 _META_LINE, _NRRD_LINE = re.compile(r"([^\s=:][^=:]*?)[ \t]*=[ \t]*(.*)"), re.compile(r"([^\s=:#][^=:]*?): *(.*)")
 _PLAIN = re.compile(r"[\w.,()+\-\" ?]*", re.ASCII)
+
+
+_SEGMENT = re.compile(rb"^(Segment\d+)_(Name|LabelValue):=(.*?)\r?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,17 @@ def read_header(path: Path) -> Header:
     except (KeyError, ValueError) as error:
         what = f"{error} is missing or unknown" if isinstance(error, KeyError) else str(error)
         raise _unreadable(path, what) from error
+
+
+def segment_names(path: Path) -> dict[int, str]:
+    """Label values and the names that 3D Slicer gives them in the header of a segmentation; none of other files."""
+    with path.open("rb") as file:
+        header = file.read(MOST_HEADER).partition(b"\n\n")[0]
+    told: dict[bytes, dict[bytes, str]] = {}
+    for segment, key, value in _SEGMENT.findall(header):
+        told.setdefault(segment, {})[key] = value.decode(errors="replace").strip()
+    values = {its.get(b"LabelValue", ""): its.get(b"Name", "") for its in told.values()}
+    return {int(value): name for value, name in values.items() if value.isdecimal() and name}
 
 
 def _unreadable(path: Path, what: str) -> DataError:

@@ -130,18 +130,32 @@ class Folders(NiftiLayout):
         )
 
     def labels_of(self, cases: Iterable[Case]) -> tuple[Mapping[int, str], dict[str, str]]:
-        """Names made of the values that the label files hold, and the problem of each that cannot be read.
+        """Names of the values that the label files hold, and the problem of each that cannot be read.
 
-        A value below 0 is no class: its files are refused when they are read as labels.
+        They are those that headers say, as of 3D Slicer's segments, else made of the values. A value below 0 is no
+        class: its files are refused when they are read as labels.
         """
         values: set[int] = set()
+        told: dict[int, str] = {}
         problems: dict[str, str] = {}
         for case in cases:
             try:
-                values.update(np.unique(self.read_label(case).array).tolist())
+                held = np.unique(self.read_label(case).array).tolist()
             except DataError as error:
                 problems[case.id] = f"case {case.id}: {error}"
-        return {0: "background"} | {value: f"class_{value}" for value in sorted(values) if value > 0}, problems
+                continue
+            reader = reader_of(case.label[0])
+            for value, name in ({} if reader is None else reader.names(case.label[0])).items():
+                if value not in held:
+                    continue
+                if told.get(value, name) != name or name in {told[other] for other in told.keys() - {value}}:
+                    problems[case.id] = (
+                        f"case {case.id}: label value {value} is {name!r} by the header of {case.label[0].name}, but "
+                        f"{told} are those of other cases; export all segmentations with one value for a structure"
+                    )
+                told.setdefault(value, name)
+            values.update(held)
+        return {0: "background"} | {k: told.get(k, f"class_{k}") for k in sorted(values) if k > 0}, problems
 
 
 def _near(case: str, folder: Path) -> str:

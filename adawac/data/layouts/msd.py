@@ -22,7 +22,8 @@ class MSD(NiftiLayout):
         root/imagesTr/<case>.nii.gz     channels last where there are several
         root/labelsTr/<case>.nii.gz
 
-    Entries of `test` are taken in (as split "test") where they name a label, too. nnU-Net v1 keeps
+    Entries of `validation` and `test` are taken in (as splits "val" and "test") where they name a label, too; a list of
+    images is one of channels, as in MONAI's data lists. nnU-Net v1 keeps
     `imagesTr/<case>_0000.nii.gz`, one file a channel, under the name without the number.
 
     References:
@@ -43,15 +44,15 @@ class MSD(NiftiLayout):
             raise DataError(f'{source}: `labels` must name the classes, such as {{"0": "background"}}; add them')
         names, ignore_value = parse_labels(labels, source)
         channels = _channels(dataset, source)
-        tests = _entries(dataset, "test", source)
-        testing = [each for each in tests if isinstance(each, dict) and "label" in each]
-        unannotated = [inside(root, _image(each), source) for each in tests if each not in testing and _image(each)]
-        training = _entries(dataset, "training", source)
-        numbered = all(stem(Path(_image(each))).endswith("_0000") for each in (*training, *testing))
+        others = [("val", each) for each in _entries(dataset, "validation", source)]
+        others += [("test", each) for each in _entries(dataset, "test", source)]
+        held_out = [(part, each) for part, each in others if isinstance(each, dict) and "label" in each]
+        bare = [_image(each) for part, each in others if (part, each) not in held_out]
+        training = [("train" if held_out else None, each) for each in _entries(dataset, "training", source)]
+        entries = [*training, *held_out]
+        numbered = all(stem(Path(_image(each))).endswith("_0000") for _, each in entries)
         read = partial(_case, root, channels=max(1, len(channels)), source=source, numbered=numbered)
-        test = [read(entry, split="test") for entry in testing]
-        train = [read(entry, split="train" if test else None) for entry in training]
-        cases = sorted_cases([*train, *test], root)
+        cases = sorted_cases([read(each, split=part) for part, each in entries], root)
         known_by = "its names of channels"
         modality: Modalities
         if channels:
@@ -70,7 +71,7 @@ class MSD(NiftiLayout):
             ignore_value=ignore_value,
             known_by=known_by,
             passed_over=_passed_over(cases),
-            unannotated=tuple(path for path in unannotated if path.exists()),
+            unannotated=tuple(path for name in bare if name and (path := inside(root, name, source)).exists()),
         )
         check_exist(collection)
         return collection
@@ -94,8 +95,9 @@ def _entries(dataset: dict[str, Any], key: str, source: Path) -> list[Any]:
 
 
 def _image(entry: Any) -> str:
-    """The image's path of an entry `{"image": ..., "label": ...}`, or of the path alone."""
-    return str(entry.get("image", "") if isinstance(entry, dict) else entry).replace("\\", "/")
+    """The image's path of an entry `{"image": ..., "label": ...}`, or of the path alone; of a list the first."""
+    image = entry.get("image", "") if isinstance(entry, dict) else entry
+    return str(image[0] if isinstance(image, list) and image else image).replace("\\", "/")
 
 
 def _case(root: Path, entry: Any, channels: int, source: Path, numbered: bool, split: Any = None) -> Case:
@@ -105,8 +107,10 @@ def _case(root: Path, entry: Any, channels: int, source: Path, numbered: bool, s
         entry = {"image": entry, "label": re.sub(r"_0000(?=\.)", "", named) if numbered else named}
     if not isinstance(entry, dict) or not {"image", "label"} <= entry.keys():
         raise DataError(f"{source}: an entry of `training` needs `image` and `label` but is {entry!r}; complete it")
-    image = inside(root, str(entry["image"]), source)
     label = inside(root, str(entry["label"]), source)
+    if isinstance(entry["image"], list):
+        return Case(stem(label), tuple(inside(root, str(each), source) for each in entry["image"]), (label,), split)
+    image = inside(root, str(entry["image"]), source)
     name = stem(image).removesuffix("_0000") if numbered else stem(image)
     files: tuple[Path, ...] = (image,)
     if numbered or not image.exists():  # nnU-Net v1 lists a case once but keeps a file for each channel

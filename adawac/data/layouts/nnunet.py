@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from adawac.data.layouts.base import Case, Collection, ListingError
-from adawac.data.layouts.files import OR_NOBODY, parse_labels, read_json, sorted_cases, whole
+from adawac.data.layouts.files import OR_NOBODY, check_exist, inside, parse_labels, read_json, sorted_cases, whole
 from adawac.data.layouts.nifti import NiftiLayout, modality_of
-from adawac.errors import DataError
+from adawac.errors import DataError, some_of
 from adawac.io.images import list_files, passed_over, stem
 from adawac.io.readers import Nifti
 
@@ -24,6 +24,7 @@ class NNUNet(NiftiLayout):
         root/labelsTr/<case>.nii.gz
         root/imagesTs, root/labelsTs    taken in as split "test" where both are there
 
+    Where dataset.json has `dataset`, the files that it names are taken instead of imagesTr and labelsTr.
     A label named `ignore` is left out of losses and metrics. Region labels (lists of values) are refused.
 
     References:
@@ -51,11 +52,15 @@ class NNUNet(NiftiLayout):
             raise DataError(f"{source}: `file_ending` must be one of {ENDINGS} but is {ending!r}; convert the files")
         has_test = (root / "imagesTs").is_dir() and (root / "labelsTs").is_dir()
         problems: list[str] = []
-        train = _cases(root, "Tr", len(channels), ending, "train" if has_test else None, problems)
+        part = "train" if has_test else None
+        if listed := dataset.get("dataset"):
+            train = _listed(root, listed, len(channels), part, source)
+        else:
+            train = _cases(root, "Tr", len(channels), ending, part, problems)
         due = dataset.get("numTraining", len(train))
         if whole(due) != len(train) and not problems:
             problems.append(
-                f"{source}: `numTraining` is {due} but {len(train)} cases lie in imagesTr; "
+                f"{source}: `numTraining` is {due} but {len(train)} cases {'are listed' if listed else 'lie in imagesTr'}; "
                 "complete the folder or correct the number"
             )
         test = _cases(root, "Ts", len(channels), ending, "test", problems) if has_test else []
@@ -69,11 +74,13 @@ class NNUNet(NiftiLayout):
             modality=modality_of(channels),
             ignore_value=ignore_value,
             known_by="its names of channels",
-            passed_over=_passed_over(root, "Tr", ending) + (_passed_over(root, "Ts", ending) if has_test else ()),
+            passed_over=(() if listed else _passed_over(root, "Tr", ending))
+            + (_passed_over(root, "Ts", ending) if has_test else ()),
             unannotated=(*_unannotated(root, "Tr", ending), *_unannotated(root, "Ts", ending)),
         )
         if problems:
             raise ListingError(problems, collection)
+        check_exist(collection)
         return collection
 
 
@@ -83,6 +90,21 @@ def _channels(names: dict[str, Any], source: Path) -> tuple[str, ...]:
             f"{source}: `channel_names` are numbered from 0 without a gap but are {list(names)}; correct them"
         )
     return tuple(str(names[str(i)]) for i in range(len(names)))
+
+
+def _listed(root: Path, listed: Any, channels: int, split: Any, source: Path) -> list[Case]:
+    """Cases whose files dataset.json itself names, as `dataset`: {"case": {"images": [...], "label": ...}}."""
+    try:
+        named = [(case_id, [*map(str, entry["images"])], str(entry["label"])) for case_id, entry in listed.items()]
+    except (AttributeError, KeyError, TypeError):
+        example = '{"case": {"images": ["a.nii.gz"], "label": "b.nii.gz"}}'
+        raise DataError(f"{source}: `dataset` must name files of cases; write {example}") from None
+    if wrong := [case_id for case_id, images, _ in named if len(images) != channels]:
+        raise DataError(f"{source}: {channels} channels are named but {some_of(wrong)} has another number; correct it")
+    return [
+        Case(case_id, tuple(inside(root, image, source) for image in images), (inside(root, label, source),), split)
+        for case_id, images, label in named
+    ]
 
 
 def _cases(root: Path, part: str, channels: int, ending: str, split: Any, problems: list[str]) -> list[Case]:
