@@ -3,12 +3,11 @@
     pip install nnunetv2    # never a dependency of adawac; an environment of its own is best
     python scripts/nnunet_minutes.py DATA/hippocampus-mr --configuration 3d_fullres --minutes 60 -o nnunet_3d.json
 
-DATA is a folder in nnU-Net's raw layout (v2) with a `splits.json` of train, val and test; test cases are not read. The
-trainer is nnU-Net's own, with its own plan, augmentation and validation (mirrored, half overlapping patches). Set is
-only how many steps fit into the minutes, so that its learning rate falls to 0 at their end. One thread. Minutes count
-planning, preprocessing and training, but not validations, which take nnU-Net as long on a CPU.
-
-adawac's side of the comparison is `adawac fit` of what `adawac init` writes, whose log has a Dice a validation.
+DATA is a folder in nnU-Net's raw layout (v2) or the Decathlon's, with a `splits.json` of train, val and test; test
+cases are not read. The trainer is nnU-Net's own, with its own plan, augmentation and validation (mirrored, half
+overlapping patches). Set is only how many steps fit into the minutes, so that its learning rate falls to 0 at their
+end. One thread. Minutes count planning, preprocessing and training, but not validations, which take nnU-Net as long on
+a CPU. adawac's side of the comparison is adawac_minutes.py.
 """
 
 import argparse
@@ -32,9 +31,12 @@ def minutes() -> float:
 def link(data: Path, raw: Path) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """Training and validation cases as a data set of nnU-Net's: its description, and who trains."""
     described = json.loads((data / "dataset.json").read_text())
+    if "modality" in described:  # the Decathlon's words
+        described["channel_names"] = described.pop("modality")
+        described["labels"] = {name: int(value) for value, name in described["labels"].items()}
     splits = json.loads((data / "splits.json").read_text())
     split = {part: list(splits[part]) for part in ("train", "val")}
-    ending, cases = described["file_ending"], split["train"] + split["val"]
+    ending, cases = described.setdefault("file_ending", ".nii.gz"), split["train"] + split["val"]
     for folder, suffixes in {
         "imagesTr": [f"_{i:04d}" for i in range(len(described["channel_names"]))],
         "labelsTr": [""],
@@ -42,8 +44,9 @@ def link(data: Path, raw: Path) -> tuple[dict[str, Any], dict[str, list[str]]]:
         (raw / folder).mkdir(parents=True, exist_ok=True)
         for case in cases:
             for suffix in suffixes:
-                name = f"{case}{suffix}{ending}"
-                (raw / folder / name).symlink_to((data / folder / name).resolve())
+                there = data / folder / f"{case}{suffix}{ending}"
+                there = there if there.exists() else data / folder / f"{case}{ending}"
+                (raw / folder / f"{case}{suffix}{ending}").symlink_to(there.resolve())
     described["numTraining"] = len(cases)
     (raw / "dataset.json").write_text(json.dumps(described))
     return described, split
@@ -119,6 +122,7 @@ def main() -> None:
                     "step": TRIED + (epoch + 1) * steps,
                     "cpu_minutes": round(minutes() - validating, 1),
                     "val_dice": round(sum(dice.values()) / len(dice), 4),
+                    "of_classes": {name: round(value, 4) for name, value in dice.items()},
                 }
             )
             result = {"tool": "nnU-Net", "configuration": args.configuration, "plan": plan, "curve": curve}
