@@ -73,7 +73,8 @@ def parser() -> Parser:
         "--input",
         type=Path,
         required=True,
-        help="image (NIfTI, NRRD, MHA, MHD), folder of a DICOM series, or folder of them",
+        help="image (NIfTI, NRRD, MHA, MHD), folder of a DICOM series, folder of them, or a "
+        "pattern such as 'DATA/*/ct.nii.gz', in which * is the case",
     )
     made.add_argument(
         "-o", "--output", type=Path, required=True, help="folder for the label files; what is finished there is kept"

@@ -1,8 +1,9 @@
 """Which files make an image, and reading them whatever their format: NIfTI, NRRD, MetaImage, or a DICOM series."""
 
+import glob
 import logging
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -142,7 +143,7 @@ def described(path: Path) -> str:
         if _is_series(inner):
             return f"{path.name}/ (no image in it, but DICOM in {place}: move it up)"
         if reader_of(inner) and not inner.name.startswith("."):
-            return f"{path.name}/ (with {place}: move it up)"
+            return f"{path.name}/ (with {place})"
     return f"{path.name}/"
 
 
@@ -208,38 +209,67 @@ def scan_images(source: Path) -> Images:
     Args:
         source: an image file; the folder of a DICOM series; or a folder of such files and folders, in which
             `<case>_0000.nii.gz`, `<case>_0001.nii.gz` are channels of one case (nnU-Net's names). Without a
-            `<case>_0000` four digits at the end are part of the name.
+            `<case>_0000` four digits at the end are part of the name. Or a pattern for them, see `named_by`.
 
     Raises:
         DataError: if there is no image, or it is not clear what a case is.
         ConfigError: if reading them takes SimpleITK, and that is not installed.
     """
     source = source.absolute()  # so that `.` has a name
-    paths = _images_at(source)
+    if "*" in str(source):
+        first = next(place for place, part in enumerate(source.parts) if "*" in part)
+        named = list(named_by(Path(*source.parts[:first]), "/".join(source.parts[first:])))
+    else:
+        named = [(stem(path), path) for path in _images_at(source)]
+    paths = [path for _, path in named]
     beside = passed_over(source, paths) if source.is_dir() and paths != [source] else None
     if not paths:
         raise DataError(
-            f"{source}: no image there{did_you_mean_file(source)} "
-            "give a NIfTI, NRRD, MHA or MHD file, the folder of a DICOM series, or a folder "
-            f"of such files and folders{'' if beside is None else ' (' + beside.removeprefix(f'{source}: ') + ')'}"
+            f"{source}: no image there{did_you_mean_file(source)} give a NIfTI, NRRD, MHA or MHD file, the folder of a "
+            "DICOM series, a folder of such files and folders, or a pattern of them such as */ct.nii.gz"
+            + ("" if beside is None else f" ({beside.removeprefix(f'{source}: ')})")
         )
     for path in paths:
         if reader := reader_of(path):
             reader.require()
         else:  # a DICOM series
             simpleitk()
-    cases, problems = by_case(paths)
+    cases, problems = by_case(named)
     return Images({case: files for case, files in cases.items() if case not in problems}, [*problems.values()], beside)
 
 
-def by_case(paths: Iterable[Path], whole: Collection[str] = ()) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
+def named_by(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
+    """What lies where a pattern says, by the name of its case: what `*` stands for, where that differs joined by `_`.
+
+    Args:
+        root: folder that the pattern begins in.
+        pattern: such as `*/ct.nii.gz`, `volume-*.nii` or `sub-*/anat/sub-*_T2w.nii.gz`; `*` is a part of a name.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Path(folder, "Utrecht", "19").mkdir(parents=True)
+        ...     Path(folder, "Utrecht", "19", "19_wmh.nii.gz").touch()
+        ...     [name for name, _ in named_by(Path(folder), "*/*/*_wmh.nii.gz")]
+        ['Utrecht_19']
+    """
+    form = re.compile("([^/]+)".join(map(re.escape, pattern.split("*"))))
+    for path in sorted(root.glob("*".join(map(glob.escape, pattern.split("*"))))):
+        inner = path.relative_to(root)
+        match = form.fullmatch(inner.as_posix())
+        if match and not any(part.startswith(".") for part in inner.parts) and (reader_of(path) or path.is_dir()):
+            yield "_".join(dict.fromkeys(match.groups())), path
+
+
+def by_case(
+    named: Collection[tuple[str, Path]], whole: Collection[str] = ()
+) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
     """Files of every case, its channels in order; and the problem of each that has one.
 
     Args:
-        paths: of images, or of labels.
+        named: images, or labels, by the names that they give their cases.
         whole: names that are of cases, even where they end as those of channels do, see `scan_images`.
     """
-    named = [(stem(path), path) for path in paths]
     firsts = {name.removesuffix("_0000") for name, _ in named if name.endswith("_0000") and name not in whole}
     cases: dict[str, dict[int, Path]] = {}
     problems: dict[str, str] = {}

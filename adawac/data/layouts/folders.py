@@ -1,4 +1,4 @@
-"""Two plain folders of image files: images in one, labels of the same names in the other."""
+"""Image files and label files of the same names: in two plain folders, or wherever two patterns find them."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,8 +12,20 @@ from adawac.data.layouts.nifti import NiftiLayout, recognised
 from adawac.data.modality import Modality, current
 from adawac.errors import DataError, did_you_mean_file, some_of
 from adawac.io.dicom import is_dicom
-from adawac.io.images import by_case, described, files_of, holds_dicom, list_images, passed_over, stem
+from adawac.io.images import (
+    by_case,
+    described,
+    files_of,
+    holds_dicom,
+    list_files,
+    list_images,
+    named_by,
+    passed_over,
+    read_image,
+    stem,
+)
 from adawac.io.readers import reader_of
+from adawac.io.volumes import Volume, as_label
 
 
 class Folders(NiftiLayout):
@@ -22,11 +34,13 @@ class Folders(NiftiLayout):
         root/images/<case>.nii.gz       channels last if there are several; or <case>_0000, <case>_0001, one file each
         root/labels/<case>.nii.gz
 
-    NRRD and MetaImage files will do for both, and folders `images/<case>/` with the slices of a DICOM series.
+    NRRD and MetaImage files will do for both, and folders `images/<case>/` with the slices of a DICOM series. A label
+    may also be a folder with a mask an organ, `liver.nii.gz`, `spleen.nii.gz`; `label_names` chooses among them.
 
     Args:
-        images: folder of the images, relative to the root.
-        labels: folder of the labels, relative to the root.
+        images: folder of the images, relative to the root; or a pattern in which `*` is the case, as `*/ct.nii.gz`; or
+            a list with one of these for each channel.
+        labels: folder or pattern of the labels.
         label_names: class name of every label value, 0 for the background; voxels of the one named `ignore` are left
             out of losses and metrics. None reads all label files once and names the values they hold class_1, ...
         modality: of the intensities: `ct` (Hounsfield units), `mr` (normalised per volume), `prescaled` (0 to 1), or a
@@ -35,7 +49,7 @@ class Folders(NiftiLayout):
 
     def __init__(
         self,
-        images: str = "images",
+        images: str | list[str] = "images",
         labels: str = "labels",
         label_names: dict[int, str] | None = None,
         modality: Modality | list[Modality] | None = None,
@@ -47,12 +61,17 @@ class Folders(NiftiLayout):
 
     def matches(self, root: Path) -> bool:
         """Whether both folders are there."""
-        return (root / self.images).is_dir() and (root / self.labels).is_dir()
+        return all((root / folder).is_dir() for folder in (*self._channels, self.labels))
+
+    @property
+    def _channels(self) -> list[str]:
+        return [self.images] if isinstance(self.images, str) else self.images
 
     def _list(self, folder: Path) -> list[Path]:
-        """Images of a folder; of that of the labels also DICOM files, to say what to do with them."""
-        dicom = [path for path in folder.iterdir() if is_dicom(path)] if folder.name == Path(self.labels).name else []
-        return sorted({*list_images(folder), *dicom})
+        """Images of a folder; of that of the labels also masks, and DICOM files, to say what to do with them."""
+        if folder.name != Path(self.labels).name:
+            return list_images(folder)
+        return sorted({*list_images(folder), *(path for path in folder.iterdir() if is_dicom(path) or _masks(path))})
 
     def scan(self, root: Path) -> Collection:
         """List the cases, see `Layout.scan`; reads an image, and label files only where `label_names` is None."""
@@ -60,17 +79,24 @@ class Folders(NiftiLayout):
 
     def scan_reading(self, root: Path, chosen: Callable[[Sequence[Case]], Sequence[Case]]) -> Collection:
         """List the cases, see `Layout.scan_reading`."""
-        found, beside = zip(*(self._found(root / name) for name in (self.images, self.labels)), strict=True)
-        labels, twins = by_case(found[1], {stem(path) for path in found[1]})
-        images, more = by_case(found[0], labels)
+        found = {place: self._found(root, place) for place in (self.labels, *self._channels)}
+        labels, twins = by_case(found[self.labels], dict(found[self.labels]))
+        images: dict[str, tuple[Path, ...]] = {}
+        more: dict[str, str] = {}
+        for number, place in enumerate(self._channels):
+            mine, odd = by_case([each for each in found[place] if each[1:] not in labels.values()], labels)
+            more |= odd
+            for name in mine.keys() ^ images.keys() if number else ():
+                more[name] = f"case {name}: it lies not in each of {', '.join(self._channels)}; complete or remove it"
+            images = {name: images.get(name, ()) + mine.get(name, ()) for name in {**images, **mine}}
         problems = [*twins.values(), *more.values()] + [
             f"case {case_id}: {paths[0]} has no partner of this name in {root / where}{_near(case_id, root / where)}; "
             f"add it or remove the file{OR_NOBODY * (mine is images)}"
-            for mine, theirs, where in ((images, labels, self.labels), (labels, images, self.images))
+            for mine, theirs, where in ((images, labels, self.labels), (labels, images, self._channels[0]))
             for case_id, paths in mine.items()
             if case_id not in theirs
         ]
-        unread = {name: paths[0] for name, paths in labels.items() if reader_of(paths[0]) is None}
+        unread = {name: files[0] for name, files in labels.items() if not (reader_of(files[0]) or _masks(files[0]))}
         problems += [
             f"case {name}: {path} is DICOM, which labels are not read from; convert it to NIfTI as data_README.md shows"
             for name, path in unread.items()
@@ -81,7 +107,7 @@ class Folders(NiftiLayout):
             for name, path in without.items()
         ]
         paired = [
-            Case(name, tuple(part for path in paths for part in files_of(path)), files_of(labels[name][0]))
+            Case(name, tuple(part for path in paths for part in files_of(path)), _label_files(labels[name][0]))
             for name, paths in images.items()
             if name in labels.keys() - twins - more.keys() - unread.keys() - without.keys()
         ]
@@ -108,26 +134,53 @@ class Folders(NiftiLayout):
             modality=kinds if self.modality is None else current(self.modality),
             ignore_value=ignore_value,
             known_by=by if self.modality is None else "the layout's setting",
-            passed_over=tuple(filter(None, beside)),
+            passed_over=_beside(root, found),
             unannotated=tuple(paths[0] for name, paths in images.items() if name not in labels),
         )
         if problems:
             raise ListingError(problems, collection)
         return collection
 
-    def _found(self, folder: Path) -> tuple[list[Path], str | None]:
-        """Images or labels of a folder, at least one, and what lies beside them."""
+    def _found(self, root: Path, place: str) -> list[tuple[str, Path]]:
+        """Images or labels of a folder or pattern, at least one, by their cases."""
+        folder = root / place
+        if "*" in place:
+            if named := list(named_by(root, place)):
+                return named
+            raise DataError(f"{folder}: no image lies there; correct `images` or `labels` of the layout")
         if not folder.is_dir():
             meant = did_you_mean_file(folder)
             raise DataError(f"{folder}: the folder does not exist{meant} correct `images` or `labels` of the layout")
-        paths = self._list(folder)
-        beside = passed_over(folder, paths)
-        if paths:
-            return paths, beside
-        do = "give each series a folder of its own" if holds_dicom(folder) else "convert or move the files"
+        if paths := self._list(folder):
+            return [(stem(path), path) for path in paths]
+        do = "give each series a folder of its own" if holds_dicom(folder) else "convert the files"
         raise DataError(
-            f"{beside or f'{folder}: it is empty'}; NIfTI, NRRD, MHA, MHD and folders of DICOM slices are read: {do}"
+            f"{passed_over(folder, []) or f'{folder}: it is empty'}; NIfTI, NRRD, MHA, MHD and folders of DICOM slices "
+            f"are read: {do}, or name those within folders by a pattern, such as {place}/*/ct.nii.gz"
         )
+
+    def read_label(self, case: Case) -> Volume:
+        """Read the label map of a case, or join its masks; see `Layout.read_label`."""
+        masks = {stem(path): path for path in case.label if reader_of(path)}
+        if len(masks) == 1:
+            return super().read_label(case)
+        folder = case.label[0].parent
+        names, _ = parse_labels(self.label_names or {}, Path("label_names"))
+        if not (chosen := {value: masks[name] for value, name in names.items() if name in masks}):
+            raise DataError(
+                f"{folder} holds a mask an organ: {some_of(list(masks))}; name those to learn as label_names of the "
+                "layout, such as --layout.label_names '{1: liver, 2: spleen}'"
+            )
+        first, shared = as_label(read_image([next(iter(chosen.values()))]), str(folder)), 0
+        joined = np.zeros_like(first.array, np.int32)
+        for value, path in chosen.items():
+            mask = as_label(read_image([path]), str(path))
+            if difference := mask.geometry.difference(first.geometry):
+                raise DataError(f"{path} {difference}; all masks of a case must share one grid: resample it")
+            shared += np.count_nonzero(joined[mask.array > 0])
+            joined[mask.array > 0] = value
+        said = (f"{folder}: {shared} voxels lie in several masks and count to the last of them",) if shared else ()
+        return Volume(joined, first.geometry, said)
 
     def labels_of(self, cases: Iterable[Case]) -> tuple[Mapping[int, str], dict[str, str]]:
         """Names of the values that the label files hold, and the problem of each that cannot be read.
@@ -158,8 +211,30 @@ class Folders(NiftiLayout):
         return {0: "background"} | {k: told.get(k, f"class_{k}") for k in sorted(values) if k > 0}, problems
 
 
+def _beside(root: Path, found: Mapping[str, Iterable[tuple[str, Path]]]) -> tuple[str, ...]:
+    """What lies in the folders that are looked through, up to the first `*` of a pattern, and is not read."""
+    places = (Path(f"{place.partition('*')[0]}x").parent if "*" in place else Path(place) for place in found)
+    paths = [path for named in found.values() for _, path in named]
+    tops = {
+        base: [base / path.relative_to(base).parts[0] for path in paths if path.is_relative_to(base)]
+        for base in (root / place for place in places)
+    }
+    return tuple(filter(None, (passed_over(base, read) for base, read in tops.items())))
+
+
+def _masks(path: Path) -> list[Path]:
+    """The masks of a folder that holds some."""
+    return list_files(path) if path.is_dir() else []
+
+
+def _label_files(path: Path) -> tuple[Path, ...]:
+    return tuple(part for mask in _masks(path) for part in files_of(mask)) or files_of(path)
+
+
 def _near(case: str, folder: Path) -> str:
     """What lies in a folder under nearly the name of a case, and is no partner."""
+    if not folder.is_dir():  # a pattern
+        return ""
     begins = re.compile(rf"{re.escape(case)}(?![0-9])", re.IGNORECASE)
     named = [described(path) for path in sorted(folder.iterdir()) if begins.match(path.name)]
     return f" (there is {some_of(named)})" if named else ""

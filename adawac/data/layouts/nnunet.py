@@ -60,8 +60,8 @@ class NNUNet(NiftiLayout):
         due = dataset.get("numTraining", len(train))
         if whole(due) != len(train) and not problems:
             problems.append(
-                f"{source}: `numTraining` is {due} but {len(train)} cases {'are listed' if listed else 'lie in imagesTr'}; "
-                "complete the folder or correct the number"
+                f"{source}: `numTraining` is {due} but {len(train)} cases "
+                f"{'are listed' if listed else 'lie in imagesTr'}; complete the folder or correct the number"
             )
         test = _cases(root, "Ts", len(channels), ending, "test", problems) if has_test else []
         if problems and not train + test:

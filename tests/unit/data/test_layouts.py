@@ -74,7 +74,7 @@ def test_no_layout(tmp_path):
     (tmp_path / "unknown").mkdir()
     (tmp_path / "unknown/a.txt").touch()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"known layouts: dataset\.json .*name the layout"):
+    with pytest.raises(DataError, match=r"known layouts: dataset\.json .*say where files lie"):
         detect(tmp_path / "unknown")
     for named in (None, NNUNet(), Folders()):  # a disk that is not there is no broken layout
         with pytest.raises(DataError, match="the data folder does not exist; correct the path"):

@@ -9,8 +9,9 @@ import pytest
 from field_data import check, folders, msd, nnunet, volumes
 from tiny_data import save_nifti
 
-from adawac.data.layouts import NNUNet, detect
+from adawac.data.layouts import Folders, NNUNet, detect
 from adawac.errors import DataError
+from adawac.io.images import find_images
 
 
 def said(checkup) -> str:
@@ -78,6 +79,96 @@ class TestLists:
     def test_and_is_refused_where_it_makes_no_sense(self, tmp_path, listed, message):
         with pytest.raises(DataError, match=message):
             NNUNet().scan(change(nnunet(tmp_path), dataset=listed))
+
+
+def lay_out(root: Path, image: str, label: str, cases: int = 4, **names: str) -> dict:
+    """Volumes at paths in which {n} is the number of a case; returns what each of them holds."""
+    made = volumes(cases)
+    for n, (scan, mask) in enumerate(made.values()):
+        save_nifti(root / image.format(n=n), scan[0])
+        for value, name in names.items():
+            save_nifti(root / label.format(n=n) / f"{name}.nii.gz", 255 * (mask == int(value[1:])).astype(np.uint8))
+        if not names:
+            save_nifti(root / label.format(n=n), mask)
+    return made
+
+
+class TestPatterns:
+    """Images and labels wherever they lie: a `*` is a part of a name."""
+
+    @pytest.mark.parametrize(
+        ("image", "label", "images", "labels", "case"),
+        [
+            ("case_{n}/imaging.nii.gz", "case_{n}/seg.nii.gz", "*/imaging.nii.gz", "*/seg.nii.gz", "case_2"),
+            ("volume-{n}.nii", "segmentation-{n}.nii", "volume-*.nii", "segmentation-*.nii", "2"),
+            ("p{n}/p{n}_f01.nii.gz", "p{n}/p{n}_f01_gt.nii.gz", "*/*_f*.nii.gz", "*/*_f*_gt.nii.gz", "p2_01"),
+            ("x{n}/pre/[1] T2.nii.gz", "x{n}/y{n}_seg.nii.gz", "*/pre/[1] T2.nii.gz", "x*/y*_seg.nii.gz", "2"),
+        ],
+    )
+    def test_of_files(self, tmp_path, image, label, images, labels, case):
+        made = lay_out(tmp_path, image, label)
+        if "x{n}" in image:  # what stands for the case differs
+            with pytest.raises(DataError, match="no partner"):
+                Folders(images, labels).scan(tmp_path)
+            images = images.replace("*", "x*")
+        layout = Folders(images, labels)
+        found = layout.scan(tmp_path)
+        assert len(found.cases) == 4
+        assert not found.passed_over
+        chosen = found.cases[2]
+        assert chosen.id == case
+        np.testing.assert_array_equal(layout.read_image(chosen).array, made["case_02"][0])
+        np.testing.assert_array_equal(layout.read_label(chosen).array[0], made["case_02"][1])
+
+    def test_a_mask_an_organ(self, tmp_path):
+        made = lay_out(tmp_path, "s{n}/ct.nii.gz", "s{n}/segmentations", v1="liver", v2="spleen")
+        with pytest.raises(
+            DataError, match=r"(?s)name those to learn as label_names.*holds a mask an organ: liver, spleen"
+        ):
+            Folders("*/ct.nii.gz", "*/segmentations").scan(tmp_path)
+        layout = Folders("*/ct.nii.gz", "*/segmentations", {1: "spleen", 7: "liver"})
+        found = layout.scan(tmp_path)
+        assert [case.id for case in found.cases] == ["s0", "s1", "s2", "s3"]
+        label = made["case_01"][1]
+        np.testing.assert_array_equal(layout.read_label(found.cases[1]).array[0], np.choose(label, [0, 7, 1]))
+
+    def test_overlapping_masks_are_told_and_other_grids_refused(self, tmp_path):
+        made = lay_out(tmp_path, "images/{n}.nii.gz", "labels/{n}", v1="liver", v2="spleen")
+        label = made["case_03"][1]
+        save_nifti(tmp_path / "labels/3/spleen.nii.gz", (label > 0).astype(np.uint8))
+        save_nifti(tmp_path / "labels/2/spleen.nii.gz", (made["case_02"][1] > 0)[:, 1:].astype(np.uint8))
+        found = said(check(tmp_path, layout=Folders(label_names={1: "liver", 2: "spleen"})))
+        assert f"{np.count_nonzero(label == 1)} voxels lie in several masks" in found
+        assert "case 2: " in found
+        assert "all masks of a case must share one grid" in found
+
+    def test_several_patterns_are_channels(self, tmp_path):
+        made = lay_out(tmp_path, "p{n}/p{n}-t1.nii.gz", "p{n}/p{n}-seg.nii.gz")
+        for n, (scan, _) in enumerate(made.values()):
+            save_nifti(tmp_path / f"p{n}/p{n}-t2.nii.gz", scan[0] + 7)
+        layout = Folders(["*/*-t2.nii.gz", "*/*-t1.nii.gz"], "*/*-seg.nii.gz")
+        found = layout.scan(tmp_path)
+        assert len(found.channels) == 2
+        scan = made["case_00"][0][0]
+        np.testing.assert_array_equal(layout.read_image(found.cases[0]).array, [scan + 7, scan])
+        (tmp_path / "p1/p1-t1.nii.gz").unlink()
+        assert any("case p1: it lies not in each of" in problem for problem in check(tmp_path, layout=layout).problems)
+
+    def test_what_no_pattern_finds_is_named(self, tmp_path):
+        lay_out(tmp_path, "c{n}/ct.nii.gz", "c{n}/seg.nii.gz")
+        for name in ("ct", "seg"):
+            (tmp_path / f"c3/{name}.nii.gz").rename(tmp_path / f"c3/{name}.nii")
+        found = check(tmp_path, layout=Folders("*/ct.nii.gz", "*/seg.nii.gz"))
+        assert len(found.measured) == 3
+        assert "not read: c3/ (with c3/ct.nii)" in said(found)
+        with pytest.raises(DataError, match=r"\*/mr.nii.gz: no image lies there"):
+            Folders("*/mr.nii.gz", "*/seg.nii.gz").scan(tmp_path)
+
+    def test_images_to_segment(self, tmp_path):
+        lay_out(tmp_path, "c{n}/ct.nii.gz", "c{n}/seg.nii.gz")
+        assert {name: path.name for name, (path,) in find_images(tmp_path / "*" / "ct.nii.gz").items()} == {
+            f"c{n}": "ct.nii.gz" for n in range(4)
+        }
 
 
 class TestSegments:
