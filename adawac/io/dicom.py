@@ -1,6 +1,5 @@
 """A DICOM series: one slice a file, in any order; its place in space is checked slice by slice before it is read."""
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,10 +32,19 @@ _WITHOUT_IMAGE = (
 _CLASSES = (b"\x02\x00\x02\x00UI", b"\x08\x00\x16\x00UI", b"\x08\x00\x16\x00")
 """How the class begins: in the part about the file, or where that is left out, with or without its kind of value."""
 
-_SERIES, _DESCRIPTION, _POSITION, _ORIENTATION = "0020|000e", "0008|103e", "0020|0032", "0020|0037"
+_SERIES, _DESCRIPTION = "0020|000e", "0008|103e"
 _PATIENT, _BITS, _MODALITY, _SHADES = "0010|0020", "0028|0100", "0008|0060", "0028|0004"
-_TOLD = (_SERIES, _DESCRIPTION, _MODALITY, _SHADES)
-_PIXEL_SPACING, _SLOPE = "0028|0030", "0028|1053"
+_TOLD = (_SERIES, _DESCRIPTION, _MODALITY, _SHADES, _PATIENT)
+_THICKNESS, _SLOPE = "0018|0050", "0028|1053"
+_SCALE = {_SLOPE: "RescaleSlope", "0028|1052": "RescaleIntercept"}
+_PLACE = {
+    "0020|0032": ("ImagePositionPatient", 3),
+    "0020|0037": ("ImageOrientationPatient", 6),
+    "0028|0030": ("PixelSpacing", 2),
+}
+
+_RIGHT = 0.02
+"""By how much a rounded orientation may miss right angles (their cosine) and unit length (its square)."""
 
 
 class _Slice(NamedTuple):
@@ -44,9 +52,11 @@ class _Slice(NamedTuple):
 
     path: Path
     series: str
+    patient: str
     description: str
     size: tuple[int, ...]
-    columns: NDArray[np.float64]  # (3, 3) along x, y and the normal, as long as a pixel
+    columns: NDArray[np.float64]  # (3, 3) along x, y and the normal, as long as a pixel and as the slice is thick
+    thick: bool  # says how thick it is; else 1 mm
     origin: NDArray[np.float64]
     inverted: bool  # 0 is to be shown white
     scaled: bool  # says how stored values become intensities
@@ -114,10 +124,10 @@ def read_series(files: Sequence[Path], name: Path) -> Volume:
     if not slices:
         raise DataError(f"{name}: no DICOM image there; give the folder of a series")
     _check_one_series(slices, name)
-    first = slices[0]
     _check_alike(slices)
-    normal = np.cross(first.columns[:, 0], first.columns[:, 1])
+    normal = np.cross(slices[0].columns[:, 0], slices[0].columns[:, 1])
     slices.sort(key=lambda each: float(normal @ each.origin))
+    first = slices[0]
     columns = np.array(first.columns)
     if len(slices) > 1:
         columns[:, 2] = (slices[-1].origin - slices[0].origin) / (len(slices) - 1)
@@ -133,7 +143,9 @@ def read_series(files: Sequence[Path], name: Path) -> Volume:
             array: NDArray[np.float32] = itk.GetArrayFromImage(reader.Execute())  # (slice, row, column)
         except RuntimeError as error:
             raise DataError(f"{name}: a slice is cut short or corrupt ({last_line(error)}); copy it again") from error
-    return Volume.of_file(np.swapaxes(array, 0, 2), geometry_of_lps(name, shape, columns, slices[0].origin))
+    thin = len(slices) == 1 and not first.thick
+    notes = (f"{name}: of its only slice nothing says how thick it is: 1 mm is taken",) if thin else ()
+    return Volume.of_file(np.swapaxes(array, 0, 2), geometry_of_lps(name, shape, columns, first.origin), notes)
 
 
 def _upright(slice_: _Slice, copy: Path) -> Path:
@@ -173,22 +185,62 @@ def _describe(itk: Any, path: Path) -> _Slice:
     if reader.GetNumberOfComponents() != 1:
         raise DataError(f"{path}: the image is in colour but intensities are due; give the series itself, no picture")
     _check_pixels(reader, path, size)
-    for tag, what in ((_POSITION, "position"), (_ORIENTATION, "orientation")):
-        if not reader.HasMetaDataKey(tag):
-            raise DataError(f"{path}: the slice has no {what} in space, so its place is unknown; move it away")
-    sizes = reader.GetMetaData(_PIXEL_SPACING) if reader.HasMetaDataKey(_PIXEL_SPACING) else "missing"
-    if not re.search("[1-9]", sizes):  # for which GDCM takes 1 mm
-        raise DataError(f"{path}: PixelSpacing is {sizes.strip()}, so that no size is known; export the series again")
+    for tag, name in _SCALE.items():
+        if reader.HasMetaDataKey(tag) and len(_floats(reader.GetMetaData(tag))) != 1:
+            said = reader.GetMetaData(tag).strip()
+            raise DataError(f"{path}: its {name} is {said}, which is no number; export the series again")
+    columns, origin, thick = _place(reader, path)
     return _Slice(
         path=path,
         series=tags.get(_SERIES, ""),
+        patient=tags.get(_PATIENT, ""),
         description=tags.get(_DESCRIPTION, ""),
         size=size,
-        columns=np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing(),
-        origin=np.array(reader.GetOrigin()),
+        columns=columns,
+        thick=thick,
+        origin=origin,
         inverted=tags.get(_SHADES, "") == "MONOCHROME1",
         scaled=reader.HasMetaDataKey(_SLOPE),
     )
+
+
+def _place(reader: Any, path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+    """Columns and origin of a slice, and whether it says how thick it is.
+
+    Read here, as GDCM takes 1 mm, an axial slice, or a part of a number, where a header makes no sense.
+    """
+    found = []
+    for tag, (name, count) in _PLACE.items():
+        text = reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else "missing"
+        numbers = _floats(text)
+        axes = numbers.reshape(2, 3) if name == "ImageOrientationPatient" and len(numbers) == count else np.eye(2)
+        if (
+            len(numbers) != count
+            or np.abs(axes @ axes.T - np.eye(2)).max() > _RIGHT
+            or (name == "PixelSpacing" and numbers.min() <= 0)
+        ):
+            raise DataError(
+                f"{path}: its {name} is {text}, so that its place or size in space is not known; export the series "
+                "again, or move the file away"
+            )
+        found.append(numbers)
+    origin, orientation, spacing = found
+    row, column = (axis / np.linalg.norm(axis) for axis in orientation.reshape(2, 3))
+    column = np.cross(np.cross(row, column), row)  # at right angles, but for rounding
+    thickness = _floats(reader.GetMetaData(_THICKNESS)) if reader.HasMetaDataKey(_THICKNESS) else np.empty(0)
+    thick = len(thickness) == 1 and thickness[0] > 0
+    lengths = [spacing[1], spacing[0], thickness[0] if thick else 1.0]
+    columns = np.stack([row, column / np.linalg.norm(column), np.cross(row, column)], axis=1) * lengths
+    return columns, origin, thick
+
+
+def _floats(text: str) -> NDArray[np.float64]:
+    """Finite numbers of a value of DICOM; none where one of them is none."""
+    try:
+        numbers = np.array([float(number) for number in text.split("\\")])
+    except ValueError:
+        return np.empty(0)
+    return numbers if np.isfinite(numbers).all() else np.empty(0)
 
 
 def _check_pixels(reader: Any, path: Path, size: tuple[int, ...]) -> None:
@@ -208,6 +260,8 @@ def _check_one_series(slices: Sequence[_Slice], name: Path) -> None:
     series: dict[str, list[_Slice]] = defaultdict(list)
     for each in slices:
         series[each.series].append(each)
+    if len(series) == 1 < len({each.patient for each in slices}):
+        raise DataError(f"{name}: its slices are of several patients by PatientID; give each a folder of its own")
     if len(series) > 1:
         named = [
             f"{uid} ({each[0].description or 'no description'}, {len(each)} slices)" for uid, each in series.items()

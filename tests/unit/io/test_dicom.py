@@ -14,6 +14,7 @@ from adawac.data.layouts import Folders
 from adawac.errors import DataError
 from adawac.io.dicom import is_dicom, read_series, series_files
 from adawac.io.images import files_of, read_image
+from adawac.io.steps import largest_cosine
 from adawac.io.volumes import read_nifti, write_label_nifti
 
 
@@ -123,6 +124,26 @@ def test_one_slice_is_a_volume(voxels, tmp_path):
     assert read_image([tmp_path]).geometry.spacing == (1.0, 0.9, 0.7)
 
 
+def test_of_one_slice_its_thickness_counts(voxels, tmp_path):
+    (file,) = write_series(tmp_path, voxels[..., :1], affine_of())
+    change(file, SliceThickness="4.5")
+    assert read_image([tmp_path]).geometry.spacing == (4.5, 0.9, 0.7)
+    change(file, SliceThickness=None)
+    found = read_image([tmp_path])
+    assert found.geometry.spacing == (1.0, 0.9, 0.7)
+    assert "nothing says how thick it is" in found.notes[0]
+
+
+def test_a_rounded_orientation_is_taken_at_right_angles(voxels, tmp_path):
+    files = write_series(tmp_path, voxels, affine_of(degrees=33))
+    whole = read_image([tmp_path]).geometry
+    for path in files:
+        change(path, ImageOrientationPatient=[round(float(each), 2) for each in dcmread(path).ImageOrientationPatient])
+    rounded = read_image([tmp_path]).geometry
+    np.testing.assert_allclose(rounded.canonical_affine[:3, :3], whole.canonical_affine[:3, :3], atol=0.01)
+    assert largest_cosine(rounded.canonical_affine[:3, 1:3]) < 1e-9
+
+
 class TestRefusal:
     @pytest.fixture
     def files(self, voxels, tmp_path):
@@ -177,13 +198,42 @@ class TestRefusal:
 
     def test_no_position(self, files, tmp_path):
         change(files[0], ImagePositionPatient=None)
-        assert "has no position in space" in self.refused(tmp_path)
+        assert "its ImagePositionPatient is missing, so that its place" in self.refused(tmp_path)
 
-    @pytest.mark.parametrize("spacing", [None, [0, 0]])
-    def test_no_size_of_pixels(self, files, tmp_path, spacing):
-        """GDCM would take 1 mm."""
-        change(files[0], PixelSpacing=spacing)
-        assert re.search("PixelSpacing is .*no size is known; export the series again", self.refused(tmp_path))
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("PixelSpacing", None),
+            ("PixelSpacing", [0, 0]),
+            ("PixelSpacing", [0.7]),
+            ("ImageOrientationPatient", [1, 0, 0]),
+            ("ImageOrientationPatient", [0] * 6),
+            ("ImageOrientationPatient", [1, 0, 0, 0.5, 0.866, 0]),
+        ],
+    )
+    def test_what_gdcm_would_make_something_up_for(self, files, tmp_path, name, value):
+        """1 mm, or an axial slice."""
+        for path in files:
+            change(path, **{name: value})
+        said = "missing" if value is None else str(value[0])
+        assert re.search(rf"its {name} is {said}.*size in space is not known; export", self.refused(tmp_path))
+
+    def test_decimal_commas(self, files, tmp_path):
+        """Of which GDCM reads the parts: 0,9 is 0 or 9."""
+        for path in files:
+            path.write_bytes(path.read_bytes().replace(b"0.9\\0.7", b"0,9\\0,7"))
+        assert "its PixelSpacing is 0,9\\0,7, so that" in self.refused(tmp_path)
+
+    def test_decimal_commas_in_what_makes_intensities(self, voxels, tmp_path):
+        for path in write_series(tmp_path, voxels, affine_of(), slope=1.0, intercept=-1000.5):
+            path.write_bytes(path.read_bytes().replace(b"-1000.5", b"-1000,5"))
+        assert "its RescaleIntercept is -1000,5, which is no number" in self.refused(tmp_path)
+
+    def test_slices_of_two_patients_under_one_series(self, files, tmp_path):
+        change(files[1], PatientID="another")
+        said = self.refused(tmp_path)
+        assert "its slices are of several patients" in said
+        assert "another" not in said
 
     def test_a_slice_that_alone_says_nothing_of_its_units(self, files, tmp_path):
         change(files[3], RescaleSlope=None, RescaleIntercept=None)
