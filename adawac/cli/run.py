@@ -47,8 +47,7 @@ class Run:
     @property
     def method(self) -> str:
         """Class of its weighting, such as AdaWAC."""
-        given = self.folder.setting("model", "weighting")
-        return str((given.get("class_path") if isinstance(given, dict) else given) or "AdaWAC").rpartition(".")[2]
+        return self.folder.method or "AdaWAC"
 
     @property
     def dice(self) -> float | None:

@@ -6,7 +6,7 @@ from statistics import median
 from matplotlib.figure import Figure
 
 from adawac.report import figures
-from adawac.report.blocks import Block, Picture, Table
+from adawac.report.blocks import Block, Table
 from adawac.report.contents import Contents, MethodResult
 from adawac.report.details import subheading
 from adawac.report.wording import estimated
@@ -26,10 +26,9 @@ def annotated(report: Contents) -> Iterable[Block]:
             continue
         methods.sort(key=lambda method: (_labelled(method), _others(method)))
         yield from subheading(report, subset)
-        yield Picture(
+        yield figures.picture(
             f"annotated_{number}",
-            "svg",
-            figures.encode(curve(methods)),
+            curve(methods),
             "Mean Dice against the number of annotated training slices: "
             + "; ".join(f"{method.name}: {_labelled(method)}, {estimated(method.dice[0])}" for method in methods),
             "Bars: 95 % intervals. Trainings on the annotated slices alone, and with slices that nobody annotated. "

@@ -1,19 +1,23 @@
 """The section of a report that shows every patient: values behind the means, pairs of methods, agreement of volumes."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adawac.evaluation import ANY_CLASS, MEAN_OF_CLASSES, CaseRow, SharedCases, voxel_volumes
 from adawac.report import patient_figures
-from adawac.report.blocks import Block, Picture
+from adawac.report.blocks import Block
 from adawac.report.contents import Contents, SubsetResult
 from adawac.report.details import organ_name, subheading
-from adawac.report.figures import encode, method_styles
+from adawac.report.figures import method_styles, picture
 from adawac.report.measured import Rows, has
 
 Floats = NDArray[np.float64]
+
+VOXELS = ("reference_voxels", "predicted_voxels")
 
 
 def by_patient(report: Contents) -> Iterable[Block]:
@@ -41,10 +45,9 @@ def _figures(report: Contents, subset: SubsetResult, rows: Rows, i: int) -> Iter
     styles = {
         method: style for method, style in method_styles(report.methods, report.reference).items() if method in rows
     }
-    yield Picture(
+    yield picture(
         f"patients_{i}",
-        "svg",
-        encode(patient_figures.strips(panels, styles)),
+        patient_figures.strips(panels, styles),
         f"{' and '.join(panels)} of every patient, of {', '.join(organs)}, by each method",
         "Small: a patient, mean over runs. Large: the mean. Dice: to the right is better; HD95, the distance of the "
         "surfaces: to the left.",
@@ -55,20 +58,18 @@ def _figures(report: Contents, subset: SubsetResult, rows: Rows, i: int) -> Iter
             title: {method: (of[MEAN_OF_CLASSES][report.reference], of[MEAN_OF_CLASSES][method]) for method in others}
             for title, of in values.items()
         }
-        yield Picture(
+        yield picture(
             f"pairs_{i}",
-            "svg",
-            encode(patient_figures.pairs(of_pairs, report.reference, {title: title == "Dice" for title in of_pairs})),
+            patient_figures.pairs(of_pairs, report.reference, {title: title == "Dice" for title in of_pairs}),
             f"{' and '.join(of_pairs)} of every patient by {report.reference} and by {', '.join(others)}",
             f"A line a patient, mean of organs, from {report.reference} to the method. Solid blue: better; dashed "
             "orange: worse. Black: the mean.",
         )
     volumes = {method: found for method, each in rows.items() if (found := _volumes(each))}
     if volumes:
-        yield Picture(
+        yield picture(
             f"volumes_{i}",
-            "svg",
-            encode(patient_figures.agreement(volumes)),
+            patient_figures.agreement(volumes),
             "Bland-Altman plot of the volumes of all organs, by each method",
             "Bland-Altman: a mark is an organ of a case, mean over runs, where reference or prediction holds it. "
             "Lines: mean difference, and 1.96 standard deviations to both sides. Above 0: too large; -200 %: missed.",
@@ -82,26 +83,13 @@ def _patients(shared: SharedCases, name: str) -> dict[str, Floats]:
 
 
 def _volumes(rows: Sequence[CaseRow]) -> list[tuple[Floats, Floats]]:
-    """Of each organ the volumes in the reference and as predicted, ml, a case each; empty where they are not known."""
+    """Volumes in the reference and as predicted, ml, of every organ of a case; empty where they are not known."""
     if (voxel := voxel_volumes(rows)) is None:
         return []
-    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    found: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: {metric: [] for metric in VOXELS})
     for row in rows:
-        if (
-            row.group == "all"
-            and row.metric in ("reference_voxels", "predicted_voxels")
-            and row.class_name != ANY_CLASS
-        ):
-            of_case = found.setdefault(row.class_name, {}).setdefault(row.case, {})
-            of_case.setdefault(row.metric, []).append(row.value * voxel[row.case] / 1000)
-    organs = []
-    for cases in found.values():
-        both = [
-            (float(np.mean(each["reference_voxels"])), float(np.mean(each["predicted_voxels"])))
-            for each in cases.values()
-            if len(each) == 2
-        ]
-        kept = np.array([pair for pair in both if sum(pair) > 0]).reshape(-1, 2)
-        if len(kept):
-            organs.append((kept[:, 0], kept[:, 1]))
-    return organs
+        if row.group == "all" and row.metric in VOXELS and row.class_name != ANY_CLASS:
+            found[row.class_name, row.case][row.metric].append(row.value * voxel[row.case] / 1000)
+    both = [[fmean(values) for values in each.values()] for each in found.values() if all(each.values())]
+    kept = np.array([pair for pair in both if sum(pair) > 0]).reshape(-1, 2)
+    return [(kept[:, 0], kept[:, 1])] if len(kept) else []

@@ -13,7 +13,6 @@ from adawac.data.sampling.summary import DrawSummary
 from adawac.errors import ConfigError, did_you_mean
 from adawac.evaluation import (
     ANY_CLASS,
-    CaseRow,
     Comparison,
     Estimate,
     LeftOut,
@@ -283,40 +282,31 @@ def _method_results(rows: Rows, methods: Mapping[str, Sequence[MethodRun]], lost
     dice = estimate_methods(rows, "dice", "all", lost)
     dense, recall = (means(rows, metric, "dense", lost) for metric in ("dice", "recall"))
     hd95 = {unit: means(rows, f"hd95_{unit}", "all", lost) for unit in ("mm", "voxel")}
-    return tuple(
-        _method_result(name, rows[name], runs, dice[name], dense.get(name), recall.get(name), hd95)
-        for name, runs in methods.items()
-    )
-
-
-def _method_result(
-    name: str,
-    rows: Sequence[CaseRow],
-    runs: Sequence[MethodRun],
-    dice: Sequence[Estimate],
-    dense: Estimate | None,
-    recall: Estimate | None,
-    hd95: Mapping[str, Mapping[str, Estimate]],
-) -> MethodResult:
-    summary = summarise(rows)
-    unit = "voxel" if name in hd95["voxel"] else "mm"
-    return MethodResult(
-        name=name,
-        runs=tuple(run.name for run in runs),
-        cases=summary.cases,
-        dice=tuple(dice),
-        dense=dense,
-        recall=recall,
-        hd95=hd95[unit].get(name),
-        unit=unit,
-        missed=summary.missed,
-        false_alarms=summary.false_alarms,
-        false_slices=summary.false_positive_slices,
-        ignored_slices=summary.ignored_slices,
-        false_voxels=summary.total("false_positive_voxels", "sparse", ANY_CLASS) / (summary.cases * summary.runs),
-        images_seen=tuple(run.images_seen for run in runs if run.images_seen is not None),
-        network_passes=tuple(run.network_passes for run in runs if run.network_passes is not None),
-        weights=tuple(run.weights for run in runs if run.weights is not None),
-        draws=tuple(run.draws for run in runs if run.draws is not None),
-        annotated=tuple(run.annotated for run in runs if run.annotated is not None),
-    )
+    found = []
+    for name, runs in methods.items():
+        summary = summarise(rows[name])
+        unit = "voxel" if name in hd95["voxel"] else "mm"
+        found.append(
+            MethodResult(
+                name=name,
+                runs=tuple(run.name for run in runs),
+                cases=summary.cases,
+                dice=tuple(dice[name]),
+                dense=dense.get(name),
+                recall=recall.get(name),
+                hd95=hd95[unit].get(name),
+                unit=unit,
+                missed=summary.missed,
+                false_alarms=summary.false_alarms,
+                false_slices=summary.false_positive_slices,
+                ignored_slices=summary.ignored_slices,
+                false_voxels=summary.total("false_positive_voxels", "sparse", ANY_CLASS)
+                / (summary.cases * summary.runs),
+                images_seen=tuple(run.images_seen for run in runs if run.images_seen is not None),
+                network_passes=tuple(run.network_passes for run in runs if run.network_passes is not None),
+                weights=tuple(run.weights for run in runs if run.weights is not None),
+                draws=tuple(run.draws for run in runs if run.draws is not None),
+                annotated=tuple(run.annotated for run in runs if run.annotated is not None),
+            )
+        )
+    return tuple(found)

@@ -43,10 +43,9 @@ def organs(report: Contents) -> Iterable[Block]:
     for i, subset in enumerate(report.subsets):
         yield from subheading(report, subset)
         if subset.comparisons:
-            yield Picture(
+            yield figures.picture(
                 f"organs_{i}",
-                "svg",
-                figures.encode(figures.forest(organ_lines(subset, report.reference))),
+                figures.forest(organ_lines(subset, report.reference)),
                 "Forest plot of the differences of Dice to the reference: "
                 + "; ".join(f"{method}: {difference(found[0])}" for method, found in subset.comparisons.items()),
                 "To the right of 0 the method is better. Filled: better or worse after Holm's correction; open: no "
@@ -99,10 +98,9 @@ def _comparison_table(report: Contents, subset: SubsetResult) -> Table:
 
 def _ranks(report: Contents, ranking: Ranking, i: int) -> Picture:
     said = ", ".join(f"{name} {rank:.2f}" for name, rank in ranking.ranks.items())
-    return Picture(
+    return figures.picture(
         f"ranks_{i}",
-        "svg",
-        figures.encode(figures.ranks(ranking, figures.method_styles(report.methods, report.reference))),
+        figures.ranks(ranking, figures.method_styles(report.methods, report.reference)),
         f"Mean ranks: {said}",
         f"Mean Dice, over the seeds of each method, ranked on each of {counted(ranking.n, 'patient')}: {said}. A "
         "description of these trained networks (Friedman's test that they are all equal: "
@@ -180,20 +178,15 @@ def group_lines(subset: SubsetResult, reference: str) -> dict[str, list[figures.
                 found = family.differences.get(method, {}).get(group)
                 n = max((g.n for s in family.summaries.values() for g in s.groups if g.name == group), default=0)
                 label = f"{group}  (n = {n})"
-                lines.append(
-                    figures.Line(label)
-                    if found is None
-                    else figures.Line(label, found.difference, found.low, found.high)
-                )
+                lines.append(figures.Line(label, *((found.difference, found.low, found.high) if found else ())))
         panels[f"{method} {MINUS} {reference}"] = lines
     return panels
 
 
 def _groups_figure(report: Contents, subset: SubsetResult, i: int) -> Picture:
-    return Picture(
+    return figures.picture(
         f"groups_{i}",
-        "svg",
-        figures.encode(figures.forest(group_lines(subset, report.reference))),
+        figures.forest(group_lines(subset, report.reference)),
         "Differences of Dice to the reference in each group of slices and cases; the tables below hold the means.",
         "To the right of 0 the method is better. n: test cases that count; a group without any keeps its line.",
     )
@@ -212,16 +205,13 @@ def _family_table(family: Family) -> Table:
 def _position_figure(report: Contents, family: Family, i: int) -> Picture:
     values = {method: [group.mean for group in summary.groups] for method, summary in family.summaries.items()}
     first = next(iter(family.summaries.values()))
-    return Picture(
+    return figures.picture(
         f"position_{i}",
-        "svg",
-        figures.encode(
-            figures.position_curves(
-                values,
-                figures.method_styles(report.methods, report.reference),
-                "position along the volume, first slice to last",
-                [g.n for g in first.groups],
-            )
+        figures.position_curves(
+            values,
+            figures.method_styles(report.methods, report.reference),
+            "position along the volume, first slice to last",
+            [g.n for g in first.groups],
         ),
         "Dice along the volume: "
         + "; ".join(f"{method} {', '.join(map(number, line))}" for method, line in values.items()),
@@ -240,10 +230,9 @@ def weights(report: Contents) -> Iterable[Block]:
             continue
         yield from subheading(report, subset)
         panels = {f"{method.name}, {method.runs[0]}": method.weights[0] for method in weighted}
-        yield Picture(
+        yield figures.picture(
             f"weights_{i}",
-            "svg",
-            figures.encode(figures.weights_along(panels)),
+            figures.weights_along(panels),
             "Weight of every training slice by its position, label-dense and label-sparse slices apart.",
             "Each mark is a training slice at the end of the first run; lines join the means in tenths of the volume.",
         )

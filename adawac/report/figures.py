@@ -7,6 +7,7 @@ their markers, what differs from the reference is filled, label-sparse slices ar
 import io
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Literal, NamedTuple
 
 import matplotlib as mpl
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from adawac.evaluation import Ranking
 from adawac.evaluation.statistics import Verdict
 from adawac.figures import BLUE, VERMILION, plain
+from adawac.report.blocks import Picture
 from adawac.runs.slice_weights import SliceWeights
 
 Floats = NDArray[np.floating]
@@ -40,14 +42,9 @@ Style = tuple[str, str]
 """Colour and marker."""
 
 REFERENCE_STYLE = ("#444444", "X")
-VERDICT_COLOURS: Mapping[Verdict | None, str] = {
-    "better": BLUE,
-    "worse": VERMILION,
-    "no significant difference": "#555555",
-    "not significant after correction": "#555555",
-    "single run": "#555555",
-    None: "#555555",
-}
+VERDICT_COLOURS: Mapping[Verdict | None, str] = {"better": BLUE, "worse": VERMILION}
+"""Of those that say something; all others are grey."""
+
 WIDTH = 9.6
 """Of every figure, in inches."""
 
@@ -141,23 +138,16 @@ def forest(panels: Mapping[str, Sequence[Line]]) -> Figure:
         'adawac - pair'
     """
     count = len(next(iter(panels.values())))
-    columns = columns_for(list(panels), most=5)
-    rows = -(-len(panels) // columns)
-    figure = Figure((WIDTH, 0.3 + rows * (0.7 + 0.28 * count)), layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    all_axes = grid.flat[: len(panels)]
-    for axes in grid.flat[len(panels) :]:
-        axes.remove()
+    figure, grid = panelled(list(panels), 5, 0.3, 0.7 + 0.28 * count)
+    columns = grid.shape[1]
     reach = _reach(line for lines in panels.values() for line in lines)
-    for axes, (title, lines) in zip(all_axes, panels.items(), strict=True):
+    for axes, lines in zip(grid.flat, panels.values(), strict=False):
         axes.axvline(0, color="#222222", linewidth=0.9, zorder=1)
         for row, line in enumerate(lines):
             _draw_line(axes, row, line, reach)
-        axes.set_title(fitted(title, columns), fontsize=10, loc="left")
         axes.set_xlim(-reach, reach)
-        axes.grid(axis="x", color="#e6e6e6", linewidth=0.8)
         axes.locator_params(axis="x", nbins=max(2, 10 // columns))
-        clean(axes)
+        clean(axes, "x")
         axes.tick_params(axis="y", length=0)
     figure.supxlabel("difference of Dice, 95 % interval", fontsize=9)
     lines = next(iter(panels.values()))
@@ -173,7 +163,7 @@ def forest(panels: Mapping[str, Sequence[Line]]) -> Figure:
 def _draw_line(axes: Axes, row: int, line: Line, reach: float) -> None:
     if np.isnan(line.difference):
         return
-    colour = VERDICT_COLOURS[line.verdict]
+    colour = VERDICT_COLOURS.get(line.verdict, "#555555")
     if not np.isnan(line.low):
         seen = np.clip([line.low, line.high], -2 * reach, 2 * reach)  # an interval may have no ends
         axes.plot(seen, [row, row], color=colour, linewidth=2.0 if line.overall else 1.5, zorder=2)
@@ -186,7 +176,7 @@ def _draw_line(axes: Axes, row: int, line: Line, reach: float) -> None:
         marker="D" if line.overall else "o",
         markersize=7.5 if line.overall else 6.5,
         color=colour,
-        markerfacecolor=colour if line.verdict in ("better", "worse") else "white",
+        markerfacecolor=colour if line.verdict in VERDICT_COLOURS else "white",
         markeredgewidth=1.5,
         zorder=4,
     )
@@ -225,9 +215,8 @@ def position_curves(
     axes.set_ylim(bottom=0)
     axes.set_xlabel(ends, fontsize=9)
     axes.set_ylabel("Dice", fontsize=9)
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     legend_above(figure, {method: styles[method] for method in values})
-    clean(axes)
+    clean(axes, "y")
     return figure
 
 
@@ -237,13 +226,8 @@ def weights_along(panels: Mapping[str, SliceWeights]) -> Figure:
     Args:
         panels: title -> weights.
     """
-    columns = columns_for(list(panels), most=3)
-    rows = -(-len(panels) // columns)
-    figure = Figure((WIDTH, 0.4 + 2.6 * rows), layout="constrained")
-    all_axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes in all_axes[len(panels) :]:
-        axes.remove()
-    for axes, (title, table) in zip(all_axes, panels.items(), strict=False):
+    figure, grid = panelled(list(panels), 3, 0.4, 2.6)
+    for axes, table in zip(grid.flat, panels.values(), strict=False):
         for group, colour, marker, name in (
             (table.dense, BLUE, "o", "label-dense"),
             (~table.dense, VERMILION, "^", "label-sparse"),
@@ -263,14 +247,12 @@ def weights_along(panels: Mapping[str, SliceWeights]) -> Figure:
             )
             centres, means = _binned(x, y)
             axes.plot(centres, means, color=colour, marker=marker, markersize=6, linewidth=1.8, label=name)
-        axes.set_title(fitted(title, columns), fontsize=10, loc="left")
         axes.set_xlim(0, 1)
         axes.set_ylim(bottom=0)
-        axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-        clean(axes)
+        clean(axes, "y")
     figure.supxlabel("position in the volume, first slice 0 to last slice 1", fontsize=9)
     figure.supylabel("weight of the supervised loss", fontsize=9)
-    all_axes[0].legend(fontsize=9, frameon=False, loc="best")
+    grid[0, 0].legend(fontsize=9, frameon=False, loc="best")
     return figure
 
 
@@ -309,11 +291,38 @@ def ranks(ranking: Ranking, styles: Mapping[str, Style]) -> Figure:
     return figure
 
 
-def clean(axes: Axes) -> None:
-    """No frame above and on the right; what is drawn lies above the grid."""
+def panelled(titles: Sequence[str], most: int, above: float, height: float) -> tuple[Figure, NDArray[np.object_]]:
+    """A figure of panels with their titles, on the same axes, and its grid of axes (rows, columns).
+
+    Args:
+        titles: of the panels; what else the grid has room for is left empty.
+        most: panels side by side.
+        above: inches of the figure beside its rows.
+        height: of a row, in inches.
+    """
+    columns = columns_for(titles, most)
+    rows = -(-len(titles) // columns)
+    figure = Figure((WIDTH, above + height * rows), layout="constrained")
+    grid: NDArray[np.object_] = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes, title in zip_longest(grid.flat, titles):
+        if title is None:
+            axes.remove()
+        else:
+            axes.set_title(fitted(title, columns), fontsize=10, loc="left")
+    return figure, grid
+
+
+def clean(axes: Axes, grid: Literal["both", "x", "y"]) -> None:
+    """No frame above and on the right; what is drawn lies above the grid, of lines across these axes."""
+    axes.grid(axis=grid, color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def picture(name: str, figure: Figure, alt: str, caption: str) -> Picture:
+    """A drawing of a report: `Picture`, of the figure as SVG."""
+    return Picture(name, "svg", encode(figure), alt, caption)
 
 
 def encode(figure: Figure, kind: Literal["svg", "png"] = "svg") -> bytes:

@@ -69,9 +69,7 @@ def make_report(
         patients=of_patients,
         command=command,
         versions={
-            "adawac": version("adawac"),
-            "numpy": version("numpy"),
-            "scipy": version("scipy"),
+            **{name: version(name) for name in ("adawac", "numpy", "scipy")},
             "python": platform.python_version(),
         },
         left_out=left_out,

@@ -56,11 +56,9 @@ def _model(recipe: Recipe, run: RunFolder) -> list[tuple[str, str]]:
     channels = "1 channel" if data.in_channels == 1 else f"{data.in_channels} channels"
     size, spacing = (" x ".join(map(str, numbers or ())) for numbers in (recipe.input_size, prepared.grid.spacing))
     labels = ", ".join(f"{value} {name}" for value, name in zip(values, data.classes.names, strict=True))
-    weighting = run.setting("model", "weighting")
-    method = str((weighting.get("class_path") if isinstance(weighting, dict) else weighting) or "").rpartition(".")[2]
     return [
         ("network", recipe.network.architecture),
-        *([("method", method)] if method else []),
+        *([("method", run.method)] if run.method else []),
         ("label values", labels),
         *([("kept is the largest part of", ", ".join(recipe.largest_component))] if recipe.largest_component else []),
         ("input", f"{data.unit.noun[1]} of {prepared.axis} volumes, {size}, {channels}"),

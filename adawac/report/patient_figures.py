@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from adawac.figures import BLUE, VERMILION, plain
-from adawac.report.figures import WIDTH, Style, clean, columns_for, fitted, legend_above
+from adawac.report.figures import WIDTH, Style, clean, columns_for, fitted, legend_above, panelled
 
 Floats = NDArray[np.float64]
 
@@ -47,8 +47,7 @@ def strips(panels: Mapping[str, Mapping[str, Mapping[str, Floats]]], styles: Map
         axes.set_title(plain(title), fontsize=10, loc="left")
         axes.set_ylim(len(organs) - 0.5, -0.5)
         axes.set_yticks(range(len(organs)), [plain(organ) for organ in organs] if not place else [""] * len(organs))
-        axes.grid(axis="x", color="#e6e6e6", linewidth=0.8)
-        clean(axes)
+        clean(axes, "x")
         axes.tick_params(axis="y", length=0)
     legend_above(figure, styles)
     return figure
@@ -91,8 +90,7 @@ def _pair(axes: Axes, before: Floats, after: Floats, higher: bool) -> None:
         axes.plot([0, 1], [one, other], style, color=colour, marker="o", markersize=3, linewidth=1, alpha=0.75)
     axes.plot([0, 1], [before.mean(), after.mean()], color="black", marker="D", markersize=6, linewidth=2)
     axes.set_xlim(-0.25, 1.25)
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-    clean(axes)
+    clean(axes, "y")
     axes.tick_params(axis="x", length=0, labelsize=8)
 
 
@@ -102,13 +100,8 @@ def agreement(panels: Mapping[str, Sequence[tuple[Floats, Floats]]]) -> Figure:
     Args:
         panels: method -> of each organ the volumes in the reference, and as predicted, in ml, of the same patients.
     """
-    columns = columns_for(list(panels), most=4)
-    rows = -(-len(panels) // columns)
-    figure = Figure((WIDTH, 0.3 + 2.5 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for axes in grid.flat[len(panels) :]:
-        axes.remove()
-    for axes, (method, organs) in zip(grid.flat, panels.items(), strict=False):
+    figure, grid = panelled(list(panels), 4, 0.3, 2.5)
+    for axes, organs in zip(grid.flat, panels.values(), strict=False):
         reference, predicted = (np.concatenate([organ[side] for organ in organs]) for side in (0, 1))
         mean = (reference + predicted) / 2
         difference = 100 * (predicted - reference) / mean
@@ -121,9 +114,7 @@ def agreement(panels: Mapping[str, Sequence[tuple[Floats, Floats]]]) -> Figure:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=6))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_title(fitted(method, columns), fontsize=9, loc="left")
-        axes.grid(color="#e6e6e6", linewidth=0.8)
-        clean(axes)
+        clean(axes, "both")
     figure.supxlabel("volume, mean of prediction and reference, ml", fontsize=9)
     figure.supylabel("difference, % of the mean", fontsize=9)
     return figure

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 RESULTS = "results.json"
 """Of a report: its numbers, beside its case table."""
+
+Measured = Callable[[Predict, References, MadeBy], list[CaseRow]]
+"""Measures all that is predicted; what cannot be measured is told to whoever made it."""
 
 
 @dataclass(frozen=True)
@@ -119,14 +122,20 @@ def evaluate_sources(
     """
     evaluated: list[Evaluated] = []
     problems: list[str] = []
+
+    def measured(predict: Predict, of: References, who: MadeBy) -> list[CaseRow]:
+        rows, found = measure(predict, of, policy, who, track, each)
+        problems.extend(found)
+        return rows
+
     for source in sources:
         try:
             if source.kind == "table":
                 evaluated += _of_table(source)
             elif source.kind == "run":
-                evaluated.append(_of_run(source, references, policy, again, device, track, each, problems))
+                evaluated.append(_of_run(source, references, again, device, measured))
             else:
-                evaluated.append(_of_predictions(source, references, policy, shared, track, each, problems))
+                evaluated.append(_of_predictions(source, references, shared, measured, problems))
         except DataError as error:
             problems.append(str(error))
     if problems:
@@ -204,13 +213,7 @@ def _of_table(source: Source) -> list[Evaluated]:
 
 
 def _of_predictions(
-    source: Source,
-    references: References | None,
-    policy: EmptyPolicy,
-    shared: bool,
-    track: Track[Any] | None,
-    each: Each,
-    problems: list[str],
+    source: Source, references: References | None, shared: bool, measured: Measured, problems: list[str]
 ) -> Evaluated:
     if references is None:
         raise ConfigError(f"{source.path} holds predictions; give the folder of the reference label maps, --labels")
@@ -219,22 +222,12 @@ def _of_predictions(
         problems += name_problems(source.path, files, references)
     references = references.take(files)
     method, predict = source.method or source.path.resolve().name, from_files(files, references)
-    rows, found = measure(predict, references, policy, MadeBy(str(source.path), method), track, each)
-    problems += found
+    rows = measured(predict, references, MadeBy(str(source.path), method))
     run = MethodRun(method, source.subset, str(source.path), rows, made=_made(source.path, rows), axis=references.axis)
     return Evaluated(run, predict)
 
 
-def _of_run(
-    source: Source,
-    references: References | None,
-    policy: EmptyPolicy,
-    again: bool,
-    device: str,
-    track: Track[Any] | None,
-    each: Each,
-    problems: list[str],
-) -> Evaluated:
+def _of_run(source: Source, references: References | None, again: bool, device: str, measured: Measured) -> Evaluated:
     folder = RunFolder(source.path.resolve())
     record = folder.record
     predict = None if references is None else from_checkpoint(folder, references, device)
@@ -254,9 +247,8 @@ def _of_run(
             f"{source.path} has no case table; run `adawac test {source.path}`, or give --labels, --images"
         )
     else:
-        method = source.method or _weighting(folder)
-        rows, found = measure(predict, references, policy, made_by(folder, method, folder.checkpoint), track, each)
-        problems += found
+        method = source.method or folder.method or "AdaWAC"
+        rows = measured(predict, references, made_by(folder, method, folder.checkpoint))
         axis = references.axis
     run = MethodRun(
         method=source.method or (rows[0].method if rows else folder.experiment),
@@ -339,10 +331,3 @@ def recipe_of(run: RunFolder) -> Recipe:
         ConfigError: if there is none.
     """
     return Recipe.from_json(read_checkpoint(run.checkpoint)[RECIPE])
-
-
-def _weighting(run: RunFolder) -> str:
-    """Class name of a run's weighting."""
-    weighting = run.setting("model", "weighting")
-    name = weighting.get("class_path", "") if isinstance(weighting, dict) else weighting
-    return str(name or "AdaWAC").rpartition(".")[2]

@@ -249,25 +249,19 @@ def _rest(methods: Sequence[str], subsets: Sequence[SubsetResult], reference: st
     ]
     sentences = [f"Against {reference}, {', '.join(clauses)}."] if clauses else []
     of_method = {name: {each[2] for each in found if each[0] == name} for name, _, _ in found}
-    for verdict, (one, several) in _OF_OTHERS.items():
-        if same := [method for method, verdicts in of_method.items() if verdicts == {verdict}]:
-            sentences.append(f"{_listed(same)} {one if len(same) == 1 else several} {reference}.")
+    for verdict, words in _WORDS.items():
+        same = [method for method, verdicts in of_method.items() if verdicts == {verdict}]
+        if same and verdict not in ("better", "worse"):
+            verb, _, rest = words.partition(" ")
+            sentences.append(
+                f"{_listed(same)} {verb if len(same) == 1 else verb.removesuffix('s')} {rest} {reference}."
+            )
     return sentences
 
 
 def _listed(names: Sequence[str]) -> str:
     """Names in a sentence."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-_OF_OTHERS: Mapping[Verdict, tuple[str, str]] = {
-    "no significant difference": ("shows no significant difference from", "show no significant difference from"),
-    "not significant after correction": (
-        "shows no difference that is significant after correction from",
-        "show no difference that is significant after correction from",
-    ),
-    "single run": ("gets no verdict against", "get no verdict against"),
-}
 
 
 def _basis(compared: Sequence[Comparison], runs: Sequence[MethodRun]) -> list[str]:

@@ -235,6 +235,12 @@ class RunFolder:
         return section.get(key) if isinstance(section, dict) else None
 
     @property
+    def method(self) -> str:
+        """Class name of its weighting, such as AdaWAC; empty where the configuration names none."""
+        given = self.setting("model", "weighting")
+        return str((given.get("class_path") if isinstance(given, dict) else given) or "").rpartition(".")[2]
+
+    @property
     def patient_pattern(self) -> str | None:
         """What patients were when it was trained: in 0.1 every case, where nothing is said; `auto` without a run.
 
@@ -299,16 +305,6 @@ def find_checkpoint(path: Path) -> Path:
         ConfigError: if there is none.
     """
     return path if path.is_file() else RunFolder(path).checkpoint
-
-
-def checkpoint_to_resume(path: Path) -> Path:
-    """Where a run goes on: a checkpoint itself, or that in which the run of a folder stopped (else its best).
-
-    Raises:
-        ConfigError: if there is none.
-    """
-    last = RunFolder(path).last
-    return last if last.is_file() else find_checkpoint(path)
 
 
 def run_of_checkpoint(path: Path) -> RunFolder:

@@ -30,7 +30,7 @@ from adawac.io.terminal import Formatter
 from adawac.processes.distributed import connection_closed
 from adawac.runs.atomic_checkpoint import AtomicCheckpointIO, newest_checkpoint
 from adawac.runs.claim import claimed, continued, held
-from adawac.runs.folder import RunFolder, checkpoint_to_resume, run_of_checkpoint
+from adawac.runs.folder import RunFolder, find_checkpoint, run_of_checkpoint
 from adawac.training.callbacks import (
     Board,
     CaseTableWriter,
@@ -224,7 +224,8 @@ def _place(config: Config) -> Iterator[RunFolder | None]:
                 checkpoint = newest_checkpoint(runs, name)
             log.info("resume: %s", checkpoint or "no whole checkpoint yet, so from the beginning")
         elif resume is not None:
-            checkpoint = checkpoint_to_resume(Path(resume))
+            last = RunFolder(Path(resume)).last  # in which the run of a folder stopped
+            checkpoint = last if last.is_file() else find_checkpoint(Path(resume))
         if checkpoint is not None:
             values["ckpt_path"] = checkpoint if resume is None else str(Path(checkpoint).absolute())
             its_run = run_of_checkpoint(Path(checkpoint))
