@@ -36,8 +36,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path = Path(path)
         try:
             with atomic_write(path) as scratch:
+                callbacks = moved(checkpoint.get("callbacks"), os.path.abspath(path.parent.parent), RUN)
                 with scratch.open("wb") as file:
-                    torch.save({**checkpoint, **_moved(checkpoint, os.path.abspath(path.parent.parent), RUN)}, file)
+                    torch.save(checkpoint | ({"callbacks": callbacks} if callbacks else {}), file)
                 with zipfile.ZipFile(scratch) as archive:
                     if (broken := archive.testzip()) is not None:
                         raise OSError(f"{broken} does not read back as it was written")
@@ -56,21 +57,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             ConfigError: it cannot be read so, or is none of adawac's.
         """
         checkpoint = read_checkpoint(Path(path))
-        return {**checkpoint, **_moved(checkpoint, RUN, os.path.abspath(Path(path).parent.parent))}
+        callbacks = moved(checkpoint.get("callbacks"), RUN, os.path.abspath(Path(path).parent.parent))
+        return checkpoint | ({"callbacks": callbacks} if callbacks else {})
 
 
-def _moved(checkpoint: dict[str, Any], here: str, there: str) -> dict[str, Any]:
-    """What callbacks keep, paths in a run's folder as those of another place: where it lies is nobody's business."""
-
-    def moved(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {moved(key): moved(each) for key, each in value.items()}
-        if isinstance(value, list):
-            return [moved(each) for each in value]
-        inside = isinstance(value, str) and (value == here or value.startswith((f"{here}/", f"{here}{os.sep}")))
-        return there + value[len(here) :] if inside else value
-
-    return {"callbacks": moved(checkpoint["callbacks"])} if "callbacks" in checkpoint else {}
+def moved(state: Any, here: str, there: str) -> Any:
+    """What callbacks keep, paths in one folder as those of another: where a run lies is nobody's business."""
+    if isinstance(state, dict):
+        return {moved(key, here, there): moved(each, here, there) for key, each in state.items()}
+    if isinstance(state, list):
+        return [moved(each, here, there) for each in state]
+    inside = isinstance(state, str) and (state == here or state.startswith((f"{here}/", f"{here}\\")))
+    return there + state[len(here) :] if inside else state
 
 
 def newest_checkpoint(runs: Path, name: str) -> Path | None:

@@ -28,16 +28,7 @@ class FolderLogger(TensorBoardLogger):
         """Takes everything and writes nothing."""
         return DummyExperiment()
 
-    def log_metrics(self, *args: Any, **options: Any) -> None:
-        """Nothing."""
-
-    def log_hyperparams(self, *args: Any, **options: Any) -> None:
-        """Nothing."""
-
     def save(self) -> None:
-        """Nothing."""
-
-    def finalize(self, status: str) -> None:
         """Nothing."""
 
 

@@ -35,7 +35,7 @@ class Board(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say which curves stand together."""
-        for logger in _boards(trainer):
+        for logger in boards(trainer):
             logger.experiment.add_custom_scalars(LAYOUT)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -52,11 +52,11 @@ class Board(Callback):
         if (dice := trainer.callback_metrics.get("val/dice")) is None:
             return
         summaries = hparams(plain, {"val/dice": float(dice)})  # type: ignore[no-untyped-call]
-        for logger in _boards(trainer):
+        for logger in boards(trainer):
             for summary in summaries:
                 logger.experiment._get_file_writer().add_summary(summary)
 
 
-def _boards(trainer: pl.Trainer) -> list[TensorBoardLogger]:
+def boards(trainer: pl.Trainer) -> list[TensorBoardLogger]:
     """The loggers that write for TensorBoard; none in processes but the first."""
     return [each for each in trainer.loggers if isinstance(each, TensorBoardLogger) and trainer.is_global_zero]

@@ -9,6 +9,8 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, Timer
 from torch import Tensor
 
+from adawac.runs.atomic_checkpoint import moved
+
 
 class RunCheckpoint(ModelCheckpoint):
     """Lightning's, for `best.ckpt` and `last.ckpt` in the run's folder: a run may have more of Lightning's beside it.
@@ -40,7 +42,7 @@ class RunCheckpoint(ModelCheckpoint):
         then, now = mine.get("dirpath"), self.dirpath
         here = Path(trainer.ckpt_path or "").parent
         if then and now and then != str(now) and here.is_dir() and Path(now).is_dir() and here.samefile(now):
-            checkpoint["callbacks"] = states = _moved(states, str(then), str(now))
+            checkpoint["callbacks"] = states = moved(states, str(then), str(now))
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             _keep_settings(callback, states.get(callback.state_key, {}))
 
@@ -54,15 +56,6 @@ class RunCheckpoint(ModelCheckpoint):
 def run_checkpoint(trainer: pl.Trainer) -> RunCheckpoint | None:
     """What keeps the best checkpoint of the run; None where none is kept."""
     return next((each for each in trainer.checkpoint_callbacks if isinstance(each, RunCheckpoint)), None)
-
-
-def _moved(state: Any, then: str, now: str) -> Any:
-    """A state, nested, with paths of files in one folder leading to another."""
-    if isinstance(state, dict):
-        return {_moved(key, then, now): _moved(value, then, now) for key, value in state.items()}
-    if isinstance(state, str) and (state == then or state.startswith((f"{then}/", f"{then}\\"))):
-        return now + state[len(then) :]
-    return state
 
 
 def _keep_settings(callback: Callback, state: dict[str, Any]) -> None:

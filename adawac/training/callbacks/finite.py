@@ -78,9 +78,7 @@ class FiniteGuard(Callback):
         self._pending.append(step)
         self._check(trainer, pl_module, leave=0 if step.arrived is None else 1)
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Write nothing before every step is known to be finite."""
         self._check(trainer, pl_module)
 

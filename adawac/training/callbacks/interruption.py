@@ -123,15 +123,11 @@ class DueValidation(Callback):
         """Where `max_steps` is set, Lightning would go through an epoch once more that has ended."""
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """See whether validation comes next."""
         loop = trainer.fit_loop
-        last_epoch = trainer.max_epochs == trainer.current_epoch + 1
-        if 0 < trainer.max_steps <= trainer.global_step or (
-            last_epoch and loop.epoch_loop._num_ready_batches_reached()
-        ):
+        ended = trainer.max_epochs == trainer.current_epoch + 1 and loop.epoch_loop._num_ready_batches_reached()
+        if ended or 0 < trainer.max_steps <= trainer.global_step:
             trainer.should_stop = True  # before which Lightning validates, if the epoch is one to validate
             trainer.check_val_every_n_epoch = trainer.check_val_every_n_epoch and 1
         self._due = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # type: ignore[arg-type]

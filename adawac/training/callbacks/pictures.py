@@ -5,12 +5,12 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 
 from adawac.data.datasets import VolumeItem
 from adawac.errors import ConfigError
 from adawac.figures import overlay
+from adawac.training.callbacks.board import boards
 from adawac.training.task import SegmentationTask
 from adawac.types import IGNORE_INDEX
 
@@ -45,23 +45,15 @@ class PredictionPictures(Callback):
         outputs: Any,
         batch: VolumeItem,
         batch_idx: int,
-        dataloader_idx: int = 0,
+        *_: Any,
     ) -> None:
         """Draw one volume."""
-        if (
-            trainer.sanity_checking
-            or batch_idx >= self.cases
-            or self._validations % self.every_n_validations
-            or not trainer.is_global_zero
-        ):
-            return
-        loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if not loggers:
+        if trainer.sanity_checking or batch_idx >= self.cases or self._validations % self.every_n_validations:
             return
         facts = cast(SegmentationTask, pl_module).data.facts
         target = np.asarray(batch.target)
         position = fullest_slice(target)
-        for logger in loggers:
+        for board in boards(trainer):
             figure = overlay(
                 batch.placement.to_native(batch.image[:1, position, None])[0, 0].numpy(),
                 target[position],
@@ -71,7 +63,7 @@ class PredictionPictures(Callback):
                 spacing=(1.0, 1.0) if batch.spacing is None else batch.spacing[1:],
                 origin="upper" if facts.preprocessing.axis == "axial" else "lower",  # rows run to the back, or up
             )
-            logger.experiment.add_figure(f"val/pictures/{batch.case}", figure, trainer.global_step)
+            board.experiment.add_figure(f"val/pictures/{batch.case}", figure, trainer.global_step)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count the validations."""

@@ -1,13 +1,12 @@
 """Shows after every epoch how the weights separate the slices, and on what scales the losses are."""
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from adawac.metrics import separation_auroc
 from adawac.metrics.group_means import group_means, mean_ratio
 from adawac.runs.folder import RunFolder
 from adawac.runs.slice_weights import SliceWeights
+from adawac.training.callbacks.board import boards
 from adawac.training.task import SegmentationTask
 
 ENDS: dict[Axis, tuple[str, str]] = {
@@ -75,11 +75,10 @@ class WeightMonitor(Callback):
             scalars["weights/auroc"] = separation_auroc(scores, dense)
             ends = ENDS[task.data.facts.preprocessing.axis]
             validates = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
-            for logger in trainer.loggers:
-                if validates and isinstance(logger, TensorBoardLogger):
-                    self._draw(logger, trainer.global_step, weights[labelled], units, ends)
-                    if log_odds is not None:
-                        logger.experiment.add_histogram("log_odds", scores, trainer.global_step)
+            for board in boards(trainer) if validates else ():
+                self._draw(board.experiment, trainer.global_step, weights[labelled], units, ends)
+                if log_odds is not None:
+                    board.experiment.add_histogram("log_odds", scores, trainer.global_step)
         # All processes have computed the same; to say so costs nothing and spares a warning a scalar.
         pl_module.log_dict({name: value for name, value in scalars.items() if math.isfinite(value)}, sync_dist=True)
 
@@ -90,21 +89,16 @@ class WeightMonitor(Callback):
             SliceWeights.of_units(task.data.units, *found).write(run.weights_file)
 
     def _draw(
-        self,
-        logger: TensorBoardLogger,
-        step: int,
-        weights: NDArray[np.float32],
-        units: UnitTable,
-        ends: tuple[str, str],
+        self, board: Any, step: int, weights: NDArray[np.float32], units: UnitTable, ends: tuple[str, str]
     ) -> None:
         """Histograms of both groups and the figure."""
         for name, group in (("dense", units.dense), ("sparse", units.sparse)):
             if group.any():
-                logger.experiment.add_histogram(f"weights/{name}", weights[group], step)
+                board.add_histogram(f"weights/{name}", weights[group], step)
         if self.cases:
             shown = [units.cases[case] for case in np.unique(units.case)[: self.cases]]
             figure = weights_by_position(weights, units, shown, ends)
-            logger.experiment.add_figure("weights/by_position", figure, step)
+            board.add_figure("weights/by_position", figure, step)
 
 
 def weights_in_use(task: SegmentationTask) -> tuple[NDArray[np.float32], NDArray[np.float64] | None] | None:
@@ -115,7 +109,8 @@ def weights_in_use(task: SegmentationTask) -> tuple[NDArray[np.float32], NDArray
     for source in (task.weighting, task.data.sampling):
         if (weights := getattr(source, "weights", None)) is not None:
             log_odds = getattr(source, "log_odds", None)
-            return _array(torch.as_tensor(weights)), None if log_odds is None else _doubles(torch.as_tensor(log_odds))
+            doubles = None if log_odds is None else torch.as_tensor(log_odds).detach().double().cpu().numpy()
+            return _array(torch.as_tensor(weights)), doubles
     return None
 
 
@@ -125,9 +120,4 @@ def _by_group(name: str, values: NDArray[np.float32], dense: NDArray[np.bool_]) 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:
     array: NDArray[np.float32] = tensor.detach().float().cpu().numpy()
-    return array
-
-
-def _doubles(tensor: Tensor) -> NDArray[np.float64]:
-    array: NDArray[np.float64] = tensor.detach().double().cpu().numpy()
     return array
