@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adawac.data.modality import current
-from adawac.errors import DataError, printable
+from adawac.errors import DataError, counted, printable
 from adawac.errors.problems import Problem, grouped
 from adawac.io.atomic import atomic_write, write_text
 from adawac.io.own_code import find_in_working_folder, use_readers
@@ -65,12 +65,11 @@ def _tell(checkup: "Checkup", path: Path, made: "TypedParser") -> None:
     told = grouped(checkup.problems)
     for line in told:
         print(printable(as_options(line, made)))
-    found = "1 problem" if len(checkup.problems) == 1 else f"{len(checkup.problems)} problems"
     advice = (
         "; with --skip-bad, `adawac init` and `adawac fit` go on without cases that have one" if checkup.bad else ""
     )
     rest = f", but {len(checkup.whole)} of the whole data set will remain" if checkup.bad and checkup.whole else ""
-    print(f"{found}{advice}{rest}")
+    print(f"{counted(len(checkup.problems), 'problem')}{advice}{rest}")
     if told != list(checkup.problems):
         try:
             write_text(path, as_options("\n".join(map(printable, checkup.problems)) + "\n", made))
@@ -100,29 +99,15 @@ def _record(checkup: "Checkup", root: Path) -> dict[str, Any]:
 
 def parser() -> "TypedParser":
     """The command's options."""
-    from adawac.data.case_names import AUTO
-    from adawac.data.layouts import Layout
-    from adawac.data.modality import Modality
+    from adawac.cli.data_parser import data_parser
     from adawac.data.splits import SplitRule
-    from adawac.training.typed_parser import TypedParser  # so that layout and split take their settings as in `fit`
 
-    made = TypedParser(prog="adawac check", description=__doc__)
-    # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
-    made.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
-    made.add_argument("--patient_pattern", type=str | None, default=AUTO, help="as in fit")
-    made.add_argument(
-        "--modality", type=Modality | list[Modality] | None, help="as in fit; default: what the layout says"
-    )
-    made.add_argument("--ignore_label", type=int | None, help="as in fit: label value that is in no loss or metric")
+    made = data_parser("adawac check", __doc__)
     made.add_argument("--json", action="store_true", help="print all that was found as JSON, and nothing else")
     made.add_argument(
         "--picture", type=Path, metavar="PNG", help="file to draw; default: check_NAME.png (.txt: all problems)"
     )
-    made.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
     made.add_subclass_arguments(SplitRule, "split", required=False, help="class; default: as in fit")
-    made.add_argument(
-        "--readers", nargs="+", default=[], help="class paths of readers of yours, as data.readers of fit"
-    )
     return made
 
 

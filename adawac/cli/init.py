@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from adawac.cli.shown_data import recognised, show
 from adawac.cli.starting_config import render_config, render_study, study_folds
-from adawac.data.case_names import AUTO
 from adawac.errors import ConfigError, DataError, printable
 from adawac.errors.problems import grouped
 from adawac.io.atomic import write_text
@@ -19,8 +18,7 @@ from adawac.training.suggestions import as_options
 if TYPE_CHECKING:
     from jsonargparse import Namespace
 
-    from adawac.data.layouts import Case, Layout
-    from adawac.data.modality import Modalities
+    from adawac.data.layouts import Case
     from adawac.data.split import Split
     from adawac.training.typed_parser import TypedParser
 
@@ -112,34 +110,6 @@ def _name(args: "Namespace") -> str:
     return args.name or "".join(c if c.isalnum() or c in "-_." else "_" for c in folder)
 
 
-def _plan(made: "TypedParser", args: "Namespace") -> tuple[str, dict[str, Any], str]:
-    """Look at the data; see `configure`."""
-    use_readers(args.readers)
-    root: Path = args.root.expanduser().resolve()
-    layout = made.instantiate(args).layout
-    settings = args.layout.as_dict() if args.layout else None
-    how = {name: args[name] for name in ("skip_bad", "patches", "modality", "ignore_label")}
-    how |= {"memory": args.memory or memory_here(), "bfloat16": bfloat16_here()}
-    text, of_study, few = configure(root, _name(args), args.patient_pattern, layout, settings, **how)
-    if args.readers:  # so that fit reads them as well
-        text = text.replace("\ndata:\n", f"\ndata:\n  readers: [{', '.join(args.readers)}]\n", 1)
-    _check(text)
-    return text, of_study, few
-
-
-def _check(text: str) -> None:
-    """Read what is to be written as `adawac fit` will, so that it cannot be refused there.
-
-    Raises:
-        ConfigError: if it is.
-    """
-    import yaml
-
-    from adawac.training.configuration import resolve  # takes seconds, so that what is wrong with data is said before
-
-    resolve(yaml.safe_load(text))
-
-
 def memory_here() -> float:
     """GiB that a step may take here: on a CPU its time is short before its memory is."""
     import torch
@@ -160,24 +130,13 @@ def parser() -> "TypedParser":
     """The command's options."""
     from jsonargparse.typing import PositiveFloat
 
-    from adawac.data.layouts import Layout
-    from adawac.data.modality import Modality
-    from adawac.training.typed_parser import TypedParser  # so that a layout takes its settings as in `fit`
+    from adawac.cli.data_parser import data_parser
 
-    made = TypedParser(prog="adawac init", description=__doc__)
-    # Not called `data`: jsonargparse would take `--data.layout`, which is of `fit`, for a part of it.
-    made.add_argument("root", type=Path, metavar="DATA", help="folder of the data set")
+    made = data_parser("adawac init", __doc__)
     made.add_argument(
         "-o", "--output", type=Path, metavar="YAML", help="file to write; default: NAME.yaml; the study beside it"
     )
     made.add_argument("--name", type=str, help="name of the experiment; default: the folder's")
-    made.add_argument(
-        "--patient_pattern", type=str | None, default=AUTO, help="as in fit; default: guessed from the case ids"
-    )
-    made.add_argument(
-        "--modality", type=Modality | list[Modality] | None, help="as in fit; default: what the layout says"
-    )
-    made.add_argument("--ignore_label", type=int | None, help="as in fit: label value that is in no loss or metric")
     made.add_argument("--3d", dest="patches", action="store_true", help="train on patches instead of slices")
     made.add_argument(
         "--memory",
@@ -187,50 +146,27 @@ def parser() -> "TypedParser":
     )
     made.add_argument("--force", action="store_true", help="overwrite the files")
     made.add_argument("--skip-bad", action="store_true", help="go on without cases that have a problem, as fit will")
-    made.add_subclass_arguments(Layout, "layout", required=False, help="class; default: recognised")
-    made.add_argument(
-        "--readers", nargs="+", default=[], help="class paths of readers of yours, as data.readers of fit"
-    )
     return made
 
 
-def configure(
-    root: Path,
-    name: str,
-    patient_pattern: str | None = AUTO,
-    layout: "Layout | None" = None,
-    layout_settings: dict[str, Any] | None = None,
-    *,
-    skip_bad: bool = False,
-    patches: bool = False,
-    memory: float = 1.0,
-    modality: "Modalities | None" = None,
-    ignore_label: int | None = None,
-    bfloat16: bool = True,
-) -> tuple[str, dict[str, Any], str]:
-    """Measure the training cases of a data set, show what was found and return the configuration for it.
+def _plan(made: "TypedParser", args: "Namespace") -> tuple[str, dict[str, Any], str]:
+    """Measure the training cases of a data set, show what was found and make the configuration for it.
 
     Of the others, which the configuration validates and tests on, only the names are looked at (and the PatientID).
 
     Args:
-        root: folder of the data set.
-        name: of the experiment.
-        patient_pattern: see `SegmentationData`; `auto` takes what the names suggest.
-        layout: how the data lie on disk; None finds out.
-        layout_settings: what the configuration says of `layout`; None for its class alone.
-        skip_bad: name the cases that have a problem and go on without them.
-        patches: train on them, see `make_plan`.
-        memory: GiB that a step may take.
-        modality: of the intensities; None takes what the layout says.
-        ignore_label: label value on disk that is in no loss or metric; None takes the layout's own.
-        bfloat16: whether to train in it.
+        made: has read the arguments.
+        args: of the command.
 
     Returns:
         Text of a YAML file; what `render_study` is to know; a note on the study where few are tested, else empty.
 
     Raises:
+        ConfigError: `adawac fit` would refuse the configuration.
         DataError: all problems of the data together.
     """
+    import yaml
+
     from adawac.data.checkup import absent
     from adawac.data.classes import Classes
     from adawac.data.fingerprint import Fingerprint, measure
@@ -240,21 +176,22 @@ def configure(
     from adawac.io.terminal import bar
     from adawac.training.plan import make_plan
 
-    made = parser()
-    layout = detect(root, layout)
+    use_readers(args.readers)
+    root: Path = args.root.expanduser().resolve()
+    layout = detect(root, made.instantiate(args).layout)
     bad: list[str] = []
     try:
-        collection = layout.scan_reading(root, lambda cases: _parts(root, cases, patient_pattern)[2])
+        collection = layout.scan_reading(root, lambda cases: _parts(root, cases, args.patient_pattern)[2])
     except ListingError as error:
         collection, bad = error.sound, list(error.problems)
-    collection = collection.told(None if modality is None else current(modality), ignore_label)
+    collection = collection.told(None if args.modality is None else current(args.modality), args.ignore_label)
     try:
-        pattern, split, training, patients = _parts(root, collection.cases, patient_pattern)
+        pattern, split, training, patients = _parts(root, collection.cases, args.patient_pattern)
         measured, unsound = measure(layout, collection, training, bar("Reading volumes"), collection.modality)
     except DataError as error:
         raise DataError.from_problems([*bad, *error.problems]) from None
     bad += sorted(unsound.values())
-    if bad and not skip_bad:
+    if bad and not args.skip_bad:
         raise DataError.from_problems(bad)
     for problem in grouped(bad):
         print(f"left out: {printable(as_options(problem, made))}")
@@ -268,15 +205,20 @@ def configure(
     for note in grouped([*collection.passed_over, *notes, *absent(names, measured)]):
         print(f"note: {printable(as_options(note, made))}")
     split = replace(split, train=tuple(measured))  # as in `fit`
-    num_bad = len(bad) if skip_bad else None
-    plan = make_plan(fingerprint, memory, patches)
-    how = layout_settings or type(layout).__name__
+    num_bad = len(bad) if args.skip_bad else None
+    plan = make_plan(fingerprint, args.memory or memory_here(), args.patches)
+    how = args.layout.as_dict() if args.layout else type(layout).__name__
     tested, there = (len({patients[case] for case in cases}) for cases in (split.test, patients))
     few = "1 patient to test is" if tested == 1 else f"{tested} patients to test are"
     folds = study_folds(tested, there)
     note = f"{few} too few for a verdict: the study tests each of {there} once, in {folds} folds" if folds else ""
-    given = (num_bad, ignore_label, collection.unannotated, bfloat16)
-    text = render_config(root, name, how, pattern, split, fingerprint, plan, *given)
+    given = (num_bad, args.ignore_label, collection.unannotated, bfloat16_here())
+    text = render_config(root, _name(args), how, pattern, split, fingerprint, plan, *given)
+    if args.readers:  # so that fit reads them as well
+        text = text.replace("\ndata:\n", f"\ndata:\n  readers: [{', '.join(args.readers)}]\n", 1)
+    from adawac.training.configuration import resolve  # takes seconds, so that what is wrong with data is said before
+
+    resolve(yaml.safe_load(text))  # as `adawac fit` will, so that it cannot be refused there
     return text, {"folds": folds, "strong": plan.views == "StrongAugmentation"}, note
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from adawac.errors import ConfigError, DataError, of_case, printable
+from adawac.errors import ConfigError, DataError, counted, of_case, printable
 from adawac.errors.problems import grouped
 from adawac.figures import three_views
 from adawac.inference.prediction_folder import LABEL, PICTURE, PROBABILITIES, PredictionFolder
@@ -102,8 +102,7 @@ def predict_files(
             notes[case] = outcome.result()
         except DataError as error:
             problems[case] = of_case(case, error)
-    finished = len(cases) - len(problems)
-    print(f"{finished} label file{'' if finished == 1 else 's'} in {output}")
+    print(f"{counted(len(cases) - len(problems), 'label file')} in {output}")
     for note in grouped([f"case {case}: {note}" for case in due for note in notes.get(case, ())]):
         print(f"note: {printable(note)}")
     if problems or left_out:

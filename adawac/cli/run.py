@@ -9,7 +9,7 @@ import yaml
 
 from adawac.cli.init import plan
 from adawac.cli.predict_files import predict_files
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, counted
 from adawac.evaluation import read_run
 from adawac.evaluation.shown_table import CaseTable
 from adawac.inference.segmenter import Segmenter, load
@@ -101,7 +101,7 @@ class Run:
     def __repr__(self) -> str:
         record, dice = self.folder.record, self.dice
         epochs = record.get("epochs")
-        trained = [] if epochs is None else [f"{epochs} epoch{'s' * (epochs != 1)}"]
+        trained = [] if epochs is None else [counted(epochs, "epoch")]
         facts = [self.folder.title, self.method, *trained]
         return f"Run({', '.join([*facts, 'not validated' if dice is None else f'Dice {dice:.2f}'])})"
 

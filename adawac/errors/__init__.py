@@ -157,6 +157,16 @@ def some_of(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + more
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things, in words.
+
+    Example:
+        >>> counted(1, "seed"), counted(12, "patient")
+        ('1 seed', '12 patients')
+    """
+    return f"{count} {what if count == 1 else what + 's'}"
+
+
 def did_you_mean(wrong: str | Sequence[str], known: Iterable[str]) -> str:
     """What was meant by names that are not known, to be put between what is wrong and the remedy.
 

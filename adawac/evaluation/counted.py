@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adawac.errors import counted as number_of
 from adawac.errors import some_of
 from adawac.evaluation.case_table import TRAINING_UNITS, CaseRow
 from adawac.metrics.means import counting_pairs
@@ -42,8 +43,8 @@ class LeftOut(NamedTuple):
     whole: bool
 
     def __str__(self) -> str:
-        count = f"{len(self.cases)} case{'s' * (len(self.cases) != 1)}"
-        return f"{self.class_name}{'' if self.whole else f', {count} ({some_of(self.cases)})'}: {self.reason}"
+        where = "" if self.whole else f", {number_of(len(self.cases), 'case')} ({some_of(self.cases)})"
+        return f"{self.class_name}{where}: {self.reason}"
 
 
 def lost_classes(rows: Iterable[CaseRow]) -> dict[str, str]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from adawac.errors import counted
 from adawac.evaluation.case_table import CaseRow
 from adawac.evaluation.summary import summarise, summary_lines
 
@@ -26,7 +27,9 @@ class CaseTable(list[CaseRow]):
         if not self:
             return "CaseTable(empty)"
         summaries = [summarise(rows) for rows in self.methods.values()]
-        said = "; ".join(f"{each.method}, {counted(each.cases)}, Dice {each.mean().value:.3f}" for each in summaries)
+        said = "; ".join(
+            f"{each.method}, {counted(each.cases, 'case')}, Dice {each.mean().value:.3f}" for each in summaries
+        )
         return f"CaseTable({said})"
 
     def _repr_html_(self) -> str:
@@ -46,11 +49,6 @@ class CaseTable(list[CaseRow]):
             + _table(["case", "run", *classes], each)
             + "</details>"
         )
-
-
-def counted(cases: int) -> str:
-    """So many cases, in words."""
-    return f"{cases} case" + "s" * (cases != 1)
 
 
 def _number(value: float) -> str:

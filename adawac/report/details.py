@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from adawac.errors import some_of
+from adawac.errors import counted, some_of
 from adawac.evaluation import MEAN_OF_CLASSES, Ranking
 from adawac.report import figures
 from adawac.report.blocks import Block, Heading, Paragraph, Picture, Table
@@ -12,7 +12,6 @@ from adawac.report.families import Family
 from adawac.report.wording import (
     MINUS,
     both_p,
-    counted,
     difference,
     estimated,
     family_note,

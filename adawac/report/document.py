@@ -7,6 +7,7 @@ failures look like, can this be trusted, and how was it made.
 import re
 from collections.abc import Iterable, Sequence
 
+from adawac.errors import counted
 from adawac.evaluation import Comparison
 from adawac.report.annotated import annotated
 from adawac.report.blocks import Block, Code, Document, Finding, Paragraph, Section, Table
@@ -16,7 +17,6 @@ from adawac.report.details import groups, organs, subheading, suspects, weights
 from adawac.report.drawn import drawn
 from adawac.report.wording import (
     both_p,
-    counted,
     difference,
     estimated,
     family_note,

@@ -11,7 +11,7 @@ import torch
 from adawac.data.case_names import AUTO
 from adawac.data.classes import Classes
 from adawac.data.preprocessing import Axis
-from adawac.errors import AdaWACError, ConfigError, DataError
+from adawac.errors import ConfigError, DataError
 from adawac.evaluation import CaseRow, Metadata, metadata_header, read_metadata, write_table
 from adawac.evaluation.case_table import Metric
 from adawac.evaluation.groups import METADATA_KEYS
@@ -26,7 +26,7 @@ from adawac.report.blocks import Section
 from adawac.report.contents import Contents
 from adawac.report.document import document
 from adawac.report.make import make_report
-from adawac.report.sources import Source, evaluate_sources, recipe_of
+from adawac.report.sources import Source, evaluate_sources, recipe_of, references_of_runs
 from adawac.report.wording import left_out_of_means, summary
 from adawac.report.write import write_report
 from adawac.runs.folder import CASES, RunFolder
@@ -142,7 +142,7 @@ def evaluate(
     elif images is not None or classes is not None:
         raise ConfigError("--images and --classes belong to --labels, the folder of the reference label maps; give it")
     else:
-        references, why_none = _references_of_runs(chosen, predict)
+        references, why_none = references_of_runs(chosen, predict)
     evaluated = evaluate_sources(
         chosen,
         None if references is None else replace(references, metrics=metrics),
@@ -185,19 +185,6 @@ def evaluate(
         if parquet:
             write_table(folder / "cases.parquet", report.cases)
         return Report(contents, write_report(contents, folder, further))
-
-
-def _references_of_runs(sources: Sequence[Source], predict: bool) -> tuple[References | None, str]:
-    """The test cases of the first run, from its own data; or why there are none."""
-    runs = [RunFolder(source.path.resolve()) for source in sources if source.kind == "run"]
-    if not runs:
-        return None, ""
-    try:
-        return References.of_run(runs[0], recipe_of(runs[0])), ""
-    except AdaWACError as error:
-        if all(run.cases_file.is_file() for run in runs) and len(runs) == len(sources) and not predict:
-            return None, str(error)
-        raise
 
 
 def _classes(given: Named | Sequence[str] | None, labels: Path, sources: Sequence[Source]) -> Classes | None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from adawac.data.modality import distinct
-from adawac.errors import AdaWACError
+from adawac.errors import AdaWACError, counted
 from adawac.evaluation.summary import summary_lines
 from adawac.evaluation.training_record import read_run
 from adawac.report.blocks import Block, Document, Paragraph, Section, Table
@@ -53,7 +53,6 @@ def _model(recipe: Recipe, run: RunFolder) -> list[tuple[str, str]]:
     data = recipe.data
     prepared, values = data.preprocessing, data.classes.values
     low, high = prepared.window
-    channels = "1 channel" if data.in_channels == 1 else f"{data.in_channels} channels"
     size, spacing = (" x ".join(map(str, numbers or ())) for numbers in (recipe.input_size, prepared.grid.spacing))
     labels = ", ".join(f"{value} {name}" for value, name in zip(values, data.classes.names, strict=True))
     return [
@@ -61,7 +60,7 @@ def _model(recipe: Recipe, run: RunFolder) -> list[tuple[str, str]]:
         *([("method", run.method)] if run.method else []),
         ("label values", labels),
         *([("kept is the largest part of", ", ".join(recipe.largest_component))] if recipe.largest_component else []),
-        ("input", f"{data.unit.noun[1]} of {prepared.axis} volumes, {size}, {channels}"),
+        ("input", f"{data.unit.noun[1]} of {prepared.axis} volumes, {size}, {counted(data.in_channels, 'channel')}"),
         ("spacing", f"{spacing} mm in plane" if spacing else "each plane is resized, whatever its spacing"),
         ("intensities", ", ".join(distinct(prepared.modality)).upper() + f", {low:g} to {high:g} HU" * prepared.has_ct),
     ]
@@ -77,7 +76,7 @@ def _data(run: RunFolder) -> str:
     )
     dense, units, kind = record.get("label_dense"), record["training_units"], record.get("unit", "slice")
     count = record.get("epochs")
-    epochs = "" if count is None else f" Trained for {count} epoch{'s' * (count != 1)}."
+    epochs = "" if count is None else f" Trained for {counted(count, 'epoch')}."
     return f"Volumes: {cases}. Training samples ({kind}): {units}, {dense} of them with a label of a class.{epochs}"
 
 

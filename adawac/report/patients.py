@@ -5,9 +5,8 @@ from dataclasses import replace
 
 from adawac.data.case_names import AUTO
 from adawac.data.patients import SuggestedPatients, patients_of
-from adawac.errors import some_of
+from adawac.errors import counted, some_of
 from adawac.report.runs import MethodRun
-from adawac.report.wording import counted
 
 
 def by_patient(runs: Sequence[MethodRun], pattern: str | None = AUTO) -> tuple[list[MethodRun], str]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.sampling.summary import DrawSummary
-from adawac.errors import ConfigError, DataError, did_you_mean_file, some_of
+from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean_file, some_of
 from adawac.evaluation import CaseRow, MadeBy, made_by, read_run, read_table
 from adawac.evaluation.predictions import Predict, encoded, from_files, measure, name_problems, prediction_files
 from adawac.evaluation.references import References
@@ -331,3 +331,16 @@ def recipe_of(run: RunFolder) -> Recipe:
         ConfigError: if there is none.
     """
     return Recipe.from_json(read_checkpoint(run.checkpoint)[RECIPE])
+
+
+def references_of_runs(sources: Sequence[Source], predict: bool = False) -> tuple[References | None, str]:
+    """The test cases of the first run, from its own data; or why there are none."""
+    runs = [RunFolder(source.path.resolve()) for source in sources if source.kind == "run"]
+    if not runs:
+        return None, ""
+    try:
+        return References.of_run(runs[0], recipe_of(runs[0])), ""
+    except AdaWACError as error:
+        if all(run.cases_file.is_file() for run in runs) and len(runs) == len(sources) and not predict:
+            return None, str(error)
+        raise

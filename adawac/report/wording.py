@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
-from adawac.errors import some_of
+from adawac.errors import counted, some_of
 from adawac.evaluation import Comparison, Estimate
 from adawac.evaluation.intervals import LEVEL
 from adawac.evaluation.statistics import Verdict, least_p
@@ -79,16 +79,6 @@ def estimated(value: Estimate | None, digits: int = 3, highest: float = 1.0) -> 
     found = interval(max(value.low, 0.0), min(value.high, highest), digits) if math.isfinite(value.low) else ""
     left_out = f", {len(value.left_out)} left out" if value.left_out else ""
     return number(value.mean, digits) + (f" ({found})" if found else "") + left_out
-
-
-def counted(count: int, what: str) -> str:
-    """A number of things.
-
-    Example:
-        >>> counted(1, "seed"), counted(12, "patient")
-        ('1 seed', '12 patients')
-    """
-    return f"{count} {what if count == 1 else what + 's'}"
 
 
 def spread(values: Sequence[int]) -> str:

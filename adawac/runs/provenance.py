@@ -6,8 +6,7 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-DIGITS = 12
-"""Of SHA-256 in hexadecimal: no two files of a project share them by chance."""
+from adawac.io.hashing import DIGITS
 
 
 def versions() -> dict[str, str]:

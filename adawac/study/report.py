@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from adawac.errors import AdaWACError
-from adawac.evaluation.references import References
 from adawac.report.make import make_report
-from adawac.report.sources import Source, evaluate_sources, recipe_of
+from adawac.report.sources import Source, evaluate_sources, references_of_runs
 from adawac.report.wording import summary
 from adawac.report.write import write_report
 from adawac.study.spec import Study
@@ -29,13 +27,8 @@ def report_study(
         DataError: if no cell has finished, or the cells' tables do not fit together.
     """
     finished = [cell for cell in study.cells if cell.state == "finished"]
-    references, why_none = None, ""
-    try:
-        if finished:
-            references = References.of_run(finished[0].run, recipe_of(finished[0].run))
-    except AdaWACError as error:  # the data have moved: all else can be said without them
-        why_none = str(error)
     sources = [Source(cell.run.path, *study.labels(cell)) for cell in finished]
+    references, why_none = references_of_runs(sources)
     report = make_report(
         evaluate_sources(sources, references, "penalise", device=device),
         references,
