@@ -4,13 +4,14 @@ import os
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from adawac.data.case_names import AUTO
 from adawac.data.classes import Classes
 from adawac.data.fingerprint import Fingerprint, Measured, measure
-from adawac.data.layouts import Collection, Layout, ListingError, detect
+from adawac.data.layouts import Layout, ListingError, detect
 from adawac.data.modality import Modalities
 from adawac.data.overview import Finding, overview
 from adawac.data.patients import SuggestedPatients, patients_in
@@ -117,7 +118,9 @@ def check(
             f"none of {len(validation)} validation cases holds any class, so val/dice tells nothing and no epoch "
             "is the best; move labelled cases into val"
         )
-    fingerprint = _fingerprint(collection, training)
+    fingerprint = None
+    with suppress(DataError):  # said already: nothing could be read, or no class is held by any case
+        fingerprint = Fingerprint.of_measured(collection, list(training.values()))
     found = overview(type(layout).__name__, collection, measured, names, patients) if measured else ()
     return Checkup(tuple(bad), tuple(whole), measured, names, fingerprint, patients, notes, tuple(found))
 
@@ -140,13 +143,6 @@ def absent(classes: tuple[str, ...], train: Mapping[str, Measured]) -> list[str]
         for name, count in zip(classes[1:], voxels[1:], strict=True)
         if not count
     ]
-
-
-def _fingerprint(collection: Collection, measured: Mapping[str, Measured]) -> Fingerprint | None:
-    try:
-        return Fingerprint.of_measured(collection, list(measured.values()))
-    except DataError:  # said already: nothing could be read, or no class is held by any case
-        return None
 
 
 def duplicates(digests: Mapping[str, Digest], patients: Mapping[str, str], split: Split) -> dict[str, str]:

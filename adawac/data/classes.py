@@ -211,13 +211,8 @@ def _ranges(values: Sequence[int]) -> str:
         >>> _ranges([0, 1, 2]), _ranges([0, 1, 2, 3, 4, 5, 9])
         ('[0, 1, 2]', '[0 to 5, 9]')
     """
-    runs: list[list[int]] = []
-    for value in values:
-        if runs and value == runs[-1][-1] + 1:
-            runs[-1].append(value)
-        else:
-            runs.append([value])
-    parts = [[f"{run[0]} to {run[-1]}"] if len(run) > 4 else list(map(str, run)) for run in runs]
+    runs = np.split(values, np.flatnonzero(np.diff(values) > 1) + 1)
+    parts = [[f"{run[0]} to {run[-1]}"] if len(run) > 4 else map(str, run) for run in runs]
     return f"[{', '.join(part for run in parts for part in run)}]"
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adawac.data.grid import Grid, Placement
 from adawac.data.image_rules import checked
 from adawac.data.modality import MODALITIES, Modalities, Modality, current, distinct, kinds_of
-from adawac.errors import ConfigError, DataError
+from adawac.errors import ConfigError, DataError, in_case
 from adawac.io.steps import SHEAR_TOLERANCE, largest_cosine, spacing_of
 
 if TYPE_CHECKING:
@@ -135,10 +135,8 @@ class Preprocessing:
                 unknown, or whose pixels are no rectangles.
         """
         kinds = kinds_of(self.modality, len(array))
-        try:
+        with in_case(case):
             array, notes = checked(array.astype(np.float32), kinds, _REMEDIES)
-        except DataError as error:
-            raise DataError(f"case {case}: {error}") from None
         image = np.ascontiguousarray(self.cut(self.intensities(array)))
         steps = cut_steps(steps, self.axis)
         if self.grid.spacing is not None and steps is not None:

@@ -4,7 +4,8 @@ Every message names the thing, the rule, the value and the remedy; the command l
 """
 
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from signal import Signals
@@ -144,6 +145,22 @@ def of_case(case: str, error: "DataError") -> str:
         ('case pt_1: cut short', 'case pt_1: cut short')
     """
     return str(error) if str(error).startswith("case ") else f"case {case}: {error}"
+
+
+@contextmanager
+def in_case(case: str) -> Iterator[None]:
+    """Within, what is wrong with data is said to be so of a case.
+
+    Example:
+        >>> with in_case("pt_4"):
+        ...     raise DataError("its label is empty; draw it")
+        Traceback (most recent call last):
+        adawac.errors.DataError: case pt_4: its label is empty; draw it
+    """
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"case {case}: {error}") from None
 
 
 def some_of(names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from adawac.errors import ConfigError, DataError
+from adawac.errors import ConfigError, DataError, in_case
 from adawac.metrics import (
     TOLERANCE,
     EmptyPolicy,
@@ -185,7 +185,7 @@ def case_rows(
         ]
 
     foreground = class_names[1:]
-    try:
+    with in_case(case):
         steps = None if spacing is None else voxel_steps(spacing)
         preds, target = label_array(preds, "preds"), label_array(target, "target")
         counts = slice_counts(preds, target, len(class_names), ignore_index)
@@ -199,8 +199,6 @@ def case_rows(
             distances = _surface(found, "voxel" if steps is None else "mm", policy, tolerances)
             seen = counts.labelled.any()
             table += rows("all", foreground, {name: np.where(seen, all_, np.nan) for name, all_ in distances.items()})
-    except DataError as error:
-        raise DataError(f"case {case}: {error}") from None
     dense, sparse = counts.dense, counts.sparse
     table += rows("dense", foreground, _overlap_values(counts.take(dense), policy))
     false_positives = counts.take(sparse).predicted[:, 1:]

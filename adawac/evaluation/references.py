@@ -1,8 +1,7 @@
 """The test cases that predictions are held against: their references, and their images where they are at hand."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +18,7 @@ from adawac.data.layouts.files import parse_labels, read_json
 from adawac.data.layouts.folders import Folders
 from adawac.data.patients import SuggestedPatients, patients_in
 from adawac.data.preprocessing import AXES, Axis, cut_steps
-from adawac.errors import ConfigError, DataError, some_of
+from adawac.errors import ConfigError, DataError, in_case, some_of
 from adawac.evaluation.case_table import Metric
 from adawac.io.hashing import short_hash
 from adawac.io.images import files_of, list_files, passed_over, stem
@@ -150,7 +149,7 @@ class References:
         """
         if not self.cases[case].images:
             raise DataError(f"case {case}: no image at hand; give the folder of the images, --images")
-        with _named(case):
+        with in_case(case):
             return self.layout.read_image(self.cases[case])
 
     def target(self, case: str) -> Volume:
@@ -159,7 +158,7 @@ class References:
         Raises:
             DataError: naming the case, if its label is not readable or holds values that no class stands for.
         """
-        with _named(case):
+        with in_case(case):
             label = self.layout.read_label(self.cases[case])
             return Volume(self.classes.encode(label.array), label.geometry)
 
@@ -174,15 +173,6 @@ class References:
     def steps(self, volume: Volume) -> NDArray[np.float64] | None:
         """(3, 3) mm from a voxel to the next along (slice, row, column), as columns; None where it is not known."""
         return cut_steps(volume.geometry.steps, self.axis)
-
-
-@contextmanager
-def _named(case: str) -> Iterator[None]:
-    """Within, what is wrong with data is said to be so of a case."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"case {case}: {error}") from None
 
 
 def classes_beside(folder: Path) -> Classes | None:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from adawac.errors import ConfigError, DataError
+from adawac.errors import ConfigError, DataError, in_case
 from adawac.metrics.cases import CaseMetric, Names, Record, RecordMetric, Reduction, Sample, chosen_classes, samples
 from adawac.metrics.empty import EmptyPolicy
 from adawac.metrics.overlap import OverlapCounts, slice_counts
@@ -58,10 +58,8 @@ class CountMetric(RecordMetric):
 
 
 def _counted(sample: Sample, num_classes: int, ignore_index: int | None) -> Record:
-    try:
+    with in_case(sample.case):
         counts = slice_counts(sample.preds, sample.target, num_classes, ignore_index)
-    except DataError as error:
-        raise DataError(f"case {sample.case}: {error}") from None
     both = [counts.total(), counts.take(counts.dense).total()]
     target = np.append([of.reference for of in both], counts.sparse.sum())
     values = np.append([[of.true_positive, of.predicted] for of in both], alarms(counts).sum())

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from adawac.errors import DataError
+from adawac.errors import DataError, in_case
 from adawac.metrics.cases import CaseMetric, Names, Record, is_one, samples
 from adawac.metrics.overlap import slice_counts
 from adawac.metrics.surface import (
@@ -59,10 +59,8 @@ class DistanceMetric(CaseMetric):
             raise DataError(f"spacing: {len(spacings)} given for {len(found)} volumes; give one for each of a batch")
         records = []
         for sample, given in zip(found, spacings, strict=True):
-            try:
+            with in_case(sample.case):
                 reference, values = self._found(sample.preds, sample.target, given)
-            except DataError as error:
-                raise DataError(f"case {sample.case}: {error}") from None
             records.append(sample._replace(piece=0).record(reference, values))  # once, whoever gives it
         self._add(records)
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from adawac.data.layouts.base import Case, Layout
 from adawac.errors import DataError
 from adawac.io.canonical import Geometry
-from adawac.io.images import list_files, passed_over
 from adawac.io.limits import check_voxels, read_exactly, read_rest, read_voxels, too_large
 from adawac.io.volumes import Volume, as_label
 
@@ -57,12 +56,6 @@ def check_numbering(case_id: str, numbers: Sequence[int]) -> None:
             f"case {case_id}: slices are numbered from 0 or 1 without a gap but {missing} are missing; "
             "restore their files"
         )
-
-
-def beside(folders: Sequence[Path], endings: tuple[str, ...]) -> tuple[str, ...]:
-    """Lines that name what lies in folders and does not end so."""
-    there = [folder for folder in folders if folder.is_dir()]
-    return tuple(filter(None, (passed_over(folder, list_files(folder, endings)) for folder in there)))
 
 
 def _read(paths: Sequence[Path], key: str) -> Volume:

@@ -4,13 +4,14 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.errors import DataError
+from adawac.io.images import list_files, passed_over
 
 OR_NOBODY = ", or, if nobody annotated it, go on without its case (--skip-bad) and give its folder as data.unlabelled"
 """What else can be done about an image without a label."""
@@ -140,3 +141,9 @@ def whole(value: Any) -> int | None:
         return int(number) if number.is_integer() else None
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def beside(folders: Sequence[Path], endings: tuple[str, ...]) -> tuple[str, ...]:
+    """Lines that name what lies in folders and does not end so."""
+    there = [folder for folder in folders if folder.is_dir()]
+    return tuple(filter(None, (passed_over(folder, list_files(folder, endings)) for folder in there)))

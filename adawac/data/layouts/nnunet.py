@@ -6,10 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from adawac.data.layouts.base import Case, Collection, ListingError
-from adawac.data.layouts.files import OR_NOBODY, check_exist, inside, parse_labels, read_json, sorted_cases, whole
+from adawac.data.layouts.files import (
+    OR_NOBODY,
+    beside,
+    check_exist,
+    inside,
+    parse_labels,
+    read_json,
+    sorted_cases,
+    whole,
+)
 from adawac.data.layouts.nifti import NiftiLayout, modality_of
 from adawac.errors import DataError, some_of
-from adawac.io.images import list_files, passed_over, stem
+from adawac.io.images import list_files, stem
 from adawac.io.readers import Nifti
 
 ENDINGS = (*Nifti.endings, ".nrrd", ".mha")
@@ -52,11 +61,12 @@ class NNUNet(NiftiLayout):
             raise DataError(f"{source}: `file_ending` must be one of {ENDINGS} but is {ending!r}; convert the files")
         has_test = (root / "imagesTs").is_dir() and (root / "labelsTs").is_dir()
         problems: list[str] = []
-        part = "train" if has_test else None
+        use = "train" if has_test else None
         if listed := dataset.get("dataset"):
-            train = _listed(root, listed, len(channels), part, source)
+            train = _listed(root, listed, len(channels), use, source)
         else:
-            train = _cases(root, "Tr", len(channels), ending, part, problems)
+            train = _cases(root, "Tr", len(channels), ending, use, problems)
+        parts = [part for part, looked_at in (("Tr", not listed), ("Ts", has_test)) if looked_at]
         due = dataset.get("numTraining", len(train))
         if whole(due) != len(train) and not problems:
             problems.append(
@@ -74,8 +84,7 @@ class NNUNet(NiftiLayout):
             modality=modality_of(channels),
             ignore_value=ignore_value,
             known_by="its names of channels",
-            passed_over=(() if listed else _passed_over(root, "Tr", ending))
-            + (_passed_over(root, "Ts", ending) if has_test else ()),
+            passed_over=beside([root / f"{kind}{part}" for part in parts for kind in ("images", "labels")], (ending,)),
             unannotated=(*_unannotated(root, "Tr", ending), *_unannotated(root, "Ts", ending)),
         )
         if problems:
@@ -148,9 +157,3 @@ def _unannotated(root: Path, part: str, ending: str) -> list[Path]:
     images, labels = root / f"images{part}", root / f"labels{part}"
     firsts = list_files(images, (f"_0000{ending}",)) if images.is_dir() else []
     return [path for path in firsts if not (labels / f"{stem(path).removesuffix('_0000')}{ending}").exists()]
-
-
-def _passed_over(root: Path, part: str, ending: str) -> tuple[str, ...]:
-    """What lies in the folders of a part and ends otherwise."""
-    folders = [root / f"{kind}{part}" for kind in ("images", "labels")]
-    return tuple(filter(None, (passed_over(folder, list_files(folder, (ending,))) for folder in folders)))

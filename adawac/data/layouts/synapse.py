@@ -4,9 +4,9 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from adawac.data.layouts.arrays import ArrayLayout, beside, check_numbering
+from adawac.data.layouts.arrays import ArrayLayout, check_numbering
 from adawac.data.layouts.base import Case, Collection
-from adawac.data.layouts.files import check_exist, sorted_cases
+from adawac.data.layouts.files import beside, check_exist, sorted_cases
 from adawac.errors import DataError
 from adawac.io.images import list_files
 
