@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import shutil
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -17,95 +18,19 @@ import torch
 from adawac.data.modality import distinct
 from adawac.inference.export.network import TrainedNetwork
 from adawac.inference.export.torchscript import write_torchscript
+from adawac.io.templates import fill_template
 
 TRANSFORMS = "adawac.inference.export.segment_volume"
 """Goes into the bundle's `scripts`, with all that it imports of ours: no code is written twice."""
 
 _OURS = re.compile(r"^from (adawac\.[\w.]+) import", re.MULTILINE)
 
-INFERENCE: dict[str, Any] = {
-    "imports": ["$import glob", "$import os", "$import sys", "$import torch"],
-    "bundle_root": ".",
-    "input": "images",
-    "output_dir": "labels",
-    "device": "$'cuda' if torch.cuda.is_available() else 'cpu'",
-    "datalist": "$[@input] if os.path.isfile(@input) else sorted(glob.glob(os.path.join(@input, '*.nii*')))",
-    "preprocessing": {
-        "_target_": "Compose",
-        "transforms": [
-            {"_target_": "LoadImaged", "keys": "image", "reader": "NibabelReader"},
-            {"_target_": "EnsureChannelFirstd", "keys": "image"},
-            {
-                "_target_": "Orientationd",
-                "keys": "image",
-                "axcodes": "SPL",
-                "labels": [["L", "R"], ["P", "A"], ["I", "S"]],
-            },
-        ],
-    },
-    "inferer": {
-        "_target_": "scripts.segment_volume.SegmentVolumed",
-        "model": "$os.path.join(@bundle_root, 'models', 'model.ts')",
-        "device": "@device",
-        "batch_size": 32,
-    },
-    "postprocessing": {
-        "_target_": "Compose",
-        "transforms": [
-            {
-                "_target_": "Invertd",
-                "keys": "pred",
-                "transform": "@preprocessing",
-                "orig_keys": "image",
-                "nearest_interp": True,
-                "to_tensor": True,
-            },
-            {"_target_": "scripts.segment_volume.SaveLabeld", "output_dir": "@output_dir"},
-        ],
-    },
-    "run": ["$[@postprocessing(@inferer(@preprocessing({'image': file}))) for file in @datalist]"],
-}
-"""`configs/inference.json`: every key can be set on the command line."""
-
-LOGGING = """[loggers]
-keys=root
-
-[handlers]
-keys=console
-
-[formatters]
-keys=plain
-
-[logger_root]
-level=INFO
-handlers=console
-
-[handler_console]
-class=StreamHandler
-formatter=plain
-args=(sys.stdout,)
-
-[formatter_plain]
-format=%(message)s
-"""
-"""`configs/logging.conf`, which MONAI misses aloud."""
+TEMPLATES = Path(__file__).parents[1] / "templates"
+"""`configs/inference.json`, every key of which can be set on the command line, and `configs/logging.conf`, which MONAI
+misses aloud, as they are; and the README."""
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 """Of `configs/metadata.json`."""
-
-README = """# Segmentation of {classes}
-
-A network ({network}) that adawac {version} trained. It needs torch and monai, with monai's packages for NIfTI files
-and for its command line, and scipy: `pip install torch monai nibabel fire scipy`. In this folder:
-
-    python -m monai.bundle run --config_file configs/inference.json --input IMAGES --output_dir LABELS
-
-`IMAGES` is a NIfTI file or a folder of them, channels last if there are several; labels are written under the images'
-names, without nnU-Net's `_0000`, on their own grids. MONAI warns that a configuration can run code; that of this one
-lies in `scripts/`, which brings an image to the training grid and the prediction back, as adawac does.
-`configs/metadata.json` says for which images, [the model card](model_card.md) what it was trained on and how well it
-does.
-"""
 
 
 def write_bundle(trained: TrainedNetwork, path: Path) -> None:
@@ -121,18 +46,22 @@ def write_bundle(trained: TrainedNetwork, path: Path) -> None:
     for folder in ("configs", "docs", "models", "scripts"):
         (path / folder).mkdir(parents=True, exist_ok=True)
     write_torchscript(trained, path / "models/model.ts")
-    (path / "configs/inference.json").write_text(json.dumps(INFERENCE, indent=2))
-    (path / "configs/logging.conf").write_text(LOGGING)
+    for name in ("inference.json", "logging.conf"):
+        shutil.copyfile(TEMPLATES / f"bundle_{name}", path / "configs" / name)
     (path / "configs/metadata.json").write_text(json.dumps(_inert(metadata(trained)), indent=2))
     recipe = trained.recipe
     network = recipe.network.architecture.rpartition(".")[2]
     said = {"classes": ", ".join(recipe.data.classes.names[1:]), "network": network, "version": recipe.version}
-    # As text, not as Markdown or HTML.
-    text = README.format(**{key: re.sub(r"([^\w\s,.()+-])", r"\\\1", value) for key, value in said.items()})
+    text = fill_template("adawac.inference", "bundle_readme.md.jinja", _as_text, **said)
     (path / "docs/README.md").write_text(text)
     (path / "scripts/__init__.py").write_text("")
     for name, source in scripts().items():
         (path / f"scripts/{name}.py").write_text(source)
+
+
+def _as_text(value: Any) -> str:
+    """Neither Markdown nor HTML."""
+    return re.sub(r"([^\w\s,.()+-])", r"\\\1", str(value))
 
 
 def _inert(value: Any) -> Any:
