@@ -4,6 +4,7 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -164,6 +165,7 @@ class PaperAugmentation(Augmentation):
         return Warp(affine_map(symmetry, degrees, scale, translation, plane))
 
 
+@dataclass(eq=False)
 class RandomAugmentation(Augmentation):
     """Spatial and intensity effects, each with a probability and a range; the defaults suit organs in CT.
 
@@ -200,56 +202,34 @@ class RandomAugmentation(Augmentation):
         torch.Size([2, 1, 8, 8])
     """
 
-    def __init__(
-        self,
-        rotation: Chance = Chance(0.5, -20.0, 20.0),
-        scaling: Chance = Chance(0.5, 0.8, 1.25),
-        translation: Chance = Chance(0.5, -0.1, 0.1),
-        elastic: Chance = Chance(0.0, 0.0, 0.01),
-        elastic_points: int = 8,
-        quarter_turns: float = 0.0,
-        mirror_left_right: float = 0.0,
-        mirror_up_down: float = 0.0,
-        mirror_slices: float = 0.0,
-        tilt: Chance = Chance(0.0, -20.0, 20.0),
-        noise: Chance = Chance(0.15, 0.0, 0.1),
-        blur: Chance = Chance(0.15, 0.5, 1.0),
-        brightness: Chance = Chance(0.15, -0.2, 0.2),
-        contrast: Chance = Chance(0.15, 0.75, 1.3),
-        gamma: Chance = Chance(0.3, 0.7, 1.5),
-    ) -> None:
-        for name, factor in {"scaling": scaling, "contrast": contrast, "gamma": gamma}.items():
-            if factor.low <= 0:
-                raise ConfigError(f"{name}.low {factor.low}: a factor must be positive; 1 changes nothing")
-        for name, deviation in {"elastic": elastic, "noise": noise, "blur": blur}.items():
-            if deviation.low < 0:
-                raise ConfigError(f"{name}.low {deviation.low}: a standard deviation is not negative; give 0 or more")
-        flips = {
-            "quarter_turns": quarter_turns,
-            "mirror_left_right": mirror_left_right,
-            "mirror_up_down": mirror_up_down,
-            "mirror_slices": mirror_slices,
-        }
-        for name, probability in flips.items():
-            if not 0 <= probability <= 1:
+    rotation: Chance = Chance(0.5, -20.0, 20.0)
+    scaling: Chance = Chance(0.5, 0.8, 1.25)
+    translation: Chance = Chance(0.5, -0.1, 0.1)
+    elastic: Chance = Chance(0.0, 0.0, 0.01)
+    elastic_points: int = 8
+    quarter_turns: float = 0.0
+    mirror_left_right: float = 0.0
+    mirror_up_down: float = 0.0
+    mirror_slices: float = 0.0
+    tilt: Chance = Chance(0.0, -20.0, 20.0)
+    noise: Chance = Chance(0.15, 0.0, 0.1)
+    blur: Chance = Chance(0.15, 0.5, 1.0)
+    brightness: Chance = Chance(0.15, -0.2, 0.2)
+    contrast: Chance = Chance(0.15, 0.75, 1.3)
+    gamma: Chance = Chance(0.3, 0.7, 1.5)
+
+    def __post_init__(self) -> None:
+        for name in ("scaling", "contrast", "gamma"):
+            if (low := getattr(self, name).low) <= 0:
+                raise ConfigError(f"{name}.low {low}: a factor must be positive; 1 changes nothing")
+        for name in ("elastic", "noise", "blur"):
+            if (low := getattr(self, name).low) < 0:
+                raise ConfigError(f"{name}.low {low}: a standard deviation is not negative; give 0 or more")
+        for name in ("quarter_turns", "mirror_left_right", "mirror_up_down", "mirror_slices"):
+            if not 0 <= (probability := getattr(self, name)) <= 1:
                 raise ConfigError(f"{name} {probability} is not a probability; give a number from 0 to 1")
-        if elastic_points < 2:
-            raise ConfigError(f"elastic_points {elastic_points}: bending needs at least 2 along each axis")
-        self.rotation = rotation
-        self.scaling = scaling
-        self.translation = translation
-        self.elastic = elastic
-        self.elastic_points = elastic_points
-        self.quarter_turns = quarter_turns
-        self.mirror_left_right = mirror_left_right
-        self.mirror_up_down = mirror_up_down
-        self.mirror_slices = mirror_slices
-        self.tilt = tilt
-        self.noise = noise
-        self.blur = blur
-        self.brightness = brightness
-        self.contrast = contrast
-        self.gamma = gamma
+        if self.elastic_points < 2:
+            raise ConfigError(f"elastic_points {self.elastic_points}: bending needs at least 2 along each axis")
 
     def draw_warp(self, source: Source, plane: tuple[int, int]) -> Warp:
         """Flips and quarter turns, rotation, scaling, translation; bending apart."""
