@@ -21,23 +21,14 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
-    "AdaWAC": "adawac.weighting",
-    "CaseTable": "adawac.evaluation.shown_table",
-    "Checkup": "adawac.data.checkup",
-    "ERM": "adawac.weighting",
-    "FeatureConsistency": "adawac.losses",
-    "Pair": "adawac.weighting",
-    "Report": "adawac.report.evaluate",
-    "Run": "adawac.cli.run",
-    "SampleLosses": "adawac.weighting",
-    "Segmenter": "adawac.inference.segmenter",
-    "Weighting": "adawac.weighting",
-    "Weights": "adawac.weighting",
-    "check": "adawac.data.checkup",
-    "evaluate": "adawac.report.evaluate",
-    "fit": "adawac.cli.run",
-    "init": "adawac.cli.init",
-    "load": "adawac.inference.segmenter",
+    "adawac.cli.init": ("init",),
+    "adawac.cli.run": ("Run", "fit"),
+    "adawac.data.checkup": ("Checkup", "check"),
+    "adawac.evaluation.shown_table": ("CaseTable",),
+    "adawac.inference.segmenter": ("Segmenter", "load"),
+    "adawac.losses": ("FeatureConsistency",),
+    "adawac.report.evaluate": ("Report", "evaluate"),
+    "adawac.weighting": ("ERM", "AdaWAC", "Pair", "SampleLosses", "Weighting", "Weights"),
 }
 
 __all__ = [
@@ -71,9 +62,10 @@ def __getattr__(name: str) -> Any:
     if name in _RENAMED:
         old, name = name, _RENAMED[name]
         warnings.warn(f"adawac.{old} is called adawac.{name} now; write that", FutureWarning, stacklevel=2)
-    if name not in _HOMES:
-        raise AttributeError(f"module 'adawac' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'adawac' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -106,10 +106,9 @@ def _run(argv: list[str]) -> int:
         return 2
     try:
         refuse_addresses(_named(argv[1:]))
-        if command in TRAINING:
-            exit_code: int = import_module("adawac.cli.fit").main(argv)
-        else:
-            exit_code = import_module(f"adawac.cli.{command}").main(argv[1:])
+        module, arguments = ("fit", argv) if command in TRAINING else (command, argv[1:])
+        exit_code: int = import_module(f"adawac.cli.{module}").main(arguments)
+        return exit_code
     except AdaWACError as error:
         if DEBUG in os.environ:
             traceback.print_exc()
@@ -132,7 +131,6 @@ def _run(argv: list[str]) -> int:
         if isinstance(error.__cause__, Interrupted | KeyboardInterrupt):  # compiled code, such as Ray's, covers it
             return _stopped(command, error.__cause__)
         return _unexpected(argv, error)
-    return exit_code
 
 
 def _named(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:

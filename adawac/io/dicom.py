@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adawac.errors import DataError, some_of
 from adawac.io.content import check_kind
 from adawac.io.dicom_elements import copy_upright, pixel_bytes
-from adawac.io.itk import geometry_of_lps, last_line, simpleitk
+from adawac.io.itk import geometry_of_lps, header_reader, last_line, simpleitk
 from adawac.io.limits import check_voxels
 from adawac.io.volumes import Volume
 
@@ -91,11 +91,8 @@ def modality_tag(path: Path) -> str:
 
 
 def _told(path: Path, tag: str) -> str:
-    reader = simpleitk().ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        reader = header_reader(path, "GDCMImageIO")
     except RuntimeError:  # what is wrong with it is said when the series is read
         return ""
     return str(reader.GetMetaData(tag)).strip() if reader.HasMetaDataKey(tag) else ""
@@ -120,7 +117,7 @@ def read_series(files: Sequence[Path], name: Path) -> Volume:
         ConfigError: if SimpleITK is not installed.
     """
     itk = simpleitk()
-    slices = [_describe(itk, path) for path in files]
+    slices = [_describe(path) for path in files]
     if not slices:
         raise DataError(f"{name}: no DICOM image there; give the folder of a series")
     _check_one_series(slices, name)
@@ -163,13 +160,10 @@ def _has_no_image(path: Path) -> bool:
     return any(place >= 0 and head[place + 8 :].startswith(_WITHOUT_IMAGE) for place in places)
 
 
-def _describe(itk: Any, path: Path) -> _Slice:
+def _describe(path: Path) -> _Slice:
     check_kind(path, ("DICOM",))
-    reader = itk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        reader = header_reader(path, "GDCMImageIO")
     except RuntimeError as error:
         raise DataError(
             f"{path}: not readable as a DICOM image ({last_line(error)}); copy it again, or move it out of the folder"

@@ -39,6 +39,24 @@ def simpleitk() -> Any:
     return library
 
 
+def header_reader(path: Path, image_io: str) -> Any:
+    """SimpleITK's reader of a file, which has read what the header says.
+
+    Args:
+        path: of the file.
+        image_io: class of ITK that reads it, such as "GDCMImageIO".
+
+    Raises:
+        RuntimeError: the header cannot be read.
+        ConfigError: SimpleITK is not installed.
+    """
+    reader = simpleitk().ImageFileReader()
+    reader.SetImageIO(image_io)
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return reader
+
+
 def read_itk(path: Path) -> Volume:
     """Read a file into the canonical orientation; what a voxel holds several numbers of are channels.
 
@@ -53,16 +71,12 @@ def read_itk(path: Path) -> Volume:
             to data outside of its folder; or if its grid makes no sense.
         ConfigError: if SimpleITK is not installed.
     """
-    itk = simpleitk()
     header = read_header(path)
     shape, channels = header.shape, header.channels
     check_voxels(str(path), (*shape, channels), header.dtype)
     try:
         with TemporaryDirectory() as folder:
-            reader = itk.ImageFileReader()
-            reader.SetImageIO(header.reader)
-            reader.SetFileName(str(header.write(Path(folder))))
-            reader.ReadImageInformation()
+            reader = header_reader(header.write(Path(folder)), header.reader)
         if reader.GetSize() != shape or reader.GetNumberOfComponents() != channels:
             raise RuntimeError(f"{reader.GetSize()} voxels of {reader.GetNumberOfComponents()} numbers")
         with header.data.open("rb") as stream:
