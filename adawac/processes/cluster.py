@@ -12,6 +12,8 @@ from adawac.errors import ConfigError, DataError, one_line
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Outcomes = Generator[tuple[Item, Future[Result]], None, None]
+"""Items, each with what became of it, as they end; `result()` gives what was returned, or raises what was raised."""
 
 TIMES = 3
 """How often a task begins again whose worker or node was lost."""
@@ -28,15 +30,11 @@ HELP = "a Ray cluster: ray (the one that runs here or that RAY_ADDRESS names, el
 class Each(Protocol):
     """Does something with every item; gives each item with its outcome, as they end."""
 
-    def __call__(
-        self, do: Callable[[Item], Result], items: Sequence[Item], /
-    ) -> Generator[tuple[Item, "Future[Result]"], None, None]:
+    def __call__(self, do: Callable[[Item], Result], items: Sequence[Item], /) -> Outcomes[Item, Result]:
         """Items in any order; `result()` of a future gives what `do` returned, or raises what it raised."""
 
 
-def in_threads(
-    do: Callable[[Item], Result], items: Sequence[Item]
-) -> Generator[tuple[Item, "Future[Result]"], None, None]:
+def in_threads(do: Callable[[Item], Result], items: Sequence[Item]) -> Outcomes[Item, Result]:
     """A thread a core, items in their order; once it is closed no further item is begun.
 
     Example:
@@ -53,9 +51,7 @@ def in_threads(
             raise
 
 
-def one_by_one(
-    do: Callable[[Item], Result], items: Sequence[Item]
-) -> Generator[tuple[Item, "Future[Result]"], None, None]:
+def one_by_one(do: Callable[[Item], Result], items: Sequence[Item]) -> Outcomes[Item, Result]:
     """Here, as they come.
 
     Example:
@@ -103,9 +99,7 @@ class Cluster:
             memory: bytes of a task.
         """
 
-        def each(
-            do: Callable[[Item], Result], items: Sequence[Item]
-        ) -> Generator[tuple[Item, "Future[Result]"], None, None]:
+        def each(do: Callable[[Item], Result], items: Sequence[Item]) -> Outcomes[Item, Result]:
             ray, folder, waiting = self._ray, os.getcwd(), iter(items)
             task = ray.remote(_in_folder).options(num_cpus=cpus, num_gpus=gpus, memory=memory, max_retries=TIMES)
             what = ray.put(do)
