@@ -39,28 +39,16 @@ def main(argv: Sequence[str]) -> int:
     from adawac.report.evaluate import evaluate
 
     use_readers(args.readers)
-    settings = dict(
-        labels=args.labels,
-        images=args.images,
-        classes=_names(args.classes),
-        metadata=args.metadata,
-        group_by=args.group_by or (),
-        patient_pattern=None if args.patient_pattern in ("none", "null") else args.patient_pattern,
-        axis=args.axis,
-        policy=args.policy,
-        reference=args.reference,
-        predict=args.predict,
-        shared_cases=args.shared_cases,
-        pictures=args.pictures,
-        title=args.title,
-        device=args.device,
-        metrics={path.rpartition(".")[2]: named(path, "--metrics") for path in args.metrics},
-        sections=[named(path, "--sections") for path in args.sections],
-        parquet=args.parquet,
-        command=shlex.join(["adawac", "evaluate", *argv]),
-    )
+    settings = {option: value for option, value in vars(args).items() if option not in ("readers", "on")} | {
+        "classes": _names(args.classes),
+        "group_by": args.group_by or (),
+        "patient_pattern": None if args.patient_pattern in ("none", "null") else args.patient_pattern,
+        "metrics": {path.rpartition(".")[2]: named(path, "--metrics") for path in args.metrics},
+        "sections": [named(path, "--sections") for path in args.sections],
+        "command": shlex.join(["adawac", "evaluate", *argv]),
+    }
     with each_on(args.on) as each:
-        report = evaluate(args.sources, args.output, each=each or one_by_one, **settings)
+        report = evaluate(**settings, each=each or one_by_one)
     console = Console(highlight=False)
     for said in (report.summary, *report.left_out, f"report: {report.page}"):
         console.print(said, markup=False, soft_wrap=True)
