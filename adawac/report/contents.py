@@ -238,7 +238,7 @@ def _subset_result(
     enough = len(rows) > 2 and len(dice.select(dice.names[0]).weights) > 1
     return SubsetResult(
         name=name,
-        methods=_method_results(rows, methods, lost),
+        methods=tuple(_method_results(rows, methods, lost)),
         comparisons=by_method(compared, reference, "dice", "all", lost),
         false_slices={method: found[0] for method, found in sliced.items()},
         ranking=rank_methods(rows, lost=lost) if enough else None,
@@ -278,35 +278,30 @@ def _unlike(pairs: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, ...]]:
     return {kind: tuple(found) for kind, found in methods.items()} if len(methods) > 1 else {}
 
 
-def _method_results(rows: Rows, methods: Mapping[str, Sequence[MethodRun]], lost: Lost) -> tuple[MethodResult, ...]:
+def _method_results(rows: Rows, methods: Mapping[str, Sequence[MethodRun]], lost: Lost) -> Iterable[MethodResult]:
     dice = estimate_methods(rows, "dice", "all", lost)
     dense, recall = (means(rows, metric, "dense", lost) for metric in ("dice", "recall"))
     hd95 = {unit: means(rows, f"hd95_{unit}", "all", lost) for unit in ("mm", "voxel")}
-    found = []
     for name, runs in methods.items():
         summary = summarise(rows[name])
         unit = "voxel" if name in hd95["voxel"] else "mm"
-        found.append(
-            MethodResult(
-                name=name,
-                runs=tuple(run.name for run in runs),
-                cases=summary.cases,
-                dice=tuple(dice[name]),
-                dense=dense.get(name),
-                recall=recall.get(name),
-                hd95=hd95[unit].get(name),
-                unit=unit,
-                missed=summary.missed,
-                false_alarms=summary.false_alarms,
-                false_slices=summary.false_positive_slices,
-                ignored_slices=summary.ignored_slices,
-                false_voxels=summary.total("false_positive_voxels", "sparse", ANY_CLASS)
-                / (summary.cases * summary.runs),
-                images_seen=tuple(run.images_seen for run in runs if run.images_seen is not None),
-                network_passes=tuple(run.network_passes for run in runs if run.network_passes is not None),
-                weights=tuple(run.weights for run in runs if run.weights is not None),
-                draws=tuple(run.draws for run in runs if run.draws is not None),
-                annotated=tuple(run.annotated for run in runs if run.annotated is not None),
-            )
+        yield MethodResult(
+            name=name,
+            runs=tuple(run.name for run in runs),
+            cases=summary.cases,
+            dice=tuple(dice[name]),
+            dense=dense.get(name),
+            recall=recall.get(name),
+            hd95=hd95[unit].get(name),
+            unit=unit,
+            missed=summary.missed,
+            false_alarms=summary.false_alarms,
+            false_slices=summary.false_positive_slices,
+            ignored_slices=summary.ignored_slices,
+            false_voxels=summary.total("false_positive_voxels", "sparse", ANY_CLASS) / (summary.cases * summary.runs),
+            images_seen=tuple(run.images_seen for run in runs if run.images_seen is not None),
+            network_passes=tuple(run.network_passes for run in runs if run.network_passes is not None),
+            weights=tuple(run.weights for run in runs if run.weights is not None),
+            draws=tuple(run.draws for run in runs if run.draws is not None),
+            annotated=tuple(run.annotated for run in runs if run.annotated is not None),
         )
-    return tuple(found)
