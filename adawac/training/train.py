@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jsonargparse import Namespace
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -14,7 +14,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import (
     BackboneFinetuning,
     BatchSizeFinder,
-    Callback,
     LearningRateFinder,
     ModelCheckpoint,
     ModelPruning,
@@ -31,21 +30,7 @@ from adawac.processes.distributed import connection_closed
 from adawac.runs.atomic_checkpoint import AtomicCheckpointIO, newest_checkpoint
 from adawac.runs.claim import claimed, continued, held
 from adawac.runs.folder import RunFolder, find_checkpoint, run_of_checkpoint
-from adawac.training.callbacks import (
-    Board,
-    CaseTableWriter,
-    DrawMonitor,
-    DueValidation,
-    FiniteGuard,
-    Foresight,
-    PredictionPictures,
-    RunCheckpoint,
-    RunRecord,
-    StopOnSignal,
-    SuspectSlices,
-    WeightMonitor,
-    run_progress,
-)
+from adawac.training.callbacks import default_callbacks
 from adawac.training.callbacks.interruption import interruptible
 from adawac.training.configuration import Config, TrainingCLI, parsers, seed_of
 from adawac.training.loggers import ConfigRecord, all_loggers, missing_package, place_trackers, run_logger
@@ -143,37 +128,6 @@ class Training(TrainingCLI):
                 "float32; add --trainer.precision 32-true"
             )
         return trainer
-
-
-def default_callbacks(non_finite: Literal["stop", "skip"] = "stop", pictures: bool = True) -> list[Callback]:
-    """What every run gets besides the callbacks of its configuration.
-
-    Args:
-        non_finite: what a loss or gradient that is not finite does, see `FiniteGuard`.
-        pictures: whether to draw weights and predictions into TensorBoard.
-    """
-    return [
-        Foresight(),
-        FiniteGuard(non_finite),
-        DueValidation(),
-        RunRecord(),  # counts a step before a signal may save it as done
-        StopOnSignal(),
-        RunCheckpoint(
-            filename="best",
-            monitor="val/dice",
-            mode="max",
-            save_on_train_epoch_end=False,
-            enable_version_counter=False,
-        ),
-        RunCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
-        run_progress(),
-        CaseTableWriter(),
-        Board(),
-        WeightMonitor(cases=4 if pictures else 0),
-        DrawMonitor(),
-        SuspectSlices(),
-        PredictionPictures(cases=3 if pictures else 0),
-    ]
 
 
 def train(config: Config) -> RunFolder | None:

@@ -1,5 +1,9 @@
 """What a run writes on the way: record, case table, TensorBoard monitors; and what guards it."""
 
+from typing import Literal
+
+from lightning.pytorch.callbacks import Callback
+
 from adawac.training.callbacks.board import Board
 from adawac.training.callbacks.case_table import CaseTableWriter
 from adawac.training.callbacks.checkpoints import RunCheckpoint
@@ -8,24 +12,38 @@ from adawac.training.callbacks.finite import FiniteGuard
 from adawac.training.callbacks.foresight import Foresight
 from adawac.training.callbacks.interruption import DueValidation, StopOnSignal
 from adawac.training.callbacks.pictures import PredictionPictures
-from adawac.training.callbacks.progress import RunProgress, run_progress
+from adawac.training.callbacks.progress import run_progress
 from adawac.training.callbacks.run_record import RunRecord
 from adawac.training.callbacks.suspects import SuspectSlices
 from adawac.training.callbacks.weight_monitor import WeightMonitor
 
-__all__ = [
-    "Board",
-    "CaseTableWriter",
-    "DrawMonitor",
-    "DueValidation",
-    "FiniteGuard",
-    "Foresight",
-    "PredictionPictures",
-    "RunCheckpoint",
-    "RunProgress",
-    "RunRecord",
-    "StopOnSignal",
-    "SuspectSlices",
-    "WeightMonitor",
-    "run_progress",
-]
+
+def default_callbacks(non_finite: Literal["stop", "skip"] = "stop", pictures: bool = True) -> list[Callback]:
+    """What every run gets besides the callbacks of its configuration.
+
+    Args:
+        non_finite: what a loss or gradient that is not finite does, see `FiniteGuard`.
+        pictures: whether to draw weights and predictions into TensorBoard.
+    """
+    return [
+        Foresight(),
+        FiniteGuard(non_finite),
+        DueValidation(),
+        RunRecord(),  # counts a step before a signal may save it as done
+        StopOnSignal(),
+        RunCheckpoint(
+            filename="best",
+            monitor="val/dice",
+            mode="max",
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        ),
+        RunCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False),
+        run_progress(),
+        CaseTableWriter(),
+        Board(),
+        WeightMonitor(cases=4 if pictures else 0),
+        DrawMonitor(),
+        SuspectSlices(),
+        PredictionPictures(cases=3 if pictures else 0),
+    ]
