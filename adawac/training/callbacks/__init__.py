@@ -12,6 +12,7 @@ from adawac.training.callbacks.finite import FiniteGuard
 from adawac.training.callbacks.foresight import Foresight
 from adawac.training.callbacks.interruption import DueValidation, StopOnSignal
 from adawac.training.callbacks.pictures import PredictionPictures
+from adawac.training.callbacks.progress import RunProgress as RunProgress  # configurations of 0.1.0 may name it
 from adawac.training.callbacks.progress import run_progress
 from adawac.training.callbacks.run_record import RunRecord
 from adawac.training.callbacks.suspects import SuspectSlices
