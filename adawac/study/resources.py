@@ -113,13 +113,11 @@ def shares(jobs: int | None, cells: int, of_each: Resources, gpus: Sequence[str]
         {'CUDA_VISIBLE_DEVICES': '1', 'OMP_NUM_THREADS': '8'}
     """
     wanted = 1 if of_each.gpus is None else of_each.gpus
-    if not gpus:
-        sets: list[str] | None = None
-    elif wanted >= 1:
-        whole = int(wanted)
-        sets = [",".join(gpus[first : first + whole]) for first in range(0, len(gpus) - whole + 1, whole)]
-    else:
-        sets = list(gpus) * int(1 / wanted) if wanted else None
+    sets: list[str] | None = None
+    if gpus and wanted:  # whole ones, or a single one several times
+        whole = max(1, int(wanted))
+        parts = [",".join(gpus[first : first + whole]) for first in range(0, len(gpus) - whole + 1, whole)]
+        sets = parts * max(1, int(1 / wanted))
     most = max(1, cpus // (of_each.cpus or 1)) if sets is None else len(sets)
     jobs = max(1, min(jobs or most, cells))
     if sets is not None and jobs > most:
