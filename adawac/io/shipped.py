@@ -1,6 +1,6 @@
 """The configurations that come with adawac, found by their names wherever it is installed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "configs"
@@ -44,15 +44,24 @@ def with_shipped(argv: Sequence[str]) -> list[str]:
         >>> with_shipped(["--config", "phantom_unet", "--name=a"])[1].endswith("configs/phantom_unet.yaml")
         True
     """
-    arguments, awaited = [], False
-    for each in argv:
-        if awaited:
-            each = find_shipped(each)
-        elif each.startswith("--config="):
-            each = f"--config={find_shipped(each.removeprefix('--config='))}"
-        awaited = each == "--config"
-        arguments.append(each)
-    return arguments
+    return with_value(argv, "--config", find_shipped)
+
+
+def with_value(argv: Sequence[str], option: str, change: Callable[[str], str]) -> list[str]:
+    """Arguments in which the value of an option is changed, whether it stands behind it or after a `=`.
+
+    Example:
+        >>> with_value(["--to", "a", "--to=b", "c"], "--to", str.upper)
+        ['--to', 'A', '--to=B', 'c']
+    """
+    changed = []
+    for before, each in zip(["", *argv], argv, strict=False):
+        if before == option:
+            each = change(each)
+        elif each.startswith(f"{option}="):
+            each = f"{option}={change(each.removeprefix(f'{option}='))}"
+        changed.append(each)
+    return changed
 
 
 def files_first(argv: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """How a training is configured: what can be set, and one function that reads it from arguments or from a mapping."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from adawac.data.datamodule import SegmentationData
 from adawac.errors import ConfigError
 from adawac.io.own_code import find_in_working_folder
 from adawac.io.remote import refuse_addresses
-from adawac.io.shipped import files_first, with_shipped
+from adawac.io.shipped import files_first, with_shipped, with_value
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 from adawac.training.others_runs import config_of
@@ -224,11 +224,8 @@ def _expand(argv: list[str]) -> list[str]:
     """Files that stand first are `--config`; `test RUN` is that run's settings (`config_of`), checkpoint and split."""
     command, *more = argv
     # As `adawac init` calls it.
-    more = ["--data.skip_bad=true" if option == "--skip-bad" else option for option in with_shipped(more)]
-    first = next((place for place, option in enumerate(more) if option.startswith("-")), len(more))
-    if not first:
-        return [command, *more]
-    if command == "fit":
+    more = ["--data.skip_bad=true" if option == "--skip-bad" else option for option in more]
+    if command == "fit" or not more or more[0].startswith("-"):
         return [command, *files_first(more)]
     run = RunFolder.open(Path(more[0]))
     options = {
@@ -239,19 +236,10 @@ def _expand(argv: list[str]) -> list[str]:
         "--trainer.logger": "null",  # trackers follow the training
         **as_trained(run),
     }
-    given = [option for option in more[1:] if option != "--trust"]
-    return [command, *(f"{option}={value}" for option, value in options.items()), *_of_its_own(given, run)]
-
-
-def _of_its_own(options: list[str], run: RunFolder) -> Iterator[str]:
-    """Options with the paths of the checkpoints that are called `best` and `last`, as Lightning calls them."""
-    own = {"best": str(run.best), "last": str(run.last)}
-    for before, option in zip(["", *options], options, strict=False):
-        if option.startswith("--ckpt_path="):
-            value = option.removeprefix("--ckpt_path=")
-            yield f"--ckpt_path={own.get(value, value)}"
-        else:
-            yield own.get(option, option) if before == "--ckpt_path" else option
+    own = {"best": str(run.best), "last": str(run.last)}  # as Lightning calls them
+    given = with_value(with_shipped(more[1:]), "--ckpt_path", lambda value: own.get(value, value))
+    given = [option for option in given if option != "--trust"]
+    return [command, *(f"{option}={value}" for option, value in options.items()), *given]
 
 
 def as_trained(run: RunFolder) -> dict[str, str]:
