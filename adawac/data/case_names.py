@@ -204,12 +204,19 @@ def _is_short(groups: Groups) -> bool:
     return (seldom and _is_rare(groups)) or (shorter and _comes_back(groups))
 
 
+def _is_crossed(groups: Groups) -> bool:
+    """Of any words: each comes back with another patient, and there are fewer of them than patients."""
+    owners = Counter(end for ends in groups.values() for end in set(ends))
+    return _is_rare(groups) and len(owners) < len(groups) and min(owners.values()) > 1
+
+
 _ENDS = (
     (rf"(?:{_SEP}(?:{_COUNTED}|{_VIEW}))+", False, _comes_back),
     (rf"{_SEP}{_DATE}(?:{_SEP}{_VIEW})*", False, _is_rare),
     (r"(?<=\d)[_-]\d{1,2}", True, _comes_back),
     (r"(?<=\d)[_-]\d{3,}", True, _is_short),
     (r"(?<=\d)[_-]?[A-Ha-h]", True, _comes_back),
+    (rf"(?<=\d){_SEP}[A-Za-z].*", False, _is_crossed),
 )
 """Ends of names, whether a pattern takes them as they are written here, and what is evidence of them."""
 

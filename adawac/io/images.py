@@ -243,7 +243,8 @@ def named_by(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
 
     Args:
         root: folder that the pattern begins in.
-        pattern: such as `*/ct.nii.gz`, `volume-*.nii` or `sub-*/anat/sub-*_T2w.nii.gz`; `*` is a part of a name.
+        pattern: such as `*/ct.nii.gz`, `volume-*.nii` or `sub-*/anat/sub-*_T2w.nii.gz`; `*` is a part of a name, and
+            `?*` one that the case is not called by, as of studies and series in `*/?*/?*`.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -253,11 +254,15 @@ def named_by(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
         ...     [name for name, _ in named_by(Path(folder), "*/*/*_wmh.nii.gz")]
         ['Utrecht_19']
     """
-    form = re.compile("([^/]+)".join(map(re.escape, pattern.split("*"))))
-    for path in sorted(root.glob("*".join(map(glob.escape, pattern.split("*"))))):
+    wild = {"*": "([^/]+)", "?*": "[^/]+"}
+    pieces = re.split(r"(\??\*)", pattern)
+    form = re.compile("".join(wild.get(piece) or re.escape(piece) for piece in pieces))
+    for path in sorted(root.glob("".join(piece if piece in wild else glob.escape(piece) for piece in pieces))):
         inner = path.relative_to(root)
         match = form.fullmatch(inner.as_posix())
-        if match and not any(part.startswith(".") for part in inner.parts) and (reader_of(path) or path.is_dir()):
+        if match is None or any(part.startswith(".") for part in inner.parts):
+            continue
+        if reader_of(path) or (path.is_dir() and (series_files(path) or list_files(path))):
             yield "_".join(dict.fromkeys(match.groups())), path
 
 

@@ -35,6 +35,7 @@ SEVERAL = {
     "M&Ms": [[f"{p}_sa_{e}" for e in ("ED", "ES")] for p in ("A0S9V9", "A1D0Q7", "A2L1N6", "A1L3N6")],
     "M&Ms-2": [[f"{p:03d}_{v}_{e}" for v in ("SA", "LA") for e in ("ED", "ES")] for p in range(1, 9)],
     "BraTS 2023": [[f"BraTS-GLI-{p:05d}-{t:03d}" for t in range(1 + (p % 3 == 0))] for p in range(12)],
+    "CHAOS": [[f"{p}_{scan}" for scan in ("T1DUAL_InPhase", "T1DUAL_OutPhase", "T2SPIR")] for p in (1, 2, 3, 5, 8)],
     "ISBI 2015": [[f"training{p:02d}_{t:02d}" for t in range(1, 5)] for p in range(1, 6)],
     "LUMIERE": [[f"Patient-{p:03d}_week-{w:03d}-1" for w in (0, 44, 56)] for p in range(1, 5)],
     "UPENN-GBM": [[f"UPENN-GBM-{p:05d}_{t}" for t in ((11, 21) if p % 7 == 0 else (11,))] for p in range(1, 20)],
@@ -84,6 +85,8 @@ SEVERAL = {
 ONE_EACH = {
     "MSD": [f"BRATS_{i:03d}" for i in range(1, 40)],
     "MSD, drawn": ["hippocampus_367", "hippocampus_001", "hippocampus_019"],
+    "names behind a scanner": ["3T_anna", "3T_bob", "7T_carl", "7T_dora", "7T_emil"],
+    "patients behind a scan": [f"T{t}_p{chr(97 + p)}" for t in (1, 2) for p in range(5)],
     "MSD heart": [f"la_{i:03d}" for i in range(3, 30)],
     "MSD liver": [f"liver_{i}" for i in range(40)],
     "KiTS": [f"case_{i:05d}" for i in range(30)],

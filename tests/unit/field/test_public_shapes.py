@@ -6,7 +6,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from field_data import check, folders, msd, nnunet, volumes
+from dicom_files import write_series
+from field_data import LPS, check, folders, msd, nnunet, volumes
 from tiny_data import save_nifti
 
 from adawac.data.layouts import Folders, NNUNet, detect
@@ -163,6 +164,19 @@ class TestPatterns:
         assert "not read: c3/ (with c3/ct.nii)" in said(found)
         with pytest.raises(DataError, match=r"\*/mr.nii.gz: no image lies there"):
             Folders("*/mr.nii.gz", "*/seg.nii.gz").scan(tmp_path)
+
+    def test_series_below_studies_of_any_name(self, tmp_path):
+        pytest.importorskip("SimpleITK")
+        made = lay_out(tmp_path, "nifti/P-{n}.nii.gz", "masks/P-{n}.nii.gz")
+        for n, (scan, _) in enumerate(made.values()):
+            (file, *_) = write_series(tmp_path / f"scans/P-{n}/1.2.{n}7/1.2.3.{n}", scan[0].T.astype(float), LPS)
+            (tmp_path / f"scans/P-{n}/1.2.{n}7/1.2.4.{n}").mkdir()  # a structure set in a series of its own
+            raw = file.read_bytes().replace(b"1.2.840.10008.5.1.4.1.1.2\0", b"1.2.840.10008.5.1.4.1.1.481.3\0", 1)
+            (tmp_path / f"scans/P-{n}/1.2.{n}7/1.2.4.{n}/RS.dcm").write_bytes(raw)
+        layout = Folders("scans/*/?*/?*", "masks")
+        found = layout.scan(tmp_path)
+        assert [case.id for case in found.cases] == [f"P-{n}" for n in range(4)]
+        np.testing.assert_array_equal(layout.read_image(found.cases[3]).array, made["case_03"][0])
 
     def test_images_to_segment(self, tmp_path):
         lay_out(tmp_path, "c{n}/ct.nii.gz", "c{n}/seg.nii.gz")
