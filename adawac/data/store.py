@@ -32,6 +32,7 @@ from adawac.errors.problems import grouped
 from adawac.io.atomic import to_disk
 from adawac.io.hashing import FileHashCache, short_hash
 from adawac.io.locking import writing
+from adawac.io.readers import reader_of
 from adawac.io.terminal import Track
 from adawac.processes.cluster import Each, in_threads
 from adawac.types import IGNORE_INDEX
@@ -237,7 +238,9 @@ class VolumeStore:
         return {
             "version": VERSION,
             "layout": type(self.layout).__qualname__,
-            "settings": {k: v for k, v in vars(self.layout).items() if isinstance(v, str | int | float | None)},
+            "settings": {
+                k: v for k, v in vars(self.layout).items() if isinstance(v, str | int | float | list | dict | None)
+            },
             "classes": self.classes.to_json(),
             "preprocessing": self.preprocessing.to_json(),
             "in_channels": self.in_channels,
@@ -245,7 +248,9 @@ class VolumeStore:
 
     def _recipe_of(self, case: Case, verify: bool = False) -> dict[str, Any]:
         """Everything that shapes a case's arrays; a file that is not there stands for itself."""
-        return self._recipe() | {"files": [self._content(path, verify) for path in (*case.images, *case.label)]}
+        files = [self._content(path, verify) for path in (*case.images, *case.label)]
+        masks = [path.name for path in case.label if reader_of(path)]  # of several, names say what they show
+        return self._recipe() | {"files": files} | ({"masks": masks} if len(masks) > 1 else {})
 
     def _content(self, path: Path, verify: bool) -> str:
         try:

@@ -179,8 +179,10 @@ class Folders(NiftiLayout):
                 raise DataError(f"{path} {difference}; all masks of a case must share one grid: resample it")
             shared += np.count_nonzero(joined[mask.array > 0])
             joined[mask.array > 0] = value
-        said = (f"{folder}: {shared} voxels lie in several masks and count to the last of them",) if shared else ()
-        return Volume(joined, first.geometry, said)
+        said = [f"{folder}: {shared} voxels lie in several masks and count to the last of them"] * bool(shared)
+        if missing := [name for value, name in names.items() if value and name not in masks]:
+            said.append(f"{folder}: it has no mask {some_of(missing)}, so that no voxel is of that class")
+        return Volume(joined, first.geometry, tuple(said))
 
     def labels_of(self, cases: Iterable[Case]) -> tuple[Mapping[int, str], dict[str, str]]:
         """Names of the values that the label files hold, and the problem of each that cannot be read.

@@ -26,18 +26,24 @@ class MSD(NiftiLayout):
     images is one of channels, as in MONAI's data lists. nnU-Net v1 keeps
     `imagesTr/<case>_0000.nii.gz`, one file a channel, under the name without the number.
 
+    Args:
+        listing: name of the list, such as `dataset_0.json`.
+
     References:
         Antonelli et al., "The Medical Segmentation Decathlon", Nature Communications 13, 4128 (2022).
     """
 
+    def __init__(self, listing: str = "dataset.json") -> None:
+        self.listing = listing
+
     def matches(self, root: Path) -> bool:
         """Whether `root` holds a dataset.json with a `training` list."""
-        path = root / "dataset.json"
+        path = root / self.listing
         return path.is_file() and "training" in read_json(path)
 
     def scan(self, root: Path) -> Collection:
         """List the cases, see `Layout.scan`."""
-        source = root / "dataset.json"
+        source = root / self.listing
         dataset = read_json(source)
         labels = dataset.get("labels")
         if not isinstance(labels, dict) or not labels:
@@ -70,7 +76,7 @@ class MSD(NiftiLayout):
             modality=modality,
             ignore_value=ignore_value,
             known_by=known_by,
-            passed_over=_passed_over(cases),
+            passed_over=_passed_over(cases) + _folds(training, source),
             unannotated=tuple(path for name in bare if name and (path := inside(root, name, source)).exists()),
         )
         check_exist(collection)
@@ -117,6 +123,13 @@ def _case(root: Path, entry: Any, channels: int, source: Path, numbered: bool, s
         each = tuple(image.with_name(f"{name}_{i:04d}{ending_of(image)}") for i in range(channels))
         files = each if each[0].exists() else files
     return Case(name, files, (label,), split)
+
+
+def _folds(entries: Iterable[tuple[Any, Any]], source: Path) -> tuple[str, ...]:
+    """A line where entries name folds, as MONAI's Auto3DSeg reads them."""
+    if any(isinstance(entry, dict) and "fold" in entry for _, entry in entries):
+        return (f"{source}: `fold` of its entries is not read; say with data.split what validates, such as FoldSplit",)
+    return ()
 
 
 def _passed_over(cases: Iterable[Case]) -> tuple[str, ...]:

@@ -10,7 +10,11 @@ from dicom_files import write_series
 from field_data import LPS, check, folders, msd, nnunet, volumes
 from tiny_data import save_nifti
 
-from adawac.data.layouts import Folders, NNUNet, detect
+from adawac.data.classes import Classes
+from adawac.data.grid import Grid
+from adawac.data.layouts import MSD, Folders, NNUNet, detect
+from adawac.data.preprocessing import Preprocessing
+from adawac.data.store import VolumeStore
 from adawac.errors import DataError
 from adawac.io.images import find_images
 
@@ -44,11 +48,12 @@ class TestLists:
             save_nifti(tmp_path / f"masks/{name}.nii.gz", label)
             images = [f"scans/{name}_{kind}.nii.gz" for kind in ("t1", "t2")]
             pairs.append({"image": images, "label": f"masks/{name}.nii.gz", "fold": 0})
-        (tmp_path / "dataset.json").write_text(
-            json.dumps({"modality": {"0": "T1", "1": "T2"}, "labels": {"0": "background", "1": "a"}, "training": pairs})
-        )
-        layout = detect(tmp_path)
-        case = layout.scan(tmp_path).cases[1]
+        described = {"modality": {"0": "T1", "1": "T2"}, "labels": {"0": "background", "1": "a"}, "training": pairs}
+        (tmp_path / "dataset_0.json").write_text(json.dumps(described))
+        layout = MSD("dataset_0.json")
+        found = layout.scan(tmp_path)
+        assert "`fold` of its entries is not read" in found.passed_over[-1]
+        case = found.cases[1]
         assert case.id == "case_01"
         np.testing.assert_array_equal(layout.read_image(case).array, volumes(4, channels=2)["case_01"][0])
 
@@ -132,6 +137,22 @@ class TestPatterns:
         assert [case.id for case in found.cases] == ["s0", "s1", "s2", "s3"]
         label = made["case_01"][1]
         np.testing.assert_array_equal(layout.read_label(found.cases[1]).array[0], np.choose(label, [0, 7, 1]))
+
+    def test_a_mask_that_is_renamed_is_prepared_anew(self, tmp_path):
+        """Though no file's content has changed."""
+        root = tmp_path / "data"
+        lay_out(root, "images/{n}.nii.gz", "labels/{n}", v1="liver", v2="spleen")
+        held = []
+        for name in ("spleen", "splen"):
+            (root / "labels/1/spleen.nii.gz").rename(root / f"labels/1/{name}.nii.gz")
+            layout = Folders(label_names={1: "liver", 2: "spleen"})
+            collection = layout.scan(root)
+            recipe = Preprocessing(collection.modality, grid=Grid((16, 16)))
+            store = VolumeStore(tmp_path / "store", layout, Classes.from_labels(collection.labels), recipe, 1)
+            assert not store.prepare(collection.cases)
+            held.append([int(case.voxels[:, 2].sum() > 0) for case in store.open(collection.cases)])
+        assert held == [[1, 1, 1, 1], [1, 0, 1, 1]]
+        assert "labels/1: it has no mask spleen" in said(check(root, layout=layout))
 
     def test_overlapping_masks_are_told_and_other_grids_refused(self, tmp_path):
         made = lay_out(tmp_path, "images/{n}.nii.gz", "labels/{n}", v1="liver", v2="spleen")
