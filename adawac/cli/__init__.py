@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 
 from adawac.errors import AdaWACError, DataError, Interrupted, did_you_mean, one_line, printable, raised_in
@@ -63,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: command and arguments; None takes the process's own.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # not every terminal has the letters of every name
+            stream.reconfigure(errors="backslashreplace")
     try:
         exit_code = _run(argv)
         if sys.stdout is not None:

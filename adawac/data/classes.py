@@ -124,6 +124,22 @@ class Classes:
         encoded: NDArray[np.uint8] = codes[index][place]
         return encoded
 
+    def check_names(self, told: Mapping[int, str]) -> None:
+        """Refuse what calls a label value by the name of another one's class.
+
+        Args:
+            told: name of each label value, as a file says it.
+
+        Raises:
+            DataError: naming what it says, and what is so.
+        """
+        values = dict(zip(self.names[1:], self.values[1:], strict=True))
+        if wrong := {value: name for value, name in told.items() if values.get(name, value) != value}:
+            raise DataError(
+                f"its header calls label values {wrong}, but {dict(zip(values.values(), values, strict=True))} are the "
+                "classes; export it with one value for a structure, as the others"
+            )
+
     def decode(self, preds: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
         """Label values on disk of class indices; a merged class gets its first member's value.
 

@@ -93,7 +93,11 @@ def read_case(
         notes.extend(read.notes)
         if image is not None and (difference := read.geometry.difference(image.geometry)):
             raise DataError(f"label {difference}, as the image has it; re-export the label on the image's grid")
-        return Volume(classes.encode(read.array), read.geometry)
+        classes.check_names(read.names)
+        encoded = classes.encode(read.array)
+        if image is not None and encoded.any() and any(np.array_equal(each, read.array[0]) for each in image.array):
+            raise DataError("label and image are the same, voxel for voxel; give the scan as image, without its label")
+        return Volume(encoded, read.geometry)
 
     def attempt(part: Callable[[], Volume]) -> Volume | None:
         try:

@@ -1,7 +1,7 @@
 """Predictions of any tool, held against the references: checked first, then measured."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -84,18 +84,18 @@ def from_files(files: dict[str, Path], references: References) -> Predict:
         path = files[case]
         if path.is_dir():
             return _joined(path, references.classes.names, target)
-        return encoded(_on_grid(path, target), references, str(path))
+        volume = _on_grid(path, target)
+        return encoded(volume.array[0], references, str(path), volume.names)
 
     return predict
 
 
-def _on_grid(path: Path, target: Volume) -> NDArray[np.integer]:
-    """(Z, Y, X) label values of a file that lies on the reference's grid."""
+def _on_grid(path: Path, target: Volume) -> Volume:
+    """(1, Z, Y, X) label values of a file that lies on the reference's grid."""
     volume = as_label(read_image([path]), str(path))
     if difference := volume.geometry.difference(target.geometry):
         raise DataError(f"prediction {path} {difference}, as the reference has it; resample it to the reference's grid")
-    values: NDArray[np.integer] = volume.array[0]
-    return values
+    return volume
 
 
 def _joined(folder: Path, names: Sequence[str], target: Volume) -> NDArray[np.uint8]:
@@ -108,7 +108,7 @@ def _joined(folder: Path, names: Sequence[str], target: Volume) -> NDArray[np.ui
         )
     preds = np.zeros(target.array.shape[1:], np.uint8)
     for name in known:
-        mask = _on_grid(masks[name], target) > 0
+        mask = _on_grid(masks[name], target).array[0] > 0
         if (twice := int((preds[mask] > 0).sum())) > 0:
             raise DataError(
                 f"prediction {folder}: {twice} voxels of {name} belong to another organ too; let each belong to one"
@@ -117,13 +117,16 @@ def _joined(folder: Path, names: Sequence[str], target: Volume) -> NDArray[np.ui
     return preds
 
 
-def encoded(labels: NDArray[np.integer], references: References, name: str) -> NDArray[np.uint8]:
-    """Class indices of predicted label values.
+def encoded(
+    labels: NDArray[np.integer], references: References, name: str, told: Mapping[int, str] | None = None
+) -> NDArray[np.uint8]:
+    """Class indices of predicted label values, and of the names that their file gives them.
 
     Raises:
-        DataError: naming the values that no class stands for.
+        DataError: naming the values that no class stands for, or that the file calls otherwise.
     """
     try:
+        references.classes.check_names(told or {})
         preds = references.classes.encode(labels)
     except DataError as error:
         raise DataError(f"prediction {name}: {error}; --classes names what each value means") from None

@@ -15,13 +15,13 @@ from adawac.data.case_names import AUTO
 from adawac.data.classes import Classes
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.layouts.files import parse_labels, read_json
-from adawac.data.layouts.folders import Folders
+from adawac.data.layouts.folders import Folders, label_files, masks_of
 from adawac.data.patients import SuggestedPatients, patients_in
 from adawac.data.preprocessing import AXES, Axis, cut_steps
 from adawac.errors import ConfigError, DataError, in_case, some_of
 from adawac.evaluation.case_table import Metric
 from adawac.io.hashing import short_hash
-from adawac.io.images import files_of, list_files, passed_over, stem
+from adawac.io.images import list_files, passed_over, stem
 from adawac.io.volumes import Volume
 from adawac.runs.checkpoint import Recipe
 from adawac.runs.folder import RunFolder
@@ -58,7 +58,7 @@ class References:
         patient_pattern: str | None = AUTO,
         axis: Axis = "axial",
     ) -> "References":
-        """Label maps in a folder, of any format that `image_files` reads, each named like its case.
+        """Label maps in a folder, of any format, or folders with a mask an organ, each named like its case.
 
         Args:
             labels: the folder.
@@ -71,14 +71,18 @@ class References:
         Raises:
             DataError: if there are no labels, two of one name, a label without an image, or no patient for a case.
         """
-        if not labels.is_dir() or not (files := list_files(labels)):
+        files = [] if not labels.is_dir() else [*list_files(labels), *filter(masks_of, sorted(labels.iterdir()))]
+        if not files:
             raise DataError(
-                f"--labels {labels}: no label map there (NIfTI, NRRD, MHA, MHD); give the folder of the references"
+                f"--labels {labels}: no label map there (NIfTI, NRRD, MHA, MHD), no masks; give the folder of "
+                "the references"
             )
         if beside := passed_over(labels, [*files, labels / "dataset.json"]):
             log.warning(beside)
-        layout = Folders()
-        cases = _distinct(Case(stem(path), (images or {}).get(stem(path), ()), files_of(path)) for path in files)
+        if classes is None:
+            classes = classes_beside(labels)
+        layout = Folders(label_names=None if classes is None else dict(zip(classes.values, classes.names, strict=True)))
+        cases = _distinct(Case(stem(path), (images or {}).get(stem(path), ()), label_files(path)) for path in files)
         if images is not None and (bare := [case for case in cases.values() if not case.images]):
             raise DataError.from_problems(
                 [
@@ -86,8 +90,6 @@ class References:
                     for case in bare
                 ]
             )
-        if classes is None:
-            classes = classes_beside(labels)
         if classes is None:
             names, problems = layout.labels_of(cases.values())
             if problems:
@@ -160,6 +162,7 @@ class References:
         """
         with in_case(case):
             label = self.layout.read_label(self.cases[case])
+            self.classes.check_names(label.names)
             return Volume(self.classes.encode(label.array), label.geometry)
 
     def data_hash(self, case: str) -> str:

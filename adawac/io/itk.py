@@ -15,7 +15,7 @@ from zlib_ng import gzip_ng, zlib_ng
 
 from adawac.errors import ConfigError, DataError, one_line
 from adawac.io.canonical import Geometry
-from adawac.io.itk_headers import Header, read_header
+from adawac.io.itk_headers import Header, read_header, segment_names
 from adawac.io.limits import Inflated, Stream, check_voxels, read_rest, read_voxels
 from adawac.io.steps import SHEAR_TOLERANCE, largest_cosine
 from adawac.io.volumes import Volume
@@ -88,7 +88,7 @@ def read_itk(path: Path) -> Volume:
     unit, scale = header.unit
     columns = np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing() * scale
     geometry = geometry_of_lps(path, shape, columns, scale * np.array(reader.GetOrigin()), unit)
-    return Volume.of_file(voxels, geometry)
+    return replace(Volume.of_file(voxels, geometry), names=segment_names(path))
 
 
 def _voxels(stream: BinaryIO, header: Header) -> NDArray[Any]:

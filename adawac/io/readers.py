@@ -1,12 +1,11 @@
 """Which files are images, by the ending of their names, and what reads each: one class a family of formats."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from adawac.io.itk import data_files, read_itk, simpleitk
-from adawac.io.itk_headers import HEADERS, segment_names
+from adawac.io.itk_headers import HEADERS
 from adawac.io.volumes import Volume, read_nifti
 
 
@@ -30,10 +29,6 @@ class Reader(ABC):
     def files(self, path: Path) -> tuple[Path, ...]:
         """The files whose content makes the image: this one, and what lies beside it."""
         return (path,)
-
-    def names(self, path: Path) -> Mapping[int, str]:
-        """Names of label values that the file itself says; of a file that has been read."""
-        return {}
 
     def require(self) -> None:  # noqa: B027  # most need nothing
         """Refuse where a library is missing.
@@ -65,10 +60,6 @@ class Itk(Reader):
     def files(self, path: Path) -> tuple[Path, ...]:
         """The header, and the file that it names."""
         return (path, *data_files(path))
-
-    def names(self, path: Path) -> Mapping[int, str]:
-        """Those of 3D Slicer's segments."""
-        return segment_names(path)
 
     def require(self) -> None:
         """SimpleITK."""

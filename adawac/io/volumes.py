@@ -6,8 +6,8 @@ that an axial slice shown with `imshow` stands upright with the patient's left o
 
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,13 @@ class Volume:
         array: (C, Z, Y, X).
         geometry: its grid; `geometry.shape` is (Z, Y, X).
         notes: what is odd about the file, which was read all the same.
+        names: of label values, where the file itself says them.
     """
 
     array: NDArray[Any]
     geometry: Geometry
     notes: tuple[str, ...] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def of_file(cls, array: NDArray[Any], geometry: Geometry, notes: tuple[str, ...] = ()) -> "Volume":
@@ -238,7 +240,7 @@ def as_label(volume: Volume, name: str) -> Volume:
         )
     if (largest := np.abs(whole).max()) >= 1 << 24:
         raise DataError(f"{name}: floats hold no label value of {largest:.0f} exactly; export the label as integers")
-    return Volume(whole.astype(np.int32), volume.geometry, volume.notes)
+    return replace(volume, array=whole.astype(np.int32))
 
 
 def _checked(header: Any) -> Any:

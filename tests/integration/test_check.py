@@ -1,5 +1,6 @@
 """`adawac check`: every case read once, every problem in one go, each with its remedy; `fit` sees the same."""
 
+import io
 import json
 import re
 import shutil
@@ -138,6 +139,22 @@ def test_skip_bad_goes_on_without_them_and_records_which(broken, tmp_path, caplo
     assert not [warning for warning in heard if "into no part" in str(warning.message)]  # it is the run's own split
     assert main(["evaluate", str(run), "-o", str(tmp_path / "report")]) == 0
     assert len(list((tmp_path / "report/figures").glob("case_*"))) == 1  # files that are missing hinder no picture
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_terminal_without_the_letters_of_a_name(encoding, tmp_path, monkeypatch):
+    root = write_folders(tmp_path / "Größe 患")
+    for part in ("images", "labels"):
+        (root / part / "pt_1.nii.gz").rename(root / part / "ü 患.nii.gz")
+    (root / "images/pt_2.nii.gz").write_bytes(b"")
+    (root / "images/患.txt").touch()
+    shown = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr("sys.stdout", shown)
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", str(root)]) == 2
+    text = shown.buffer.getvalue().decode(encoding)
+    assert "pt_2" in text
+    assert r"not read: \u60a3.txt" in text
 
 
 class TestWhole:

@@ -71,7 +71,7 @@ class Folders(NiftiLayout):
         """Images of a folder; of that of the labels also masks, and DICOM files, to say what to do with them."""
         if folder.name != Path(self.labels).name:
             return list_images(folder)
-        return sorted({*list_images(folder), *(path for path in folder.iterdir() if is_dicom(path) or _masks(path))})
+        return sorted({*list_images(folder), *(path for path in folder.iterdir() if is_dicom(path) or masks_of(path))})
 
     def scan(self, root: Path) -> Collection:
         """List the cases, see `Layout.scan`; reads an image, and label files only where `label_names` is None."""
@@ -79,7 +79,7 @@ class Folders(NiftiLayout):
 
     def scan_reading(self, root: Path, chosen: Callable[[Sequence[Case]], Sequence[Case]]) -> Collection:
         """List the cases, see `Layout.scan_reading`."""
-        found = {place: self._found(root, place) for place in (self.labels, *self._channels)}
+        found = {place: self._found(root, place) for place in (*self._channels, self.labels)}
         labels, twins = by_case(found[self.labels], dict(found[self.labels]))
         images: dict[str, tuple[Path, ...]] = {}
         more: dict[str, str] = {}
@@ -96,7 +96,7 @@ class Folders(NiftiLayout):
             for case_id, paths in mine.items()
             if case_id not in theirs
         ]
-        unread = {name: files[0] for name, files in labels.items() if not (reader_of(files[0]) or _masks(files[0]))}
+        unread = {name: files[0] for name, files in labels.items() if not (reader_of(files[0]) or masks_of(files[0]))}
         problems += [
             f"case {name}: {path} is DICOM, which labels are not read from; convert it to NIfTI as data_README.md shows"
             for name, path in unread.items()
@@ -107,7 +107,7 @@ class Folders(NiftiLayout):
             for name, path in without.items()
         ]
         paired = [
-            Case(name, tuple(part for path in paths for part in files_of(path)), _label_files(labels[name][0]))
+            Case(name, tuple(part for path in paths for part in files_of(path)), label_files(labels[name][0]))
             for name, paths in images.items()
             if name in labels.keys() - twins - more.keys() - unread.keys() - without.keys()
         ]
@@ -169,7 +169,7 @@ class Folders(NiftiLayout):
         if not (chosen := {value: masks[name] for value, name in names.items() if name in masks}):
             raise DataError(
                 f"{folder} holds a mask an organ: {some_of(list(masks))}; name those to learn as label_names of the "
-                "layout, such as --layout.label_names '{1: liver, 2: spleen}'"
+                "layout, such as --layout.label_names '{1: liver, 2: spleen}' (of `evaluate` --classes liver,spleen)"
             )
         first, shared = as_label(read_image([next(iter(chosen.values()))]), str(folder)), 0
         joined = np.zeros_like(first.array, np.int32)
@@ -195,12 +195,12 @@ class Folders(NiftiLayout):
         problems: dict[str, str] = {}
         for case in cases:
             try:
-                held = np.unique(self.read_label(case).array).tolist()
+                read = self.read_label(case)
             except DataError as error:
                 problems[case.id] = f"case {case.id}: {error}"
                 continue
-            reader = reader_of(case.label[0])
-            for value, name in ({} if reader is None else reader.names(case.label[0])).items():
+            held = np.unique(read.array).tolist()
+            for value, name in read.names.items():
                 if value not in held:
                     continue
                 if told.get(value, name) != name or name in {told[other] for other in told.keys() - {value}}:
@@ -224,13 +224,14 @@ def _beside(root: Path, found: Mapping[str, Iterable[tuple[str, Path]]]) -> tupl
     return tuple(filter(None, (passed_over(base, read) for base, read in tops.items())))
 
 
-def _masks(path: Path) -> list[Path]:
+def masks_of(path: Path) -> list[Path]:
     """The masks of a folder that holds some."""
     return list_files(path) if path.is_dir() else []
 
 
-def _label_files(path: Path) -> tuple[Path, ...]:
-    return tuple(part for mask in _masks(path) for part in files_of(mask)) or files_of(path)
+def label_files(path: Path) -> tuple[Path, ...]:
+    """The files whose content makes a label map, or of a folder its masks."""
+    return tuple(part for mask in masks_of(path) for part in files_of(mask)) or files_of(path)
 
 
 def _near(case: str, folder: Path) -> str:

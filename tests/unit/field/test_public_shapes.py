@@ -1,6 +1,7 @@
 """Data sets in the shapes in which others publish them: lists that name files, headers that name classes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -16,6 +17,8 @@ from adawac.data.layouts import MSD, Folders, NNUNet, detect
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.store import VolumeStore
 from adawac.errors import DataError
+from adawac.evaluation.predictions import from_files, prediction_files
+from adawac.evaluation.references import References, named_classes
 from adawac.io.images import find_images
 
 
@@ -154,6 +157,13 @@ class TestPatterns:
         assert held == [[1, 1, 1, 1], [1, 0, 1, 1]]
         assert "labels/1: it has no mask spleen" in said(check(root, layout=layout))
 
+    def test_references_may_be_masks(self, tmp_path):
+        made = lay_out(tmp_path, "{n}.nii.gz", "labels/{n}", v1="liver", v2="spleen")
+        references = References.of_folder(tmp_path / "labels", named_classes(["spleen", "liver"]))
+        np.testing.assert_array_equal(references.target("2").array[0], np.choose(made["case_02"][1], [0, 2, 1]))
+        with pytest.raises(DataError, match="--classes liver,spleen"):
+            References.of_folder(tmp_path / "labels")
+
     def test_overlapping_masks_are_told_and_other_grids_refused(self, tmp_path):
         made = lay_out(tmp_path, "images/{n}.nii.gz", "labels/{n}", v1="liver", v2="spleen")
         label = made["case_03"][1]
@@ -233,6 +243,27 @@ class TestSegments:
         found = check(self.write(tmp_path, *[("liver", "spleen")] * 3, ("spleen", "liver")))
         assert [problem for problem in found.problems if "case case_03" in problem and "'spleen'" in problem]
         assert "case case_02" not in said(found)
+
+    def test_nor_is_one_measured_or_trained_on_where_classes_are_named(self, tmp_path):
+        """Its Dice would be 0, or that of other organs."""
+        root = self.write(tmp_path, *[("spleen", "liver")] * 4)
+        layout = Folders(label_names={1: "liver", 2: "spleen"})
+        assert "its header calls label values {1: 'spleen', 2: 'liver'}" in said(check(root, layout=layout))
+        classes = named_classes(["liver", "spleen"])
+        references = References.of_folder(root / "labels", classes)
+        with pytest.raises(DataError, match="calls label values"):
+            references.target("case_00")
+        target = References.of_folder(root / "labels", named_classes(["a", "b"])).target("case_00")
+        with pytest.raises(DataError, match=r"case_00\.seg\.nrrd: its header calls label values"):
+            from_files(prediction_files(root / "labels"), references)("case_00", target)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_an_image_that_holds_its_own_label_is_refused(tmp_path, channels):
+    """Else nothing is easier to learn."""
+    root = nnunet(tmp_path, channels=("MR",) * channels)
+    shutil.copy(root / "labelsTr/case_02.nii.gz", root / f"imagesTr/case_02_{channels - 1:04d}.nii.gz")
+    assert "case case_02: label and image are the same, voxel for voxel" in said(check(root))
 
 
 def test_what_lies_in_the_cloud_alone_is_named(tmp_path):
