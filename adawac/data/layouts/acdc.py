@@ -1,14 +1,11 @@
 """ACDC cardiac MR in h5 files, as SSL4MIS, WSL4MIS and AdaWAC's users have it: slices, volumes, or both."""
 
-import re
-from collections import defaultdict
 from pathlib import Path
 
-from adawac.data.layouts.arrays import ArrayLayout, check_numbering
+from adawac.data.layouts.arrays import ArrayLayout, base_of, by_name, stacks
 from adawac.data.layouts.base import Case, Collection
 from adawac.data.layouts.files import beside, sorted_cases
 from adawac.errors import DataError
-from adawac.io.images import list_files
 
 
 class ACDC(ArrayLayout):
@@ -45,8 +42,13 @@ class ACDC(ArrayLayout):
                 f"{root}: ACDC needs a folder {self.slices} or {self.volumes}; "
                 "correct the path, or `slices` and `volumes` of the layout"
             )
-        files: dict[str, tuple[Path, ...]] = {path.stem: (path,) for path in _files(base / self.volumes)}
-        files = self._stacks(base, without=set(files)) | files
+        volumes = {name: (path,) for name, path in by_name(base / self.volumes, ".h5").items()}
+        files: dict[str, tuple[Path, ...]] = volumes | stacks(
+            by_name(base / self.slices, ".h5"),
+            r"(.+)_slice_(\d+)",
+            lambda _, path: f"{path}: a slice is named <case>_slice_<number>.h5; rename or remove it",
+            without=volumes,
+        )
         return Collection(
             name="ACDC",
             cases=sorted_cases((Case(name, paths, paths) for name, paths in files.items()), root),
@@ -56,27 +58,6 @@ class ACDC(ArrayLayout):
             passed_over=beside([base / self.slices, base / self.volumes], (".h5",)),
         )
 
-    def _stacks(self, base: Path, without: set[str]) -> dict[str, tuple[Path, ...]]:
-        """Files of the slices of every volume, in the order of their numbers."""
-        slices: dict[str, dict[int, Path]] = defaultdict(dict)
-        for path in _files(base / self.slices):
-            match = re.fullmatch(r"(.+)_slice_(\d+)", path.stem)
-            if not match:
-                raise DataError(f"{path}: a slice is named <case>_slice_<number>.h5; rename or remove it")
-            if match[1] not in without:
-                slices[match[1]][int(match[2])] = path
-        for case_id, numbered in slices.items():
-            check_numbering(case_id, sorted(numbered))
-        return {name: tuple(numbered[i] for i in sorted(numbered)) for name, numbered in slices.items()}
-
     def _base(self, root: Path) -> Path | None:
         """The folder that holds slices or volumes."""
-        for base in (root, root / "ACDC"):
-            if (base / self.slices).is_dir() or (base / self.volumes).is_dir():
-                return base
-        return None
-
-
-def _files(folder: Path) -> list[Path]:
-    """Files of patients; none where there is no such folder."""
-    return list_files(folder, (".h5",)) if folder.is_dir() else []
+        return base_of((root, root / "ACDC"), (self.slices, self.volumes))

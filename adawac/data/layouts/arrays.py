@@ -3,9 +3,11 @@
 import io
 import itertools
 import math
+import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from adawac.data.layouts.base import Case, Layout
 from adawac.errors import DataError
 from adawac.io.canonical import Geometry
+from adawac.io.images import list_files
 from adawac.io.limits import check_voxels, read_exactly, read_rest, read_voxels, too_large
 from adawac.io.volumes import Volume, as_label
 
@@ -39,7 +42,47 @@ class ArrayLayout(Layout):
         return as_label(_read(case.label, "label"), str(case.label[0]))
 
 
-def check_numbering(case_id: str, numbers: Sequence[int]) -> None:
+def base_of(places: Iterable[Path], folders: Iterable[str]) -> Path | None:
+    """The first place that holds any of the folders."""
+    return next((place for place in places if any((place / folder).is_dir() for folder in folders)), None)
+
+
+def by_name(folder: Path, ending: str) -> dict[str, Path]:
+    """Files of a folder by their names without the ending; none where there is no such folder."""
+    return {path.name[: -len(ending)]: path for path in list_files(folder, (ending,))} if folder.is_dir() else {}
+
+
+def stacks(
+    files: Mapping[str, Path],
+    form: str,
+    wrong: Callable[[str, Path], str],
+    without: Container[str] = (),
+    whole: bool = True,
+) -> dict[str, tuple[Path, ...]]:
+    """Files of the slices of every volume, in the order of their numbers.
+
+    Args:
+        files: by their names.
+        form: what a name looks like: of the case, and a number.
+        wrong: what to say of a name that does not.
+        without: cases that are left out.
+        whole: refuse volumes whose slices are not numbered without a gap.
+
+    Raises:
+        DataError: for a name or numbers that are wrong.
+    """
+    slices: dict[str, dict[int, Path]] = defaultdict(dict)
+    for name, path in files.items():
+        if (match := re.fullmatch(form, name)) is None:
+            raise DataError(wrong(name, path))
+        if match[1] not in without:
+            slices[match[1]][int(match[2])] = path
+    for case_id, numbered in slices.items() if whole else ():
+        _check_numbering(case_id, sorted(numbered))
+    return {case_id: tuple(numbered[i] for i in sorted(numbered)) for case_id, numbered in slices.items()}
+
+
+def _check_numbering(case_id: str, numbers: Sequence[int]) -> None:
     """Refuse a volume whose slices are not numbered without a gap.
 
     Args:

@@ -1,14 +1,12 @@
 """Synapse multi-organ CT as TransUNet's users have it: training slices in npz, test volumes in h5 files."""
 
 import re
-from collections import defaultdict
 from pathlib import Path
 
-from adawac.data.layouts.arrays import ArrayLayout, check_numbering
+from adawac.data.layouts.arrays import ArrayLayout, base_of, by_name, stacks
 from adawac.data.layouts.base import Case, Collection
 from adawac.data.layouts.files import beside, check_exist, sorted_cases
 from adawac.errors import DataError
-from adawac.io.images import list_files
 
 _ORGANS = ("aorta", "gallbladder", "left_kidney", "right_kidney", "liver", "pancreas", "spleen", "stomach")
 
@@ -57,33 +55,19 @@ class Synapse(ArrayLayout):
 
     def _train(self, root: Path, base: Path) -> list[Case]:
         """Training volumes, slices in the order of their numbers."""
-        listed = self._listed(root, base, "train.txt")
-        there = _by_name(base / "train_npz", ".npz")
-        slices: dict[str, dict[int, Path]] = defaultdict(dict)
-        for name in there if listed is None else listed:
-            match = re.fullmatch(r"(.+)_slice(\d+)", name)
-            if not match:
-                raise DataError(
-                    f"{base / 'train_npz'}: a slice is named <case>_slice<number> but there is {name!r}; rename it"
-                )
-            slices[match[1]][int(match[2])] = there.get(name, base / "train_npz" / f"{name}.npz")
-        cases = []
-        for case_id, numbered in slices.items():
-            if listed is None:  # a list may choose slices, a folder must be whole
-                check_numbering(case_id, sorted(numbered))
-            files = tuple(numbered[number] for number in sorted(numbered))
-            cases.append(Case(case_id, files, files, "train"))
-        return cases
+        folder, listed = base / "train_npz", self._listed(root, base, "train.txt")
+        found = stacks(
+            _chosen(folder, ".npz", listed),
+            r"(.+)_slice(\d+)",
+            lambda name, _: f"{folder}: a slice is named <case>_slice<number> but there is {name!r}; rename it",
+            whole=listed is None,  # a list may choose slices, a folder must be whole
+        )
+        return [Case(name, paths, paths, "train") for name, paths in found.items()]
 
     def _test(self, root: Path, base: Path) -> list[Case]:
         """Test volumes."""
-        there = _by_name(base / "test_vol_h5", ".npy.h5")
-        listed = self._listed(root, base, "test_vol.txt")
-        files = {
-            name: (there.get(name, base / "test_vol_h5" / f"{name}.npy.h5"),)
-            for name in (there if listed is None else listed)
-        }
-        return [Case(name, path, path, "test") for name, path in files.items()]
+        found = _chosen(base / "test_vol_h5", ".npy.h5", self._listed(root, base, "test_vol.txt"))
+        return [Case(name, (path,), (path,), "test") for name, path in found.items()]
 
     def _listed(self, root: Path, base: Path, name: str) -> list[str] | None:
         """Names in a list file; None where there is no such file."""
@@ -102,12 +86,10 @@ class Synapse(ArrayLayout):
 
 def _base(root: Path) -> Path | None:
     """The folder that holds train_npz or test_vol_h5."""
-    for base in (root, root / "Synapse", root / "data" / "Synapse"):
-        if (base / "train_npz").is_dir() or (base / "test_vol_h5").is_dir():
-            return base
-    return None
+    return base_of((root, root / "Synapse", root / "data" / "Synapse"), ("train_npz", "test_vol_h5"))
 
 
-def _by_name(folder: Path, ending: str) -> dict[str, Path]:
-    """Files of a folder by their names without the ending."""
-    return {path.name[: -len(ending)]: path for path in list_files(folder, (ending,))} if folder.is_dir() else {}
+def _chosen(folder: Path, ending: str, listed: list[str] | None) -> dict[str, Path]:
+    """Files of a folder by name: those that are listed, there or not, or all."""
+    there = by_name(folder, ending)
+    return there if listed is None else {name: there.get(name, folder / f"{name}{ending}") for name in listed}
