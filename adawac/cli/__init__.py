@@ -104,10 +104,7 @@ def _run(argv: list[str]) -> int:
     try:
         Path.cwd()
     except OSError as error:
-        print(
-            f"adawac {command}: the working folder: {one_line(error)}; change into one that is there", file=sys.stderr
-        )
-        return 2
+        return _failed(command, f"the working folder: {one_line(error)}; change into one that is there")
     try:
         refuse_addresses(_named(argv[1:]))
         module, arguments = ("fit", argv) if command in TRAINING else (command, argv[1:])
@@ -116,9 +113,7 @@ def _run(argv: list[str]) -> int:
     except AdaWACError as error:
         if DEBUG in os.environ:
             traceback.print_exc()
-        told = _typed(command, f"{error}{_all_of(command, error)}")
-        print(f"adawac {command}: {printable(told)}", file=sys.stderr)
-        return 2
+        return _failed(command, printable(_typed(command, f"{error}{_all_of(command, error)}")))
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -127,8 +122,7 @@ def _run(argv: list[str]) -> int:
         where = printable(str(error.filename or "what was to be written"))
         closed = os.path.exists(error.filename or "") and not os.access(error.filename, os.R_OK)
         remedy = f"let it be {'read' if closed else 'written'}, or name another place"
-        print(f"adawac {command}: {where}: {error.strerror}; {remedy}", file=sys.stderr)
-        return 2
+        return _failed(command, f"{where}: {error.strerror}; {remedy}")
     except (Interrupted, KeyboardInterrupt) as stop:
         return _stopped(command, stop)
     except Exception as error:
@@ -148,10 +142,15 @@ def _named(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
         before = argument if argument.startswith("-") else ""
 
 
+def _failed(command: str, text: str, exit_code: int = 2) -> int:
+    """Say why a command ends, and return its exit code."""
+    print(f"adawac {command}: {text}", file=sys.stderr)
+    return exit_code
+
+
 def _stopped(command: str, stop: Interrupted | KeyboardInterrupt) -> int:
     said, exit_code = (str(stop), stop.exit_code) if isinstance(stop, Interrupted) else ("stopped", 130)
-    print(f"adawac {command}: {said}", file=sys.stderr)
-    return exit_code
+    return _failed(command, said, exit_code)
 
 
 def _typed(command: str, text: str) -> str:
@@ -198,9 +197,7 @@ def _unexpected(argv: Sequence[str], error: Exception) -> int:
         log = Path(tempfile.gettempdir()) / name
         log.write_text(f"adawac {shlex.join(argv)}\n\n{text}", encoding="utf-8")
     said = ": ".join(dict.fromkeys((type(error).__name__, one_line(error))))
-    line = f"{said}{cause}{remedy}; its traceback is in {log}"
-    print(f"adawac {argv[0]}: {printable(line)}", file=sys.stderr)
-    return 1 if ours else 2
+    return _failed(argv[0], printable(f"{said}{cause}{remedy}; its traceback is in {log}"), 1 if ours else 2)
 
 
 def _usage() -> str:
