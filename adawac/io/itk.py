@@ -3,6 +3,7 @@
 It sees a header that is written here, of checked fields, and neither the file nor a name in it; voxels are read here.
 """
 
+import re
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +21,7 @@ from adawac.io.limits import Inflated, Stream, check_voxels, read_rest, read_vox
 from adawac.io.steps import SHEAR_TOLERANCE, largest_cosine
 from adawac.io.volumes import Volume
 
+_SIDES = re.compile(r"^space: *(left|right|LPS|RAS|LAS)", re.IGNORECASE | re.MULTILINE)
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -88,7 +90,9 @@ def read_itk(path: Path) -> Volume:
     unit, scale = header.unit
     columns = np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing() * scale
     geometry = geometry_of_lps(path, shape, columns, scale * np.array(reader.GetOrigin()), unit)
-    return replace(Volume.of_file(voxels, geometry), names=segment_names(path))
+    guessed = header.ending == ".nrrd" and not _SIDES.search(header.text)
+    notes = (f"{path}: its header names no space of left and right: which side is left is a guess",) if guessed else ()
+    return replace(Volume.of_file(voxels, geometry, notes), names=segment_names(path))
 
 
 def _voxels(stream: BinaryIO, header: Header) -> NDArray[Any]:

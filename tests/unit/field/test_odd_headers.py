@@ -9,6 +9,7 @@ import pytest
 from field_data import check, folders
 
 from adawac.errors import DataError
+from adawac.io.images import read_image
 from adawac.io.volumes import read_nifti
 
 PIXDIM, OFFSET, CODES, QUATERNION = 80, 108, 252, 256
@@ -113,6 +114,17 @@ class TestHeadersOfItk:
         assert len(found.problems) == 1
         assert found.problems[0].startswith("case case_01: ")
         assert what in found.problems[0]
+
+    @pytest.mark.parametrize("space", ["space dimension: 3", "space: scanner-xyz", "space: 3D-right-handed"])
+    def test_a_space_that_knows_no_left(self, root, space):
+        """ITK takes it for that of DICOM."""
+        content = (root / "case_01.nrrd").read_bytes()
+        for name, said in (("case_04", b"space: left-posterior-superior"), ("case_05", space.encode())):
+            assert b"space: left-posterior-superior" in content
+            made = content.replace(b"space: left-posterior-superior", said)
+            (root / f"images/{name}.nrrd").write_bytes(made)
+        assert read_image([root / "images/case_04.nrrd"]).notes == ()
+        assert "which side is left is a guess" in read_image([root / "images/case_05.nrrd"]).notes[0]
 
     def test_images_in_folders_of_their_own(self, tmp_path):
         root = folders(tmp_path / "data", 2)
