@@ -265,14 +265,15 @@ def measure(
 def _measure(image: Volume, label: Volume, num_classes: int, sample: int) -> Measured:
     intensities = image.array.reshape(len(image.array), -1)
     flat = label.array.reshape(-1)
-    inside = np.flatnonzero((flat > 0) & (flat != IGNORE_INDEX))
+    held = (label.array[0] > 0) & (label.array[0] != IGNORE_INDEX)
+    inside = np.flatnonzero(held)
     rng = np.random.default_rng(0)  # a stride could fall in step with the rows
     chosen = inside[rng.integers(inside.size, size=min(sample, inside.size))] if inside.size else inside
     first = _scanned(image.geometry.spacing, image.geometry.shape)
     return Measured(
         shape=image.geometry.shape,
         spacing=image.geometry.spacing,
-        reach=_reach((label.array[0] > 0) & (label.array[0] != IGNORE_INDEX)),
+        reach=_reach(held),
         voxels=count_voxels(np.moveaxis(label.array[0], first, 0), num_classes),
         sample=intensities[:, rng.integers(flat.size, size=min(sample, flat.size))],
         foreground=intensities[:, chosen],

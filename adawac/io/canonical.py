@@ -1,6 +1,7 @@
 """The grid of a volume: what leads from a file's own axes to the canonical ones and back."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from nibabel import orientations
@@ -135,15 +136,19 @@ class Geometry:
 
 def to_canonical(affine: NDArray[np.float64]) -> NDArray[np.float64]:
     """(3, 2) orientation transform from the file's axes to the canonical ones."""
-    transform: NDArray[np.float64] = orientations.ornt_transform(
-        orientations.io_orientation(affine), orientations.axcodes2ornt(CANONICAL)
-    )
-    return transform
+    there: NDArray[np.float64] = _transforms(np.asarray(affine, dtype=np.float64).tobytes())[0].copy()
+    return there
 
 
 def from_canonical(affine: NDArray[np.float64]) -> NDArray[np.float64]:
     """(3, 2) orientation transform from the canonical axes to the file's."""
-    transform: NDArray[np.float64] = orientations.ornt_transform(
-        orientations.axcodes2ornt(CANONICAL), orientations.io_orientation(affine)
-    )
-    return transform
+    back: NDArray[np.float64] = _transforms(np.asarray(affine, dtype=np.float64).tobytes())[1].copy()
+    return back
+
+
+@lru_cache(maxsize=1024)  # image and label mostly have one affine, and each is asked for it several times
+def _transforms(affine: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """To the canonical axes and back, of the bytes of a (4, 4) affine."""
+    own = orientations.io_orientation(np.frombuffer(affine).reshape(4, 4))
+    canonical = orientations.axcodes2ornt(CANONICAL)
+    return orientations.ornt_transform(own, canonical), orientations.ornt_transform(canonical, own)
