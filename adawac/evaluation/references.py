@@ -71,7 +71,7 @@ class References:
         Raises:
             DataError: if there are no labels, two of one name, a label without an image, or no patient for a case.
         """
-        files = [] if not labels.is_dir() else [*list_files(labels), *filter(masks_of, sorted(labels.iterdir()))]
+        files = labels.is_dir() and (list_files(labels) or sorted(filter(masks_of, labels.iterdir())))
         if not files:
             raise DataError(
                 f"--labels {labels}: no label map there (NIfTI, NRRD, MHA, MHD), no masks; give the folder of "

@@ -68,10 +68,11 @@ class Folders(NiftiLayout):
         return [self.images] if isinstance(self.images, str) else self.images
 
     def _list(self, folder: Path) -> list[Path]:
-        """Images of a folder; of that of the labels also masks, and DICOM files, to say what to do with them."""
-        if folder.name != Path(self.labels).name:
-            return list_images(folder)
-        return sorted({*list_images(folder), *(path for path in folder.iterdir() if is_dicom(path) or masks_of(path))})
+        """Images of a folder; of that of the labels also DICOM files, to say what to do with them; else its masks."""
+        found = list_images(folder)
+        if folder.name == Path(self.labels).name:
+            found = sorted({*found, *filter(is_dicom, folder.iterdir())}) or sorted(filter(masks_of, folder.iterdir()))
+        return found
 
     def scan(self, root: Path) -> Collection:
         """List the cases, see `Layout.scan`; reads an image, and label files only where `label_names` is None."""

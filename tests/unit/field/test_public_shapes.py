@@ -157,6 +157,15 @@ class TestPatterns:
         assert held == [[1, 1, 1, 1], [1, 0, 1, 1]]
         assert "labels/1: it has no mask spleen" in said(check(root, layout=layout))
 
+    def test_a_folder_beside_label_maps_is_none(self, tmp_path):
+        root = folders(tmp_path)
+        (root / "labels/old").mkdir()
+        shutil.copy(root / "labels/case_00.nii.gz", root / "labels/old")
+        found = check(root)
+        assert not found.problems
+        assert "not read: old/ (with old/case_00.nii.gz)" in said(found)
+        assert len(References.of_folder(root / "labels").cases) == 4
+
     def test_references_may_be_masks(self, tmp_path):
         made = lay_out(tmp_path, "{n}.nii.gz", "labels/{n}", v1="liver", v2="spleen")
         references = References.of_folder(tmp_path / "labels", named_classes(["spleen", "liver"]))
