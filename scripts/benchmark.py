@@ -20,6 +20,7 @@ BENCHMARKS = {
     "views": "a training step with strong views, relative to one with the usual ones",
     "augment": "a view of a slice, against scipy's rotate and zoom",
     "prepare": "preparing volumes, against reading their files",
+    "check": "checking a folder, against reading its files",
     "predict": "a volume's labels on its native grid, against the network alone",
     "memory": "memory and epoch start of a store of 100,000 slices",
     "startup": "adawac --help, and adawac fit up to its first step",
