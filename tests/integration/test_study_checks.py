@@ -79,10 +79,10 @@ class TestBefore:
         [pytest.param(each, id=each.stem, marks=[pytest.mark.slow] * (each.stem not in QUICK)) for each in STUDIES],
     )
     def test_studies_of_configs(self, path, home):
-        for name in ("acdc", "erased30", "openkbp-ct", "phantom-ct"):
+        for name in ("acdc", "erased30", "hippocampus-mr", "openkbp-ct", "phantom-ct"):
             (home / name).symlink_to("msd")
         expanded: Study = read_study(path, home)
         assert expanded.name == path.stem
         at_first_seed = [cell for cell in expanded.cells if cell.options.get("seed", "seed0") == "seed0"]
         few = at_first_seed[::3] if len(at_first_seed) > 12 else at_first_seed
-        assert len(set(resolve(few).values())) == len(few) >= 5
+        assert len(set(resolve(few).values())) == len(few) >= 2
