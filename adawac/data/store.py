@@ -43,6 +43,10 @@ VERSION = 5
 """Raise it when prepared arrays change their meaning: older folders are then no longer found."""
 
 
+LOST = 0.005
+"""Share of a case's labelled voxels outside of the training grid from which it is said."""
+
+
 class VolumeStore:
     """Prepares the cases of a data set once and opens them ever after.
 
@@ -195,6 +199,11 @@ class VolumeStore:
         slices = self.preprocessing.apply(image, case.id)
         labels = np.full_like(image.array[:1], IGNORE_INDEX, dtype=np.uint8) if label is None else label.array
         native = np.ascontiguousarray(self.preprocessing.cut(labels)[0])
+        if (lost := _outside(native, slices.placement)) > LOST:
+            notes.append(
+                f"case {case.id}: {100 * lost:.0f} % of its labelled voxels lie outside of the plane that the network "
+                "is shown, where all is background; see data.size, data.spacing and data.body"
+            )
         path = self._path(case)
         facts = {
             "case": case.id,
@@ -291,6 +300,14 @@ def _opened(case: Case, folder: Path, entry: Entry) -> PreparedCase:
         voxels=entry.voxels,
         data_hash=entry.facts["data_hash"],
     )
+
+
+def _outside(native: NDArray[np.uint8], placement: Placement) -> float:
+    """Share of the labelled voxels (S, H, W) that lie outside of the training grid."""
+    labelled = (native > 0) & (native != IGNORE_INDEX)
+    rows, columns = (placement.native_span(axis, 0, side) for axis, side in enumerate(placement.size))
+    held, shown = int(labelled.sum()), int(labelled[:, rows, columns].sum())
+    return 1 - shown / held if held else 0.0
 
 
 def _hash(text: str) -> str:

@@ -40,6 +40,8 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
     Raises:
         DataError: if the folder is missing or empty, or if no layout matches.
     """
+    if root.is_file():
+        raise DataError(f"{root}: this is a file; give the folder of a data set")
     if not root.is_dir():
         raise DataError(f"{root}: the data folder does not exist{did_you_mean_file(root)} correct the path")
     if named:

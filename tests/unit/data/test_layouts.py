@@ -74,6 +74,8 @@ def test_no_layout(tmp_path):
     (tmp_path / "unknown").mkdir()
     (tmp_path / "unknown/a.txt").touch()
     (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="this is a file; give the folder"):
+        detect(tmp_path / "unknown/a.txt")
     with pytest.raises(DataError, match=r"known layouts: dataset\.json .*say where files lie"):
         detect(tmp_path / "unknown")
     for named in (None, NNUNet(), Folders()):  # a disk that is not there is no broken layout

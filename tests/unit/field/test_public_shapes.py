@@ -267,6 +267,20 @@ class TestSegments:
             from_files(prediction_files(root / "labels"), references)("case_00", target)
 
 
+def test_labels_outside_of_the_plane_are_told(tmp_path, caplog):
+    """Planes of 16 x 16, of which the network sees 10 x 6 in the middle."""
+    root = folders(tmp_path / "data", cases=3)
+    layout = Folders()
+    collection = layout.scan(root)
+    recipe = Preprocessing(collection.modality, grid=Grid((10, 6), spacing=(0.9, 0.8)))
+    store = VolumeStore(tmp_path / "store", layout, Classes.from_labels(collection.labels), recipe, 1)
+    assert not store.prepare(collection.cases)
+    for name, (_, label) in volumes(3).items():
+        lost = 1 - (label[:, 3:13, 5:11] > 0).sum() / (label > 0).sum()
+        assert lost > 0.1
+        assert f"case {name}: {100 * lost:.0f} % of its labelled voxels lie outside of the plane" in caplog.text
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 def test_an_image_that_holds_its_own_label_is_refused(tmp_path, channels):
     """Else nothing is easier to learn."""
