@@ -57,8 +57,8 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
         f"{root}: the folder has none of the known layouts: dataset.json with `training` (MSD, nnU-Net v1) "
         "or `channel_names` (NNUNet), train_npz/ or test_vol_h5/ (Synapse), ACDC_training_slices/ or "
         "ACDC_training_volumes/ (ACDC), images/ and labels/ (Folders); it holds "
-        f"{holds}{hint}; correct the path, or say where files lie, * being a case's name, such as --layout Folders "
-        "--layout.images 'scans/*.nii.gz' --layout.labels '*/organs.nii.gz'"
+        f"{holds}{hint}; correct the path, or say where files lie, in folders or by patterns like '*/ct.nii.gz' in "
+        "which * is the case, such as --layout Folders --layout.images scans --layout.labels masks"
     )
 
 
