@@ -30,6 +30,7 @@ def tasks(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 def test_the_training_goes_on_as_if_nothing_had_been_measured(root, tasks, tmp_path, monkeypatch):
     results = gradients.measured(str(root), [], 20, 32, str(tmp_path / "store"))
     assert [each["step"] for each in results["steps"]] == [*range(2, 21, 2)]

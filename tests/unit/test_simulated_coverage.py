@@ -56,6 +56,7 @@ def test_a_difference_that_is_there_is_found():
     assert np.mean(found) > 0.9
 
 
+@pytest.mark.slow
 def test_one_run_is_not_enough_where_runs_differ_and_misses_are_not_foreseen():
     """What the table warns of is so: that is why it is printed, and why a single run gets no verdict."""
     lucky, missed = simulate_coverage(30, 1, 1000, [SCENARIOS[5], SCENARIOS[7]])

@@ -188,7 +188,7 @@ class TestCorrected:
     def test_twenty_equal_methods_are_seldom_called_different(self):
         """Each at 5 % for itself, one of them would be in two studies of three."""
         rng = np.random.default_rng(0)
-        studies = [corrected([pair(p, *rng.random(5)) for p in rng.random(20)]) for _ in range(1000)]
+        studies = [corrected([pair(p, *rng.random(5)) for p in rng.random(20)]) for _ in range(400)]
         wrong = [any(each.verdict == "better" for found in study for each in found) for study in studies]
         assert np.mean(wrong) < 0.07
 
