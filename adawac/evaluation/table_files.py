@@ -81,7 +81,7 @@ def read_csv(path: Path) -> list[CaseRow]:
     path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file)
+            reader = csv.reader(file)  # pandas fills up a line torn in the middle, and takes it
             columns = _check_columns(tuple(next(reader, ())), path)
             return [
                 _row([of_cell(field) for field in fields], columns, f"{path}, line {reader.line_num}")
