@@ -289,10 +289,11 @@ def _scanned(spacing: tuple[float, float, float] | None, shape: Sequence[int]) -
 
 def _reach(mask: NDArray[np.bool_]) -> tuple[int, ...]:
     """Sides of the smallest box around the centre of a volume that holds a mask; 0 of an empty one."""
+    face = mask.any(axis=0)  # so that the volume is gone through twice, and not three times
     sides = []
-    for axis, length in enumerate(mask.shape):
-        held = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        sides.append(int(max(length - 2 * held[0], 2 * (held[-1] + 1) - length)) if held.size else 0)
+    for along in (mask.any(axis=(1, 2)), face.any(axis=1), face.any(axis=0)):
+        held = np.flatnonzero(along)
+        sides.append(int(max(along.size - 2 * held[0], 2 * (held[-1] + 1) - along.size)) if held.size else 0)
     return tuple(sides)
 
 
