@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from adawac.errors import ConfigError, DataError, printable
+from adawac.errors import ConfigError
 from adawac.io.own_code import find_in_working_folder, use_readers
 from adawac.processes.cluster import HELP, each_on
 from adawac.training.suggestions import Parser
@@ -22,21 +22,14 @@ def main(argv: Sequence[str]) -> int:
         find_in_working_folder()
     from adawac.cli.predict_files import predict_files  # not needed for --help
     from adawac.inference.scripted import is_scripted
-    from adawac.io.images import scan_images
 
     if none := [path for path in args.weights if not is_scripted(path)]:
         raise ConfigError(f"--weights {none[0]} is no TorchScript of `adawac export`; give a checkpoint or run as RUN")
     use_readers(args.readers)
-    cases, problems, beside = scan_images(args.input)
-    if beside:
-        print(f"note: {printable(beside)}")
-    if problems and not cases:
-        raise DataError.from_problems(problems)
-
     with each_on(args.on, args.device) as each:
         predict_files(
             [*args.run, *args.weights],
-            cases,
+            [args.input],
             args.output,
             device=args.device,
             flip_left_right=args.flip,
@@ -45,7 +38,6 @@ def main(argv: Sequence[str]) -> int:
             pictures=args.pictures,
             overwrite=args.overwrite,
             trust=args.trust or bool(args.weights),
-            left_out=problems,
             each=each,
         )
     return 0

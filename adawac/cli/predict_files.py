@@ -15,7 +15,7 @@ from adawac.inference.prefetch import prefetched
 from adawac.inference.segmenter import Prediction, Segmenter, load
 from adawac.io.atomic import atomic_write
 from adawac.io.hashing import short_hash
-from adawac.io.images import read_image
+from adawac.io.images import read_image, scan_images
 from adawac.io.terminal import bar
 from adawac.io.volumes import Volume, write_label_nifti, write_probabilities_nifti
 from adawac.processes.cluster import Each, outcome_of
@@ -24,7 +24,7 @@ from adawac.runs.folder import find_checkpoint
 
 def predict_files(
     runs: Sequence[Path],
-    cases: Mapping[str, tuple[Path, ...]],
+    sources: Sequence[Path],
     output: Path,
     *,
     device: str | None = None,
@@ -34,14 +34,13 @@ def predict_files(
     pictures: bool = False,
     overwrite: bool = False,
     trust: bool = False,
-    left_out: Sequence[str] = (),
     each: Each | None = None,
 ) -> list[Path]:
-    """Segment cases, each on its own grid; one that fails is reported at the end and does not stop the others.
+    """Segment images, each on its own grid; one that fails is reported at the end and does not stop the others.
 
     Args:
         runs: run folders or checkpoints, at least one; the probabilities of several are averaged.
-        cases: case name and its channels, see `find_images`.
+        sources: image files, folders of them or patterns, see `scan_images`.
         output: folder for `<case>.nii.gz`, and `predictions.json` that says what made them.
         device: where to predict; None takes CUDA if there is one.
         flip_left_right: average with the prediction of mirrored slices.
@@ -51,7 +50,6 @@ def predict_files(
         pictures: write `<case>.png`.
         overwrite: whether to predict again what is there; otherwise it is kept, so that a stopped run goes on.
         trust: make a network whose class is neither adawac's nor MONAI's; its code runs.
-        left_out: problems of further cases, which are told at the end with those found on the way.
         each: where to predict, see `adawac.processes.cluster`; None: here, and the next image is read meanwhile.
 
     Returns:
@@ -62,10 +60,11 @@ def predict_files(
             or the models cannot be loaded or averaged.
         DataError: all problems together, after all cases without a problem have been written.
     """
-    _check_output(output, cases)
     models = _models(runs)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     segmenter = load(runs, device if each is None else "cpu", trust)
+    cases, left_out = _cases(sources, segmenter.recipe.data.places)
+    _check_output(output, cases)
     if flip_left_right:
         segmenter.recipe.check_flip()
     classes = segmenter.recipe.data.classes.names
@@ -108,6 +107,23 @@ def predict_files(
     if problems or left_out:
         raise DataError.from_problems([*problems.values(), *left_out])
     return [folder.file(case) for case in cases]
+
+
+def _cases(sources: Sequence[Path], places: Sequence[str]) -> tuple[dict[str, tuple[Path, ...]], list[str]]:
+    """Cases and their channels; and the problems of those that are left out, where there are others."""
+    cases: dict[str, tuple[Path, ...]] = {}
+    left_out: list[str] = []
+    for source in sources:
+        found, problems, beside = scan_images(source, places)
+        left_out += problems
+        if beside:
+            print(f"note: {printable(beside)}")
+        for case, paths in found.items():
+            if cases.setdefault(case, paths) != paths:
+                raise ConfigError(f"{paths[0]} and {cases[case][0]} are both called {case}; predict one at a time")
+    if not cases:
+        raise DataError.from_problems(left_out)
+    return cases, left_out
 
 
 @lru_cache(maxsize=1)

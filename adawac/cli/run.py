@@ -13,7 +13,6 @@ from adawac.errors import ConfigError, counted
 from adawac.evaluation import read_run
 from adawac.evaluation.shown_table import CaseTable
 from adawac.inference.segmenter import Segmenter, load
-from adawac.io.images import scan_images
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 from adawac.training.configuration import resolve
@@ -80,16 +79,8 @@ class Run:
         Returns:
             The label files.
         """
-        given = [images] if isinstance(images, str | os.PathLike) else list(images)
-        cases: dict[str, tuple[Path, ...]] = {}
-        left_out: list[str] = []
-        for each in given:
-            found = scan_images(Path(each))
-            left_out += found.problems
-            for case, paths in found.cases.items():
-                if cases.setdefault(case, paths) != paths:
-                    raise ConfigError(f"{paths[0]} and {cases[case][0]} are both called {case}; predict one at a time")
-        return predict_files([self.path], cases, Path(out), left_out=left_out, **options)
+        given = [images] if isinstance(images, str | os.PathLike) else images
+        return predict_files([self.path], [Path(each) for each in given], Path(out), **options)
 
     def load(self, device: str = "cpu") -> Segmenter:
         """The trained network, to predict arrays and files with."""

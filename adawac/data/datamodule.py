@@ -268,7 +268,7 @@ class SegmentationData(pl.LightningDataModule):
         self._split = self.split_rule.split(self.root, labelled, self._patients)
         wanted = {case for part in PARTS for case in getattr(self._split, part)}
         self._cases = {case.id: case for case in collection.cases if case.id in wanted}
-        self._unlabelled = {} if self.unlabelled is None else unlabelled_cases(self.unlabelled)
+        self._unlabelled = {} if self.unlabelled is None else unlabelled_cases(self.unlabelled, collection.places)
         self._store = VolumeStore(self.store_folder, layout, classes, preprocessing, len(collection.channels))
         self._facts = DataFacts(
             in_channels=len(collection.channels),
@@ -276,6 +276,7 @@ class SegmentationData(pl.LightningDataModule):
             mirror_table=classes.mirror_table(self.mirror_pairs) if self.mirror_pairs else None,
             preprocessing=preprocessing,
             unit=self.unit,
+            places=collection.places,
         )
 
     def _list(self, layout: Layout) -> Collection:

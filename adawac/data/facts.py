@@ -16,6 +16,7 @@ class DataFacts:
         classes: names of the classes and what they are on disk.
         mirror_table: for each class its mirror image, itself where it has no side; None if no pairs are named.
         preprocessing: what prediction must repeat.
+        places: where images lie, see `adawac.data.layouts.base.Collection`; predictions look there, too.
         unit: what a sample is, and a network is shown at a time: a slice, with or without neighbours, or a patch.
     """
 
@@ -24,3 +25,4 @@ class DataFacts:
     mirror_table: tuple[int, ...] | None
     preprocessing: Preprocessing
     unit: UnitKind = SINGLE_SLICE
+    places: tuple[str, ...] = ()

@@ -258,8 +258,8 @@ class VolumeStore:
     def _recipe_of(self, case: Case, verify: bool = False) -> dict[str, Any]:
         """Everything that shapes a case's arrays; a file that is not there stands for itself."""
         files = [self._content(path, verify) for path in (*case.images, *case.label)]
-        masks = [path.name for path in case.label if reader_of(path)]  # of several, names say what they show
-        return self._recipe() | {"files": files} | ({"masks": masks} if len(masks) > 1 else {})
+        masks = [path.name for path in case.label if reader_of(path)]  # names say what they show
+        return self._recipe() | {"files": files} | ({"masks": masks} if case.masks else {})
 
     def _content(self, path: Path, verify: bool) -> str:
         try:

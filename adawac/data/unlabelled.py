@@ -1,7 +1,7 @@
 """Images that nobody annotated, to be trained on beside annotated volumes."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from adawac.data.layouts.base import Case
@@ -16,11 +16,12 @@ PREFIX = "unlabelled/"
 """Begins their ids, which no case of a layout does."""
 
 
-def unlabelled_cases(folder: Path) -> dict[str, Case]:
+def unlabelled_cases(folder: Path, places: Sequence[str] = ()) -> dict[str, Case]:
     """The images of a folder as cases without a label.
 
     Args:
         folder: of image files and folders of DICOM slices, see `adawac.io.images.find_images`.
+        places: see there.
 
     Returns:
         Id and case, such as `unlabelled/pt_17`.
@@ -30,7 +31,7 @@ def unlabelled_cases(folder: Path) -> dict[str, Case]:
     """
     if not folder.is_dir():
         raise DataError(f"data.unlabelled: there is no folder {folder}; give the one with images that have no label")
-    found = find_images(folder)
+    found = find_images(folder, places)
     files = {name: tuple(file for path in channels for file in files_of(path)) for name, channels in found.items()}
     return {f"{PREFIX}{name}": Case(f"{PREFIX}{name}", images) for name, images in files.items()}
 

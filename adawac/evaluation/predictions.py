@@ -1,7 +1,7 @@
 """Predictions of any tool, held against the references: checked first, then measured."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adawac.data.layouts.masks import are_masks, joined, labels_in, masks_of
 from adawac.errors import DataError, of_case
 from adawac.errors import name_problems as wrong_names
 from adawac.evaluation.case_table import NOBODY, CaseRow, MadeBy, case_rows
 from adawac.evaluation.references import References
 from adawac.evaluation.training_record import training_rows
 from adawac.inference.prediction_folder import MANIFEST, PICTURE, PROBABILITIES
-from adawac.io.images import list_files, passed_over, read_image, stem
+from adawac.io.images import passed_over, read_image, stem
 from adawac.io.terminal import Track
 from adawac.io.volumes import Volume, as_label
 from adawac.metrics import EmptyPolicy
@@ -40,8 +41,8 @@ def prediction_files(folder: Path) -> dict[str, Path]:
         DataError: if there is none, or two of one name.
     """
     found: dict[str, Path] = {}
-    masks = [path for path in sorted(folder.iterdir()) if path.is_dir() and list_files(path)]
-    for path in [*list_files(folder), *masks]:
+    labels = labels_in(folder)
+    for path in labels:
         if path.name.endswith(PROBABILITIES):
             continue
         if stem(path) in found:
@@ -49,9 +50,7 @@ def prediction_files(folder: Path) -> dict[str, Path]:
         found[stem(path)] = path
     if problems := wrong_names("case", found):
         raise DataError.from_problems(problems)
-    if beside := passed_over(
-        folder, [*list_files(folder), *masks, *folder.glob(f"*{PICTURE}"), *map(folder.joinpath, _RECORDS)]
-    ):
+    if beside := passed_over(folder, [*labels, *folder.glob(f"*{PICTURE}"), *map(folder.joinpath, _RECORDS)]):
         log.warning(beside)
     if not found:
         raise DataError(
@@ -79,42 +78,24 @@ def name_problems(folder: Path, files: Iterable[str], references: References) ->
 
 def from_files(files: dict[str, Path], references: References) -> Predict:
     """Predictions that lie in files, on the grid of the reference."""
+    classes = references.classes
+    masks = are_masks(files.values(), classes.names)
 
     def predict(case: str, target: Volume) -> NDArray[np.uint8]:
         path = files[case]
-        if path.is_dir():
-            return _joined(path, references.classes.names, target)
-        volume = _on_grid(path, target)
+        if masks and path.is_dir():
+            volume = joined(masks_of(path), dict(zip(classes.values, classes.names, strict=True)))
+        else:
+            volume = as_label(read_image(masks_of(path) or [path]), str(path))
+        if difference := volume.geometry.difference(target.geometry):
+            raise DataError(
+                f"prediction {path} {difference}, as the reference has it; resample it to the reference's grid"
+            )
+        for note in volume.notes:
+            log.warning(f"case {case}: prediction {note}")
         return encoded(volume.array[0], references, str(path), volume.names)
 
     return predict
-
-
-def _on_grid(path: Path, target: Volume) -> Volume:
-    """(1, Z, Y, X) label values of a file that lies on the reference's grid."""
-    volume = as_label(read_image([path]), str(path))
-    if difference := volume.geometry.difference(target.geometry):
-        raise DataError(f"prediction {path} {difference}, as the reference has it; resample it to the reference's grid")
-    return volume
-
-
-def _joined(folder: Path, names: Sequence[str], target: Volume) -> NDArray[np.uint8]:
-    """Class indices out of a mask an organ; masks of other organs are not looked at."""
-    masks = {stem(path): path for path in list_files(folder)}
-    if not (known := [name for name in names[1:] if name in masks]):
-        raise DataError(
-            f"prediction {folder}: none of its masks ({', '.join(list(masks)[:5])}, ...) is called like one of the "
-            f"classes {', '.join(names[1:])}; rename the masks, or name the classes like them with --classes"
-        )
-    preds = np.zeros(target.array.shape[1:], np.uint8)
-    for name in known:
-        mask = _on_grid(masks[name], target).array[0] > 0
-        if (twice := int((preds[mask] > 0).sum())) > 0:
-            raise DataError(
-                f"prediction {folder}: {twice} voxels of {name} belong to another organ too; let each belong to one"
-            )
-        preds[mask] = names.index(name)
-    return preds
 
 
 def encoded(
@@ -159,6 +140,8 @@ def measure(
 
     def of(case: str) -> list[CaseRow]:
         target = references.target(case)
+        for note in target.notes:
+            log.warning(f"case {case}: {note}")
         preds = references.cut(predict(case, target))
         return case_rows(
             case,

@@ -15,13 +15,14 @@ from adawac.data.case_names import AUTO
 from adawac.data.classes import Classes
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.layouts.files import parse_labels, read_json
-from adawac.data.layouts.folders import Folders, label_files, masks_of
+from adawac.data.layouts.folders import Folders
+from adawac.data.layouts.masks import are_masks, label_files, labels_in
 from adawac.data.patients import SuggestedPatients, patients_in
 from adawac.data.preprocessing import AXES, Axis, cut_steps
 from adawac.errors import ConfigError, DataError, in_case, some_of
 from adawac.evaluation.case_table import Metric
 from adawac.io.hashing import short_hash
-from adawac.io.images import list_files, passed_over, stem
+from adawac.io.images import passed_over, stem
 from adawac.io.volumes import Volume
 from adawac.runs.checkpoint import Recipe
 from adawac.runs.folder import RunFolder
@@ -71,7 +72,7 @@ class References:
         Raises:
             DataError: if there are no labels, two of one name, a label without an image, or no patient for a case.
         """
-        files = labels.is_dir() and (list_files(labels) or sorted(filter(masks_of, labels.iterdir())))
+        files = labels_in(labels) if labels.is_dir() else []
         if not files:
             raise DataError(
                 f"--labels {labels}: no label map there (NIfTI, NRRD, MHA, MHD), no masks; give the folder of "
@@ -81,8 +82,12 @@ class References:
             log.warning(beside)
         if classes is None:
             classes = classes_beside(labels)
-        layout = Folders(label_names=None if classes is None else dict(zip(classes.values, classes.names, strict=True)))
-        cases = _distinct(Case(stem(path), (images or {}).get(stem(path), ()), label_files(path)) for path in files)
+        named = {} if classes is None else dict(zip(classes.values, classes.names, strict=True))
+        layout, masks = Folders(label_names=named or None), are_masks(files, named.values())
+        cases = _distinct(
+            Case(stem(path), (images or {}).get(stem(path), ()), label_files(path), masks=masks and path.is_dir())
+            for path in files
+        )
         if images is not None and (bare := [case for case in cases.values() if not case.images]):
             raise DataError.from_problems(
                 [
@@ -163,7 +168,7 @@ class References:
         with in_case(case):
             label = self.layout.read_label(self.cases[case])
             self.classes.check_names(label.names)
-            return Volume(self.classes.encode(label.array), label.geometry)
+            return Volume(self.classes.encode(label.array), label.geometry, label.notes)
 
     def data_hash(self, case: str) -> str:
         """Of the case's files, images first, then labels."""

@@ -106,7 +106,7 @@ class Segmenter:
         """
         if isinstance(image, Sequence) and not isinstance(image, str):
             return [self.predict(each, case, flip_left_right, largest_component, spacing=spacing) for each in image]
-        name, volume = _read(image, spacing)
+        name, volume = _read(image, spacing, self.recipe.data.places)
         found = self.classify(volume, case or name, flip_left_right, largest_component)
         return self.recipe.data.classes.decode(found.preds)
 
@@ -135,7 +135,9 @@ class Segmenter:
         if channels != recipe.data.in_channels:
             raise DataError(
                 f"case {case}: the image has {channels} channels, but the model was trained on "
-                f"{recipe.data.in_channels}; give the same channels in the same order"
+                f"{recipe.data.in_channels}; give the same channels in the same order, "
+                + (f"as they lay in training ({', '.join(recipe.data.places)}), or " if recipe.data.places else "")
+                + "called CASE_0000, CASE_0001, ..."
             )
         slices = recipe.data.preprocessing.apply(volume, case)
         image = torch.from_numpy(slices.image)
@@ -180,7 +182,7 @@ class Segmenter:
         return [names.index(organ) for organ in dict.fromkeys(organs)]
 
 
-def _read(image: Image, spacing: Sequence[float] | None) -> tuple[str, Volume]:
+def _read(image: Image, spacing: Sequence[float] | None, places: Sequence[str]) -> tuple[str, Volume]:
     """Name and volume of whatever holds an image."""
     if isinstance(image, np.ndarray | Tensor):
         return "volume", Volume.of_array(
@@ -190,7 +192,7 @@ def _read(image: Image, spacing: Sequence[float] | None) -> tuple[str, Volume]:
         raise ConfigError("spacing is given, but files say theirs; give it with arrays alone")
     if isinstance(image, Volume):
         return "volume", image
-    cases = find_images(Path(image))
+    cases = find_images(Path(image), places)
     if len(cases) > 1:
         raise DataError(f"{image} holds {len(cases)} images; name one, or several in a list")
     [(case, paths)] = cases.items()

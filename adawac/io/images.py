@@ -3,7 +3,7 @@
 import glob
 import logging
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -188,14 +188,14 @@ class Images(NamedTuple):
     passed_over: str | None
 
 
-def find_images(source: Path) -> dict[str, tuple[Path, ...]]:
+def find_images(source: Path, places: Sequence[str] = ()) -> dict[str, tuple[Path, ...]]:
     """Images to segment, by case; see `scan_images`.
 
     Raises:
         DataError: all problems together; or there is no image.
         ConfigError: if reading them takes SimpleITK, and that is not installed.
     """
-    cases, problems, beside = scan_images(source)
+    cases, problems, beside = scan_images(source, places)
     if problems:
         raise DataError.from_problems(problems)
     if beside:
@@ -203,26 +203,29 @@ def find_images(source: Path) -> dict[str, tuple[Path, ...]]:
     return cases
 
 
-def scan_images(source: Path) -> Images:
+def scan_images(source: Path, places: Sequence[str] = ()) -> Images:
     """Images to segment, and what is wrong with others.
 
     Args:
         source: an image file; the folder of a DICOM series; or a folder of such files and folders, in which
             `<case>_0000.nii.gz`, `<case>_0001.nii.gz` are channels of one case (nnU-Net's names). Without a
             `<case>_0000` four digits at the end are part of the name. Or a pattern for them, see `named_by`.
+        places: folders or patterns, one a channel, in which training found its images: in a folder where there are
+            such, or such as their ends say (`*-t1.nii.gz` of `*/*-t1.nii.gz`), images are found as there.
 
     Raises:
         DataError: if there is no image, or it is not clear what a case is.
         ConfigError: if reading them takes SimpleITK, and that is not installed.
     """
     source = source.absolute()  # so that `.` has a name
-    if "*" in str(source):
+    found = _as_in_training(source, places)
+    if found is None and "*" in str(source):
         first = next(place for place, part in enumerate(source.parts) if "*" in part)
-        named = list(named_by(Path(*source.parts[:first]), "/".join(source.parts[first:])))
-    else:
-        named = [(stem(path), path) for path in _images_at(source)]
-    paths = [path for _, path in named]
-    beside = passed_over(source, paths) if source.is_dir() and paths != [source] else None
+        found = {"": list(named_by(Path(*source.parts[:first]), "/".join(source.parts[first:])))}
+    found = found or {"": [(stem(path), path) for path in _images_at(source)]}
+    paths = [path for named in found.values() for _, path in named]
+    tops = [source / path.relative_to(source).parts[0] for path in paths if path != source] if source.is_dir() else []
+    beside = passed_over(source, tops) if source.is_dir() and paths != [source] else None
     if not paths:
         raise DataError(
             f"{source}: no image there{did_you_mean_file(source)} give a NIfTI, NRRD, MHA or MHD file, the folder of a "
@@ -234,7 +237,7 @@ def scan_images(source: Path) -> Images:
             reader.require()
         else:  # a DICOM series
             simpleitk()
-    cases, problems = by_case(named)
+    cases, problems = by_channel(found)
     return Images({case: files for case, files in cases.items() if case not in problems}, [*problems.values()], beside)
 
 
@@ -291,6 +294,45 @@ def by_case(
         if missing := sorted(set(range(max(channels))) - channels.keys()):
             problems[case] = f"case {case}: channel {case}_{missing[0]:04d} is missing; add its file"
     return {case: tuple(path for _, path in sorted(files.items())) for case, files in cases.items()}, problems
+
+
+def by_channel(
+    found: Mapping[str, Collection[tuple[str, Path]]], whole: Collection[str] = ()
+) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
+    """As `by_case`, of images that lie in several places, one a channel.
+
+    Args:
+        found: images of each place.
+        whole: see `by_case`.
+    """
+    cases: dict[str, tuple[Path, ...]] = {}
+    problems: dict[str, str] = {}
+    for number, named in enumerate(found.values()):
+        mine, odd = by_case(named, whole)
+        problems |= odd
+        for name in mine.keys() ^ cases.keys() if number else ():
+            problems[name] = f"case {name}: it lies not in each of {', '.join(found)}; complete or remove it"
+        cases = {name: cases.get(name, ()) + mine.get(name, ()) for name in {**cases, **mine}}
+    return cases, problems
+
+
+def _as_in_training(source: Path, places: Sequence[str]) -> dict[str, list[tuple[str, Path]]] | None:
+    """What lies in a folder where training found its images, or where the ends of these places say; None if not."""
+    parts = [place.split("/") for place in places]
+    for start in range(min(map(len, parts), default=0)) if source.is_dir() else ():
+        ends = ["/".join(each[start:]) for each in parts]
+        found = {end: list(_listed(source, end)) for end in ends if "*" in end or len(ends) > 1}
+        if len(found) == len(ends) and any(found.values()):
+            return found
+    return None
+
+
+def _listed(root: Path, place: str) -> Iterable[tuple[str, Path]]:
+    """Images of a folder, or of a pattern, by their cases; none where it is not there."""
+    if "*" in place:
+        return named_by(root, place)
+    folder = root / place
+    return [(stem(path), path) for path in list_images(folder)] if folder.is_dir() else []
 
 
 def _images_at(source: Path) -> list[Path]:

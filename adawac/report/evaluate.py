@@ -137,7 +137,8 @@ def evaluate(
     references, why_none = None, ""
     if labels is not None:
         meaning = _classes(classes, Path(labels), chosen)
-        found = None if images is None else find_images(Path(images))
+        runs = [recipe_of(RunFolder(each.path)).data for each in chosen if each.kind == "run" and images is not None]
+        found = None if images is None else find_images(Path(images), runs[0].places if runs else ())
         references = References.of_folder(Path(labels), meaning, found, patient_pattern, axis)
     elif images is not None or classes is not None:
         raise ConfigError("--images and --classes belong to --labels, the folder of the reference label maps; give it")

@@ -116,6 +116,7 @@ class Recipe:
             "mirror_table": self.data.mirror_table,
             "preprocessing": self.data.preprocessing.to_json(),
             "unit": self.data.unit.to_json(),
+            "places": self.data.places,
             "largest_component": self.largest_component,
         }
         return json.dumps(plain, indent=1)
@@ -143,6 +144,7 @@ class Recipe:
                     mirror_table=None if table is None else tuple(table),
                     preprocessing=Preprocessing.from_json(plain["preprocessing"]),
                     unit=unit_kind(**plain.get("unit", {})),  # checkpoints of before were all of single slices
+                    places=tuple(plain.get("places", ())),
                 ),
                 version=plain["version"],
                 largest_component=tuple(plain.get("largest_component", ())),
@@ -180,6 +182,8 @@ class Recipe:
             raise ValueError(f"largest_component is {unknown}")
         if not isinstance(self.version, str) or not isinstance(self.network.arguments, dict):
             raise TypeError("its version is no text, or its network's arguments are no mapping")
+        if not all(isinstance(place, str) and ".." not in place.split("/") for place in data.places):
+            raise ValueError(f"places are {data.places}")
         layers = self.network.feature_layer
         named = layers if isinstance(layers, list) else [layers] * (layers is not None)
         if not all(isinstance(layer, str) for layer in named):

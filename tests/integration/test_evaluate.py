@@ -221,7 +221,7 @@ def test_a_mask_an_organ_is_as_good_as_a_label_map(place):
     assert [each["mean"] for each in maps["dice"]] == [each["mean"] for each in masks["dice"]]
 
 
-def test_masks_that_fit_no_class_or_each_other_are_refused(place, capsys):
+def test_masks_that_fit_no_class_are_refused_and_overlaps_are_told(place, capsys, caplog):
     ones = np.ones((10, 24, 20), np.uint8)
     for case in CASES:
         save(place / f"masks/{case}/left kidney.nii.gz", ones)
@@ -229,8 +229,9 @@ def test_masks_that_fit_no_class_or_each_other_are_refused(place, capsys):
     save(place / "masks/pt_2/right kidney.nii.gz", ones)
     assert evaluate(place, "--pictures", "0", sources=("masks={0}/masks", "maps={0}/nnUNet")) == 2
     said = capsys.readouterr().err
-    assert "rename the masks, or name the classes like them with --classes" in said
-    assert "let each belong to one" in said
+    assert "pt_1 holds a mask an organ: kidney_left, but none is called like one of the classes" in said
+    assert "rename the masks, or name the classes like them" in said
+    assert "pt_2: 4800 voxels lie in several masks and count to the last of them" in caplog.text
 
 
 def test_names_of_classes_can_be_given(place):

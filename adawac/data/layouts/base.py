@@ -20,12 +20,14 @@ class Case:
         images: files of the image; several for several channels, or one a slice.
         label: files of the label; empty where there is none.
         split: "train", "val" or "test" where the layout itself says so, else None.
+        masks: whether the files of the label are a mask an organ, see `adawac.data.layouts.masks`.
     """
 
     id: str
     images: tuple[Path, ...]
     label: tuple[Path, ...] = ()
     split: Literal["train", "val", "test"] | None = None
+    masks: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Collection:
         known_by: what the modality is known by, such as "the layout".
         passed_over: lines that name what lies beside the data and is not read.
         unannotated: first files of images that have no label.
+        places: folders or patterns that its images lie in, one a channel; empty where their names tell channels apart.
 
     Raises:
         DataError: a name that is not allowed, see `adawac.errors.name_problems`; a `ListingError` if of some cases.
@@ -56,6 +59,7 @@ class Collection:
     known_by: str = "the layout"
     passed_over: tuple[str, ...] = ()
     unannotated: tuple[Path, ...] = ()
+    places: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modality", current(self.modality))

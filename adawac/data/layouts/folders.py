@@ -8,24 +8,24 @@ import numpy as np
 
 from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.data.layouts.files import OR_NOBODY, parse_labels, sorted_cases
+from adawac.data.layouts.masks import are_masks, joined, label_files, labels_in, masks_of
 from adawac.data.layouts.nifti import NiftiLayout, recognised
 from adawac.data.modality import Modality, current
 from adawac.errors import DataError, did_you_mean_file, some_of
 from adawac.io.dicom import is_dicom
 from adawac.io.images import (
     by_case,
+    by_channel,
     described,
     files_of,
     holds_dicom,
-    list_files,
     list_images,
     named_by,
     passed_over,
-    read_image,
     stem,
 )
 from adawac.io.readers import reader_of
-from adawac.io.volumes import Volume, as_label
+from adawac.io.volumes import Volume
 
 
 class Folders(NiftiLayout):
@@ -71,7 +71,7 @@ class Folders(NiftiLayout):
         """Images of a folder; of that of the labels also DICOM files, to say what to do with them; else its masks."""
         found = list_images(folder)
         if folder.name == Path(self.labels).name:
-            found = sorted({*found, *filter(is_dicom, folder.iterdir())}) or sorted(filter(masks_of, folder.iterdir()))
+            found = sorted({*found, *filter(is_dicom, folder.iterdir())}) or labels_in(folder)
         return found
 
     def scan(self, root: Path) -> Collection:
@@ -82,14 +82,10 @@ class Folders(NiftiLayout):
         """List the cases, see `Layout.scan_reading`."""
         found = {place: self._found(root, place) for place in (*self._channels, self.labels)}
         labels, twins = by_case(found[self.labels], dict(found[self.labels]))
-        images: dict[str, tuple[Path, ...]] = {}
-        more: dict[str, str] = {}
-        for number, place in enumerate(self._channels):
-            mine, odd = by_case([each for each in found[place] if each[1:] not in labels.values()], labels)
-            more |= odd
-            for name in mine.keys() ^ images.keys() if number else ():
-                more[name] = f"case {name}: it lies not in each of {', '.join(self._channels)}; complete or remove it"
-            images = {name: images.get(name, ()) + mine.get(name, ()) for name in {**images, **mine}}
+        images, more = by_channel(
+            {place: [each for each in found[place] if each[1:] not in labels.values()] for place in self._channels},
+            labels,
+        )
         problems = [*twins.values(), *more.values()] + [
             f"case {case_id}: {paths[0]} has no partner of this name in {root / where}{_near(case_id, root / where)}; "
             f"add it or remove the file{OR_NOBODY * (mine is images)}"
@@ -102,13 +98,19 @@ class Folders(NiftiLayout):
             f"case {name}: {path} is DICOM, which labels are not read from; convert it to NIfTI as data_README.md shows"
             for name, path in unread.items()
         ]
+        masks = are_masks([files[0] for files in labels.values()], [*(self.label_names or {}).values()])
         without = {name: path for name, paths in images.items() for path in paths if not files_of(path)}
         problems += [
             f"case {name}: {path} holds DICOM files but no slice; copy the series there"
             for name, path in without.items()
         ]
         paired = [
-            Case(name, tuple(part for path in paths for part in files_of(path)), label_files(labels[name][0]))
+            Case(
+                name,
+                tuple(part for path in paths for part in files_of(path)),
+                label_files(labels[name][0]),
+                masks=masks and labels[name][0].is_dir(),
+            )
             for name, paths in images.items()
             if name in labels.keys() - twins - more.keys() - unread.keys() - without.keys()
         ]
@@ -137,6 +139,7 @@ class Folders(NiftiLayout):
             known_by=by if self.modality is None else "the layout's setting",
             passed_over=_beside(root, found),
             unannotated=tuple(paths[0] for name, paths in images.items() if name not in labels),
+            places=tuple(self._channels) if len(self._channels) > 1 or "*" in self._channels[0] else (),
         )
         if problems:
             raise ListingError(problems, collection)
@@ -162,28 +165,9 @@ class Folders(NiftiLayout):
 
     def read_label(self, case: Case) -> Volume:
         """Read the label map of a case, or join its masks; see `Layout.read_label`."""
-        masks = {stem(path): path for path in case.label if reader_of(path)}
-        if len(masks) == 1:
+        if not case.masks:
             return super().read_label(case)
-        folder = case.label[0].parent
-        names, _ = parse_labels(self.label_names or {}, Path("label_names"))
-        if not (chosen := {value: masks[name] for value, name in names.items() if name in masks}):
-            raise DataError(
-                f"{folder} holds a mask an organ: {some_of(list(masks))}; name those to learn as label_names of the "
-                "layout, such as --layout.label_names '{1: liver, 2: spleen}' (of `evaluate` --classes liver,spleen)"
-            )
-        first, shared = as_label(read_image([next(iter(chosen.values()))]), str(folder)), 0
-        joined = np.zeros_like(first.array, np.int32)
-        for value, path in chosen.items():
-            mask = as_label(read_image([path]), str(path))
-            if difference := mask.geometry.difference(first.geometry):
-                raise DataError(f"{path} {difference}; all masks of a case must share one grid: resample it")
-            shared += np.count_nonzero(joined[mask.array > 0])
-            joined[mask.array > 0] = value
-        said = [f"{folder}: {shared} voxels lie in several masks and count to the last of them"] * bool(shared)
-        if missing := [name for value, name in names.items() if value and name not in masks]:
-            said.append(f"{folder}: it has no mask {some_of(missing)}, so that no voxel is of that class")
-        return Volume(joined, first.geometry, tuple(said))
+        return joined(case.label, parse_labels(self.label_names or {}, Path("label_names"))[0])
 
     def labels_of(self, cases: Iterable[Case]) -> tuple[Mapping[int, str], dict[str, str]]:
         """Names of the values that the label files hold, and the problem of each that cannot be read.
@@ -223,16 +207,6 @@ def _beside(root: Path, found: Mapping[str, Iterable[tuple[str, Path]]]) -> tupl
         for base in (root / place for place in places)
     }
     return tuple(filter(None, (passed_over(base, read) for base, read in tops.items())))
-
-
-def masks_of(path: Path) -> list[Path]:
-    """The masks of a folder that holds some."""
-    return list_files(path) if path.is_dir() else []
-
-
-def label_files(path: Path) -> tuple[Path, ...]:
-    """The files whose content makes a label map, or of a folder its masks."""
-    return tuple(part for mask in masks_of(path) for part in files_of(mask)) or files_of(path)
 
 
 def _near(case: str, folder: Path) -> str:

@@ -16,7 +16,7 @@ from adawac.cli.predict_files import predict_files
 from adawac.cli.run import Run
 from adawac.data.classes import Classes
 from adawac.errors import DataError
-from adawac.io.images import find_images, scan_images
+from adawac.io.images import scan_images
 from adawac.io.volumes import read_nifti, write_label_nifti
 
 sitk = pytest.importorskip("SimpleITK")
@@ -35,7 +35,7 @@ def image():
 
 
 def run(source: Path, **options) -> list[Path]:
-    return predict_files([Path("run")], find_images(source), source.parent / "out", **options)
+    return predict_files([Path("run")], [source], source.parent / "out", **options)
 
 
 class TestHeaders:

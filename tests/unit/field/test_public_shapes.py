@@ -132,7 +132,7 @@ class TestPatterns:
     def test_a_mask_an_organ(self, tmp_path):
         made = lay_out(tmp_path, "s{n}/ct.nii.gz", "s{n}/segmentations", v1="liver", v2="spleen")
         with pytest.raises(
-            DataError, match=r"(?s)name those to learn as label_names.*holds a mask an organ: liver, spleen"
+            DataError, match=r"(?s)name the classes like them as label_names.*holds a mask an organ: liver, spleen"
         ):
             Folders("*/ct.nii.gz", "*/segmentations").scan(tmp_path)
         layout = Folders("*/ct.nii.gz", "*/segmentations", {1: "spleen", 7: "liver"})

@@ -1,0 +1,86 @@
+"""Labels of a mask an organ: told from label maps, and joined into one, for references and predictions alike."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from adawac.errors import DataError, some_of
+from adawac.io.images import files_of, list_files, read_image, stem
+from adawac.io.readers import reader_of
+from adawac.io.volumes import Volume, as_label
+
+
+def labels_in(folder: Path) -> list[Path]:
+    """Label maps of a folder; where there are none, its folders with a file or more, which may be masks."""
+    return list_files(folder) or sorted(filter(masks_of, folder.iterdir()))
+
+
+def masks_of(path: Path) -> list[Path]:
+    """The label files of a folder of a case; none where the path is no folder, or of no case."""
+    return list_files(path) if path.is_dir() and not path.name.startswith(".") else []
+
+
+def label_files(path: Path) -> tuple[Path, ...]:
+    """The files whose content makes a label map, or of a folder its masks."""
+    return tuple(part for mask in masks_of(path) for part in files_of(mask)) or files_of(path)
+
+
+def are_masks(places: Iterable[Path], names: Collection[str]) -> bool:
+    """Whether folders, one a case, hold a mask an organ: files of several names, or of a class's; else a map each.
+
+    Args:
+        places: label maps, which count for nothing, and folders.
+        names: of the classes, as far as they are known.
+    """
+    called = {_organ(mask) for place in places for mask in masks_of(place)}
+    return len(called) > 1 or not called.isdisjoint(names)
+
+
+def joined(files: Iterable[Path], names: Mapping[int, str]) -> Volume:
+    """One label map of masks, each of 0 and another value; of several at a voxel, the highest value's class counts.
+
+    Args:
+        files: the masks of a case; those that are called like no class are not looked at.
+        names: class name of every label value.
+
+    Returns:
+        Volume (1, Z, Y, X) of label values; its notes say what overlaps, and what there is no mask of.
+
+    Raises:
+        DataError: if no mask is called like a class, they lie on several grids, or one holds several values.
+    """
+    masks = {_organ(path): path for path in files if reader_of(path)}
+    folder = next(iter(masks.values())).parent
+    if not (chosen := {value: masks[name] for value, name in sorted(names.items()) if value and name in masks}):
+        known = ", ".join(name for value, name in names.items() if value)
+        due = f"but none is called like one of the classes {known}" if known else "of what?"
+        raise DataError(
+            f"{folder} holds a mask an organ: {some_of(list(masks))}, {due}; rename the masks, or name the classes "
+            "like them as label_names of the layout, such as --layout.label_names '{1: liver, 2: spleen}' (of "
+            "`evaluate` with --classes liver,spleen)"
+        )
+    whole: Volume | None = None
+    shared = 0
+    for value, path in chosen.items():
+        mask = as_label(read_image([path]), str(path))
+        inside = mask.array > 0
+        if mask.array.min() < 0 or (inside & (mask.array != mask.array.max())).any():
+            raise DataError(f"{path}: a mask holds 0 and one value above, but this has several; give a mask an organ")
+        if whole is None:
+            whole = Volume(np.zeros_like(mask.array, np.int32), mask.geometry)
+        elif difference := mask.geometry.difference(whole.geometry):
+            raise DataError(f"{path} {difference}; all masks of a case must share one grid: resample it")
+        shared += np.count_nonzero(whole.array[inside])
+        whole.array[inside] = value
+    assert whole is not None  # there is a mask
+    said = [f"{folder}: {shared} voxels lie in several masks and count to the last of them"] * bool(shared)
+    if missing := [name for value, name in names.items() if value and name not in masks]:
+        said.append(f"{folder}: it has no mask {some_of(missing)}, so that no voxel is of that class")
+    return Volume(whole.array, whole.geometry, tuple(said))
+
+
+def _organ(mask: Path) -> str:
+    """What a mask shows, by its name without that of its folder: liver of `ct_7/ct_7_liver.nii.gz`."""
+    return re.sub(rf"^{re.escape(mask.parent.name)}(?:[_\-. ]+|$)", "", stem(mask))
