@@ -180,9 +180,9 @@ def _describe(path: Path) -> _Slice:
         raise DataError(f"{path}: the image is in colour but intensities are due; give the series itself, no picture")
     _check_pixels(reader, path, size)
     for tag, name in _SCALE.items():
-        if reader.HasMetaDataKey(tag) and len(_floats(reader.GetMetaData(tag))) != 1:
-            said = reader.GetMetaData(tag).strip()
-            raise DataError(f"{path}: its {name} is {said}, which is no number; export the series again")
+        said = reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else "1"
+        if len(_floats(said)) != 1 or (tag == _SLOPE and not _floats(said).any()):
+            raise DataError(f"{path}: its {name} is {said}, which makes no intensities; export the series again")
     columns, origin, thick = _place(reader, path)
     return _Slice(
         path=path,

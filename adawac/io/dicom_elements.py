@@ -13,6 +13,7 @@ from adawac.io.limits import MOST_BESIDES
 _IMPLICIT, _BIG, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 _SYNTAX, _PIXELS = (0x0002, 0x0010), {(0x7FE0, 0x0008), (0x7FE0, 0x0009), (0x7FE0, 0x0010)}
+_LUT = (0x0028, 0x3000)
 _ITEM, _END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _ENDS = {(0xFFFE, 0xE00D), _END}
 _UNDEFINED = 0xFFFFFFFF
@@ -27,8 +28,8 @@ def pixel_bytes(path: Path) -> int | None:
         path: of a DICOM file.
 
     Raises:
-        DataError: if there is no such element, compressed pixels have no end, or the whole file is deflated, which
-            could unpack without a bound.
+        DataError: if there is no such element, compressed pixels have no end, a table makes intensities of them, or the
+            whole file is deflated, which could unpack without a bound.
     """
     with path.open("rb") as file:
         size = path.stat().st_size
@@ -48,6 +49,11 @@ def pixel_bytes(path: Path) -> int | None:
                 if syntax == _DEFLATED:
                     raise DataError(f"{path}: the file is deflated as a whole, which is not read; convert the series")
                 continue
+            if tag == _LUT and length and not open_sequences:
+                raise DataError(
+                    f"{path}: a Modality LUT Sequence makes intensities of its values, which is not read; export the "
+                    "series with rescale slope and intercept"
+                )
             if tag in _ENDS:
                 open_sequences -= 1
             elif length == _UNDEFINED:

@@ -79,8 +79,8 @@ def read_itk(path: Path) -> Volume:
     try:
         with TemporaryDirectory() as folder:
             reader = header_reader(header.write(Path(folder)), header.reader)
-        if reader.GetSize() != shape or reader.GetNumberOfComponents() != channels:
-            raise RuntimeError(f"{reader.GetSize()} voxels of {reader.GetNumberOfComponents()} numbers")
+        if reader.GetSize() != shape:
+            raise RuntimeError(f"{reader.GetSize()} voxels")
         with header.data.open("rb") as stream:
             stream.seek(header.start(channels * int(np.prod(shape, dtype=np.int64)) * header.dtype.itemsize))
             voxels = _voxels(stream, header)

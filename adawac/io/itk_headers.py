@@ -15,6 +15,19 @@ import numpy as np
 
 from adawac.errors import DataError
 from adawac.io.content import check_kind
+from adawac.io.itk_fields import (
+    agree,
+    apart,
+    bytes_before,
+    check_sizes,
+    checked,
+    dimensions,
+    flag,
+    floats,
+    integers,
+    number_of,
+    unit_of,
+)
 
 HEADERS = {".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
 """SimpleITK's reader of each ending: what a file is called decides what it may be."""
@@ -44,7 +57,7 @@ _META_GRID = (
 )
 _NRRD_GRID = (
     *("space", "space dimension", "space directions", "space origin", "spacings", "axis mins", "axis maxs"),
-    *("centers", "kinds", "measurement frame"),
+    *("centers", "kinds"),
 )
 _NRRD_ALIASES = {
     **{"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip", "centerings": "centers"},
@@ -55,13 +68,7 @@ _META_SYNONYMS = (
     *(("ElementSpacing", "ElementSize"), ("Offset", "Position", "Origin")),
     ("TransformMatrix", "Rotation", "Orientation"),
 )
-_MM = {
-    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres", "?", "", "???"), 1.0),
-    **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micron", "microns", "micrometer", "micrometers"), 0.001),
-    **{"cm": 10.0, "m": 1000.0, "meter": 1000.0, "meters": 1000.0, "nm": 1e-6},
-}
 _META_LINE, _NRRD_LINE = re.compile(r"([^\s=:][^=:]*?)[ \t]*=[ \t]*(.*)"), re.compile(r"([^\s=:#][^=:]*?): *(.*)")
-_PLAIN = re.compile(r"[\w.,()+\-\" ?]*", re.ASCII)
 
 
 _SEGMENT = re.compile(rb"^(Segment\d+)_(Name|LabelValue):=(.*?)\r?$", re.MULTILINE)
@@ -199,81 +206,62 @@ def _fields(path: Path, start: bytes, meta: bool) -> tuple[dict[str, str], int]:
     return fields, place
 
 
-def _numbers(value: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in value.split())
-
-
-def _grid(fields: Mapping[str, str], names: tuple[str, ...], sign: str) -> list[str]:
-    """Lines of the fields that say where voxels lie, nothing but numbers and words in them."""
-    for name in names:
-        if name in fields and not _PLAIN.fullmatch(fields[name]):
-            raise ValueError(f"{name} is {fields[name]!r}")
-    return [f"{name}{sign}{fields[name]}" for name in names if name in fields]
-
-
-def _dimensions(path: Path, sizes: tuple[int, ...], due: int = 3) -> tuple[int, int, int]:
-    if len(sizes) != due:
-        raise DataError(f"{path}: a volume has 3 dimensions but this has shape {sizes}; export one volume a file")
-    if min(sizes) < 1:
-        raise ValueError(f"sizes are {sizes}")
-    return sizes[0], sizes[1], sizes[2]
-
-
-def _number_of(path: Path, types: Mapping[str, str], name: str, big: bool) -> np.dtype[np.generic]:
-    if name not in types:
-        raise DataError(f"{path}: voxels must be integers or floats but are {name!r}; convert the file")
-    return np.dtype((">" if big else "<") + types[name])
-
-
-def _flag(fields: Mapping[str, str], name: str, default: bool = False) -> bool:
-    value = fields.get(name, str(default)).lower()
-    if value not in ("true", "false"):
-        raise ValueError(f"{name} is {value!r}")
-    return value == "true"
-
-
 def _meta(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Header:
-    shape = _dimensions(path, _numbers(fields["DimSize"]))
-    if fields["NDims"] != "3" or not _flag(fields, "BinaryData", default=True):
-        raise ValueError("it must have NDims = 3 and BinaryData = True")
-    big = _flag(fields, "BinaryDataByteOrderMSB") or _flag(fields, "ElementByteOrderMSB")
-    dtype = _number_of(path, _META_TYPES, fields["ElementType"].removesuffix("_ARRAY"), big)
-    channels = int(fields.get("ElementNumberOfChannels", "1"))
-    if channels < 1:
-        raise ValueError(f"ElementNumberOfChannels is {channels}")
+    sizes = integers(fields["DimSize"])
+    shape, volumes = dimensions(path, sizes, 3 if len(sizes) == 4 else None)
+    if fields["NDims"] != str(len(sizes)) or not flag(fields, "BinaryData", default=True):
+        raise ValueError("it must have NDims = 3, or 4 with channels last, and BinaryData = True")
+    big = flag(fields, "BinaryDataByteOrderMSB") or flag(fields, "ElementByteOrderMSB")
+    dtype = number_of(path, _META_TYPES, fields["ElementType"].removesuffix("_ARRAY"), big)
+    numbers = int(fields.get("ElementNumberOfChannels", "1"))
+    if numbers < 1 or min(numbers, volumes) > 1:
+        raise ValueError(f"ElementNumberOfChannels is {numbers}")
+    grid = {name: checked(name, fields[name]) for name in _META_GRID if name in fields}
+    if len(sizes) == 4:
+        for name, value in grid.items():
+            parts = value.split()
+            if name in ("TransformMatrix", "Rotation", "Orientation"):
+                rows = [parts[row : row + 4] for row in range(0, 16, 4)]
+                apart(rows)
+                grid[name] = " ".join(part for row in rows[:3] for part in row[:3])
+            else:
+                grid[name] = value[:3] if len(parts) == 1 else " ".join(parts[:3])
     lines = [
         *("ObjectType = Image", "NDims = 3", "BinaryData = True", "CompressedData = False"),
         *(f"BinaryDataByteOrderMSB = {big}", f"DimSize = {shape[0]} {shape[1]} {shape[2]}"),
-        *_grid(fields, _META_GRID, " = "),
-        *(f"ElementNumberOfChannels = {channels}", f"ElementType = {fields['ElementType'].removesuffix('_ARRAY')}"),
-        "ElementDataFile = LOCAL",
+        *(f"{name} = {value}" for name, value in grid.items()),
+        *(f"ElementType = {fields['ElementType'].removesuffix('_ARRAY')}", "ElementDataFile = LOCAL"),
     ]
-    skip = _skip(length, int(fields.get("HeaderSize", "0")))
-    encoding: Literal["zlib", "raw"] = "zlib" if _flag(fields, "CompressedData") else "raw"
+    skip = bytes_before(length, int(fields.get("HeaderSize", "0")))
+    encoding: Literal["zlib", "raw"] = "zlib" if flag(fields, "CompressedData") else "raw"
     text = "\n".join(lines) + "\n"
-    _check_sizes(path, fields.get("ElementSpacing", fields.get("ElementSize", "")))
+    check_sizes(path, grid.get("ElementSpacing", grid.get("ElementSize", "")))
     for names in _META_SYNONYMS:
-        _agree(path, {name: _floats(fields[name]) for name in names if name in fields})
-    unit = _unit(path, [fields.get("DistanceUnits", "mm")])
-    return Header(HEADERS[path.suffix.lower()], shape, channels, 0, dtype, encoding, data, skip, text, ".mha", unit)
+        agree(path, {name: floats(grid[name]) for name in names if name in grid})
+    unit = unit_of(path, [fields.get("DistanceUnits", "mm")])
+    channels, axis = (volumes, 3) if volumes > 1 else (numbers, 0)
+    return Header(HEADERS[path.suffix.lower()], shape, channels, axis, dtype, encoding, data, skip, text, ".mha", unit)
 
 
 def _nrrd(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Header:
-    sizes = _numbers(fields["sizes"])
+    sizes = integers(fields["sizes"])
     if fields["dimension"] != str(len(sizes)):
         raise ValueError(f"dimension is {fields['dimension']!r} but sizes are {sizes}")
     kinds = fields.get("kinds", " ".join(["domain"] * len(sizes))).split()
+    vectors = re.findall(r"\([^()]*\)|none", fields.get("space directions", ""))
     across = [axis for axis, kind in enumerate(kinds) if kind.lower() not in _DOMAINS]
-    if len(kinds) != len(sizes) or len(across) > 1:
-        raise ValueError(f"kinds are {kinds}")
+    across = across or [axis for axis, vector in enumerate(vectors) if vector == "none"]
+    across = across or [axis for axis, kind in enumerate(kinds) if kind.lower() == "time"]
+    across = across or [3] * (len(sizes) == 4)  # as of NIfTI
+    if len(kinds) != len(sizes) or len(across) > 1 or (vectors and len(vectors) != len(sizes)):
+        raise ValueError(f"kinds are {kinds}, space directions {vectors}")
     if any("complex" in kind for kind in kinds):
         raise DataError(f"{path}: voxels must be integers or floats but are complex; convert the file")
-    channel_axis = across[0] if across else len(sizes)
-    shape = _dimensions(path, tuple(size for axis, size in enumerate(sizes) if axis not in across))
-    channels = sizes[across[0]] if across else 1
-    if channels < 1:
-        raise ValueError(f"sizes are {sizes}")
-    dtype = _number_of(path, _NRRD_TYPES, fields["type"].lower(), fields.get("endian", "little").lower() == "big")
+    axis = across[0] if across else len(sizes)
+    shape, channels = dimensions(path, sizes, across[0] if across else None)
+    if channels > 1 and kinds[axis].lower() == "time":
+        raise DataError(f"{path}: it holds {channels} volumes, one a time; export one volume a file")
+    dtype = number_of(path, _NRRD_TYPES, fields["type"].lower(), fields.get("endian", "little").lower() == "big")
     if dtype.itemsize > 1 and fields["endian"].lower() not in ("little", "big"):
         raise ValueError(f"endian is {fields['endian']!r}")
     encodings: dict[str, Literal["raw", "gzip"]] = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
@@ -283,66 +271,32 @@ def _nrrd(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
         )
     if int(fields.get("line skip", "0")):
         raise ValueError("lines are to be skipped")
-    directions = [_floats(vector) for vector in re.findall(r"\(([^()]*)\)", fields.get("space directions", ""))]
-    stated = [value for value in _floats(fields.get("spacings", "")) if value == value]
-    if not directions:
-        _check_sizes(path, " ".join(map(str, stated)))
-    if directions and "spacings" in fields:
+    grid = {name: checked(name, fields[name]) for name in _NRRD_GRID if name in fields}
+    for name in grid.keys() & {"spacings", "axis mins", "axis maxs", "centers", "kinds"}:
+        grid[name] = " ".join(part for place, part in enumerate(grid[name].split()) if place != axis)
+    if vectors:
+        directions = [floats(vector.strip("()")) for place, vector in enumerate(vectors) if place != axis]
+        apart([*directions, *(floats(vector.strip("()")) for vector in vectors[axis : axis + 1] if vector != "none")])
+        grid["space directions"] = " ".join(f"({','.join(map(repr, vector[:3]))})" for vector in directions)
+    if "space origin" in grid:
+        grid["space origin"] = f"({','.join(map(repr, floats(grid['space origin'].strip('()'))[:3]))})"
+    if "space" in grid:
+        grid["space"] = re.sub("-time$", "", grid["space"], flags=re.IGNORECASE)
+    elif "space dimension" in grid:
+        grid["space dimension"] = "3"
+    stated = [value for value in floats(grid.get("spacings", "")) if value == value]
+    if not vectors:
+        check_sizes(path, " ".join(map(str, stated)))
+    elif grid.pop("spacings", None):  # ITK takes one of them
         lengths = [math.hypot(*vector) for vector in directions]
-        _agree(path, {"spacings": stated, "space directions": lengths} if len(stated) == len(lengths) else {})
-        fields = {name: value for name, value in fields.items() if name != "spacings"}  # ITK takes one of them
+        agree(path, {"spacings": stated, "space directions": lengths} if len(stated) == len(lengths) else {})
     lines = [
-        *("NRRD0005", f"type: {fields['type']}", f"dimension: {len(sizes)}"),
-        *_grid(fields, _NRRD_GRID[:2], ": "),
-        *("sizes: " + " ".join(map(str, sizes)), *_grid(fields, _NRRD_GRID[2:], ": ")),
+        *("NRRD0005", f"type: {fields['type']}", "dimension: 3"),
+        *(f"{name}: {grid.pop(name)}" for name in _NRRD_GRID[:2] if name in grid),
+        *("sizes: " + " ".join(map(str, shape)), *(f"{name}: {value}" for name, value in grid.items())),
         *("endian: " + ("big" if dtype.byteorder == ">" else "little"), "encoding: raw", "", ""),
     ]
-    skip = _skip(length, int(fields.get("byte skip", "0")))
+    skip = bytes_before(length, int(fields.get("byte skip", "0")))
     text, reader = "\n".join(lines), HEADERS[path.suffix.lower()]
-    unit = _unit(path, re.findall(r'"([^"]*)"', fields.get("space units", "")) or ["mm"])
-    return Header(reader, shape, channels, channel_axis, dtype, encoding, data, skip, text, ".nrrd", unit)
-
-
-def _check_sizes(path: Path, text: str) -> None:
-    """Refuse what are no three lengths: ITK would take 1 mm, or turn the axis round."""
-    sizes = _floats(text)
-    if len(sizes) != 3 or not all(size > 0 for size in sizes):
-        raise DataError(
-            f"{path}: the header must say how large voxels are, by three numbers above 0, but says "
-            f"{repr(text) if text else 'nothing'}; write the spacing of the scan into it"
-        )
-
-
-def _floats(text: str) -> list[float]:
-    return [float(number) for number in text.replace(",", " ").split()]
-
-
-def _agree(path: Path, stated: Mapping[str, list[float]]) -> None:
-    """Refuse a header that says two things of one."""
-    (one, its), *others = stated.items() if stated else [("", [])]
-    for other, theirs in others:
-        if len(its) != len(theirs) or any(
-            abs(a - b) > 0.01 * max(abs(a), 1e-6) for a, b in zip(its, theirs, strict=True)
-        ):
-            raise DataError(
-                f"{path}: the header says two things of the grid: {one} is {_listed(its)} but {other} is "
-                f"{_listed(theirs)}; correct the one that is wrong"
-            )
-
-
-def _listed(numbers: list[float]) -> str:
-    return " x ".join(f"{number:.4g}" for number in numbers)
-
-
-def _unit(path: Path, names: list[str]) -> tuple[str, float]:
-    """The unit of lengths, and mm to one of it."""
-    name = names[0].strip()
-    if len({each.strip() for each in names}) > 1 or name.lower() not in _MM:
-        raise DataError(f"{path}: the header's unit is {', '.join(names)}, but mm are read; export the file in mm")
-    return name, _MM[name.lower()]
-
-
-def _skip(length: int, more: int) -> int:
-    if more < -1:
-        raise ValueError(f"{more} bytes are to be skipped")
-    return -1 if more == -1 else length + more
+    unit = unit_of(path, re.findall(r'"([^"]*)"', fields.get("space units", ""))[:3] or ["mm"])
+    return Header(reader, shape, channels, axis, dtype, encoding, data, skip, text, ".nrrd", unit)

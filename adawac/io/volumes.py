@@ -119,14 +119,19 @@ def read_nifti(path: Path | str) -> Volume:
     header, array = _load(path)
     array = _channels_last(array)
     if array.ndim not in (3, 4):
-        raise DataError(
-            f"{path}: a volume has 3 dimensions, or 4 with channels last, but this has shape {array.shape}; export "
-            + (f"the slice as {(*array.shape, 1)}" if array.ndim == 2 else "one volume a file")
-        )
+        raise no_volume(path, array.shape)
     if 0 in array.shape:
         raise DataError(f"{path}: no axis may be empty but the shape is {array.shape}; export the file again")
     geometry, notes = grid_of(header, array.shape[:3], path)
     return Volume.of_file(array, geometry, notes)
+
+
+def no_volume(path: Path, shape: tuple[int, ...]) -> DataError:
+    """What to say of a file of another number of dimensions."""
+    return DataError(
+        f"{path}: a volume has 3 dimensions, or 4 with channels last, but this has shape {shape}; export "
+        + (f"the slice as {(*shape, 1)}" if len(shape) == 2 else "one volume a file")
+    )
 
 
 def _channels_last(array: NDArray[Any]) -> NDArray[Any]:

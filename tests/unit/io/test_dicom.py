@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from dicom_files import SERIES, change, write_series
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import UID, JPEG2000Lossless
+from pydicom.pixels import apply_modality_lut
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless
 
 from adawac.data.layouts import Folders
 from adawac.errors import DataError
@@ -65,6 +67,45 @@ def test_voxels_and_grid_are_those_of_the_nifti(voxels, affine, tmp_path):
         assert np.allclose(written.get_qform(), written.get_sform(), atol=1e-4)
     assert np.array_equal(read_nifti(tmp_path / "label.nii.gz").array[0], label)
     assert bool(written.header["qform_code"]) == (affine[1, 2] != affine_of(step=(0.0, 1.1, 3.0))[1, 2])
+
+
+def signed(data, shift=-1024):
+    """Of 12 bits, below 0 as well."""
+    data.PixelData = ((data.pixel_array.astype(int) + shift).clip(-2048, 2047) & 0xFFF).astype("<u2").tobytes()
+    data.BitsStored, data.HighBit, data.PixelRepresentation = 12, 11, 1
+
+
+def overlaid(data):
+    """Of 12 bits without a sign; in the others lies an overlay, as scanners of the nineties wrote it."""
+    data.PixelData = (data.pixel_array.astype(int) | 0x8000).astype("<u2").tobytes()
+    data.BitsStored, data.HighBit, data.PixelRepresentation = 12, 11, 0
+
+
+def inverse(data):
+    """Its slope is below 0."""
+    data.RescaleSlope, data.RescaleIntercept = "-1", "500"
+
+
+def padded(data):
+    """Its first row lies outside of the scan."""
+    array = data.pixel_array.copy()
+    array[0] = -2000
+    data.add_new(0x00280120, "SS", -2000)
+    data.PixelData = array.astype("<i2").tobytes()
+
+
+@pytest.mark.parametrize("make", [signed, overlaid, inverse, padded])
+@pytest.mark.parametrize("every", [1, 2])
+def test_intensities_are_those_of_pydicom(voxels, tmp_path, make, every):
+    """Of slices that are all stored so, or every second one."""
+    files = write_series(tmp_path, voxels, affine_of())
+    for path in files[::every]:
+        data = dcmread(path)
+        make(data)
+        data.save_as(path)
+    due = [apply_modality_lut(data.pixel_array, data) for data in map(dcmread, files)]
+    found = read_image([tmp_path])
+    np.testing.assert_array_equal(found.array[0], due)
 
 
 def test_every_slice_has_its_own_slope(voxels, tmp_path):
@@ -227,7 +268,26 @@ class TestRefusal:
     def test_decimal_commas_in_what_makes_intensities(self, voxels, tmp_path):
         for path in write_series(tmp_path, voxels, affine_of(), slope=1.0, intercept=-1000.5):
             path.write_bytes(path.read_bytes().replace(b"-1000.5", b"-1000,5"))
-        assert "its RescaleIntercept is -1000,5, which is no number" in self.refused(tmp_path)
+        assert "its RescaleIntercept is -1000,5, which makes no intensities" in self.refused(tmp_path)
+
+    def test_a_slope_of_0(self, files, tmp_path):
+        """GDCM takes 1 for it."""
+        for path in files:
+            change(path, RescaleSlope="0")
+        assert "its RescaleSlope is 0, which makes no intensities" in self.refused(tmp_path)
+
+    @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+    def test_tables_that_make_intensities(self, files, tmp_path, syntax):
+        """GDCM gives the stored values in their place."""
+        for path in files:
+            data, table = dcmread(path), Dataset()
+            table.LUTDescriptor, table.ModalityLUTType = [4096, 0, 16], "HU"
+            table["LUTDescriptor"].VR = "US"
+            table.add_new(0x00283006, "OW", np.arange(4096, dtype="<u2").tobytes())
+            data.ModalityLUTSequence = [table]
+            data.file_meta.TransferSyntaxUID = syntax
+            data.save_as(path, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=True)
+        assert "a Modality LUT Sequence makes intensities of its values" in self.refused(tmp_path)
 
     def test_slices_of_two_patients_under_one_series(self, files, tmp_path):
         change(files[1], PatientID="another")
