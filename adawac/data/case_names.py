@@ -24,10 +24,13 @@ _NUMBER_OF_PATIENT = (
 )
 """Beginnings of names that say themselves whom they show."""
 
-_VIEW = (
-    r"(?:ct|cbct|mri?|pet|t1w?|t1ce?|t1gd|t2w?|flair|dwi|adc|pdw?|swi|dce|sax?|lax?|[234]ch|ax|axial|cor|coronal|sag|"
-    r"sagittal)(?![A-Za-z0-9])"
+_SEQUENCE = (
+    r"(?:t1(?:w|ce?|gd|n|in|out|dual)?|t2(?:w|f|spir)?|flair|dwi|adc|hbv|b\d{2,4}|pdw?|swi|dce|stir|water|fat|"
+    r"(?:in|out|opp(?:osed)?)[_-]?phase)(?![A-Za-z0-9])"
 )
+"""Sequence of MR, of which a visit has several and no patient is called by."""
+
+_VIEW = rf"(?:(?:ct|cbct|mri?|pet|sax?|lax?|[234]ch|ax|axial|cor|coronal|sag|sagittal)(?![A-Za-z0-9])|{_SEQUENCE})"
 """Modality, sequence or view of a visit."""
 
 _TELLING = (
@@ -86,7 +89,7 @@ def suggest_patient_pattern(case_ids: Sequence[str]) -> str | None:
         >>> suggest_patient_pattern(["case_01", "case_02", "siteA_001", "siteA_002", "LUNG1-001"])
     """
     names = list(dict.fromkeys(case_ids))
-    for rule in (_by_number_of_patient, _by_word_behind, _by_word_in_front, _by_end):
+    for rule in (_by_sequence, *_RULES):
         for pattern, patients in rule(names):
             matches = [re.search(pattern, name) for name in names]
             if all(match and match[1] == patients[match.string] for match in matches):
@@ -95,6 +98,27 @@ def suggest_patient_pattern(case_ids: Sequence[str]) -> str | None:
 
 
 # --- rules, the surest first ------------------------------------------------------------------------------------------
+
+
+def _by_sequence(names: Sequence[str]) -> Candidates:
+    """3_t2w and 3_adc, T1DUAL_3 and T2SPIR_3: of one patient, who may have further scans by what else names hold."""
+    matches = _matches(rf"^((?:{_SEQUENCE}{_SEP}+)*)(.+?)((?:{_SEP}+{_SEQUENCE})*)$", names)
+    visits = {name: match[2] for name, match in matches.items() if match and match[1] + match[3]}
+    bare = list(dict.fromkeys(visits.values()))
+    if len(visits) < len(names) or not 1 < len(bare) < len(names):
+        return
+    front, behind = (_any_of(match[part] for match in matches.values() if match) for part in (1, 3))
+    for rule in _RULES:
+        for pattern, patients in rule(bare):
+            whole = f"^{front}{pattern.removeprefix('^')}".replace("$", f"{behind}$")
+            yield whole, {name: patients[visit] for name, visit in visits.items()}
+    yield f"^{front}(.+?){behind}$", visits
+
+
+def _any_of(words: Iterable[str]) -> str:
+    """A pattern of several words, as they are written; nothing where there are none."""
+    distinct = sorted({_escaped(word) for word in words}, key=lambda word: (-len(word), word))
+    return f"(?:{'|'.join(distinct)})" if any(distinct) else ""
 
 
 def _by_number_of_patient(names: Sequence[str]) -> Candidates:
@@ -158,6 +182,8 @@ def _by_end(names: Sequence[str]) -> Candidates:
             yield f"^(.+?)(?:{behind})?{_escaped(tail)}$", patients
 
 
+_RULES = (_by_number_of_patient, _by_word_behind, _by_word_in_front, _by_end)
+
 # --- evidence ---------------------------------------------------------------------------------------------------------
 
 
@@ -197,8 +223,15 @@ def _comes_back(groups: Groups) -> bool:
 
 
 def _is_short(groups: Groups) -> bool:
-    """Of long numbers, which count a site's patients: shorter than the patient's own, or hardly one comes twice."""
+    """Of long numbers, which count a site's patients: shorter than the patient's own, or hardly one comes twice.
+
+    No site has a number of five digits, nor begins to count in the millions (PI-CAI).
+    """
     repeated, others = _repeated(groups), _to_compare(groups)
+    digits = {len(re.split(r"\D", stem)[-1]) for stem in groups}
+    studies = {len(end) - 1 for ends in groups.values() for end in ends}
+    if repeated and min(digits) >= 5 and min(studies) > max(digits) and 2 * len(repeated) <= len(groups):
+        return _is_rare(groups)
     shorter = all(len(end) - 1 < len(re.split(r"\D", stem)[-1]) for stem, ends in repeated.items() for end in ends)
     seldom = len(others) >= FEW and len(repeated) <= SELDOM * len(others)
     return (seldom and _is_rare(groups)) or (shorter and _comes_back(groups))

@@ -40,6 +40,21 @@ SEVERAL = {
     "LUMIERE": [[f"Patient-{p:03d}_week-{w:03d}-1" for w in (0, 44, 56)] for p in range(1, 5)],
     "UPENN-GBM": [[f"UPENN-GBM-{p:05d}_{t}" for t in ((11, 21) if p % 7 == 0 else (11,))] for p in range(1, 20)],
     "PI-CAI": [[f"{p}_{990000 + p + k}" for k in ((0, 100) if p % 20 == 0 else (0,))] for p in range(10000, 10040)],
+    "PI-CAI, a few": of(["10000_1000000", "10000_1000001"], ["10001_1000002"], ["10005_1000006"]),
+    "PI-CAI, a file a sequence": [
+        [f"{p}_{1000000 + p + k}_{s}" for k in ((0, 100) if p % 5 == 0 else (0,)) for s in ("t2w", "adc", "hbv")]
+        for p in range(10000, 10008)
+    ],
+    "PI-CAI, of one sequence": [
+        [f"{p}_{1000000 + p + k}_0001" for k in ((0, 100) if p % 5 == 0 else (0,))] for p in range(10000, 10008)
+    ],
+    "CHAOS, the sequence in front": [[f"{s}_{p}" for s in ("T1DUAL", "T2SPIR")] for p in (1, 2, 3, 5)],
+    "CHAOS, in front and behind": [
+        [f"{s}_{p}" for s in ("T1DUAL_InPhase", "T1DUAL_OutPhase", "T2SPIR")] + [f"T1DUAL_{p}_InPhase"] for p in (1, 21)
+    ],
+    "CHAOS, two patients": [[f"MR_{p}_{s}" for s in ("T1in", "T1out", "T2")] for p in (1, 39)],
+    "patients behind a sequence": [[f"T{t}_p{chr(97 + p)}" for t in (1, 2)] for p in range(5)],
+    "sequences of visits": [[f"case{p}_frame{f}_{s}" for f in (1, 2) for s in ("t1", "t2")] for p in range(4)],
     "autoPET": of(
         ["fdg_0011f3deaf_03-23-2003"],
         ["fdg_01140d52d8_08-13-2005", "fdg_01140d52d8_08-14-2006"],
@@ -86,7 +101,8 @@ ONE_EACH = {
     "MSD": [f"BRATS_{i:03d}" for i in range(1, 40)],
     "MSD, drawn": ["hippocampus_367", "hippocampus_001", "hippocampus_019"],
     "names behind a scanner": ["3T_anna", "3T_bob", "7T_carl", "7T_dora", "7T_emil"],
-    "patients behind a scan": [f"T{t}_p{chr(97 + p)}" for t in (1, 2) for p in range(5)],
+    "patients behind a scan": [f"S{t}_p{chr(97 + p)}" for t in (1, 2) for p in range(5)],
+    "a sequence each": ["T1_001", "T2_002", "FLAIR_003"],
     "MSD heart": [f"la_{i:03d}" for i in range(3, 30)],
     "MSD liver": [f"liver_{i}" for i in range(40)],
     "KiTS": [f"case_{i:05d}" for i in range(30)],
@@ -102,21 +118,8 @@ ONE_EACH = {
     "LUNG1": [f"LUNG1-{i:03d}" for i in range(30)],
     "NSCLC Radiogenomics": [*(f"R01-{i:03d}" for i in range(60)), *(f"AMC-{i:03d}" for i in range(49))],
     "TCGA": [
-        f"TCGA-{i}"
-        for i in (
-            "02-0006",
-            "02-0009",
-            "06-0119",
-            "06-0122",
-            "14-0119",
-            "19-1789",
-            "76-4932",
-            "12-0616",
-            "27-1830",
-            "08-0350",
-            "FG-6688",
-            "DU-5849",
-        )
+        *("TCGA-02-0006", "TCGA-02-0009", "TCGA-06-0119", "TCGA-06-0122", "TCGA-14-0119", "TCGA-19-1789"),
+        *("TCGA-76-4932", "TCGA-12-0616", "TCGA-27-1830", "TCGA-08-0350", "TCGA-FG-6688", "TCGA-DU-5849"),
     ],
     "ADNI": ["002_S_0295", "002_S_0413", "005_S_0223", "005_S_0295"],
     "CPTAC": [*(f"C3L-{i:05d}" for i in range(9)), *(f"C3N-{i:05d}" for i in range(9))],
