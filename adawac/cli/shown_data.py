@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adawac.errors import printable
+from adawac.errors import percent, printable
 from adawac.training.suggestions import as_options
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def show(fingerprint: "Fingerprint", title: str) -> None:
     those = "the others" if f.ignored else "the slices"
     if f.ignored:
         facts.add_row("wholly ignored", f"{f.ignored} of {f.num_slices} slices")
-    thirds = ", ".join(f"{100 * share:.0f}" for share in f.dense_thirds)
+    thirds = ", ".join(map(percent, f.dense_thirds))
     by_thirds = f"; by thirds {thirds} %" * (min(f.shape.low) > 2)
-    facts.add_row("label-dense", f"{100 * f.dense:.0f} % of {those}{by_thirds}")
+    facts.add_row("label-dense", f"{percent(f.dense)} % of {those}{by_thirds}")
     console.print(facts, highlight=False)
     over = ", all channels" if len(f.channels) > 1 else ""
     classes = Table("class", "cases", "slices", "voxels", f"intensity (5 % to 95 %{over})")

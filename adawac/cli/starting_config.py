@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adawac.errors import percent
 from adawac.io.templates import fill_template
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def render_config(
         ignore_label=ignore_label,
         unannotated=unannotated,
         bfloat16=bfloat16,
-        percent_dense=round(100 * fingerprint.dense),
+        percent_dense=percent(fingerprint.dense),
         pairs=dict(fingerprint.side_pairs),
         mirrors=bool(fingerprint.side_pairs) and fingerprint.spacing is not None and plan.axis != "sagittal",
         plan=plan,

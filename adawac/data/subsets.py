@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.units import UnitTable
-from adawac.errors import ConfigError, DataError, did_you_mean
+from adawac.errors import ConfigError, DataError, did_you_mean, percent
 
 log = logging.getLogger(__name__)
 
@@ -268,14 +268,14 @@ def report_kept(subset: str, total: int, kept: UnitTable, batch_size: int) -> No
     rows, (one, many) = np.arange(len(kept)), kept.kind.noun
     dense, labelled = int(kept.dense.sum()), int(kept.labelled.sum())
     log.info(
-        "%s%d of %d training %s, %s%d label-dense (%.0f %%); %s that hold each class: %s",
+        "%s%d of %d training %s, %s%d label-dense (%s %%); %s that hold each class: %s",
         "" if subset == Full.__name__ else f"subset {subset}: ",
         len(kept),
         total,
         many,
         f"{len(kept) - labelled} of them without any label, " if labelled < len(kept) else "",
         dense,
-        100 * dense / max(1, labelled),
+        percent(dense / max(1, labelled)),
         many,
         ", ".join(f"{name} {count}" for name, count in describe(kept, rows)),
     )

@@ -184,6 +184,19 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what if count == 1 else what + 's'}"
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """A share as a number of per cent, which is 0 or 100 only where it is none or all.
+
+    Example:
+        >>> percent(0.754), percent(0.0004), percent(0.9996), percent(1), percent(0.0004, digits=1)
+        ('75', 'below 1', 'above 99', '100', 'below 0.1')
+    """
+    written, least = f"{100 * share:.{digits}f}", 10.0**-digits
+    if share > 0 and float(written) == 0:
+        return f"below {least:g}"
+    return f"above {100 - least:g}" if share < 1 and float(written) == 100 else written
+
+
 def did_you_mean(wrong: str | Sequence[str], known: Iterable[str]) -> str:
     """What was meant by names that are not known, to be put between what is wrong and the remedy.
 

@@ -105,3 +105,24 @@ def counted(
             reason = lost.get(name) or f"no value in a run of {some_of(lacking)}"
             left_out.append(LeftOut(name, reason, without, whole=len(without) == len(cases)))
     return pairs, tuple(left_out)
+
+
+def left_out_of(metrics: Mapping[str, Sequence[LeftOut]]) -> tuple[LeftOut, ...]:
+    """What does not count in the means of Dice, and what beside it does not in those of further metrics.
+
+    Args:
+        metrics: name in words, Dice first -> what does not count in its means.
+
+    Example:
+        >>> hidden = LeftOut("liver", "no value in a run of erm", ("b",), False)
+        >>> [str(each) for each in left_out_of({"Dice": (), "HD95 in mm": (hidden,)})]
+        ['HD95 in mm, liver, 1 case (b): no value in a run of erm']
+    """
+    dice = metrics.get("Dice", ())
+    further = (
+        each._replace(class_name=f"{metric}, {each.class_name}")
+        for metric, found in metrics.items()
+        for each in found
+        if each not in dice
+    )
+    return (*dice, *further)

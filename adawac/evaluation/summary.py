@@ -10,11 +10,14 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from adawac.errors import DataError
+from adawac.errors import DataError, percent
 from adawac.evaluation.case_table import ANY_CLASS, CaseRow
-from adawac.evaluation.counted import LeftOut
+from adawac.evaluation.counted import LeftOut, left_out_of
 from adawac.evaluation.pairing import MEAN_OF_CLASSES, SharedCases
 from adawac.metrics import EmptyPolicy, policy_note
+
+WHOLE = {"dice": "Dice", "hd95_mm": "HD95 in mm", "hd95_voxel": "HD95 in voxels"}
+"""Metrics that are shown of whole volumes, and their names in words."""
 
 
 class Mean(NamedTuple):
@@ -38,7 +41,7 @@ class Share(NamedTuple):
     whole: int
 
     def __str__(self) -> str:
-        return f"{self.part} of {self.whole} ({self.part / self.whole:.1%})" if self.whole else "n = 0"
+        return f"{self.part} of {self.whole} ({percent(self.part / self.whole, 1)}%)" if self.whole else "n = 0"
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,8 @@ class Summary:
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
-        """What does not count in the means of Dice over all slices, and why."""
-        return self.shared("dice", "all").left_out if self.per_class() else ()
+        """What does not count in the means of Dice over all slices, nor further in those of HD95, and why."""
+        return left_out_of({WHOLE[name]: self.shared(name, "all").left_out for name in WHOLE if self._measures(name)})
 
     def total(self, metric: str, group: str = "all", class_name: str | None = None) -> float:
         """Sum over cases of a count, of one class or, by default, of all foreground classes."""
@@ -100,7 +103,7 @@ class Summary:
     @property
     def missed(self) -> Share:
         """Organs nowhere predicted, of those in the references; over classes, cases and runs."""
-        return Share(int(self.total("missed")), sum(voxels > 0 for voxels in self._reference_voxels()))
+        return self._share("missed", sum(voxels > 0 for voxels in self._reference_voxels()))
 
     @property
     def false_alarms(self) -> Share:
@@ -110,7 +113,14 @@ class Summary:
         """
         unknown = sum(np.isnan(self.values.get(("all", "false_alarm", name), ())).sum() for name in self.classes)
         absent = sum(voxels == 0 for voxels in self._reference_voxels())
-        return Share(int(self.total("false_alarm")), int(absent - unknown))
+        return self._share("false_alarm", int(absent - unknown))
+
+    def _share(self, metric: str, whole: int) -> Share:
+        """Of a count over foreground classes; of nothing where it was not measured."""
+        return Share(int(self.total(metric)), whole) if self._measures(metric) else Share(0, 0)
+
+    def _measures(self, metric: str) -> bool:
+        return any(("all", metric, name) in self.values for name in self.classes)
 
     @property
     def ignored_slices(self) -> int:

@@ -145,9 +145,8 @@ class SegmentationNetwork(nn.Module):
         """Number of parameters, and the features of an image of a size, in words; checked and raising as `probe`."""
         layers = zip(self.probe(size), self.feature_layers, strict=True)
         features = ", ".join(f"{shape} of layer {name}" for shape, name in layers)
-        return (
-            f"{sum(weight.numel() for weight in self.parameters()) / 1e6:.1f} M parameters, deepest features {features}"
-        )
+        millions = sum(weight.numel() for weight in self.parameters()) / 1e6
+        return f"{millions:.{1 if millions >= 0.95 else 4}f} M parameters, deepest features {features}"
 
     def _try(self, size: tuple[int, ...]) -> tuple[str | None, tuple[tuple[int, ...], ...]]:
         """What is wrong with a size (None: nothing), and the shapes of its features."""

@@ -26,10 +26,12 @@ from adawac.evaluation import (
     rank_methods,
     summarise,
 )
+from adawac.evaluation.counted import left_out_of
+from adawac.evaluation.summary import WHOLE, Summary
 from adawac.metrics import EmptyPolicy, policy_note
 from adawac.report.blocks import Picture
 from adawac.report.families import Family, families
-from adawac.report.measured import Lost, Rows, by_method, means, of_class
+from adawac.report.measured import Lost, Rows, by_method, having, means, of_class
 from adawac.report.runs import MethodRun, check_runs
 from adawac.runs.slice_weights import SliceWeights
 
@@ -49,7 +51,7 @@ class MethodResult:
         dense: Dice of the mean of classes on label-dense slices; None where it was not measured.
         recall: the same of recall on label-dense slices.
         hd95: of the mean of classes; None where it was not measured.
-        unit: of the distances, "mm" or "voxel".
+        unit: of the distances, "mm" or "voxel"; where both were measured, that of more cases.
         missed: organs in the reference and nowhere predicted, over cases and runs.
         false_alarms: organs predicted and nowhere in the reference.
         false_slices: label-sparse slices with any foreground predicted.
@@ -93,7 +95,7 @@ class SubsetResult:
         false_slices: method -> false-positive slices per volume against the reference.
         ranking: of three or more methods, over two or more patients that count; else None.
         families: groups of slices and of cases; those of slices only where all runs cut the volumes alike.
-        left_out: what does not count in the means of Dice over whole volumes, and why.
+        left_out: what does not count in the means over whole volumes, and why.
         cuts: how the volumes are cut into slices -> methods; empty where all runs cut them alike.
         units: what was trained on, "slice" or "patch" -> methods; empty where it is the same for all.
     """
@@ -234,7 +236,10 @@ def _subset_result(
     cuts = _cuts(together)
     alike = {} if cuts else of_class(compared, "false_positive_slices", ANY_CLASS)
     sliced = by_method(alike, reference, "false_positive_slices", "sparse", lost)
-    dice = SharedCases.of(rows, "dice", "all", lost)
+    measured = {
+        metric: SharedCases.of(of, metric, "all", lost) for metric in WHOLE if (of := having(rows, metric, "all"))
+    }
+    dice = measured["dice"]
     enough = len(rows) > 2 and len(dice.select(dice.names[0]).weights) > 1
     return SubsetResult(
         name=name,
@@ -243,7 +248,7 @@ def _subset_result(
         false_slices={method: found[0] for method, found in sliced.items()},
         ranking=rank_methods(rows, lost=lost) if enough else None,
         families=tuple(families(rows, reference, metadata, lost, by_position=not cuts)),
-        left_out=dice.left_out,
+        left_out=left_out_of({WHOLE[metric]: shared.left_out for metric, shared in measured.items()}),
         cuts=cuts,
         units=_unlike((run.unit, run.method) for run in together if run.unit),
     )
@@ -284,7 +289,7 @@ def _method_results(rows: Rows, methods: Mapping[str, Sequence[MethodRun]], lost
     hd95 = {unit: means(rows, f"hd95_{unit}", "all", lost) for unit in ("mm", "voxel")}
     for name, runs in methods.items():
         summary = summarise(rows[name])
-        unit = "voxel" if name in hd95["voxel"] else "mm"
+        unit = min(hd95, key=lambda unit: -hd95[unit][name].n if name in hd95[unit] else 0)
         yield MethodResult(
             name=name,
             runs=tuple(run.name for run in runs),
@@ -298,10 +303,16 @@ def _method_results(rows: Rows, methods: Mapping[str, Sequence[MethodRun]], lost
             false_alarms=summary.false_alarms,
             false_slices=summary.false_positive_slices,
             ignored_slices=summary.ignored_slices,
-            false_voxels=summary.total("false_positive_voxels", "sparse", ANY_CLASS) / (summary.cases * summary.runs),
+            false_voxels=_per_case(summary, "false_positive_voxels"),
             images_seen=tuple(run.images_seen for run in runs if run.images_seen is not None),
             network_passes=tuple(run.network_passes for run in runs if run.network_passes is not None),
             weights=tuple(run.weights for run in runs if run.weights is not None),
             draws=tuple(run.draws for run in runs if run.draws is not None),
             annotated=tuple(run.annotated for run in runs if run.annotated is not None),
         )
+
+
+def _per_case(summary: Summary, metric: str) -> float:
+    """Of label-sparse slices, a case and run; NaN where it was not measured."""
+    measured = ("sparse", metric, ANY_CLASS) in summary.values
+    return summary.total(metric, "sparse", ANY_CLASS) / (summary.cases * summary.runs) if measured else math.nan

@@ -109,7 +109,7 @@ def _methods(report: Contents) -> Iterable[Block]:
         "In brackets: 95 % intervals, over patients and, where a method has several, over runs; of a single run they "
         f"do not know how other seeds would fall. {report.policy_note} HD95: 95th percentile of the distances between "
         "the surfaces of prediction and reference. Misses and false alarms are counted over organs, cases and runs. "
-        f"Images seen and network passes are those of one run in training.{unlike}"
+        f"Images seen and network passes are those of one run in training, without what a teacher passes.{unlike}"
     )
     names = {method.name.casefold() for subset in report.subsets for method in subset.methods}
     known = [said for word, said in KNOWN.items() if any(re.split(r"[\W_]", name)[0] == word for name in names)]
@@ -151,7 +151,8 @@ def _trust(report: Contents) -> Iterable[Block]:
 def _limits(report: Contents, means: Sequence[Comparison]) -> Iterable[str]:
     """What so few patients and runs, and so many verdicts, allow to be said."""
     n, runs = min(found.n for found in means), min(min(found.runs) for found in means)
-    yield f"There are {counted(n, 'patient')} and at least {counted(runs, 'run')} of each method."
+    are = "is" if n == 1 else "are"
+    yield f"There {are} {counted(n, 'patient')} and at least {counted(runs, 'run')} of each method."
     yield (
         "Interval and p are one test: sign flips of the differences of patients, with the variation between runs "
         "added. How often they hold what they promise for 6 to 40 patients was simulated: docs/reliability.md."

@@ -13,12 +13,12 @@ Lost = Mapping[str, str]
 
 def means(rows: Rows, metric: str, group: str, lost: Lost) -> dict[str, Estimate]:
     """Method -> estimate of the mean of classes; of those methods in which the metric was measured."""
-    if not (measured := _having(rows, metric, group)):
+    if not (measured := having(rows, metric, group)):
         return {}
     return {method: found[0] for method, found in estimate_methods(measured, metric, group, lost).items()}
 
 
-def _having(rows: Rows, metric: str, group: str) -> dict[str, Sequence[CaseRow]]:
+def having(rows: Rows, metric: str, group: str) -> dict[str, Sequence[CaseRow]]:
     """The methods in which the metric was measured."""
     return {method: each for method, each in rows.items() if has(each, metric, group)}
 
@@ -38,7 +38,7 @@ def of_class(rows: Rows, metric: str, class_name: str) -> Rows:
 
 def by_method(rows: Rows, reference: str, metric: str, group: str, lost: Lost) -> dict[str, tuple[Comparison, ...]]:
     """As `compare`, by method; of those methods in which the metric was measured."""
-    rows = _having(rows, metric, group)
+    rows = having(rows, metric, group)
     if reference not in rows:
         return {}
     found: dict[str, list[Comparison]] = {}

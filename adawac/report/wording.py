@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
+from statistics import fmean
 
 from adawac.errors import counted, some_of
 from adawac.evaluation import Comparison, Estimate
@@ -29,24 +30,27 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """A difference, with its sign.
+    """A difference, with its sign, and with as many digits, up to six, as show on which side of 0 it lies.
 
     Example:
-        >>> signed(0.0213), signed(-0.0213), signed(0.0)
-        ('+0.021', '−0.021', '0.000')
+        >>> signed(0.0213), signed(-0.0213), signed(0.0), signed(0.00043)
+        ('+0.021', '−0.021', '0.000', '+0.0004')
     """
-    written = number(value, digits)
+    enough = next((more for more in range(digits, 7) if round(value, more)), digits) if math.isfinite(value) else digits
+    written = number(value, enough)
     return f"+{written}" if written.strip("0.") and written[0] not in (MINUS, "-") else written
 
 
 def p_value(p: float) -> str:
-    """A p-value.
+    """A p-value, with as many digits as show on which side of 0.05 it lies.
 
     Example:
-        >>> p_value(0.0123), p_value(1e-9)
-        ('p = 0.012', 'p < 0.001')
+        >>> p_value(0.0123), p_value(1e-9), p_value(0.0498)
+        ('p = 0.012', 'p < 0.001', 'p = 0.0498')
     """
-    return "p < 0.001" if p < 0.001 else f"p = {number(p)}"
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {number(p, next((n for n in range(3, 7) if (round(p, n) < 0.05) == (p < 0.05)), 7))}"
 
 
 def both_p(comparison: Comparison) -> str:
@@ -139,11 +143,11 @@ def summary(report: Contents) -> str:
 def unequal_compute(report: Contents) -> str:
     """Who trained with more or fewer network passes than the reference; empty where nobody did, or nothing is known.
 
-    A method differs that stands on any subset below 0.95 or above 1.05 of the reference's passes.
+    A method differs that stands on any subset below 0.95 or above 1.05 of the reference's passes, in the mean of runs.
     """
     ratios: dict[str, list[float]] = {}
     for subset in report.subsets:
-        passes = {method.name: max(method.network_passes, default=0) for method in subset.methods}
+        passes = {method.name: fmean(method.network_passes or [0]) for method in subset.methods}
         if theirs := passes.get(report.reference, 0):
             for name, mine in passes.items():
                 if mine and not 0.95 <= mine / theirs <= 1.05:
@@ -159,7 +163,8 @@ def _times(low: float, high: float) -> str:
         >>> _times(2, 2), _times(0.5, 2)
         ('took 2.0 times', 'took 0.5 to 2.0 times')
     """
-    return f"took {low:.1f} times" if f"{low:.1f}" == f"{high:.1f}" else f"took {low:.1f} to {high:.1f} times"
+    least, most = (f"{ratio:.1f}" if ratio >= 0.95 else f"{ratio:.2g}" for ratio in (low, high))
+    return f"took {least} times" if least == most else f"took {least} to {most} times"
 
 
 def _trained_on(run: MethodRun) -> Iterable[str]:
@@ -281,7 +286,7 @@ def of_single_runs(compared: Sequence[Comparison], runs: Sequence[MethodRun]) ->
     origin = "as those of methods here with several runs fell" if known else "as seeds fell in adawac's own studies"
     said = ", ".join(dict.fromkeys(map(seeds, single)))
     return (
-        f"{said.capitalize()}: differences of up to {100 * (known or COMMITTED):.1f} points are seed noise, {origin}. "
+        f"{said.capitalize()}: differences of up to {100 * (known or COMMITTED):.2g} points are seed noise, {origin}. "
         "Intervals and p are of these trained networks, not of the methods; train at least three seeds of each."
     )
 

@@ -18,7 +18,7 @@ COLUMNS = ("case", "unit", "position", "label_dense", "weight", "score")
 
 
 class SliceWeights(NamedTuple):
-    """Weights of n training slices, those of which anything is labelled: others have no supervised loss to weigh.
+    """Weights of n training slices, those that had a supervised loss: of others a weight says nothing.
 
     Attributes:
         case: n ids of their volumes.
@@ -50,12 +50,19 @@ class SliceWeights(NamedTuple):
 
     @classmethod
     def of_units(
-        cls, units: UnitTable, weight: NDArray[np.floating], score: NDArray[np.floating] | None = None
+        cls,
+        units: UnitTable,
+        weight: NDArray[np.floating],
+        score: NDArray[np.floating] | None = None,
+        drawn: NDArray[np.bool_] | None = None,
     ) -> "SliceWeights":
-        """Of a table of units and the weight and score that a method has for each; wholly ignored ones are left out."""
-        labelled = np.flatnonzero(units.labelled)
-        score = (weight if score is None else score)[labelled]
-        units, weight = units.take(labelled), weight[labelled]
+        """Of a table of units, the weight and score that a method has for each, and which were drawn; None: all.
+
+        Those that are wholly ignored, or have never been drawn, are left out.
+        """
+        rows = np.flatnonzero(units.labelled if drawn is None else units.labelled & drawn)
+        score = (weight if score is None else score)[rows]
+        units, weight = units.take(rows), weight[rows]
         cases = tuple(units.cases[case] for case in units.case)
         names = tuple(str(units.key(row)) for row in range(len(units)))
         return cls(cases, names, units.position, units.dense, weight.astype(np.float64), score.astype(np.float64))

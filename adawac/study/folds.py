@@ -7,10 +7,11 @@ from statistics import fmean
 
 from scipy import stats
 
-from adawac.errors import ConfigError, DataError, did_you_mean
+from adawac.errors import ConfigError, DataError, counted, did_you_mean
 from adawac.evaluation import MEAN_OF_CLASSES, TRAINING_UNITS, CaseRow, SharedCases, lost_classes, read_csv
 from adawac.io.atomic import write_text
 from adawac.report.patients import choose_patients
+from adawac.report.wording import interval, signed
 from adawac.study.results import tested
 from adawac.study.spec import FOLD, Study
 
@@ -92,10 +93,11 @@ def fold_table(dice: Dice, reference: str | None = None, left_out: list[str] | N
         raise ConfigError(f"no setting {reference or ''} to compare with{did_you_mean(reference or '', dice)} {known}")
     reference = reference or next(iter(dice))
     folds = dice[reference]
-    patients = sum(len(of) for of in folds.values())
+    patients = counted(len({patient for of in folds.values() for patient in of}), "patient")
+    over = f"95 % interval over {counted(len(folds), 'fold')}"
     means = {name: fmean(fmean(of.values()) for of in each.values()) for name, each in dice.items()}
     lines = [
-        f"| setting | Dice, {patients} patients | minus {reference} | 95 % interval over {len(folds)} folds |",
+        f"| setting | Dice, {patients} | minus {reference} | {over} |",
         "|---|---:|---:|---|",
     ]
     for name in sorted(dice, key=lambda name: -means[name]):
@@ -103,8 +105,11 @@ def fold_table(dice: Dice, reference: str | None = None, left_out: list[str] | N
             lines.append(f"| {name} | {means[name]:.3f} |  |  |")
             continue
         gains = [fmean(dice[name][fold][p] - of[p] for p in of.keys() & dice[name][fold]) for fold, of in folds.items()]
-        low, high = stats.t.interval(0.95, len(gains) - 1, fmean(gains), stats.sem(gains))
-        lines.append(f"| {name} | {means[name]:.3f} | {fmean(gains):+.3f} | {low:+.3f} to {high:+.3f} |")
+        mean, ends = fmean(gains), ""
+        if len(gains) > 1:
+            reach = stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)
+            ends = interval(mean - reach, mean + reach, sign=True)
+        lines.append(f"| {name} | {means[name]:.3f} | {signed(mean)} | {ends} |")
     if left_out:
         lines += ["", f"Not run to the end: {', '.join(left_out)}."]
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from adawac.errors import percent
 from adawac.evaluation import (
     COLUMNS,
     TRAINING_UNITS,
@@ -62,7 +64,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Of one or more values.
+        """Of one or more values; NaN where one of them is.
 
         Example:
             >>> Spread.of([0.5, 0.75, 1.0])
@@ -71,6 +73,8 @@ class Spread(NamedTuple):
         return cls(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
 
     def __str__(self) -> str:
+        if math.isnan(self.mean):
+            return "-"
         return f"{self.mean:.3f}" + ("" if self.sd is None else f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{self.sd:.3f}")
 
 
@@ -156,10 +160,17 @@ def gather(study: Study) -> tuple[list[CellResult], list[str]]:
         "study": study.name,
         "axes": study.axes,
         "unfinished": {cell.name: cell.state for cell in study.cells if cell.state != "finished"},
-        "cells": [asdict(result) for result in results],
+        "cells": [
+            {
+                key: None if isinstance(value, float) and math.isnan(value) else value
+                for key, value in asdict(each).items()
+            }
+            for each in results
+        ],
         "left_out": left_out,
     }
-    for name, text in {"cells.csv": table.getvalue(), "results.json": json.dumps(content, indent=1) + "\n"}.items():
+    numbers = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    for name, text in {"cells.csv": table.getvalue(), "results.json": numbers}.items():
         write_text(study.folder / name, text)
     return results, left_out
 
@@ -194,7 +205,7 @@ def _texts(results: Sequence[CellResult]) -> list[str]:
     return [
         str(Spread.of([result.dice for result in results])),
         str(Spread.of([result.dice_dense for result in results])),
-        "n = 0" if shares is None else f"{shares:.1%}",
+        "n = 0" if shares is None else f"{percent(shares, 1)}%",
         _count([result.images_seen for result in results]),
         _count([result.network_passes for result in results]),
     ]

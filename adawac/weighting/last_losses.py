@@ -53,6 +53,11 @@ class LastLosses(PerSampleState):
             consistency = losses.consistency.float()
             self.consistency[losses.index] = torch.where(consistency.isnan(), torch.inf, consistency)
 
+    @property
+    def drawn(self) -> NDArray[np.bool_]:
+        """(n,) which samples have had a supervised loss, also in a checkpoint of before draws were counted."""
+        return ~self.supervised.isnan().cpu().numpy()
+
     def of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Last supervised losses of some samples, (B,), and how often each has been trained on, (B,)."""
         index = torch.from_numpy(rows).to(self.supervised.device)

@@ -9,6 +9,7 @@ from scipy import stats
 from adawac.cli import main
 from adawac.errors import ConfigError
 from adawac.evaluation import CaseRow, write_table
+from adawac.report.wording import MINUS
 from adawac.study import read_study
 from adawac.study.folds import compare_folds, fold_table, is_cross_validation
 from adawac.study.results import gather, results_table
@@ -50,7 +51,7 @@ def test_a_setting_is_compared_with_the_reference_fold_by_fold(tmp_path, study):
     assert table.splitlines() == [
         "| setting | Dice, 4 patients | minus pair | 95 % interval over 2 folds |",
         "|---|---:|---:|---|",
-        f"| adawac | 0.750 | +0.200 | {low:+.3f} to {high:+.3f} |",
+        f"| adawac | 0.750 | +0.200 | {f'{low:+.3f}'.replace('-', MINUS)} to {high:+.3f} |",
         "| pair | 0.550 |  |  |",
         "",
         "Intervals are not corrected for the number of settings: if all were equal, about 0.1 of 1 would exclude 0 by "
@@ -152,3 +153,23 @@ def test_the_command_ends_with_the_comparison(tmp_path, study, capsys, monkeypat
     assert "| pair | 0.550 |" in capsys.readouterr().out
     assert main([*command, "--reference", "erm"]) == 2
     assert "--reference erm: the study has no such method" in capsys.readouterr().err
+
+
+def test_folds_that_all_gain_the_same_and_a_single_one_have_no_interval_of_nan():
+    even = fold_table({"pair": {"0": {"a": 0.5}, "1": {"b": 0.6}}, "erm": {"0": {"a": 0.75}, "1": {"b": 0.85}}})
+    assert "| erm | 0.800 | +0.250 | +0.250 to +0.250 |" in even
+    single = fold_table({"pair": {"0": {"a": 0.5}}, "erm": {"0": {"a": 0.75}}})
+    assert "Dice, 1 patient |" in single
+    assert "| erm | 0.750 | +0.250 |  |" in single
+    twice = fold_table({"pair": {"0": {"a": 0.5, "b": 0.5}, "1": {"a": 0.5}}})
+    assert "Dice, 2 patients |" in twice  # one of whom two folds test
+
+
+def test_what_no_fold_can_say_is_null_in_the_numbers_of_a_study(tmp_path, study):
+    for name in ("pair-fold0", "pair-fold1"):
+        finish(tmp_path, name, PATIENTS[name[-5:]], (0.5, 0.5))
+    results, left_out = gather(study())  # of label-dense slices nothing was measured
+    assert "NaN" not in (tmp_path / "s/results.json").read_text()
+    assert json.loads((tmp_path / "s/results.json").read_text())["cells"][0]["dice_dense"] is None
+    column = results_table(study(), results, left_out).columns[3]
+    assert str(next(iter(column.cells))) == "-"

@@ -120,6 +120,7 @@ class TestRefusal:
             ({"grid": {"method": {"erm": "ERM"}}}, "grid.method.erm: needs `key: value` lines, found 'ERM'"),
             ({"grid": {"method": {"a": {"name": "b"}}}}, "grid.method.a.name is set by the study itself; leave it out"),
             ({"grid": {"case": {"a": {}}}}, "an axis cannot be called case .*; give it a name"),
+            ({"grid": {"config_hash": {"a": {}}}}, "an axis cannot be called config_hash .*; give it a name"),
             ({"grid": {"seed": [0], "seed_everything": [1]}}, "an axis cannot be called seed"),
             ({"grids": GRID}, "a study has no grids; it has name, config, common, grid, resources"),
             ({"config": "none.yaml", "grid": GRID}, "there is no file none.yaml, neither beside the study nor here"),
@@ -250,3 +251,4 @@ class TestTable:
 
     def test_one_seed_has_no_spread(self):
         assert str(Spread.of([0.5])) == "0.500"
+        assert str(Spread.of([0.5, float("nan")])) == "-"

@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 
 from adawac.io.terminal import Console, Lines
+from adawac.training.schedules import progress
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class ProgressLines(ProgressBar):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to measure the time."""
-        self._began, self._first = monotonic(), trainer.global_step
+        self._began, self._first = monotonic(), progress(trainer, stepping=False)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how far it is."""
@@ -40,12 +41,14 @@ class ProgressLines(ProgressBar):
         said = [
             f"epoch {trainer.current_epoch + 1}" + (f" of {trainer.max_epochs}" if trainer.max_epochs != -1 else "")
         ]
+        if trainer.max_steps > 0:
+            said.append(f"step {trainer.global_step} of {trainer.max_steps}")
         for title, name in (("Dice", "val/dice"), ("loss", "train/loss")):
             if (value := trainer.callback_metrics.get(name)) is not None:
                 said.append(f"{title} {float(value):.3f}")
-        done, total = trainer.global_step - self._first, trainer.estimated_stepping_batches
-        if done > 0 and total != float("inf"):
-            left = (monotonic() - self._began) / done * (total - trainer.global_step)
+        now = progress(trainer, stepping=True)
+        if now > self._first:
+            left = (monotonic() - self._began) / (now - self._first) * (1 - now)
             said.append(f"{timedelta(seconds=round(left))} left")
         log.info(", ".join(said))
 

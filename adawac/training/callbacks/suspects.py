@@ -22,10 +22,10 @@ class SuspectSlices(Callback):
     """Writes a table into the run's folder when training ends: case, unit and score, the hardest first.
 
     A slice is hard by its log-odds where the method has them, else by its last cross-entropy. Suspect are label-sparse
-    slices with a score above the median of label-dense ones, see `adawac.runs.suspects`. None is named while no
-    class has a Dice of `FOUND`, in the last validation or, without one, in the last training batch that was logged: to
-    such a network every slice is hard. Where a sampler draws some slices rarely their losses are old, and too high for
-    that alone: then only log-odds name any.
+    slices with a score above the median of label-dense ones, see `adawac.runs.suspects`; of those that were never drawn
+    nothing is known. None is named while no class has a Dice of `FOUND`, in the last validation or, without one, in the
+    last training batch that was logged: to such a network every slice is hard. Where a sampler draws some slices rarely
+    their losses are old, and too high for that alone: then only log-odds name any.
     """
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -43,7 +43,7 @@ class SuspectSlices(Callback):
         if not dice >= FOUND:
             write_suspects(run.suspects_file, [])
             log.info(
-                "%s names no %s: the best class has a %s Dice of %.2f, and below %.1f all are hard, whatever "
+                "%s names no %s: the best class has a %s Dice of %.3f, and below %.1f all are hard, whatever "
                 "their labels; train longer",
                 run.suspects_file.name,
                 task.data.units.kind.noun[0],
@@ -53,7 +53,7 @@ class SuspectSlices(Callback):
             )
             return
         scores = task.last_losses.supervised.double().cpu().numpy() if log_odds is None else log_odds
-        seen = np.flatnonzero(np.isfinite(scores) & task.data.units.labelled)
+        seen = np.flatnonzero(np.isfinite(scores) & task.data.units.labelled & task.last_losses.drawn)
         units, scores = task.data.units.take(seen), scores[seen]
         found = [(units.cases[units.case[row]], units.key(row), scores[row]) for row in suspects(scores, units.dense)]
         write_suspects(run.suspects_file, found)

@@ -38,10 +38,11 @@ class WeightMonitor(Callback):
     - `ce/dense`, `ce/sparse`, `consistency/dense`, `consistency/sparse`: means of each slice's last loss.
     - `ratio/ac_over_ce`, `ratio/ce_over_dice`: the scales of the three losses.
     - `weights/dense_mean`, `weights/sparse_mean`, `weights/auroc`: the latter of the log-odds as detector of
-      label-dense slices over the whole training set.
+      label-dense slices over the training set.
     - histograms `weights/dense`, `weights/sparse`, `log_odds`; figure `weights/by_position`.
 
-    Slices that are wholly ignored have no supervised loss and are in neither group: they are left out of all this.
+    Slices without a supervised loss are left out of all this: those that are wholly ignored are in neither group, and
+    what has not been drawn yet has the weight that it began with.
 
     What is undefined (no consistency loss, an empty group, a method without weights per slice) is left out. When
     training ends the weights of all slices are written into the run's folder.
@@ -56,11 +57,11 @@ class WeightMonitor(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Read the tables and log."""
         task = cast(SegmentationTask, pl_module)
-        labelled = np.flatnonzero(task.data.units.labelled)
-        units = task.data.units.take(labelled)
-        dense = units.dense
         last = task.last_losses
-        supervised, consistency = (_array(losses)[labelled] for losses in (last.supervised, last.consistency))
+        seen = np.flatnonzero(task.data.units.labelled & last.drawn)
+        units = task.data.units.take(seen)
+        dense = units.dense
+        supervised, consistency = (_array(losses)[seen] for losses in (last.supervised, last.consistency))
         dice = trainer.callback_metrics.get("train/dice")
         scalars = {
             **_by_group("ce/{}", supervised, dense),
@@ -70,13 +71,13 @@ class WeightMonitor(Callback):
         }
         if (found := weights_in_use(task)) is not None:
             weights, log_odds = found
-            scores = (weights if log_odds is None else log_odds)[labelled]
-            scalars |= _by_group("weights/{}_mean", weights[labelled], dense)
+            scores = (weights if log_odds is None else log_odds)[seen]
+            scalars |= _by_group("weights/{}_mean", weights[seen], dense)
             scalars["weights/auroc"] = separation_auroc(scores, dense)
             ends = ENDS[task.data.facts.preprocessing.axis]
             validates = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
             for board in boards(trainer) if validates else ():
-                self._draw(board.experiment, trainer.global_step, weights[labelled], units, ends)
+                self._draw(board.experiment, trainer.global_step, weights[seen], units, ends)
                 if log_odds is not None:
                     board.experiment.add_histogram("log_odds", scores, trainer.global_step)
         # All processes have computed the same; to say so costs nothing and spares a warning a scalar.
@@ -86,7 +87,7 @@ class WeightMonitor(Callback):
         """Write the table of weights, where the method has one."""
         task, run = cast(SegmentationTask, pl_module), RunFolder.of_trainer(trainer)
         if (found := weights_in_use(task)) is not None and run is not None:
-            SliceWeights.of_units(task.data.units, *found).write(run.weights_file)
+            SliceWeights.of_units(task.data.units, *found, task.last_losses.drawn).write(run.weights_file)
 
     def _draw(
         self, board: Any, step: int, weights: NDArray[np.float32], units: UnitTable, ends: tuple[str, str]

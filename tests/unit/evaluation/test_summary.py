@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from adawac.errors import DataError
-from adawac.evaluation import CaseRow, MadeBy, case_rows, summarise, summary_table, to_markdown
+from adawac.evaluation import CaseRow, MadeBy, Share, case_rows, summarise, summary_table, to_markdown
 
 CLASSES = ("background", "liver", "spleen")
 
@@ -163,3 +163,21 @@ def test_a_wholly_ignored_case_says_nothing_and_its_slices_are_counted():
     assert "| wholly ignored slices | 2 |" in to_markdown({"erm": rows})
     seen = [row for row in rows if row.case == "seen"]
     assert "ignored" not in to_markdown({"erm": seen})
+
+
+def test_what_hd95_alone_leaves_out_is_said():
+    hidden = [row(0.9, metric="hd95_mm"), row(float("nan"), case="b", metric="hd95_mm")]
+    said = to_markdown({"erm": [row(0.9), row(0.8, case="b"), *hidden]})
+    assert said.rstrip().endswith("Left out of the means: HD95 in mm, liver, 1 case (b): no value in a run of erm.")
+
+
+def test_what_was_not_measured_is_no_count_of_none():
+    summary = summarise([row(0.9), row(9.0, metric="reference_voxels")])
+    assert str(summary.missed) == str(summary.false_alarms) == "n = 0"
+
+
+@pytest.mark.parametrize(
+    ("part", "said"), [(0, "0.0%"), (1, "below 0.1%"), (2999, "above 99.9%"), (3000, "100.0%"), (1500, "50.0%")]
+)
+def test_a_share_is_none_or_all_only_where_it_is(part, said):
+    assert str(Share(part, 3000)) == f"{part} of 3000 ({said})"

@@ -226,3 +226,29 @@ def test_an_organ_is_not_found_by_leaving_it_out_where_it_is_absent():
     ]
     assert rows != rows_of([0.0] * 8)
     assert MethodRun("pair", "", "0", rows).best_dice == 0
+
+
+def test_distances_are_of_the_unit_that_more_cases_have():
+    runs = [
+        MethodRun(
+            method,
+            "full",
+            method,
+            [
+                row._replace(metric="hd95_voxel") if (row.metric, row.case) == ("hd95_mm", "ct_3") else row
+                for row in rows_of(WORSE)
+            ],
+        )
+        for method in ("pair", "adawac")
+    ]
+    [subset] = report_of(*runs).subsets
+    found = subset.methods[0]
+    assert (found.unit, found.hd95.n, found.hd95.left_out) == ("mm", 7, ("ct_3",))
+    assert "HD95 in mm, liver, 1 case (ct_3): no value in a run of pair, adawac" in map(str, subset.left_out)
+
+
+def test_what_was_not_measured_is_not_said_to_be_none():
+    rows = [row for row in rows_of(WORSE) if row.metric in ("dice", "reference_voxels")]
+    [found] = report_of(MethodRun("pair", "full", "0", rows)).subsets[0].methods
+    assert math.isnan(found.false_voxels)
+    assert str(found.missed) == "n = 0"

@@ -15,7 +15,7 @@ from adawac.report.details import organs
 from adawac.report.document import document
 from adawac.report.runs import MethodRun
 from adawac.report.seed_noise import COMMITTED, seed_noise
-from adawac.report.wording import summary_sentence
+from adawac.report.wording import MINUS, interval, p_value, signed, summary_sentence, unequal_compute
 from adawac.report.write import results
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -164,3 +164,25 @@ def test_an_organ_that_no_case_has_gets_no_verdict():
     report = report_of(*(MethodRun(m, "full", m, without(m, d)) for m, d in (("pair", WORSE), ("adawac", BETTER))))
     [table] = [block for block in organs(report) if getattr(block, "header", ("",))[0] == "difference of Dice"]
     assert table.lines[-1] == ("spleen", "n = 0")
+
+
+def test_rounding_moves_nothing_over_a_border():
+    for value in (0.00043, -0.00043, 0.0000042, 0.5):
+        assert math.copysign(1, float(signed(value).replace(MINUS, "-"))) == math.copysign(1, value)
+    for p in (0.04980469, 0.0499996, 0.0500004, 0.0502, 0.5):
+        assert (float(p_value(p).removeprefix("p = ")) < 0.05) == (p < 0.05)
+    assert (signed(1e-17), p_value(0.25), interval(0.0, 0.02, sign=True)) == ("0.000", "p = 0.250", "0.000 to +0.020")
+
+
+def test_a_small_gain_is_not_said_to_be_none():
+    gained = [value + 0.0004 + 0.00001 * i for i, value in enumerate(WORSE)]
+    [result] = subset_results([*seeds("pair", WORSE), *seeds("adawac", gained)], "pair")
+    assert result.comparisons["adawac"][0].verdict == "better"
+    assert "(+0.0004 Dice, 95 % interval +0.0004 to +0.0005)" in summary_sentence([result], "pair")
+
+
+def test_compute_is_that_of_all_runs_not_of_the_longest():
+    pair = [run("pair", WORSE, name=f"pair-{i}", network_passes=1000) for i in range(3)]
+    others = [run("adawac", BETTER, name=f"a{i}", network_passes=n) for i, n in enumerate((1000, 400, 400))]
+    assert "of the network passes of pair, adawac took 0.6 times." in unequal_compute(report_of(*pair, *others))
+    assert unequal_compute(report_of(*pair)) == ""

@@ -130,3 +130,6 @@ def test_the_table_of_weights_leaves_them_out():
     assert [f"{case}:{unit}" for case, unit in zip(table.case, table.unit, strict=True)] == UNITS.take(KEPT).keys()
     assert table.weight.tolist() == weight[KEPT].tolist()
     assert table.score.tolist() == (weight**2)[KEPT].tolist()
+    drawn = np.arange(len(UNITS)) % 2 == 0
+    few = SliceWeights.of_units(units, weight, weight**2, drawn)
+    assert few.weight.tolist() == [value for value, seen in zip(weight[KEPT], drawn[KEPT], strict=True) if seen]
