@@ -85,7 +85,7 @@ def fold_table(dice: Dice, reference: str | None = None, left_out: list[str] | N
         >>> print(fold_table({"pair": {"0": {"a": 0.5}, "1": {"b": 0.6}}, "erm": {"0": {"a": 0.6}, "1": {"b": 0.8}}}))
         | setting | Dice, 2 patients | minus pair | 95 % interval over 2 folds |
         |---|---:|---:|---|
-        | erm | 0.700 | +0.150 | -0.485 to +0.785 |
+        | erm | 0.700 | +0.150 | −0.485 to +0.785 |
         | pair | 0.550 |  |  |
     """
     if not dice or (reference is not None and reference not in dice):
