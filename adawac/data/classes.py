@@ -124,11 +124,12 @@ class Classes:
         encoded: NDArray[np.uint8] = codes[index][place]
         return encoded
 
-    def check_names(self, told: Mapping[int, str]) -> None:
+    def check_names(self, told: Mapping[int, str], source: str = "its header") -> None:
         """Refuse what calls a label value by the name of another one's class.
 
         Args:
             told: name of each label value, as a file says it.
+            source: what to call the file.
 
         Raises:
             DataError: naming what it says, and what is so.
@@ -136,7 +137,7 @@ class Classes:
         values = dict(zip(self.names[1:], self.values[1:], strict=True))
         if wrong := {value: name for value, name in told.items() if values.get(name, value) != value}:
             raise DataError(
-                f"its header calls label values {wrong}, but {dict(zip(values.values(), values, strict=True))} are the "
+                f"{source} calls label values {wrong}, but {dict(zip(values.values(), values, strict=True))} are the "
                 "classes; export it with one value for a structure, as the others"
             )
 
@@ -213,6 +214,11 @@ def _remedy(unknown: Sequence[int]) -> str:
     """What to do about values that stand for no class."""
     if len(unknown) > _MANY:
         return "give the label map in place of this file, which seems to be an image"
+    if list(unknown) == [255]:
+        return (
+            "if it is a mask of 0 and 255, write the class's value in place of 255; if such voxels are not labelled, "
+            "set data.ignore_label to 255"
+        )
     if len(unknown) > 1 or unknown[0] > 0:
         return "name them in the data set's labels or correct the label"
     return (

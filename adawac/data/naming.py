@@ -1,7 +1,8 @@
-"""What names of classes give away: which of them are a left and a right."""
+"""What names give away: of classes which are a left and a right, of files which are the same but for their ends."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import takewhile
 
 _OTHER_SIDE = {"left": "right", "right": "left", "lt": "rt", "rt": "lt", "lh": "rh", "rh": "lh", "l": "r", "r": "l"}
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+")
@@ -34,6 +35,31 @@ def side_pairs(names: Sequence[str]) -> dict[str, str]:
         if mirrored != name.lower() and partner != name and partner not in pairs and not _UNPAIRED.search(name):
             pairs[name] = partner
     return pairs
+
+
+def alike_but_for_ends(names: Collection[str], others: Collection[str]) -> tuple[str, str] | None:
+    """How two lists of names begin and end, where that is all in which they differ; None if it is not.
+
+    Example:
+        >>> alike_but_for_ends(["img0001", "img0002"], ["label0001_seg", "label0002_seg"])
+        ('img*', 'label*_seg')
+        >>> alike_but_for_ends(["a_1", "a_2"], ["b_2", "b_3"])
+    """
+    if not names or not others:
+        return None
+    forms, cores = [], []
+    for each in (names, others):
+        begin = _begin(each)
+        end = _begin([name[len(begin) :][::-1] for name in each])[::-1]
+        forms.append(f"{begin}*{end}")
+        cores.append({name[len(begin) : len(name) - len(end)] for name in each})
+    return (forms[0], forms[1]) if len(names) > 1 and cores[0] == cores[1] else None
+
+
+def _begin(names: Collection[str]) -> str:
+    """What all names begin with, but for a part of a number."""
+    pairs = zip(min(names), max(names), strict=False)
+    return "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)).rstrip("0123456789")
 
 
 def _swap(side: re.Match[str]) -> str:

@@ -1,6 +1,5 @@
 """Rules that deal out cases to train, validate and test: always whole patients, never single slices or cases."""
 
-import json
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -8,8 +7,10 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
+from unicodedata import normalize
 
 from adawac.data.layouts.base import Case
+from adawac.data.layouts.files import parse_json
 from adawac.data.patients import SuggestedPatients
 from adawac.data.split import PARTS, Split
 from adawac.errors import ConfigError, DataError, did_you_mean, did_you_mean_file, some_of
@@ -108,7 +109,7 @@ class FileSplit(SplitRule):
 
     def _read(self, file: Path) -> dict[str, list[str]]:
         try:
-            content = json.loads(file.read_bytes())
+            content = parse_json(file.read_bytes())
         except OSError as error:
             raise ConfigError(f"FileSplit: {file} cannot be read ({error}); give the path of a split file") from error
         except (ValueError, RecursionError) as error:
@@ -123,7 +124,7 @@ class FileSplit(SplitRule):
             or not all(isinstance(names, list) and all(isinstance(n, str) for n in names) for names in named.values())
         ):
             raise DataError(f"{file}: a split is {_AS_JSON}")
-        return named
+        return {part: [normalize("NFC", name) for name in names] for part, names in named.items()}
 
 
 class FractionSplit(SplitRule):

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.layouts.masks import are_masks, joined, labels_in, masks_of
+from adawac.data.naming import alike_but_for_ends
 from adawac.errors import DataError, of_case
 from adawac.errors import name_problems as wrong_names
 from adawac.evaluation.case_table import NOBODY, CaseRow, MadeBy, case_rows
-from adawac.evaluation.references import References
+from adawac.evaluation.references import References, read_classes
 from adawac.evaluation.training_record import training_rows
 from adawac.inference.prediction_folder import MANIFEST, PICTURE, PROBABILITIES
 from adawac.io.images import passed_over, read_image, stem
@@ -61,8 +62,17 @@ def prediction_files(folder: Path) -> dict[str, Path]:
 
 
 def name_problems(folder: Path, files: Iterable[str], references: References) -> list[str]:
-    """What is wrong with the names of predictions: cases that lack one, and predictions without a case."""
+    """What is wrong with names: of cases that lack a prediction, of predictions without a case, and of classes."""
     files, cases = set(files), references.cases.keys()
+    if forms := files != cases and alike_but_for_ends(cases, files):
+        return [f"{folder}: predictions are called {forms[1]} but their references {forms[0]}; rename the predictions"]
+    wrong = []
+    if (said := folder / "dataset.json").is_file():
+        told = read_classes(said)
+        try:
+            references.classes.check_names(dict(zip(told.values, told.names, strict=True)), str(said))
+        except DataError as error:
+            wrong = [str(error)]
     missing = [
         f"case {case}: {folder} holds no prediction of this name; predict it, or give --shared-cases to leave it out"
         for case in cases
@@ -73,7 +83,7 @@ def name_problems(folder: Path, files: Iterable[str], references: References) ->
         "away, or give --shared-cases to leave it out"
         for case in sorted(files - cases)
     ]
-    return missing + extra
+    return wrong + missing + extra
 
 
 def from_files(files: dict[str, Path], references: References) -> Predict:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from unicodedata import normalize
 
 from adawac.errors import ConfigError, DataError, did_you_mean, some_of
 
@@ -23,7 +24,7 @@ def read_lines(path: Path) -> tuple[tuple[str, ...], Lines]:
     """
     try:
         content = path.read_bytes()
-        text = content.decode(json.detect_encoding(content))
+        text = normalize("NFC", content.decode(json.detect_encoding(content)))  # as names of cases
         mark = max(",;\t", key=text.partition("\n")[0].count)
         read = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
         rows = [[field.strip() for field in row] for row in read if row]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 
@@ -163,15 +164,14 @@ def holds_dicom(folder: Path) -> bool:
 
 
 def stem(path: Path) -> str:
-    """Name of a file without its ending, or of a folder.
+    """Name of a file without its ending, or of a folder; an umlaut is one letter, whatever a system makes of it.
 
     Example:
         >>> stem(Path("imagesTr/pt_4.nii.gz")), stem(Path("images/pt_4.mha"))
         ('pt_4', 'pt_4')
     """
-    if ending := ending_of(path):
-        return path.name.removesuffix(ending)
-    return path.name if path.is_dir() else path.stem
+    name = path.name.removesuffix(ending_of(path))
+    return normalize("NFC", name if name != path.name or path.is_dir() else path.stem)
 
 
 class Images(NamedTuple):
@@ -266,7 +266,7 @@ def named_by(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
         if match is None or any(part.startswith(".") for part in inner.parts):
             continue
         if reader_of(path) or (path.is_dir() and (series_files(path) or list_files(path))):
-            yield "_".join(dict.fromkeys(match.groups())), path
+            yield normalize("NFC", "_".join(dict.fromkeys(match.groups()))), path
 
 
 def by_case(

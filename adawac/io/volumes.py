@@ -256,6 +256,16 @@ def _checked(header: Any) -> Any:
     return header
 
 
+def _scaling(header: Any, path: Path) -> tuple[float, float] | None:
+    """Slope and intercept of intensities; None where stored values are meant, as they are if the slope is 0 or NaN."""
+    try:
+        slope, intercept = header.get_slope_inter()
+    except HeaderDataError as error:
+        said = f"scl_slope is {header['scl_slope']:.4g} but scl_inter {header['scl_inter']:.4g}"
+        raise DataError(f"{path}: its {said}, which makes no intensities; correct the header") from error
+    return None if slope is None or (slope, intercept) == (1, 0) else (slope, intercept)
+
+
 def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
     """Header and voxels of a NIfTI-1 or -2 file; whatever goes wrong is a DataError."""
     opener = gzip_ng.open if _is_packed(path) else open
@@ -273,9 +283,7 @@ def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
                     f"{kind.single_vox_offset} and {MOST_BESIDES:.2g}; export it again"
                 )
             read_exactly(stream, offset - kind.template_dtype.itemsize)  # header extensions
-            slope, intercept = header.get_slope_inter()
-            scaling = None if slope is None or (slope, intercept) == (1, 0) else (slope, intercept)
-            voxels = read_voxels(stream, math.prod(shape), dtype, scaling)
+            voxels = read_voxels(stream, math.prod(shape), dtype, _scaling(header, path))
             if not read_rest(stream):
                 raise DataError(
                     f"{path}: over {MOST_BESIDES >> 20} MiB follow the voxels that the header names; export it again"

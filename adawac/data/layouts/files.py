@@ -68,14 +68,16 @@ def inside(root: Path, relative: str, source: Path) -> Path:
 
     Args:
         root: folder of the data set.
-        relative: path as written, with slashes of either kind.
+        relative: path as written, with slashes of either kind; an absolute one must be of a file in `root`.
         source: the file that names it.
 
     Raises:
-        DataError: if the path is absolute or leads out of `root`.
+        DataError: if the path leads out of `root`.
     """
     path = PurePosixPath(relative.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in relative:
+    if path.is_relative_to(root.absolute().as_posix()):
+        path = path.relative_to(root.absolute().as_posix())
+    if path.is_absolute() or ".." in path.parts or ":" in str(path):
         raise DataError(
             f"{source}: {relative!r} must be a path inside the data set and relative to it, without '..'; correct it"
         )
@@ -89,12 +91,21 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: if the file is unreadable or holds something else.
     """
     try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_once)  # in any of Unicode's encodings
+        content = parse_json(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:  # the last where brackets are nested without end
         raise DataError(f"{path}: this is not readable JSON ({error}); correct or restore the file") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: a JSON object is due but this is a {type(content).__name__}; correct the file")
     return content
+
+
+def parse_json(text: bytes) -> Any:
+    """What JSON says, in any of Unicode's encodings.
+
+    Raises:
+        ValueError: if it is none, or has a name twice in one object.
+    """
+    return json.loads(text, object_pairs_hook=_once)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from adawac.data.layouts.files import OR_NOBODY, parse_labels, sorted_cases
 from adawac.data.layouts.masks import are_masks, joined, label_files, labels_in, masks_of
 from adawac.data.layouts.nifti import NiftiLayout, recognised
 from adawac.data.modality import Modality, current
+from adawac.data.naming import alike_but_for_ends
 from adawac.errors import DataError, did_you_mean_file, some_of
 from adawac.io.dicom import is_dicom
 from adawac.io.images import (
@@ -24,7 +25,7 @@ from adawac.io.images import (
     passed_over,
     stem,
 )
-from adawac.io.readers import reader_of
+from adawac.io.readers import ending_of, reader_of
 from adawac.io.volumes import Volume
 
 
@@ -115,7 +116,7 @@ class Folders(NiftiLayout):
             if name in labels.keys() - twins - more.keys() - unread.keys() - without.keys()
         ]
         if problems and not paired:
-            raise DataError.from_problems(problems)
+            raise DataError.from_problems(self._renamed(found) or problems)
         cases = sorted_cases(paired, root)
         read = chosen(cases)
         ignore_value = None
@@ -144,6 +145,19 @@ class Folders(NiftiLayout):
         if problems:
             raise ListingError(problems, collection)
         return collection
+
+    def _renamed(self, found: Mapping[str, Sequence[tuple[str, Path]]]) -> list[str]:
+        """What to say where images and labels are called the same but for what their names begin and end with."""
+        places = (self._channels[0], self.labels)
+        if any("*" in place for place in places):
+            return []
+        if (forms := alike_but_for_ends(*([name for name, _ in found[place]] for place in places))) is None:
+            return []
+        said = [f"{place}/{form}{ending_of(found[place][0][1])}" for place, form in zip(places, forms, strict=True)]
+        return [
+            f"images are called {forms[0]} but their labels {forms[1]}; say so with --layout Folders --layout.images "
+            f"'{said[0]}' --layout.labels '{said[1]}', or rename them"
+        ]
 
     def _found(self, root: Path, place: str) -> list[tuple[str, Path]]:
         """Images or labels of a folder or pattern, at least one, by their cases."""

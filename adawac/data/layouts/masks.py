@@ -34,31 +34,38 @@ def are_masks(places: Iterable[Path], names: Collection[str]) -> bool:
         places: label maps, which count for nothing, and folders.
         names: of the classes, as far as they are known.
     """
-    called = {_organ(mask) for place in places for mask in masks_of(place)}
-    return len(called) > 1 or not called.isdisjoint(names)
+    called = {_plain(_organ(mask)) for place in places for mask in masks_of(place)}
+    return len(called) > 1 or not called.isdisjoint(map(_plain, names))
 
 
 def joined(files: Iterable[Path], names: Mapping[int, str]) -> Volume:
     """One label map of masks, each of 0 and another value; of several at a voxel, the highest value's class counts.
 
     Args:
-        files: the masks of a case; those that are called like no class are not looked at.
+        files: the masks of a case; those that are called like no class are not looked at. Capitals and what stands
+            between words make no difference, where they make none between classes.
         names: class name of every label value.
 
     Returns:
         Volume (1, Z, Y, X) of label values; its notes say what overlaps, and what there is no mask of.
 
     Raises:
-        DataError: if no mask is called like a class, they lie on several grids, or one holds several values.
+        DataError: if no mask is called like a class or two are, they lie on several grids, or one holds several values.
     """
-    masks = {_organ(path): path for path in files if reader_of(path)}
+    called = _plain if len({*map(_plain, names.values())}) == len(names) else str
+    masks: dict[str, Path] = {}
+    for path in filter(reader_of, files):
+        if (known := masks.setdefault(called(_organ(path)), path)) is not path:
+            raise DataError(f"{path} and {known.name} are masks of one organ; keep one of them")
     folder = next(iter(masks.values())).parent
-    if not (chosen := {value: masks[name] for value, name in sorted(names.items()) if value and name in masks}):
-        known = ", ".join(name for value, name in names.items() if value)
-        due = f"but none is called like one of the classes {known}" if known else "of what?"
+    due_masks = {value: called(name) for value, name in sorted(names.items()) if value}
+    if not (chosen := {value: masks[name] for value, name in due_masks.items() if name in masks}):
+        classes = ", ".join(name for value, name in names.items() if value)
+        due = f"but none is called like one of the classes {classes}" if classes else "of what?"
+        held = some_of([*map(_organ, masks.values())])
         raise DataError(
-            f"{folder} holds a mask an organ: {some_of(list(masks))}, {due}; rename the masks, or name the classes "
-            "like them as label_names of the layout, such as --layout.label_names '{1: liver, 2: spleen}' (of "
+            f"{folder} holds a mask an organ: {held}, {due}; rename the masks, or name the classes like "
+            "them as label_names of the layout, such as --layout.label_names '{1: liver, 2: spleen}' (of "
             "`evaluate` with --classes liver,spleen)"
         )
     whole: Volume | None = None
@@ -76,9 +83,14 @@ def joined(files: Iterable[Path], names: Mapping[int, str]) -> Volume:
         whole.array[inside] = value
     assert whole is not None  # there is a mask
     said = [f"{folder}: {shared} voxels lie in several masks and count to the last of them"] * bool(shared)
-    if missing := [name for value, name in names.items() if value and name not in masks]:
+    if missing := [names[value] for value in due_masks.keys() - chosen]:
         said.append(f"{folder}: it has no mask {some_of(missing)}, so that no voxel is of that class")
     return Volume(whole.array, whole.geometry, tuple(said))
+
+
+def _plain(name: str) -> str:
+    """A name without capitals, and with one sign between its words: Left kidney and left_kidney are one."""
+    return re.sub(r"[\s_.-]+", "_", name.casefold())
 
 
 def _organ(mask: Path) -> str:

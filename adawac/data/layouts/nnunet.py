@@ -156,4 +156,5 @@ def _unannotated(root: Path, part: str, ending: str) -> list[Path]:
     """First channels that have no label."""
     images, labels = root / f"images{part}", root / f"labels{part}"
     firsts = list_files(images, (f"_0000{ending}",)) if images.is_dir() else []
-    return [path for path in firsts if not (labels / f"{stem(path).removesuffix('_0000')}{ending}").exists()]
+    labelled = {stem(path) for path in list_files(labels, (ending,))} if labels.is_dir() else set()
+    return [path for path in firsts if stem(path).removesuffix("_0000") not in labelled]
