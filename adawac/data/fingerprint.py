@@ -289,7 +289,7 @@ def _scanned(spacing: tuple[float, float, float] | None, shape: Sequence[int]) -
 
 def _reach(mask: NDArray[np.bool_]) -> tuple[int, ...]:
     """Sides of the smallest box around the centre of a volume that holds a mask; 0 of an empty one."""
-    face = mask.any(axis=0)  # so that the volume is gone through twice, and not three times
+    face = np.asarray(mask.any(axis=0))  # so that the volume is gone through twice, and not three times
     sides = []
     for along in (mask.any(axis=(1, 2)), face.any(axis=1), face.any(axis=0)):
         held = np.flatnonzero(along)
