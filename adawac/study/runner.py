@@ -65,7 +65,7 @@ def _resolve(cell: Cell) -> "Config":
     try:
         config = resolve(["fit", *cell.arguments])
     except ConfigError as error:
-        if "required: fit.data.root" in str(error):  # what a study most often leaves to the command line
+        if "required: data.root" in str(error):  # what a study most often leaves to the command line
             raise ConfigError(
                 f"cell {cell.name}: data.root is not set; say where the data are: --data.root DATA"
             ) from None

@@ -77,19 +77,16 @@ def resolve(given: Sequence[str] | Mapping[str, Any], *, exit_on_error: bool = F
     if argv[0] != "fit" and (idle := {option.partition("=")[0] for option in argv} & FIT_ALONE):
         raise ConfigError(f"{', '.join(sorted(idle))} means something to `adawac fit` alone; leave it out")
     find_in_working_folder()  # classes of the user's own, such as `--model.weighting hard.HardHalf`
-    arguments = parsers()
-    for parser in (arguments.parser, arguments.parser_of(argv[0])):
-        parser.exit_on_error = exit_on_error
+    parser = parser_of(argv[0])  # by itself: the parser above it would go over all settings once more
+    parser.exit_on_error = exit_on_error
     try:
-        values = arguments.parser.parse_args(_expand(argv))
+        values = parser.parse_args(_expand(argv)[1:])
     except ArgumentError as error:
         raise ConfigError(in_a_line(str(error)) or str(error)) from None
-    _refuse_empty_keys(arguments.parser_of(argv[0]), values[argv[0]])
-    folders = {"runs": values[argv[0]].get("runs")} | {
-        f"data.{key}": of for key, of in vars(values[argv[0]].data).items()
-    }
+    _refuse_empty_keys(argv[0], values)
+    folders = {"runs": values.get("runs")} | {f"data.{key}": of for key, of in vars(values.data).items()}
     refuse_addresses(folders.items())
-    return Config(argv[0], values[argv[0]])
+    return Config(argv[0], values)
 
 
 class TrainingParser(TypedParser, LightningArgumentParser):
@@ -199,7 +196,10 @@ class _Arguments(TrainingCLI):
 @cache
 def parsers() -> TrainingCLI:
     """The parsers of all commands, made once in a process."""
-    return _Arguments()
+    made = _Arguments()
+    for command in COMMANDS:  # its parser answers for itself, --print_config too
+        del made.parser_of(command).parent_parser  # type: ignore[attr-defined]
+    return made
 
 
 def parser_of(command: str) -> LightningArgumentParser:
@@ -207,10 +207,16 @@ def parser_of(command: str) -> LightningArgumentParser:
     return parsers().parser_of(command)
 
 
-def _refuse_empty_keys(parser: LightningArgumentParser, values: Namespace) -> None:
+@cache
+def _usual(command: str) -> Namespace:
+    """The default of every setting."""
+    return parser_of(command).get_defaults(skip_validation=True)
+
+
+def _refuse_empty_keys(command: str, values: Namespace) -> None:
     """Refuse null where a value must be: the parser takes a key of a file with nothing behind it for one not given."""
+    parser, usual = parser_of(command), _usual(command)
     empty = [group for group in parser.groups or () if values.get(group, "") is None]
-    usual = parser.get_defaults(skip_validation=True)
     if any(value is None and usual.get(key, "") is not None for key, value in values.items()):  # else spare the time
         try:
             parser.validate(values, skip_unset=False)
