@@ -6,6 +6,7 @@ method, so that the difference of two methods is the difference of their means.
 """
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ Array = NDArray[np.float64]
 
 MEAN_OF_CLASSES = "<mean>"
 """Class name of what is said of the mean of all foreground classes that count."""
+
+OF_CASE = attrgetter("run", "case", "patient", "policy")
 
 
 class Selection(NamedTuple):
@@ -171,10 +174,10 @@ def _cases(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> dict[str, str]:
     for method, rows in rows_by_method.items():
         if not rows:
             raise DataError(f"{method} has no rows; evaluate it first")
-        for row in rows:
-            patients.setdefault(row.case, row.patient or row.case)
-            found.setdefault(f"{method}, run {row.run!r}", set()).add(row.case)
-            policies.add(row.policy)
+        for run, case, patient, policy in dict.fromkeys(map(OF_CASE, rows)):
+            patients.setdefault(case, patient or case)
+            found.setdefault(f"{method}, run {run!r}", set()).add(case)
+            policies.add(policy)
     if len(policies) > 1:
         raise DataError(f"empty-mask policies differ: {', '.join(sorted(policies))}; evaluate all with the same one")
     for run, cases in found.items():
