@@ -194,7 +194,7 @@ def three_views(
         >>> preds[1, 2:5, 6] = 1
         >>> figure = three_views(np.zeros((4, 8, 8)), preds, ("background", "liver"))
         >>> [axes.get_title() for axes in figure.axes]
-        ['axial, slice 1 of 4', 'coronal, slice 2 of 8', 'sagittal, slice 6 of 8']
+        ['axial, slice 1 (0 to 3)', 'coronal, slice 2 (0 to 7)', 'sagittal, slice 6 (0 to 7)']
     """
     figure = Figure((15.0, 5.4), dpi=100, layout="constrained", facecolor="black")
     figure.suptitle(plain(title) if preds.any() else f"{plain(title)}: nothing found", color="white", fontsize=12)
@@ -207,7 +207,7 @@ def three_views(
         plane = image.take(position, axis)
         origin: Literal["upper", "lower"] = "upper" if axis == 0 else "lower"  # rows run to the back, or up
         axes.imshow(plane, cmap="gray", vmin=low, vmax=high, aspect=rows / columns, origin=origin)
-        axes.set_title(f"{name}, slice {position} of {len(area)}", fontsize=10, color="white")
+        axes.set_title(f"{name}, slice {position} (0 to {len(area) - 1})", fontsize=10, color="white")
         axes.set_axis_off()
         drawn |= _outlines(axes, np.moveaxis(preds, axis, 0)[position], classes, "-")
     if drawn:

@@ -44,6 +44,7 @@ class Selection(NamedTuple):
         weights: (n,) a.
         patients: n names.
         levels: (n, R) z of each method.
+        own: (n, R) of each method the mean over the classes that a patient has: what is shown of patients.
         cases: number of cases that count in any of the classes.
         left_out: cases that count in none of them.
     """
@@ -53,6 +54,7 @@ class Selection(NamedTuple):
     weights: Array
     patients: tuple[str, ...]
     levels: tuple[Array, ...]
+    own: tuple[Array, ...]
     cases: int
     left_out: tuple[str, ...]
 
@@ -150,7 +152,7 @@ class SharedCases(NamedTuple):
         pairs = self.pairs & chosen
         kept, used = pairs.any(axis=1), np.flatnonzero(pairs.any(axis=0))
         pairs = pairs[kept][:, used]
-        means, scores, levels = [], [], []
+        means, scores, levels, own = [], [], [], []
         for array in self.values:  # patients, and which of them have a class, are the same for all
             patients, has, by_patient = patient_means(array[kept][:, :, used], pairs, self.patients[kept])
             n = np.maximum(has.sum(axis=0), 1)
@@ -159,11 +161,13 @@ class SharedCases(NamedTuple):
             of_class = by_patient.sum(axis=0) / n
             means.append(float(of_run.mean()) if len(patients) else float("nan"))
             scores.append(len(patients) * np.einsum("nrk,nk->nr", by_patient, share))
+            own.append(by_patient.sum(axis=2) / np.maximum(has.sum(axis=1), 1)[:, None])
             levels.append(of_run + len(patients) * np.einsum("nrk,nk->nr", by_patient - of_class, share))
         weights = len(patients) * share.sum(axis=1)
         left_out = tuple(self.cases[~kept].tolist())
         names = tuple(patients.tolist())
-        return Selection(tuple(means), tuple(scores), weights, names, tuple(levels), int(kept.sum()), left_out)
+        arrays = tuple(means), tuple(scores), weights, names, tuple(levels), tuple(own)
+        return Selection(*arrays, int(kept.sum()), left_out)
 
 
 def _cases(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> dict[str, str]:

@@ -52,8 +52,8 @@ def curve(methods: Sequence[MethodResult]) -> Figure:
         points = [method for method in methods if (_others(method) > 0) is others]
         means = [method.dice[0].mean for method in points]
         ends = [
-            [max(0.0, method.dice[0].mean - method.dice[0].low) for method in points],
-            [max(0.0, method.dice[0].high - method.dice[0].mean) for method in points],
+            [max(method.dice[0].mean - method.dice[0].low, 0.0) for method in points],
+            [max(method.dice[0].high - method.dice[0].mean, 0.0) for method in points],
         ]
         axes.errorbar(
             [_labelled(method) * (ASIDE if others else 1 / ASIDE) for method in points],

@@ -14,6 +14,7 @@ from adawac.report.contents import Contents, SubsetResult
 from adawac.report.details import organ_name, subheading
 from adawac.report.figures import method_styles, picture
 from adawac.report.measured import Rows, has
+from adawac.report.patient_figures import Patients
 
 Floats = NDArray[np.float64]
 
@@ -49,8 +50,8 @@ def _figures(report: Contents, subset: SubsetResult, rows: Rows, i: int) -> Iter
         f"patients_{i}",
         patient_figures.strips(panels, styles),
         f"{' and '.join(panels)} of every patient, of {', '.join(organs)}, by each method",
-        "Small: a patient, mean over runs. Large: the mean. Dice: to the right is better; HD95, the distance of the "
-        "surfaces: to the left.",
+        "Small: a patient, mean over runs, and over the organs that it has. Large: the mean of the tables. Dice: to the "
+        "right is better; HD95, the distance of the surfaces: to the left.",
     )
     others = [method for method in rows if method != report.reference]
     if report.reference in rows and others:
@@ -76,10 +77,11 @@ def _figures(report: Contents, subset: SubsetResult, rows: Rows, i: int) -> Iter
         )
 
 
-def _patients(shared: SharedCases, name: str) -> dict[str, Floats]:
-    """Method -> a value a patient, mean over runs."""
+def _patients(shared: SharedCases, name: str) -> dict[str, Patients]:
+    """Method -> a value a patient, mean over runs, and the mean that stands in the tables."""
     found = shared.select(name)
-    return {method: each.mean(axis=1) for method, each in zip(shared.methods, found.levels, strict=True)}
+    each = zip(shared.methods, found.own, found.means, strict=True)
+    return {method: Patients(own.mean(axis=1), mean) for method, own, mean in each}
 
 
 def _volumes(rows: Sequence[CaseRow]) -> list[tuple[Floats, Floats]]:

@@ -265,7 +265,8 @@ def _cuts(runs: Sequence[MethodRun]) -> Mapping[str, tuple[str, ...]]:
         for run in runs
     ]
     known = {key: {each[key] for each in counts if key in each} for one in counts for key in one}
-    if not (unlike := {case for (case, _), values in known.items() if len(values) > 1}):
+    other_axis = len({run.axis for run in runs} - {""}) > 1  # of a cube both have as many slices
+    if not (unlike := {case for (case, _), values in known.items() if len(values) > 1 or other_axis}):
         return {}
     case = min(unlike)
     return _unlike(

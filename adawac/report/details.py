@@ -1,5 +1,6 @@
 """The sections of a report that go into detail: organs, where it helps and where not, weights, labels to look at."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -144,7 +145,9 @@ def _dense_and_sparse(report: Contents, subset: SubsetResult) -> Table:
     for method in subset.methods:
         found = subset.false_slices.get(method.name)
         against = (
-            "" if found is None else f"{signed(found.difference, 2)} ({interval(found.low, found.high, 2, sign=True)})"
+            ""
+            if found is None
+            else f"{signed(found.difference, 2)} ({interval(found.low, found.high, 2, sign=True) or 'without ends'})"
         )
         lines.append(
             (
@@ -259,7 +262,8 @@ def weights(report: Contents) -> Iterable[Block]:
 
 
 def _over_runs(values: Sequence[float]) -> str:
-    low, high = number(min(values)), number(max(values))
+    known = [value for value in values if math.isfinite(value)] or [math.nan]
+    low, high = number(min(known)), number(max(known))
     return low if low == high else f"{low} to {high}"
 
 
@@ -288,7 +292,8 @@ def suspects(report: Contents) -> Iterable[Block]:
         first = sorted(places, key=lambda name: (-len(places[name]), sum(places[name])))[:MOST_SUSPECTS]
         note = (
             f"{counted(len(places), 'slice')} in all. No label lies in them, and still they are harder to the network "
-            "than half of those that have one: a label may be missing, or an organ begins there."
+            "than half of those that have one: a label may be missing, or an organ begins there. Slices are counted "
+            "from 0, axial ones from inferior to superior, whichever way a file stores them."
         )
         yield Table(
             ("volume:slice", "named by"),

@@ -1,5 +1,7 @@
 """A document as Markdown, beside the files of its figures."""
 
+import re
+
 from adawac.errors import printable
 from adawac.report.blocks import Block, Code, Document, Finding, Heading, Paragraph, Picture, Table
 
@@ -35,8 +37,9 @@ def render(document: Document, figures: str = "figures") -> str:
 
 
 def escape(text: str) -> str:
-    """Text as text: nothing in it is markup, HTML or the end of a line."""
-    return "".join(f"\\{char}" if char in SPECIAL else char for char in printable(" ".join(text.splitlines())))
+    """Text as text: nothing in it is markup, HTML or the end of a line, and it begins no list."""
+    escaped = "".join(f"\\{char}" if char in SPECIAL else char for char in printable(" ".join(text.splitlines())))
+    return re.sub(r"^(\d*)([-+.)])(?=\s)", r"\1\\\2", escaped)
 
 
 def _block(block: Block, figures: str) -> str:

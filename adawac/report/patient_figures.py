@@ -1,6 +1,7 @@
 """Figures in which every patient is a mark: strips, pairs of methods, agreement of volumes."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,15 +15,31 @@ from adawac.report.figures import WIDTH, Style, clean, columns_for, fitted, lege
 Floats = NDArray[np.float64]
 
 
-def strips(panels: Mapping[str, Mapping[str, Mapping[str, Floats]]], styles: Mapping[str, Style]) -> Figure:
+class Patients(NamedTuple):
+    """A method on one organ, or on all.
+
+    Attributes:
+        values: one a patient.
+        mean: as the tables have it, which of all organs is not that of the patients where some lack an organ.
+    """
+
+    values: Floats
+    mean: float
+
+
+NOBODY = Patients(np.array([]), np.nan)
+
+
+def strips(panels: Mapping[str, Mapping[str, Mapping[str, Patients]]], styles: Mapping[str, Style]) -> Figure:
     """Every patient's value and their mean, a row an organ and in it one a method; panels side by side.
 
     Args:
-        panels: title -> organ -> method -> a value a patient.
+        panels: title -> organ -> method -> its patients.
         styles: colour and marker of each method.
 
     Example:
-        >>> figure = strips({"Dice": {"liver": {"pair": np.array([0.7, 0.9])}}}, {"pair": ("#444444", "X")})
+        >>> values = Patients(np.array([0.7, 0.9]), 0.8)
+        >>> figure = strips({"Dice": {"liver": {"pair": values}}}, {"pair": ("#444444", "X")})
         >>> [axes.get_title("left") for axes in figure.axes]
         ['Dice']
     """
@@ -38,11 +55,10 @@ def strips(panels: Mapping[str, Mapping[str, Mapping[str, Floats]]], styles: Map
             if row % 2:
                 axes.axhspan(row - 0.5, row + 0.5, color="#f3f5f7", zorder=0)
             for i, method in enumerate(methods):
-                values, (colour, marker) = rows.get(organ, {}).get(method, np.array([])), styles[method]
+                (values, mean), (colour, marker) = rows.get(organ, {}).get(method, NOBODY), styles[method]
                 y = row + (i - (len(methods) - 1) / 2) * step
                 axes.plot(values, np.full(len(values), y), "o", color=colour, markersize=3, alpha=0.45, zorder=2)
                 if len(values):
-                    mean = float(values.mean())
                     axes.plot(mean, y, marker, color=colour, markersize=7, markeredgecolor="black", zorder=3)
         axes.set_title(plain(title), fontsize=10, loc="left")
         axes.set_ylim(len(organs) - 0.5, -0.5)
@@ -54,12 +70,12 @@ def strips(panels: Mapping[str, Mapping[str, Mapping[str, Floats]]], styles: Map
 
 
 def pairs(
-    panels: Mapping[str, Mapping[str, tuple[Floats, Floats]]], reference: str, higher: Mapping[str, bool]
+    panels: Mapping[str, Mapping[str, tuple[Patients, Patients]]], reference: str, higher: Mapping[str, bool]
 ) -> Figure:
     """A line a patient from the reference to a method: which got better, and by how much.
 
     Args:
-        panels: metric -> method -> values of the reference, and of the method, of the same patients.
+        panels: metric -> method -> the reference's, and the method's, of the same patients.
         reference: its name.
         higher: metric -> whether more is better.
     """
@@ -82,13 +98,13 @@ def pairs(
     return figure
 
 
-def _pair(axes: Axes, before: Floats, after: Floats, higher: bool) -> None:
+def _pair(axes: Axes, before: Patients, after: Patients, higher: bool) -> None:
     axes.set_visible(True)
-    for one, other in zip(before, after, strict=True):
+    for one, other in zip(before.values, after.values, strict=True):
         better = (other > one) == higher
         colour, style = ("#777777", ":") if one == other else (BLUE, "-") if better else (VERMILION, "--")
         axes.plot([0, 1], [one, other], style, color=colour, marker="o", markersize=3, linewidth=1, alpha=0.75)
-    axes.plot([0, 1], [before.mean(), after.mean()], color="black", marker="D", markersize=6, linewidth=2)
+    axes.plot([0, 1], [before.mean, after.mean], color="black", marker="D", markersize=6, linewidth=2)
     axes.set_xlim(-0.25, 1.25)
     clean(axes, "y")
     axes.tick_params(axis="x", length=0, labelsize=8)

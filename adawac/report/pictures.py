@@ -92,7 +92,7 @@ def _picture(
         spacing=(1.0, 1.0) if steps is None else spacing_of(steps)[1:],
         origin="upper" if references.axis == "axial" else "lower",
     )
-    where = f"{case}, slice {position} of {len(reference)}"
+    where = f"{case}, slice {position} (0 to {len(reference) - 1})"
     on = f"{on_subset(subset, capital=True)}: " if subset else ""
     return Picture(
         f"case_{name}_{re.sub(r'[^A-Za-z0-9_.-]', '_', case)[:40]}",

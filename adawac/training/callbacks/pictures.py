@@ -59,7 +59,7 @@ class PredictionPictures(Callback):
                 target[position],
                 outputs[position],
                 facts.classes.names,
-                title=f"{batch.case}, slice {position} of {len(target)}",
+                title=f"{batch.case}, slice {position} (0 to {len(target) - 1})",
                 spacing=(1.0, 1.0) if batch.spacing is None else batch.spacing[1:],
                 origin="upper" if facts.preprocessing.axis == "axial" else "lower",  # rows run to the back, or up
             )

@@ -58,6 +58,8 @@ def test_the_mean_of_classes_is_over_the_pairs_that_all_methods_have():
     assert found.weights == pytest.approx([1.5, 0.5])
     # levels of one: 0.55 + (0.8 - 0.7) / 2 + (0.4 - 0.4) / 1, and 0.55 + (0.6 - 0.7) / 2
     assert found.levels[0][:, 0] == pytest.approx([0.6, 0.5])
+    # and what is shown of a and b themselves: (0.8 + 0.4) / 2, and 0.6, the only organ that counts
+    assert found.own[0][:, 0] == pytest.approx([0.6, 0.6])
     assert (found.patients, found.cases, found.left_out) == (("a", "b"), 2, ("c",))
     assert table.select("spleen").left_out == ("b", "c")
 

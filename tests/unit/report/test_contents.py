@@ -3,12 +3,12 @@
 import math
 
 import pytest
-from report_runs import BETTER, CASES, WORSE, report_of, rows_of, run, text_of
+from report_runs import BETTER, CASES, WORSE, few, report_of, rows_of, run, text_of
 
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation import ANY_CLASS, Metadata, write_table
 from adawac.report.contents import Contents, choose_reference, subset_results
-from adawac.report.details import OF, organs, suspects
+from adawac.report.details import OF, _over_runs, organs, suspects
 from adawac.report.runs import MethodRun, check_runs, on_shared_cases
 from adawac.report.sources import Source, evaluate_sources
 from adawac.report.wording import summary_sentence
@@ -160,6 +160,8 @@ def test_slices_cut_along_other_axes_are_not_compared_and_that_is_said():
     assert "axial (case ct_0: 20 slices, 10 label-dense): pair" in said
     assert "coronal (case ct_0: 64 slices, 32 label-dense): coronal" in said
     assert "test all with the same data.axis" in said
+    cube = text_of(report_of(pair, alike, cut("coronal", BETTER, "coronal", 20)), WHERE)
+    assert "coronal (case ct_0: 20 slices, 10 label-dense): coronal" in cube
 
 
 def test_images_seen_of_slices_and_of_patches_are_told_apart():
@@ -252,3 +254,13 @@ def test_what_was_not_measured_is_not_said_to_be_none():
     [found] = report_of(MethodRun("pair", "full", "0", rows)).subsets[0].methods
     assert math.isnan(found.false_voxels)
     assert str(found.missed) == "n = 0"
+
+
+def test_a_run_without_one_of_the_groups_hides_no_range_of_the_others():
+    assert _over_runs([0.9, math.nan, 0.7]) == _over_runs([math.nan, 0.7, 0.9]) == "0.700 to 0.900"
+    assert _over_runs([math.nan]) == "-"
+
+
+def test_a_difference_whose_interval_has_no_ends_says_so():
+    said = text_of(report_of(*few("pair", WORSE, 4), *few("adawac", BETTER, 4)), WHERE)
+    assert "0.00 (without ends)" in said

@@ -20,6 +20,7 @@ from adawac.evaluation import ANY_CLASS
 from adawac.figures import class_colours
 from adawac.report import figures, patient_figures
 from adawac.report.make import make_report
+from adawac.report.patient_figures import Patients
 from adawac.report.runs import MethodRun
 from adawac.report.sources import Evaluated
 from adawac.report.write import write_report
@@ -102,6 +103,7 @@ def test_no_words_of_a_figure_lie_over_others_or_beyond_it(count):
     styles = figures.method_styles(names, names[0])
     lines = [figures.Line(organ, 0.01, -0.02, 0.04) for organ in ORGANS]
     values = np.linspace(0.5, 0.9, 8)
+    shown = Patients(values, 0.7)
     table = SliceWeights(
         ("a",) * 4, ("p",) * 4, np.linspace(0, 1, 4), np.array([1, 1, 0, 0], bool), values[:4], values[:4]
     )
@@ -109,8 +111,8 @@ def test_no_words_of_a_figure_lie_over_others_or_beyond_it(count):
         figures.forest({f"{name} - {names[0]}": lines for name in names[1:]}),
         figures.position_curves({name: values[:5] for name in names}, styles, "ends", [3] * 5),
         figures.weights_along({f"{name}, run of a study": table for name in names}),
-        patient_figures.strips({"Dice": {o: dict.fromkeys(names, values) for o in ORGANS}}, styles),
-        patient_figures.pairs({"Dice": {name: (values, values**2) for name in names[1:]}}, names[0], {"Dice": True}),
+        patient_figures.strips({"Dice": {o: dict.fromkeys(names, shown) for o in ORGANS}}, styles),
+        patient_figures.pairs({"Dice": {name: (shown, shown) for name in names[1:]}}, names[0], {"Dice": True}),
         patient_figures.agreement({name: [(values * 40, values * 44), (values, values**2)] for name in names}),
     ]
     for number, figure in enumerate(drawn):
