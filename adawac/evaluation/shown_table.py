@@ -6,7 +6,7 @@ from html import escape
 
 from adawac.errors import counted
 from adawac.evaluation.case_table import CaseRow
-from adawac.evaluation.summary import summarise, summary_lines
+from adawac.evaluation.summary import summarise_methods, summary_lines
 
 
 class CaseTable(list[CaseRow]):
@@ -26,9 +26,9 @@ class CaseTable(list[CaseRow]):
     def __repr__(self) -> str:
         if not self:
             return "CaseTable(empty)"
-        summaries = [summarise(rows) for rows in self.methods.values()]
         said = "; ".join(
-            f"{each.method}, {counted(each.cases, 'case')}, Dice {each.mean().value:.3f}" for each in summaries
+            f"{each.method}, {counted(each.cases, 'case')}, Dice {_number(each.mean().value)}"
+            for each in summarise_methods(self.methods).values()
         )
         return f"CaseTable({said})"
 

@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.errors import AdaWACError
-from adawac.evaluation import CaseRow, SharedCases
+from adawac.evaluation import CaseRow, SharedCases, lost_classes
 from adawac.evaluation.predictions import Predict
 from adawac.evaluation.references import References
 from adawac.figures import Panel, side_by_side
 from adawac.io.steps import spacing_of
 from adawac.report.blocks import Picture
 from adawac.report.figures import encode
+from adawac.report.measured import Lost
 from adawac.report.runs import MethodRun
 from adawac.report.sources import Evaluated
 from adawac.report.wording import on_subset
@@ -23,17 +24,18 @@ MOST_METHODS = 4
 """Panels of a picture."""
 
 
-def worst_cases(runs: Sequence[MethodRun], count: int) -> dict[str, float]:
+def worst_cases(runs: Sequence[MethodRun], count: int, lost: Lost | None = None) -> dict[str, float]:
     """Cases of the lowest Dice, mean over the organs that count, methods and runs, the worst first.
 
     Args:
         runs: over the same cases.
         count: how many.
+        lost: class -> why it counts in no mean; None: what these runs say.
     """
     rows: dict[str, list[CaseRow]] = {}
     for run in runs:
         rows.setdefault(run.method, []).extend(run.rows)
-    shared = SharedCases.of(rows, "dice", "all")
+    shared = SharedCases.of(rows, "dice", "all", lost)
     values = np.concatenate(shared.values, axis=1)
     means = {
         case: float(found[:, pairs].mean())
@@ -59,6 +61,7 @@ def worst_pictures(
     if references is None or not references.has_images:
         return [], f"No pictures: {why_none or 'the images are not at hand; give --labels and --images'}."
     pictures: list[Picture] = []
+    lost = lost_classes(row for each in evaluated for row in each.run.rows)
     subsets = dict.fromkeys(each.run.subset for each in evaluated)
     for number, subset in enumerate(subsets):
         here = [each for each in evaluated if each.run.subset == subset]
@@ -66,7 +69,7 @@ def worst_pictures(
         for each in here:
             if each.predict is not None and len(shown) < MOST_METHODS:
                 shown.setdefault(each.run.method, each.predict)
-        for case, dice in worst_cases([each.run for each in here], count).items():
+        for case, dice in worst_cases([each.run for each in here], count, lost).items():
             if case not in references.cases or not shown:
                 continue
             try:

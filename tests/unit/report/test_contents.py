@@ -3,12 +3,16 @@
 import math
 
 import pytest
+from matplotlib.figure import Figure
 from report_runs import BETTER, CASES, WORSE, few, report_of, rows_of, run, text_of
 
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation import ANY_CLASS, Metadata, write_table
+from adawac.report import patient_figures
+from adawac.report.by_patient import by_patient
 from adawac.report.contents import Contents, choose_reference, subset_results
 from adawac.report.details import OF, _over_runs, organs, suspects
+from adawac.report.pictures import worst_cases
 from adawac.report.runs import MethodRun, check_runs, on_shared_cases
 from adawac.report.sources import Source, evaluate_sources
 from adawac.report.wording import summary_sentence
@@ -264,3 +268,15 @@ def test_a_run_without_one_of_the_groups_hides_no_range_of_the_others():
 def test_a_difference_whose_interval_has_no_ends_says_so():
     said = text_of(report_of(*few("pair", WORSE, 4), *few("adawac", BETTER, 4)), WHERE)
     assert "0.00 (without ends)" in said
+
+
+def test_figures_leave_out_what_the_tables_leave_out(monkeypatch):
+    shown = {}
+    monkeypatch.setattr(patient_figures, "strips", lambda panels, styles: shown.update(panels) or Figure())
+    unlearned = [row._replace(metric="training_units", value=0.0) for row in rows_of(WORSE) if row.metric == "dice"]
+    spleen = [row for row in unlearned if (row.class_name, row.group) == ("spleen", "all")]
+    full = [row if row.class_name == "liver" else row._replace(value=0.1) for row in rows_of(WORSE)]
+    report = report_of(MethodRun("pair", "full", "a", full), MethodRun("pair", "half", "b", [*rows_of(WORSE), *spleen]))
+    list(by_patient(report))
+    assert [found.mean for found in shown["Dice"]["mean of organs"].values()] == pytest.approx([sum(WORSE) / 8])
+    assert worst_cases([report.runs[0]], 1, dict.fromkeys(["spleen"], "")) == {"ct_3": pytest.approx(0.62)}
