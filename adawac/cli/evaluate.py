@@ -35,6 +35,10 @@ def main(argv: Sequence[str]) -> int:
     if args.pictures < 0:
         raise ConfigError(f"--pictures is {args.pictures}; give a number of cases, 0 for none")
 
+    names = [path.rpartition(".")[2] for path in args.metrics]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ConfigError(f"--metrics: two functions are called {twice[0]}, as cases.csv calls them; rename one")
+
     from adawac.io.terminal import Console
     from adawac.report.evaluate import evaluate
 
@@ -43,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         "classes": _names(args.classes),
         "group_by": args.group_by or (),
         "patient_pattern": None if args.patient_pattern in ("none", "null") else args.patient_pattern,
-        "metrics": {path.rpartition(".")[2]: named(path, "--metrics") for path in args.metrics},
+        "metrics": {name: named(path, "--metrics") for name, path in zip(names, args.metrics, strict=True)},
         "sections": [named(path, "--sections") for path in args.sections],
         "command": shlex.join(["adawac", "evaluate", *argv]),
     }

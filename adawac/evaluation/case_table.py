@@ -157,7 +157,7 @@ def case_rows(
             mask.
 
     Raises:
-        ConfigError: if a tolerance is negative, or there are no stretches.
+        ConfigError: if a tolerance is negative, there are no stretches, or a further metric has the name of another.
         DataError: naming the case, if preds, target, spacing or class names do not fit.
 
     Example:
@@ -190,15 +190,18 @@ def case_rows(
         preds, target = label_array(preds, "preds"), label_array(target, "target")
         counts = slice_counts(preds, target, len(class_names), ignore_index)
         table = rows("all", foreground, _overlap_values(counts, policy))
-        counted = np.ones(target.shape, bool) if ignore_index is None else target != ignore_index
-        for name, metric in (metrics or {}).items():
-            pairs = (((preds == k) & counted, (target == k) & counted) for k in range(1, len(class_names)))
-            table += rows("all", foreground, {name: [metric(*pair, steps) for pair in pairs]})
         if surface:
             found = list(class_distances(preds, target, range(1, len(class_names)), steps, ignore_index))
             distances = _surface(found, "voxel" if steps is None else "mm", policy, tolerances)
             seen = counts.labelled.any()
             table += rows("all", foreground, {name: np.where(seen, all_, np.nan) for name, all_ in distances.items()})
+        counted = np.ones(target.shape, bool) if ignore_index is None else target != ignore_index
+        taken = {row.metric for row in table}
+        for name, metric in (metrics or {}).items():
+            if name in taken:
+                raise ConfigError(f"metric {name!r} is one of the case table's own; rename the function")
+            pairs = (((preds == k) & counted, (target == k) & counted) for k in range(1, len(class_names)))
+            table += rows("all", foreground, {name: [metric(*pair, steps) for pair in pairs]})
     dense, sparse = counts.dense, counts.sparse
     table += rows("dense", foreground, _overlap_values(counts.take(dense), policy))
     false_positives = counts.take(sparse).predicted[:, 1:]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from adawac.data.layouts.files import natural_key
 from adawac.errors import DataError, some_of
 from adawac.evaluation.case_table import ANY_CLASS, VOXEL_VOLUME, CaseRow, higher_is_better
 from adawac.evaluation.counted import lost_classes
@@ -101,8 +102,8 @@ class Metadata(NamedTuple):
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Names of all groups in the table, whether the test set has such cases or not."""
-        return tuple(f"{self.column}: {value}" for value in sorted(set(self.values.values())))
+        """Names of all groups in the table, whether the test set has such cases or not; numbers by their size."""
+        return tuple(f"{self.column}: {value}" for value in sorted(set(self.values.values()), key=natural_key))
 
 
 def read_metadata(path: Path, column: str) -> Metadata:

@@ -9,7 +9,10 @@ from adawac.data.units import UnitTable
 
 
 class GroupBalanced(Sampling):
-    """Draws every group equally often, however few units it has.
+    """Draws every group equally often, as far as a batch of different units allows.
+
+    A group with fewer units than its share of a batch comes less often, and one with not many more does, too: of ten
+    units among a thousand, for which half of a batch of 24 is due, a third is.
 
     Units that are wholly ignored are in no group: they come last, where a batch has room for them.
 

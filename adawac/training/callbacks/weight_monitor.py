@@ -96,7 +96,7 @@ class WeightMonitor(Callback):
         for name, group in (("dense", units.dense), ("sparse", units.sparse)):
             if group.any():
                 board.add_histogram(f"weights/{name}", weights[group], step)
-        if self.cases:
+        if self.cases and len(units):  # of which there are none while no step was taken
             shown = [units.cases[case] for case in np.unique(units.case)[: self.cases]]
             figure = weights_by_position(weights, units, shown, ends)
             board.add_figure("weights/by_position", figure, step)

@@ -260,6 +260,10 @@ class TestMetadata:
         with pytest.raises(ConfigError, match=r"none\.csv: cannot be read .*give the path of a CSV file"):
             read_metadata(tmp_path / "none.csv", "site")
 
+    def test_numbers_stand_by_their_size(self):
+        found = Metadata("age", "case", {"a": "9", "b": "10", "c": "100", "d": "10"})
+        assert found.groups == ("age: 9", "age: 10", "age: 100")
+
     def test_cases_without_metadata_are_named(self):
         with pytest.raises(DataError, match="metadata: no site for case b, c; fill it in for each"):
             metadata_rows(table(), Metadata("site", "case", {"a": "Aachen"}))

@@ -202,3 +202,9 @@ def test_rows_are_as_they_were_when_they_were_stamped_afterwards(tmp_path):
     write_table(tmp_path / "now.csv", [*rows, *training_rows(rows, made_by.units)])
     before = Path(__file__).parents[2] / "data/case_rows.csv"
     assert (tmp_path / "now.csv").read_bytes() == before.read_bytes()
+
+
+def test_a_further_metric_takes_no_name_of_another():
+    for name in ("dice", "hd95_mm"):
+        with pytest.raises(ConfigError, match=f"metric '{name}' is one of the case table's own"):
+            case_rows("a", "p", PREDS["a"], TARGET["a"], SPACING, CLASSES, metrics={name: lambda *_: 0.5})

@@ -12,6 +12,7 @@ from adawac.data.units import UnitTable
 from adawac.training.callbacks import progress
 from adawac.training.callbacks.progress import ProgressLines
 from adawac.training.callbacks.suspects import SuspectSlices
+from adawac.training.callbacks.weight_monitor import WeightMonitor
 from adawac.types import SampleLosses
 from adawac.weighting import LastLosses
 
@@ -61,3 +62,9 @@ def test_a_slice_that_was_never_drawn_is_no_suspect(tmp_path):
     )
     SuspectSlices().on_fit_end(trainer, task)
     assert (tmp_path / "suspects.csv").read_text().splitlines()[1:] == ["a,3,-0.5"]
+
+
+def test_before_any_step_is_taken_there_is_nothing_to_draw():
+    units = UnitTable.of_slices(["a"], [np.array([[9, 0], [7, 2]])], (3, 3), ("background", "liver"))
+    nothing = np.zeros(0, np.float32)
+    WeightMonitor()._draw(None, 0, nothing, units.take(np.zeros(0, int)), ("inferior", "superior"))
