@@ -15,7 +15,8 @@ from adawac.inference.prefetch import prefetched
 from adawac.inference.segmenter import Prediction, Segmenter, load
 from adawac.io.atomic import atomic_write
 from adawac.io.hashing import short_hash
-from adawac.io.images import read_image, scan_images
+from adawac.io.image_cases import scan_images
+from adawac.io.images import read_image
 from adawac.io.terminal import bar
 from adawac.io.volumes import Volume, write_label_nifti, write_probabilities_nifti
 from adawac.processes.cluster import Each, outcome_of

@@ -4,7 +4,7 @@ import logging
 from functools import cache
 from typing import Literal, get_args
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -61,4 +61,6 @@ def _current(name: Modality) -> Modality:
     if name == "unit":  # type: ignore[comparison-overlap]
         log.warning("the modality unit is called prescaled now; it is read as that")
         return "prescaled"
+    if name not in MODALITIES:
+        raise ConfigError(f"modality is {name!r}{did_you_mean(name, MODALITIES)} give one of {', '.join(MODALITIES)}")
     return name

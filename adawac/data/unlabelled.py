@@ -8,7 +8,8 @@ from adawac.data.layouts.base import Case
 from adawac.data.reading import Digest
 from adawac.data.store import VolumeStore
 from adawac.errors import DataError
-from adawac.io.images import files_of, find_images
+from adawac.io.image_cases import find_images
+from adawac.io.images import files_of
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ def unlabelled_cases(folder: Path, places: Sequence[str] = ()) -> dict[str, Case
     """The images of a folder as cases without a label.
 
     Args:
-        folder: of image files and folders of DICOM slices, see `adawac.io.images.find_images`.
+        folder: of image files and folders of DICOM slices, see `adawac.io.image_cases.find_images`.
         places: see there.
 
     Returns:

@@ -196,10 +196,7 @@ def read_classes(path: Path) -> Classes:
         DataError: if the file is not readable or names no labels.
     """
     content = read_json(path)
-    labels = content.get("labels", content)
-    if not isinstance(labels, dict) or not labels:
-        raise DataError(f'{path}: no labels there; write {{"labels": {{"background": 0, "liver": 1}}}}')
-    names, ignore_value = parse_labels(labels, path)
+    names, ignore_value = parse_labels(content.get("labels", content), path)
     return Classes.from_labels(names, ignore_value)
 
 

@@ -16,7 +16,8 @@ from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean, fir
 from adawac.inference.largest_component import keep_largest
 from adawac.inference.scripted import is_scripted, read_scripted
 from adawac.inference.volume import probabilities_of
-from adawac.io.images import find_images, read_image
+from adawac.io.image_cases import find_images
+from adawac.io.images import read_image
 from adawac.io.volumes import Volume
 from adawac.networks import Ensemble, SegmentationNetwork
 from adawac.networks.untrusted import watched
@@ -184,10 +185,10 @@ class Segmenter:
 
 def _read(image: Image, spacing: Sequence[float] | None, places: Sequence[str]) -> tuple[str, Volume]:
     """Name and volume of whatever holds an image."""
-    if isinstance(image, np.ndarray | Tensor):
-        return "volume", Volume.of_array(
-            np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image), spacing
-        )
+    if isinstance(image, Tensor):
+        image = (image.float() if image.dtype == torch.bfloat16 else image).detach().cpu().numpy()  # unknown to NumPy
+    if isinstance(image, np.ndarray):
+        return "volume", Volume.of_array(image, spacing)
     if spacing is not None:
         raise ConfigError("spacing is given, but files say theirs; give it with arrays alone")
     if isinstance(image, Volume):

@@ -74,12 +74,14 @@ class Volume:
             spacing: (z, y, x) in mm; None where it is unknown.
 
         Raises:
-            DataError: if the array has another number of dimensions, or the spacing is no three positive lengths.
+            DataError: if the array has another number of dimensions, holds no numbers, or the spacing is no three
+                positive lengths.
 
         Example:
             >>> Volume.of_array(np.zeros((4, 8, 8)), (5.0, 0.8, 0.8)).geometry.spacing
             (5.0, 0.8, 0.8)
         """
+        check_voxels("the array", array.shape, array.dtype)
         array = array if array.ndim == 4 else array[None]
         if array.ndim != 4 or 0 in array.shape:
             raise DataError(f"a volume has shape (Z, Y, X) or (C, Z, Y, X) but this has {array.shape}; give one volume")

@@ -16,7 +16,7 @@ from adawac.evaluation import CaseRow, Metadata, metadata_header, read_metadata,
 from adawac.evaluation.case_table import Metric
 from adawac.evaluation.groups import METADATA_KEYS
 from adawac.evaluation.references import References, classes_beside, named_classes, read_classes
-from adawac.io.images import find_images
+from adawac.io.image_cases import find_images
 from adawac.io.locking import locked
 from adawac.io.terminal import bar
 from adawac.metrics import EmptyPolicy, empty_rule

@@ -14,7 +14,7 @@ import adawac
 from adawac.cli import main
 from adawac.errors import DataError
 from adawac.inference.prediction_folder import MANIFEST
-from adawac.io.images import find_images
+from adawac.io.image_cases import find_images
 from adawac.io.volumes import read_nifti
 
 SPACING = (3.0, 0.9, 0.8)

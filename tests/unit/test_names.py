@@ -17,7 +17,7 @@ from adawac.errors import AdaWACError, ConfigError, DataError, name_problems
 from adawac.evaluation import CaseRow, read_table, write_table
 from adawac.evaluation.predictions import prediction_files
 from adawac.inference.export.bundle import _inert
-from adawac.io.images import find_images
+from adawac.io.image_cases import find_images
 from adawac.io.terminal import Console, Formatter
 from adawac.report.markdown import escape
 from adawac.runs.suspects import read_suspects, write_suspects

@@ -122,7 +122,9 @@ def _read(paths: Sequence[Path], key: str) -> Volume:
             )
     stacked = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
     slices, rows, columns = stacked.shape
-    return Volume(stacked[None], Geometry(shape=(slices, rows, columns)))
+    last = key == "image" and len(paths) == 1 and 2 * columns < min(slices, rows)
+    said = f"{paths[0]}: slices of {rows} x {columns} pixels: is the last axis that of the slices? It must be the first"
+    return Volume(stacked[None], Geometry(shape=(slices, rows, columns)), (said,) * last)
 
 
 def _load(path: Path, key: str) -> NDArray[Any]:

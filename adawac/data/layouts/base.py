@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from adawac.data.modality import Modalities, current
-from adawac.errors import DataError, name_problems
+from adawac.errors import ConfigError, DataError, name_problems
 from adawac.io.volumes import Volume
 
 
@@ -48,6 +48,7 @@ class Collection:
 
     Raises:
         DataError: a name that is not allowed, see `adawac.errors.name_problems`; a `ListingError` if of some cases.
+        ConfigError: the modality is that of more or fewer channels.
     """
 
     name: str
@@ -63,6 +64,11 @@ class Collection:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modality", current(self.modality))
+        if not isinstance(self.modality, str) and len(self.modality) != len(self.channels):
+            raise ConfigError(
+                f"modality names {len(self.modality)} kinds but there are {len(self.channels)} channels; name one for "
+                "each"
+            )
         named = {"data set": [self.name], "class": self.labels.values(), "channel": self.channels}
         problems = [problem for kind, names in named.items() for problem in name_problems(kind, names)]
         sound = tuple(case for case in self.cases if not name_problems("case", [case.id]))

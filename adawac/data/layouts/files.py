@@ -116,15 +116,17 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def parse_labels(labels: Mapping[Any, Any], source: Path) -> tuple[dict[int, str], int | None]:
+def parse_labels(labels: Any, source: Path) -> tuple[dict[int, str], int | None]:
     """Labels of either generation of dataset.json: `{"1": "liver"}` or `{"liver": 1}`, whose numbers may be in quotes.
 
     Returns:
         Class name of every label value, and the value of the class named `ignore`, if there is one.
 
     Raises:
-        DataError: for region labels (lists of values), values that are no integers, or a value named twice.
+        DataError: for region labels (lists of values), values that are no integers, a value named twice, or no mapping.
     """
+    if not isinstance(labels, Mapping) or not labels:
+        raise DataError(f'{source}: `labels` must be a mapping, not {labels!r}; write {{"background": 0, "liver": 1}}')
     named: dict[int, str] = {}
     for key, entry in labels.items():
         if isinstance(entry, (list, tuple)) and len(entry) == 1:  # a region of one value

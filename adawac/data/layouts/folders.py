@@ -14,17 +14,8 @@ from adawac.data.modality import Modality, current
 from adawac.data.naming import alike_but_for_ends
 from adawac.errors import DataError, did_you_mean_file, some_of
 from adawac.io.dicom import is_dicom
-from adawac.io.images import (
-    by_case,
-    by_channel,
-    described,
-    files_of,
-    holds_dicom,
-    list_images,
-    named_by,
-    passed_over,
-    stem,
-)
+from adawac.io.image_cases import by_case, by_channel, named_by
+from adawac.io.images import described, files_of, holds_dicom, list_images, passed_over, stem
 from adawac.io.readers import ending_of, reader_of
 from adawac.io.volumes import Volume
 
@@ -68,6 +59,11 @@ class Folders(NiftiLayout):
     def _channels(self) -> list[str]:
         return [self.images] if isinstance(self.images, str) else self.images
 
+    @property
+    def _named(self) -> Mapping[int, str]:
+        """Class name of every label value; none where the label files tell."""
+        return parse_labels(self.label_names, Path("label_names"))[0] if self.label_names else {}
+
     def _list(self, folder: Path) -> list[Path]:
         """Images of a folder; of that of the labels also DICOM files, to say what to do with them; else its masks."""
         found = list_images(folder)
@@ -87,6 +83,8 @@ class Folders(NiftiLayout):
             {place: [each for each in found[place] if each[1:] not in labels.values()] for place in self._channels},
             labels,
         )
+        if not images:
+            raise DataError(f"{root}: images and labels are the same files; correct `images` or `labels` of the layout")
         problems = [*twins.values(), *more.values()] + [
             f"case {case_id}: {paths[0]} has no partner of this name in {root / where}{_near(case_id, root / where)}; "
             f"add it or remove the file{OR_NOBODY * (mine is images)}"
@@ -99,7 +97,7 @@ class Folders(NiftiLayout):
             f"case {name}: {path} is DICOM, which labels are not read from; convert it to NIfTI as data_README.md shows"
             for name, path in unread.items()
         ]
-        masks = are_masks([files[0] for files in labels.values()], [*(self.label_names or {}).values()])
+        masks = are_masks([files[0] for files in labels.values()], self._named.values())
         without = {name: path for name, paths in images.items() for path in paths if not files_of(path)}
         problems += [
             f"case {name}: {path} holds DICOM files but no slice; copy the series there"
@@ -181,7 +179,7 @@ class Folders(NiftiLayout):
         """Read the label map of a case, or join its masks; see `Layout.read_label`."""
         if not case.masks:
             return super().read_label(case)
-        return joined(case.label, parse_labels(self.label_names or {}, Path("label_names"))[0])
+        return joined(case.label, self._named)
 
     def labels_of(self, cases: Iterable[Case]) -> tuple[Mapping[int, str], dict[str, str]]:
         """Names of the values that the label files hold, and the problem of each that cannot be read.

@@ -45,10 +45,7 @@ class MSD(NiftiLayout):
         """List the cases, see `Layout.scan`."""
         source = root / self.listing
         dataset = read_json(source)
-        labels = dataset.get("labels")
-        if not isinstance(labels, dict) or not labels:
-            raise DataError(f'{source}: `labels` must name the classes, such as {{"0": "background"}}; add them')
-        names, ignore_value = parse_labels(labels, source)
+        names, ignore_value = parse_labels(dataset.get("labels"), source)
         channels = _channels(dataset, source)
         others = [("val", each) for each in _entries(dataset, "validation", source)]
         others += [("test", each) for each in _entries(dataset, "test", source)]

@@ -14,7 +14,7 @@ from adawac.io.volumes import Volume, as_label
 
 
 class NiftiLayout(Layout):
-    """A layout whose images and labels are NIfTI files or of another format that is read, see `image_files`."""
+    """A layout whose images and labels are NIfTI files or of another format that is read, see `adawac.io.images`."""
 
     def read_image(self, case: Case) -> Volume:
         """Read the channels of a case, see `Layout.read_image`."""

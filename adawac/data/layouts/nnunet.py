@@ -50,12 +50,8 @@ class NNUNet(NiftiLayout):
         """List the cases, see `Layout.scan`."""
         source = root / "dataset.json"
         dataset = read_json(source)
-        for key in ("channel_names", "labels"):
-            if not isinstance(dataset.get(key), dict) or not dataset[key]:
-                example = {"channel_names": '{"0": "CT"}', "labels": '{"background": 0, "liver": 1}'}[key]
-                raise DataError(f"{source}: `{key}` must be a mapping, not {dataset.get(key)!r}; write {example}")
-        names, ignore_value = parse_labels(dataset["labels"], source)
-        channels = _channels(dataset["channel_names"], source)
+        names, ignore_value = parse_labels(dataset.get("labels"), source)
+        channels = _channels(dataset.get("channel_names"), source)
         ending = "." + str(dataset.get("file_ending", ".nii.gz")).lstrip(".")
         if ending.lower() not in ENDINGS:
             raise DataError(f"{source}: `file_ending` must be one of {ENDINGS} but is {ending!r}; convert the files")
@@ -93,7 +89,9 @@ class NNUNet(NiftiLayout):
         return collection
 
 
-def _channels(names: dict[str, Any], source: Path) -> tuple[str, ...]:
+def _channels(names: Any, source: Path) -> tuple[str, ...]:
+    if not isinstance(names, dict) or not names:
+        raise DataError(f'{source}: `channel_names` must be a mapping, not {names!r}; write {{"0": "CT"}}')
     if sorted(names, key=str) != sorted(map(str, range(len(names)))):
         raise DataError(
             f"{source}: `channel_names` are numbered from 0 without a gap but are {list(names)}; correct them"

@@ -91,7 +91,7 @@ IMAGES = {
     "colours": (rgb, "convert the file"),
     "of a flat affine": (bytes_at(312, bytes(16)), "correct the header's sform or qform"),
     "of an affine of NaN": (bytes_at(280, struct.pack("<f", np.nan)), "correct the header's sform or qform"),
-    "scaled by NaN": (bytes_at(112, struct.pack("<ff", 1.0, np.nan)), "convert it to .nii.gz"),
+    "scaled by NaN": (bytes_at(112, struct.pack("<ff", 1.0, np.nan)), "correct the header"),
     "NaN": (lambda path: edited(path, set_voxel(np.nan)), "repair or export the image again"),
     "infinite": (lambda path: edited(path, set_voxel(np.inf)), "repair or export the image again"),
     "constant": (lambda path: edited(path, lambda array: array * 0 - 1000), "an image shows something; export"),
@@ -158,7 +158,7 @@ LISTINGS = {
     "not JSON": (text("{"), "this is not readable JSON .*; correct or restore the file"),
     "a list": (text("[]"), "a JSON object is due but this is a list; correct the file"),
     "endless brackets": (text("[" * 10**6), "this is not readable JSON .*; correct or restore the file"),
-    "without labels": (listing(labels=None), "`labels` must name the classes, .*; add them"),
+    "without labels": (listing(labels=None), "`labels` must be a mapping, not None; write"),
     "labels that are no numbers": (listing(labels={"none": "background", "one": "a"}), "has no whole number; write"),
     "one name for two labels": (
         listing(labels={"0": "background", "1": "a", "2": "a"}),

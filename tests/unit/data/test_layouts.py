@@ -146,7 +146,7 @@ def test_msd_lists_missing_files(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "remedy"),
     [
-        ({"labels": {}}, "`labels` must name the classes"),
+        ({"labels": {}}, "`labels` must be a mapping, not"),
         ({"labels": {"a": "liver"}}, "write {name: value}"),
         ({"labels": {"liver": 1.5}}, "'liver': 1.5 has no whole number"),
         ({"labels": {"liver": float("inf")}}, "'liver': inf has no whole number"),

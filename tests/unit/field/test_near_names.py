@@ -20,7 +20,7 @@ from adawac.errors import DataError
 from adawac.evaluation.predictions import name_problems, prediction_files
 from adawac.evaluation.references import References, named_classes
 from adawac.io.case_column import read_case_column
-from adawac.io.images import find_images
+from adawac.io.image_cases import find_images
 
 
 def rename(folder: Path, old: str, new: str) -> None:

@@ -10,7 +10,8 @@ from adawac.data.layouts import Folders
 from adawac.errors import DataError
 from adawac.evaluation.predictions import from_files, prediction_files
 from adawac.evaluation.references import References, named_classes
-from adawac.io.images import find_images, read_image
+from adawac.io.image_cases import find_images
+from adawac.io.images import read_image
 
 CLASSES = named_classes(["liver", "spleen"])
 

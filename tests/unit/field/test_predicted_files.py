@@ -16,7 +16,7 @@ from adawac.cli.predict_files import predict_files
 from adawac.cli.run import Run
 from adawac.data.classes import Classes
 from adawac.errors import DataError
-from adawac.io.images import scan_images
+from adawac.io.image_cases import scan_images
 from adawac.io.volumes import read_nifti, write_label_nifti
 
 sitk = pytest.importorskip("SimpleITK")

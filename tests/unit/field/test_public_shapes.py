@@ -19,7 +19,7 @@ from adawac.data.store import VolumeStore
 from adawac.errors import DataError
 from adawac.evaluation.predictions import from_files, prediction_files
 from adawac.evaluation.references import References, named_classes
-from adawac.io.images import find_images
+from adawac.io.image_cases import find_images
 
 
 def said(checkup) -> str:

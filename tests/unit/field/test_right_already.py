@@ -8,7 +8,7 @@ from tiny_data import save_nifti, write_synapse
 
 from adawac.data.layouts import Folders
 from adawac.evaluation.references import References
-from adawac.io.images import find_images
+from adawac.io.image_cases import find_images
 from adawac.io.volumes import as_label, read_nifti
 
 

@@ -14,7 +14,7 @@ from adawac.data.layouts import Folders
 from adawac.errors import DataError
 from adawac.evaluation.references import References, read_classes
 from adawac.io.canonical import Geometry
-from adawac.io.images import find_images, scan_images
+from adawac.io.image_cases import find_images, scan_images
 from adawac.io.volumes import Volume, read_nifti
 
 

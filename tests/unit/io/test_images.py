@@ -12,7 +12,8 @@ from dicom_files import write_series
 from tiny_data import make_case, save_nifti
 
 from adawac.errors import ConfigError, DataError
-from adawac.io.images import files_of, find_images, list_images, read_image, scan_images
+from adawac.io.image_cases import find_images, scan_images
+from adawac.io.images import files_of, list_images, read_image
 from adawac.io.itk import geometry_of_lps
 from adawac.io.volumes import read_nifti, write_label_nifti
 

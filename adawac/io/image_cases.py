@@ -1,0 +1,197 @@
+"""Which cases lie in a folder, or where a pattern says, and which images are the channels of each."""
+
+import glob
+import logging
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from unicodedata import normalize
+
+from adawac.errors import DataError, did_you_mean_file, name_problems
+from adawac.io.dicom import series_files
+from adawac.io.images import OF_SYSTEMS, holds_dicom, list_files, list_images, passed_over, stem
+from adawac.io.itk import simpleitk
+from adawac.io.readers import reader_of
+
+log = logging.getLogger(__name__)
+
+
+class Images(NamedTuple):
+    """Images to segment.
+
+    Attributes:
+        cases: case name and its channels in order, a file or a folder each.
+        problems: a line for every case that was left out, as a channel is missing or two files have its name.
+        passed_over: what lies beside them and is not read; None if nothing does.
+    """
+
+    cases: dict[str, tuple[Path, ...]]
+    problems: list[str]
+    passed_over: str | None
+
+
+def find_images(source: Path, places: Sequence[str] = ()) -> dict[str, tuple[Path, ...]]:
+    """Images to segment, by case; see `scan_images`.
+
+    Raises:
+        DataError: all problems together; or there is no image.
+        ConfigError: if reading them takes SimpleITK, and that is not installed.
+    """
+    cases, problems, beside = scan_images(source, places)
+    if problems:
+        raise DataError.from_problems(problems)
+    if beside:
+        log.warning(beside)
+    return cases
+
+
+def scan_images(source: Path, places: Sequence[str] = ()) -> Images:
+    """Images to segment, and what is wrong with others.
+
+    Args:
+        source: an image file; the folder of a DICOM series; or a folder of such files and folders, in which
+            `<case>_0000.nii.gz`, `<case>_0001.nii.gz` are channels of one case (nnU-Net's names). Without a
+            `<case>_0000` four digits at the end are part of the name. Or a pattern for them, see `named_by`.
+        places: folders or patterns, one a channel, in which training found its images: in a folder where there are
+            such, or such as their ends say (`*-t1.nii.gz` of `*/*-t1.nii.gz`), images are found as there.
+
+    Raises:
+        DataError: if there is no image, or it is not clear what a case is.
+        ConfigError: if reading them takes SimpleITK, and that is not installed.
+    """
+    source = source.absolute()  # so that `.` has a name
+    found = _as_in_training(source, places)
+    if found is None and "*" in str(source):
+        found = {"": list(named_by(source.parent, source.as_posix()))}
+    found = found or {"": [(stem(path), path) for path in _images_at(source)]}
+    paths = [path for named in found.values() for _, path in named]
+    tops = [source / path.relative_to(source).parts[0] for path in paths if path != source] if source.is_dir() else []
+    beside = passed_over(source, tops) if source.is_dir() and paths != [source] else None
+    if not paths:
+        raise DataError(
+            f"{source}: no image there{did_you_mean_file(source)} give a NIfTI, NRRD, MHA or MHD file, the folder of a "
+            "DICOM series, a folder of such files and folders, or a pattern of them such as */ct.nii.gz"
+            + ("" if beside is None else f" ({beside.removeprefix(f'{source}: ')})")
+        )
+    for path in paths:
+        if reader := reader_of(path):
+            reader.require()
+        else:  # a DICOM series
+            simpleitk()
+    cases, problems = by_channel(found)
+    return Images({case: files for case, files in cases.items() if case not in problems}, [*problems.values()], beside)
+
+
+def named_by(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
+    """What lies where a pattern says, by the name of its case: what `*` stands for, where that differs joined by `_`.
+
+    Args:
+        root: folder that the pattern begins in, if it is not absolute.
+        pattern: such as `*/ct.nii.gz`, `volume-*.nii` or `sub-*/anat/sub-*_T2w.nii.gz`; `*` is a part of a name, and
+            `?*` one that the case is not called by, as of studies and series in `*/?*/?*`.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Path(folder, "Utrecht", "19").mkdir(parents=True)
+        ...     Path(folder, "Utrecht", "19", "19_wmh.nii.gz").touch()
+        ...     [name for name, _ in named_by(Path(folder), "*/*/*_wmh.nii.gz")]
+        ['Utrecht_19']
+    """
+    wild = {"*": "([^/]+)", "?*": "[^/]+"}
+    parts = Path(pattern).parts
+    first = next(place for place, part in enumerate(parts) if "*" in part)
+    root = root.joinpath(*parts[:first])
+    pieces = re.split(r"(\??\*)", "/".join(parts[first:]))
+    form = re.compile("".join(wild.get(piece) or re.escape(piece) for piece in pieces))
+    for path in sorted(root.glob("".join(piece if piece in wild else glob.escape(piece) for piece in pieces))):
+        inner = path.relative_to(root)
+        match = form.fullmatch(inner.as_posix())
+        if match is None or any(part.startswith(".") or part.lower() in OF_SYSTEMS for part in inner.parts):
+            continue
+        if reader_of(path) or (path.is_dir() and (series_files(path) or list_files(path))):
+            yield normalize("NFC", "_".join(dict.fromkeys(match.groups()))), path
+
+
+def by_case(
+    named: Collection[tuple[str, Path]], whole: Collection[str] = ()
+) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
+    """Files of every case, its channels in order; and the problem of each that has one.
+
+    Args:
+        named: images, or labels, by the names that they give their cases.
+        whole: names that are of cases, even where they end as those of channels do, see `scan_images`.
+    """
+    firsts = {name.removesuffix("_0000") for name, _ in named if name.endswith("_0000") and name not in whole}
+    cases: dict[str, dict[int, Path]] = {}
+    problems: dict[str, str] = {}
+    for case, path in named:
+        channel = 0
+        if wrong := name_problems("case", [case]):
+            problems[case] = wrong[0]
+        if (match := re.fullmatch(r"(.+)_(\d{4})", case)) and match[1] in firsts and case not in whole:
+            case, channel = match[1], int(match[2])
+        known = cases.setdefault(case, {}).setdefault(channel, path)
+        if known is not path:  # a.nii and a.nii.gz: which of them is meant?
+            twins, tell = f"{known.name} and {path.name}", ""
+            if known.name == path.name:
+                twins, tell = f"{known} and {path}", ", or let `*` stand for what tells them apart"
+            problems[case] = f"case {case}: {twins} are the same image; keep one of them{tell}"
+    for case, channels in cases.items():
+        if missing := sorted(set(range(max(channels))) - channels.keys()):
+            problems[case] = f"case {case}: channel {case}_{missing[0]:04d} is missing; add its file"
+    return {case: tuple(path for _, path in sorted(files.items())) for case, files in cases.items()}, problems
+
+
+def by_channel(
+    found: Mapping[str, Collection[tuple[str, Path]]], whole: Collection[str] = ()
+) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:
+    """As `by_case`, of images that lie in several places, one a channel.
+
+    Args:
+        found: images of each place.
+        whole: see `by_case`.
+    """
+    cases: dict[str, tuple[Path, ...]] = {}
+    problems: dict[str, str] = {}
+    for number, named in enumerate(found.values()):
+        mine, odd = by_case(named, whole)
+        problems |= odd
+        for name in mine.keys() ^ cases.keys() if number else ():
+            problems[name] = f"case {name}: it lies not in each of {', '.join(found)}; complete or remove it"
+        cases = {name: cases.get(name, ()) + mine.get(name, ()) for name in {**cases, **mine}}
+    return cases, problems
+
+
+def _as_in_training(source: Path, places: Sequence[str]) -> dict[str, list[tuple[str, Path]]] | None:
+    """What lies in a folder where training found its images, or where the ends of these places say; None if not."""
+    parts = [place.split("/") for place in places]
+    for start in range(min(map(len, parts), default=0)) if source.is_dir() else ():
+        ends = ["/".join(each[start:]) for each in parts]
+        found = {end: list(_listed(source, end)) for end in ends if "*" in end or len(ends) > 1}
+        if len(found) == len(ends) and any(found.values()):
+            return found
+    return None
+
+
+def _listed(root: Path, place: str) -> Iterable[tuple[str, Path]]:
+    """Images of a folder, or of a pattern, by their cases; none where it is not there."""
+    if "*" in place:
+        return named_by(root, place)
+    folder = root / place
+    return [(stem(path), path) for path in list_images(folder)] if folder.is_dir() else []
+
+
+def _images_at(source: Path) -> list[Path]:
+    if not source.is_dir():
+        return [source] * (source.is_file() and reader_of(source) is not None)
+    images = list_images(source)
+    if not holds_dicom(source):
+        return images
+    if images:
+        raise DataError(
+            f"{source}: DICOM slices lie there beside {images[0].name}, so it is not clear what a case is; move the "
+            "slices into a folder of their own"
+        )
+    return [source]
