@@ -215,6 +215,8 @@ class TestWhatARunLeaves:
         shown = started.session_start_info.hparams
         assert shown["model.weighting.class_path"].string_value.endswith("AdaWAC")
         assert shown["data.batch_size"].number_value == 8
+        [best] = EventAccumulator(str(work.run)).Reload().Scalars("val/best_dice")
+        assert best.value == pytest.approx(json.loads((work.run / "run.json").read_text())["val_dice"], abs=1e-6)
         assert "custom_scalars__config__" in summaries
 
     @pytest.mark.slow

@@ -8,6 +8,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
 from adawac.runs.config_diff import flatten
+from adawac.training.callbacks.checkpoints import run_checkpoint
 from adawac.training.task import SegmentationTask
 
 LAYOUT = {
@@ -43,16 +44,19 @@ class Board(Callback):
         pl_module.log("train/learning_rate", trainer.optimizers[0].param_groups[0]["lr"], sync_dist=True)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the settings beside the Dice, to compare runs by."""
+        """Put the settings beside the Dice of the best checkpoint, which is tested: runs are compared by it."""
         flat = flatten(cast(SegmentationTask, pl_module).settings or {})
         shown = {key: value for key, value in flat.items() if key.startswith(SHOWN) and value is not None}
         plain = {
             key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in shown.items()
         }
-        if (dice := trainer.callback_metrics.get("val/dice")) is None:
+        best = run_checkpoint(trainer)
+        dice = trainer.callback_metrics.get("val/dice") if best is None else best.best_model_score
+        if dice is None:
             return
-        summaries = hparams(plain, {"val/dice": float(dice)})  # type: ignore[no-untyped-call]
+        summaries = hparams(plain, {"val/best_dice": float(dice)})  # type: ignore[no-untyped-call]
         for logger in boards(trainer):
+            logger.experiment.add_scalar("val/best_dice", float(dice), trainer.global_step)
             for summary in summaries:
                 logger.experiment._get_file_writer().add_summary(summary)
 
