@@ -117,7 +117,7 @@ def encoded(
         DataError: naming the values that no class stands for, or that the file calls otherwise.
     """
     try:
-        references.classes.check_names(told or {})
+        references.classes.check_names(told or {}, "what made it")
         preds = references.classes.encode(labels)
     except DataError as error:
         raise DataError(f"prediction {name}: {error}; --classes names what each value means") from None

@@ -313,7 +313,9 @@ def from_checkpoint(run: RunFolder, references: References, device: str = "cpu")
             raise DataError(f"label {difference}, as the image has it; re-export the label on the image's grid")
         segmenter = _loaded(checkpoint, checkpoint.stat().st_mtime_ns, device)
         labels = segmenter.predict(image, case, flip_left_right=bool(run.setting("model", "flip_left_right")))
-        return encoded(labels, references, f"of {run.experiment}")
+        own = segmenter.recipe.data.classes
+        told = dict(zip(own.values[1:], own.names[1:], strict=True))  # runs may have been trained on other numbers
+        return encoded(labels, references, f"of {run.experiment}", told)
 
     return predict
 
