@@ -61,11 +61,9 @@ def prediction_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def name_problems(folder: Path, files: Iterable[str], references: References) -> list[str]:
-    """What is wrong with names: of cases that lack a prediction, of predictions without a case, and of classes."""
+def name_problems(folder: Path, files: Iterable[str], references: References, shared: bool = False) -> list[str]:
+    """What is wrong with names: of classes; and, unless shared cases are enough, of cases and of predictions."""
     files, cases = set(files), references.cases.keys()
-    if forms := files != cases and alike_but_for_ends(cases, files):
-        return [f"{folder}: predictions are called {forms[1]} but their references {forms[0]}; rename the predictions"]
     wrong = []
     if (said := folder / "dataset.json").is_file():
         told = read_classes(said)
@@ -73,6 +71,10 @@ def name_problems(folder: Path, files: Iterable[str], references: References) ->
             references.classes.check_names(dict(zip(told.values, told.names, strict=True)), str(said))
         except DataError as error:
             wrong = [str(error)]
+    if shared:
+        return wrong
+    if forms := files != cases and alike_but_for_ends(cases, files):
+        return [f"{folder}: predictions are called {forms[1]} but their references {forms[0]}; rename the predictions"]
     missing = [
         f"case {case}: {folder} holds no prediction of this name; predict it, or give --shared-cases to leave it out"
         for case in cases

@@ -218,8 +218,7 @@ def _of_predictions(
     if references is None:
         raise ConfigError(f"{source.path} holds predictions; give the folder of the reference label maps, --labels")
     files = prediction_files(source.path)
-    if not shared:
-        problems += name_problems(source.path, files, references)
+    problems += name_problems(source.path, files, references, shared)
     references = references.take(files)
     method, predict = source.method or source.path.resolve().name, from_files(files, references)
     rows = measured(predict, references, MadeBy(str(source.path), method))
