@@ -157,6 +157,7 @@ def test_a_terminal_without_the_letters_of_a_name(encoding, tmp_path, monkeypatc
     assert r"not read: \u60a3.txt" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 class TestWhole:
     """Problems that no single file has."""
 

@@ -317,6 +317,7 @@ class TestGoingOn:
             hashes = {(row.checkpoint_hash, row.config_hash, row.data_hash) for row in read_csv(mine.run / "cases.csv")}
             assert hashes == {tuple(map(sha256sum, ([checkpoint], [mine.run / "config.yaml"], data)))}
 
+    @pytest.mark.usefixtures("undrawn")
     def test_cases_that_a_run_was_trained_on_are_told_where_they_are_measured(self, work, elsewhere, capsys):
         folders = [
             f"--{kind}={work.home / 'msd' / folder}"

@@ -66,6 +66,7 @@ def evaluate(capsys, *options):
     return found, said, results["summary"]
 
 
+@pytest.mark.usefixtures("undrawn")
 class TestEvaluate:
     def test_frames_count_as_their_patient(self, tables, capsys):
         erm, adawac = tables

@@ -38,6 +38,7 @@ def dice_of(rows):
     return {(row.case, row.class_name): row.value for row in rows if (row.group, row.metric) == ("all", "dice")}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_is_tested_evaluated_and_predicts(old, capsys):
     run = RunFolder(old / "runs/old/version_0")
     before = read_table(run.cases_file)

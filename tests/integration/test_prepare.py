@@ -1,9 +1,8 @@
 """Preparing in processes of their own: one that is killed, one that must wait; and on fit's configuration."""
 
+import logging
+import multiprocessing
 import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,24 +12,14 @@ import yaml
 from tiny_data import write_msd
 
 from adawac import cli
-from adawac.io.locking import writing
-
-CASES = 16
-PREPARE = """
-import logging, sys
-from pathlib import Path
 from adawac.data.classes import Classes
 from adawac.data.grid import Grid
 from adawac.data.layouts import MSD
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.store import VolumeStore
-logging.basicConfig()
-root, store = map(Path, sys.argv[1:])
-collection = MSD().scan(root)
-classes, recipe = Classes.from_labels(collection.labels), Preprocessing("ct", grid=Grid((64, 64)))
-print("ready", flush=True)
-VolumeStore(store, MSD(), classes, recipe, 1).prepare(collection.cases)
-"""
+from adawac.io.locking import writing
+
+CASES = 16
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +33,17 @@ def store(tmp_path) -> Path:
     return tmp_path / "store"
 
 
-def start(root: Path, store: Path) -> subprocess.Popen:
-    """A process that has imported everything and begins to prepare."""
-    command = [sys.executable, "-c", PREPARE, str(root), str(store)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n", process.communicate()
+def start(root: Path, store: Path, said: int) -> multiprocessing.Process:
+    """A process that prepares the volumes and logs into a pipe; forked, for it has all imported then."""
+
+    def work() -> None:
+        logging.basicConfig(stream=os.fdopen(said, "w"), force=True)
+        collection = MSD().scan(root)
+        classes, recipe = Classes.from_labels(collection.labels), Preprocessing("ct", grid=Grid((64, 64)))
+        VolumeStore(store, MSD(), classes, recipe, 1).prepare(collection.cases)
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
     return process
 
 
@@ -71,11 +65,11 @@ def images(store: Path) -> dict[str, np.ndarray]:
 
 
 def test_a_killed_preparation_goes_on_where_it_was(root, store, tmp_path, capsys):
-    killed = start(root, store)
-    while not images(store) and killed.poll() is None:
+    killed = start(root, store, os.dup(2))
+    while not images(store) and killed.is_alive():
         time.sleep(0.002)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    killed.kill()
+    killed.join()
     before = {path: path.stat().st_mtime_ns for path in store.glob("pt_*/[!.]*/image.npy")}
     assert 0 < len(before) < CASES
 
@@ -92,11 +86,14 @@ def test_a_killed_preparation_goes_on_where_it_was(root, store, tmp_path, capsys
 
 
 def test_a_second_writer_waits_and_says_so(root, store):
-    with writing(store):
-        second = start(root, store)
-        warning = second.stderr.readline()
+    listening, said = os.pipe()
+    with os.fdopen(listening) as lines, writing(store):
+        second = start(root, store, said)
+        os.close(said)
+        warning = lines.readline()
         assert f"process {os.getpid()} on" in warning
         assert "prepares volumes; waiting for it to end" in warning
         assert not images(store)
-    second.communicate(timeout=120)
+    second.join(120)
+    assert second.exitcode == 0
     assert len(images(store)) == CASES

@@ -176,7 +176,7 @@ def test_arrays_are_refused_with_the_remedy(run, home):
         model.predict(home / "msd/imagesTr")
 
 
-def test_evaluate_gives_a_report_that_shows_itself(run, home, tmp_path):
+def test_evaluate_gives_a_report_that_shows_itself(run, home, tmp_path, undrawn):
     pair = adawac.fit(run.path / "config.yaml", weighting="Pair", name="pair")
     run.test(), pair.test()
     labels, images = (home / f"msd/{kind}Tr" for kind in ("labels", "images"))

@@ -1,6 +1,7 @@
 """Imports go one way: from each line of LAYERS to lines below it, never up, never sideways, never in a circle."""
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -11,24 +12,25 @@ LAYERS = (
 )
 RANK = {part: rank for rank, line in enumerate(LAYERS.split(", ")) for part in line.split()}
 FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.glob("adawac/**/*.py")}
-TREES = {name.removesuffix(".__init__"): ast.parse(path.read_text()) for name, path in FILES.items()}
+MODULES = {name.removesuffix(".__init__"): path for name, path in FILES.items()}
 
 
+@cache
 def imports(module: str) -> set[str]:
     """Our modules that a module imports, inside functions and for types alone, too."""
     names = set()
-    for node in ast.walk(TREES[module]):
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):  # of a module, or of a name in one
             assert node.level == 0, f"{module} imports {node.module} by a relative name"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name if name in TREES else name.rpartition(".")[0] for name in names} & TREES.keys() - {module}
+    return {name if name in MODULES else name.rpartition(".")[0] for name in names} & MODULES.keys() - {module}
 
 
 def test_every_import_goes_down_and_none_in_a_circle():
-    graph = {module: imports(module) for module in TREES}
-    part = {name: f"{name}.__init__".split(".")[1] for name in TREES}
+    graph = {module: imports(module) for module in MODULES}
+    part = {name: f"{name}.__init__".split(".")[1] for name in MODULES}
     up = {(a, b) for a in graph for b in graph[a] if part[a] != part[b] and RANK[part[a]] >= RANK[part[b]]}
     assert not up
     list(TopologicalSorter(graph).static_order())  # CycleError names the files of a circle
@@ -37,7 +39,7 @@ def test_every_import_goes_down_and_none_in_a_circle():
 def test_the_way_through_data_is_short():
     """The longest chain of imports within adawac.data, in files."""
     depth: dict[str, int] = {}
-    graph = {module: {m for m in imports(module) if m.startswith("adawac.data")} for module in TREES}
+    graph = {module: {m for m in imports(module) if m.startswith("adawac.data")} for module in MODULES}
     for module in TopologicalSorter({m: graph[m] for m in graph if m.startswith("adawac.data")}).static_order():
         depth[module] = 1 + max((depth[other] for other in graph[module]), default=0)
     assert max(depth.values()) <= 8, max(depth, key=depth.get)

@@ -45,9 +45,10 @@ def whole_volume(rng):
 
 
 def pairs_of_masks():
+    """Each kind against each, twice."""
     rng = np.random.default_rng(0)
     kinds = [blobs, blobs, blobs, single_voxel, corner_box, whole_volume]
-    return [(kinds[i % 6](rng), kinds[i // 6 % 6](rng)) for i in range(200)]
+    return [(kinds[i % 6](rng), kinds[i // 6 % 6](rng)) for i in range(72)]
 
 
 def real_masks():
@@ -114,7 +115,7 @@ def test_max_hd95_and_surface_dice_equal_monai():
 def test_real_masks_measure_as_medpy_and_monai_say():
     pairs, finer = list(real_masks()), (1.0, 0.8, 0.8)
     assert len(pairs) == 70
-    for pred, target, spacing in pairs:
+    for pred, target, spacing in pairs[::3]:  # every organ, of another patient and a voxel off
         check_against_medpy(pred, target, spacing)
         check_against_monai(pred, target, spacing)
         counts = slice_counts(pred.astype(np.uint8), target.astype(np.uint8), num_classes=2)

@@ -65,7 +65,7 @@ document.body.dataset.seen = JSON.stringify(seen);
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def page(tmp_path_factory, undrawn):
     """Seven methods of one run each, with unequal compute, volumes and weights."""
     random, evaluated = np.random.default_rng(0), []
     for k, method in enumerate(METHODS):

@@ -104,7 +104,7 @@ def test_names_are_text_in_markdown(folder):
     assert escape("a\nb") == "a b"
 
 
-def test_distances_in_millimetres_and_in_voxels_stand_in_columns_of_their_own(tmp_path):
+def test_distances_in_millimetres_and_in_voxels_stand_in_columns_of_their_own(tmp_path, undrawn):
     in_mm = rows_of(WORSE)
     in_voxels = [row._replace(metric=row.metric.replace("hd95_mm", "hd95_voxel")) for row in in_mm]
     runs = [MethodRun("pair", "", "a", in_mm), MethodRun("other", "", "b", in_voxels)]
@@ -117,7 +117,7 @@ def test_distances_in_millimetres_and_in_voxels_stand_in_columns_of_their_own(tm
     assert pair[voxel] == other[mm] == "-"
 
 
-def test_a_report_written_anew_leaves_no_figure_of_the_earlier_one(tmp_path):
+def test_a_report_written_anew_leaves_no_figure_of_the_earlier_one(tmp_path, undrawn):
     runs = [MethodRun(name, "", name, rows_of(dice)) for name, dice in (("pair", WORSE), ("b", BETTER), ("c", WORSE))]
     write_report(make_report([Evaluated(run) for run in runs]), tmp_path)
     assert (tmp_path / "figures/ranks_0.svg").is_file()
