@@ -168,7 +168,9 @@ class References:
         with in_case(case):
             label = self.layout.read_label(self.cases[case])
             self.classes.check_names(label.names)
-            return Volume(self.classes.encode(label.array), label.geometry, label.notes)
+            full = "no voxel of its reference is background (0): does another value stand for it?"
+            notes = (*label.notes, full) if label.array.all() else label.notes
+            return Volume(self.classes.encode(label.array), label.geometry, notes)
 
     def data_hash(self, case: str) -> str:
         """Of the case's files, images first, then labels."""

@@ -17,6 +17,8 @@ _STARTS = {
     b"II*\0": "a TIFF picture",
     b"PK\x03\x04": "a zip archive",
     b"version https://git-lfs": "a pointer of git-lfs",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
     b"BZh": "compressed by bzip2",
     b"\xfd7zXZ": "compressed by xz",
 }
@@ -25,6 +27,7 @@ _KNOWN = re.compile(r"\.(nii\.gz|nii|(seg\.)?nrrd|nhdr|mha|mhd)$", re.IGNORECASE
 _REMEDIES = {
     "empty": "copy it again",
     "a pointer of git-lfs": "fetch the file with `git lfs pull`",
+    "a web page": "download the file again, whose server seems to have answered with an error",
     "DICOM": "give its series a folder of its own",
 }
 

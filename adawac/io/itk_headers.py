@@ -213,6 +213,12 @@ def _meta(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
         raise ValueError("it must have NDims = 3, or 4 with channels last, and BinaryData = True")
     big = flag(fields, "BinaryDataByteOrderMSB") or flag(fields, "ElementByteOrderMSB")
     dtype = number_of(path, _META_TYPES, fields["ElementType"].removesuffix("_ARRAY"), big)
+    slope, offset = (fields.get(f"ElementToIntensityFunction{part}") for part in ("Slope", "Offset"))
+    if (float(slope or 1), float(offset or 0)) != (1, 0):
+        raise DataError(
+            f"{path}: the header makes intensities of its values by a slope of {slope} and an offset of {offset}, which "
+            "programs read or do not; write the intensities themselves"
+        )
     numbers = int(fields.get("ElementNumberOfChannels", "1"))
     if numbers < 1 or min(numbers, volumes) > 1:
         raise ValueError(f"ElementNumberOfChannels is {numbers}")

@@ -1,6 +1,8 @@
 """One file per on-disk layout, and how to tell which one a folder has."""
 
+import re
 from pathlib import Path
+from shlex import quote
 
 from adawac.data.layouts.acdc import ACDC
 from adawac.data.layouts.base import Case, Collection, Layout, ListingError
@@ -9,6 +11,7 @@ from adawac.data.layouts.msd import MSD
 from adawac.data.layouts.nnunet import NNUNet
 from adawac.data.layouts.synapse import Synapse
 from adawac.errors import DataError, did_you_mean_file, some_of
+from adawac.io.images import list_images
 
 __all__ = [
     "ACDC",
@@ -50,16 +53,27 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
         raise DataError(f"{root}: the data folder is empty; put a data set there (see data_README.md)")
     if layout := _match(root):
         return layout
-    holds = some_of([path.name for path in sorted(root.iterdir()) if not path.name.startswith(".")])
-    nearby = [folder.name for folder in sorted(root.iterdir()) if folder.is_dir() and _match(folder)]
+    there = [path for path in sorted(root.iterdir()) if not path.name.startswith(".")]
+    holds = some_of([path.name for path in there])
+    folders = [path.name for path in there if path.is_dir() and list_images(path)]
+    labels = [name for name in folders if _OF_LABELS.search(name)]
+    images = [name for name in folders if name not in labels]
+    such = map(quote, [*images, *labels] if len(images) == len(labels) == 1 else ["scans", "masks"])
+    nearby = [folder.name for folder in there if folder.is_dir() and _match(folder)]
     hint = f"; give a folder inside it: {' or '.join(nearby)}" if nearby else ""
+    if _match(root.parent):
+        hint = f"; give the folder that it lies in: {root.parent}"
     raise DataError(
         f"{root}: the folder has none of the known layouts: dataset.json with `training` (MSD, nnU-Net v1) "
         "or `channel_names` (NNUNet), train_npz/ or test_vol_h5/ (Synapse), ACDC_training_slices/ or "
         "ACDC_training_volumes/ (ACDC), images/ and labels/ (Folders); it holds "
         f"{holds}{hint}; correct the path, or say where files lie, in folders or by patterns like '*/ct.nii.gz' in "
-        "which * is the case, such as --layout Folders --layout.images scans --layout.labels masks"
+        f"which * is the case, such as --layout Folders --layout.images {next(such)} --layout.labels {next(such)}"
     )
+
+
+_OF_LABELS = re.compile(r"label|mask|seg|annot|truth|(?:^|[^a-z])gt", re.IGNORECASE)
+"""Names of folders that labels lie in."""
 
 
 def _match(root: Path) -> Layout | None:

@@ -8,7 +8,7 @@ from unicodedata import normalize
 import nibabel as nib
 import numpy as np
 import pytest
-from field_data import check, folders, msd, nnunet, volumes
+from field_data import check, edit, folders, msd, nnunet, volumes
 from test_odd_headers import patch
 from tiny_data import save_nifti
 
@@ -17,7 +17,7 @@ from adawac.data.layouts import Folders
 from adawac.data.layouts.masks import joined
 from adawac.data.splits import FileSplit
 from adawac.errors import DataError
-from adawac.evaluation.predictions import name_problems, prediction_files
+from adawac.evaluation.predictions import from_files, measure, name_problems, prediction_files
 from adawac.evaluation.references import References, named_classes
 from adawac.io.case_column import read_case_column
 from adawac.io.image_cases import find_images
@@ -138,6 +138,23 @@ def test_a_part_that_stands_twice_in_a_split(tmp_path):
     root = nnunet(tmp_path / "data")
     (root / "splits.json").write_text('{"train": ["case_00"], "train": ["case_01", "case_02"], "val": ["case_03"]}')
     assert "'train' stands there 2 times" in check(root).problems[0]
+
+
+def test_references_without_background_are_told(tmp_path, caplog):
+    """Most likely they were numbered from 1, and so is the background, whose Dice would count."""
+    root = folders(tmp_path, 2)
+    for path in (root / "labels").iterdir():
+        edit(path, lambda label: label + 1)
+    references = References.of_folder(root / "labels")
+    measure(from_files(prediction_files(root / "labels"), references), references)
+    assert caplog.text.count("no voxel of its reference is background (0): does another value stand for it?") == 2
+
+
+def test_a_web_page_in_place_of_a_file(tmp_path):
+    root = folders(tmp_path)
+    (root / "images/case_01.nii.gz").write_text("<!DOCTYPE html><title>404</title>")
+    (problem,) = check(root).problems
+    assert "the file is a web page, which is not what its name says; download the file again" in problem
 
 
 def test_an_intercept_that_is_no_number(tmp_path):

@@ -89,6 +89,7 @@ class TestHeadersOfItk:
             (".mhd", "case_01.raw", "other.raw", "the header names 'other.raw'; restore that file"),
             (".mhd", "NDims = 3", "NDims = 4", "it must have NDims = 3"),
             (".mhd", "ElementSpacing", "Comment", "three numbers above 0, but says nothing; write the spacing"),
+            (".mhd", "CompressedData", "ElementToIntensityFunctionSlope = 2\nCompressedData", "by a slope of 2 and"),
             (".mhd", "ElementSpacing = 0.", "ElementSpacing = -0.", "three numbers above 0, but says '-0.8"),
             (".mhd", "ElementSpacing = 0.", "ElementSpacing = 0,", "three numbers above 0, but says '0,8"),
             (

@@ -1,6 +1,8 @@
 """Settings that one may write of a layout, and arrays that one may hand over: taken, or told what to write instead."""
 
+import re
 import shutil
+from shlex import quote
 
 import h5py
 import numpy as np
@@ -47,6 +49,24 @@ class TestPatterns:
     def test_of_images_that_are_the_labels(self, tmp_path, place):
         with pytest.raises(DataError, match="images and labels are the same files; correct `images` or `labels`"):
             Folders(place, place).scan(folders(tmp_path))
+
+
+class TestFolders:
+    @pytest.mark.parametrize(
+        ("images", "labels"), [("imagesTr", "labelsTr"), ("Images", "Labels"), ("img", "gt"), ("a scan", "the masks")]
+    )
+    def test_of_other_names_are_in_the_remedy(self, tmp_path, images, labels):
+        root = folders(tmp_path)
+        (root / "images").rename(root / images)
+        (root / "labels").rename(root / labels)
+        due = f"such as --layout Folders --layout.images {quote(images)} --layout.labels {quote(labels)}"
+        with pytest.raises(DataError, match=re.escape(due)):
+            check(root)
+
+    def test_of_images_alone_lie_in_the_one_to_give(self, tmp_path):
+        root = folders(tmp_path / "data")
+        with pytest.raises(DataError, match=f"give the folder that it lies in: {root}; correct"):
+            check(root / "images")
 
 
 class TestNames:
