@@ -216,8 +216,8 @@ def _meta(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
     slope, offset = (fields.get(f"ElementToIntensityFunction{part}") for part in ("Slope", "Offset"))
     if (float(slope or 1), float(offset or 0)) != (1, 0):
         raise DataError(
-            f"{path}: the header makes intensities of its values by a slope of {slope} and an offset of {offset}, which "
-            "programs read or do not; write the intensities themselves"
+            f"{path}: the header makes intensities of its values by a slope of {slope} and an offset of {offset}, "
+            "which programs read or do not; write the intensities themselves"
         )
     numbers = int(fields.get("ElementNumberOfChannels", "1"))
     if numbers < 1 or min(numbers, volumes) > 1:
