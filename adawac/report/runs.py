@@ -1,15 +1,30 @@
 """What goes into a report: runs of methods, each with its case table and what is known of its making."""
 
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from adawac.data.sampling.summary import DrawSummary
 from adawac.errors import DataError, some_of
 from adawac.evaluation import ANY_CLASS, CaseRow
+from adawac.runs.config_diff import changed
+from adawac.runs.folder import RunFolder
 from adawac.runs.slice_weights import SliceWeights
+
+log = logging.getLogger(__name__)
+
+OF_A_METHOD = (
+    "model.network", "model.weighting", "model.supervised", "model.consistency", "model.augmentation", "model.teacher",
+    "model.optimizer", "model.schedule", "model.dice_ratio", "model.init_from", "data.subset", "data.sampling",
+    "data.size", "data.spacing", "data.patch", "data.neighbours", "data.batch_size", "data.unlabelled",
+    "trainer.max_epochs", "trainer.max_steps", "trainer.accumulate_grad_batches", "trainer.limit_train_batches",
+)  # fmt: skip
+"""Settings that are the same in all seeds of a method, with what lies within them."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +120,25 @@ def on_shared_cases(runs: Sequence[MethodRun]) -> tuple[list[MethodRun], tuple[s
     ]
     kept = [replace(run, rows=[row for row in run.rows if row.case in shared]) for run in runs]
     return kept, tuple(left_out)
+
+
+def warn_of_unlike_seeds(runs: Sequence[MethodRun]) -> None:
+    """Say of runs of one method, which count as its seeds, where their configurations differ in more than that."""
+    first: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = {}
+    for run in runs:
+        place = Path(run.made.get("from", ""))
+        if not (place.is_dir() and (config := RunFolder(place).config)):
+            continue
+        name, before = first.setdefault((run.method, run.subset), (run.name, config))
+        found = {key: values for key, values in changed(before, config, ...).items() if key.startswith(OF_A_METHOD)}
+        if said := "; ".join(f"{key} {was}, {now}" for key, (was, now) in found.items() if ... not in (was, now)):
+            log.warning(
+                "%s and %s count as seeds of %s, but their settings differ (%s); METHOD=PATH tells them apart",
+                name,
+                run.name,
+                run.method,
+                said,
+            )
 
 
 def check_runs(runs: Sequence[MethodRun]) -> None:

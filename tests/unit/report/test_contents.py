@@ -1,5 +1,6 @@
 """What the report says, from rows whose numbers are plain to see."""
 
+import json
 import math
 
 import pytest
@@ -13,7 +14,7 @@ from adawac.report.by_patient import by_patient
 from adawac.report.contents import Contents, choose_reference, subset_results
 from adawac.report.details import OF, _over_runs, organs, suspects
 from adawac.report.pictures import worst_cases
-from adawac.report.runs import MethodRun, check_runs, on_shared_cases
+from adawac.report.runs import MethodRun, check_runs, on_shared_cases, warn_of_unlike_seeds
 from adawac.report.sources import Source, evaluate_sources
 from adawac.report.wording import summary_sentence
 
@@ -280,3 +281,19 @@ def test_figures_leave_out_what_the_tables_leave_out(monkeypatch):
     list(by_patient(report))
     assert [found.mean for found in shown["Dice"]["mean of organs"].values()] == pytest.approx([sum(WORSE) / 8])
     assert worst_cases([report.runs[0]], 1, dict.fromkeys(["spleen"], "")) == {"ct_3": pytest.approx(0.62)}
+
+
+def test_runs_of_one_method_that_differ_in_more_than_their_seeds_are_named(tmp_path, caplog):
+    rates = {"a": (0.1, 0), "b": (0.1, 1), "c": (0.2, 1)}
+    runs = []
+    for name, (rate, seed) in rates.items():
+        folder = tmp_path / name / "version_0"
+        folder.mkdir(parents=True)
+        settings = {"seed_everything": seed, "name": name, "model": {"optimizer": {"init_args": {"lr": rate}}}}
+        (folder / "config.yaml").write_text(json.dumps(settings))
+        runs.append(run("AdaWAC", WORSE, name=name, made={"from": str(folder)}))
+    warn_of_unlike_seeds(runs)
+    [said] = caplog.messages
+    assert said.startswith(
+        "a and c count as seeds of AdaWAC, but their settings differ (model.optimizer.init_args.lr 0.1, 0.2);"
+    )
