@@ -226,7 +226,7 @@ _WORDS: Mapping[Verdict, str] = {
 
 
 def _rest(methods: Sequence[str], subsets: Sequence[SubsetResult], reference: str) -> list[str]:
-    """The other methods: only what differs is named one by one."""
+    """The other methods: what differs first, then those of one verdict everywhere, then the verdicts that are left."""
     found = [
         (method, subset.name, subset.comparisons[method][0].verdict)
         for method in methods
@@ -244,13 +244,18 @@ def _rest(methods: Sequence[str], subsets: Sequence[SubsetResult], reference: st
     ]
     sentences = [f"Against {reference}, {', '.join(clauses)}."] if clauses else []
     of_method = {name: {each[2] for each in found if each[0] == name} for name, _, _ in found}
-    for verdict, words in _WORDS.items():
-        same = [method for method, verdicts in of_method.items() if verdicts == {verdict}]
-        if same and verdict not in ("better", "worse"):
-            verb, _, rest = words.partition(" ")
-            sentences.append(
-                f"{_listed(same)} {verb if len(same) == 1 else verb.removesuffix('s')} {rest} {reference}."
-            )
+    others: dict[tuple[str, Verdict], list[str]] = {}
+    for verdict in _WORDS:
+        for method, subset, this in found:
+            if this == verdict and verdict not in ("better", "worse"):
+                everywhere = of_method[method] == {verdict}
+                others.setdefault(("" if everywhere else subset, verdict), []).append(method)
+    for (subset, verdict), names in others.items():
+        names = list(dict.fromkeys(names))
+        verb, _, rest = _WORDS[verdict].partition(" ")
+        on = f" on {on_subset(subset)}" if subset else ""
+        verb = verb if len(names) == 1 else verb.removesuffix("s")
+        sentences.append(f"{_listed(names)} {verb} {rest} {reference}{on}.")
     return sentences
 
 

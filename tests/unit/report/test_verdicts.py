@@ -186,3 +186,11 @@ def test_compute_is_that_of_all_runs_not_of_the_longest():
     others = [run("adawac", BETTER, name=f"a{i}", network_passes=n) for i, n in enumerate((1000, 400, 400))]
     assert "of the network passes of pair, adawac took 0.6 times." in unequal_compute(report_of(*pair, *others))
     assert unequal_compute(report_of(*pair)) == ""
+
+
+def test_a_method_that_is_better_here_is_said_to_show_nothing_there():
+    here = [*seeds("pair", WORSE, "Full"), *seeds("adawac", BETTER, "Full"), *seeds("x", BETTER, "Full")]
+    there = [*seeds("pair", WORSE, "half"), *seeds("adawac", WORSE, "half"), *seeds("x", WORSE, "half")]
+    sentence = summary_sentence(subset_results([*here, *there], "pair"), "pair")
+    assert "Against pair, x is better on all training slices. " in sentence
+    assert "x shows no significant difference from pair on training subset half." in sentence
