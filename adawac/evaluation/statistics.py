@@ -21,7 +21,7 @@ from scipy import stats
 
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation.case_table import CaseRow, higher_is_better
-from adawac.evaluation.intervals import LEVEL, mean_interval, paired_test
+from adawac.evaluation.intervals import ENUMERATED, LEVEL, SAMPLED, mean_interval, paired_test
 from adawac.evaluation.pairing import SharedCases
 
 Verdict = Literal["better", "worse", "no significant difference", "not significant after correction", "single run"]
@@ -295,11 +295,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def least_p(n: int) -> float:
     """The least p that `paired_test` can find in n patients: when all differences have one sign.
 
+    Of more patients than `ENUMERATED` a sample of signs is gone through, which tells no smaller p than its size allows.
+
     Example:
-        >>> least_p(5), least_p(6)
-        (0.0625, 0.03125)
+        >>> least_p(5), least_p(6), least_p(20) < least_p(21) == least_p(40)
+        (0.0625, 0.03125, True)
     """
-    return min(1.0, 2.0 ** (1 - n))
+    return min(1.0, 2.0 ** (1 - n)) if n <= ENUMERATED else 2 / SAMPLED
 
 
 def _holm_of(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import count
 from statistics import fmean
 
 from adawac.errors import counted, some_of
 from adawac.evaluation import Comparison, Estimate
-from adawac.evaluation.intervals import LEVEL
+from adawac.evaluation.intervals import ENUMERATED, LEVEL
 from adawac.evaluation.statistics import Verdict, least_p
 from adawac.report.contents import Contents, MethodResult, SubsetResult
 from adawac.report.runs import MethodRun
@@ -308,14 +307,18 @@ def powerless(compared: Sequence[Comparison], what: str) -> str:
     family = max((found.family for found in judged), default=0)
     if not judged or family * least_p(most) < 1 - LEVEL:
         return ""
-    needed = next(n for n in count(most) if family * least_p(n) < 1 - LEVEL)
+    needed = next((n for n in range(most, ENUMERATED + 1) if family * least_p(n) < 1 - LEVEL), 0)
     fewer = next((m for m in range(family, 0, -1) if m * least_p(most) < 1 - LEVEL), 0)
-    instead = f", or {counted(fewer, 'comparison')} at most" if fewer else ""
+    instead = f"{counted(fewer, 'comparison')} at most"
+    if needed:
+        instead = f"{counted(needed, 'patient').capitalize()} could{f', or {instead}' if fewer else ''}."
+    else:  # of more patients no smaller p is told
+        instead = f"{instead.capitalize()} could." if fewer else ""
     return (
         f"This study could not have found a difference of {what}, however large: of {counted(most, 'patient')} p is at "
         f"least {number(least_p(most), 5).rstrip('0')}, and {counted(family, 'comparison')} must be corrected for. "
-        f"{counted(needed, 'patient').capitalize()} could{instead}."
-    )
+        f"{instead}"
+    ).rstrip()
 
 
 def family_note(compared: Sequence[Comparison], what: str) -> str:

@@ -2,20 +2,21 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from report_runs import BETTER, WORSE, few, report_of, rows_of, run, seeds, text_of
 
-from adawac.evaluation import read_table
+from adawac.evaluation import Comparison, read_table
 from adawac.report.blocks import Finding
 from adawac.report.contents import subset_results
 from adawac.report.details import organs
 from adawac.report.document import document
 from adawac.report.runs import MethodRun
 from adawac.report.seed_noise import COMMITTED, seed_noise
-from adawac.report.wording import MINUS, interval, p_value, signed, summary_sentence, unequal_compute
+from adawac.report.wording import MINUS, interval, p_value, powerless, signed, summary_sentence, unequal_compute
 from adawac.report.write import results
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -194,3 +195,12 @@ def test_a_method_that_is_better_here_is_said_to_show_nothing_there():
     sentence = summary_sentence(subset_results([*here, *there], "pair"), "pair")
     assert "Against pair, x is better on all training slices. " in sentence
     assert "x shows no significant difference from pair on training subset half." in sentence
+
+
+def test_so_many_organs_that_a_sample_of_signs_cannot_tell_are_named():
+    # of more than 20 patients 2^14 signs are gone through, of which 2 are the fewest: 468 times that is above 0.05
+    one = Comparison("a", "b", "dice", "liver", 0.1, 0.1, 0.1, 2 / 2**14, 468 * 2 / 2**14, 468, 40, (3, 3), (), None)
+    assert powerless([one], "single organs").endswith(
+        "of 40 patients p is at least 0.00012, and 468 comparisons must be corrected for. 409 comparisons at most could."
+    )
+    assert not powerless([replace(one, family=400)], "single organs")
