@@ -230,7 +230,7 @@ def _is_short(groups: Groups) -> bool:
     repeated, others = _repeated(groups), _to_compare(groups)
     digits = {len(re.split(r"\D", stem)[-1]) for stem in groups}
     studies = {len(end) - 1 for ends in groups.values() for end in ends}
-    if repeated and min(digits) >= 5 and min(studies) > max(digits) and 2 * len(repeated) <= len(groups):
+    if repeated and min(digits) >= 5 and min(studies) > max(digits):
         return _is_rare(groups)
     shorter = all(len(end) - 1 < len(re.split(r"\D", stem)[-1]) for stem, ends in repeated.items() for end in ends)
     seldom = len(others) >= FEW and len(repeated) <= SELDOM * len(others)

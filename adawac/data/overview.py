@@ -12,14 +12,17 @@ from adawac.data.modality import Modality, kinds_of
 from adawac.data.naming import side_pairs
 from adawac.data.patients import describe_patients
 from adawac.data.preprocessing import AXES
-from adawac.data.recognition import kind_of_values, scan_axis
-from adawac.errors import some_of
+from adawac.data.recognition import MOSTLY_AIR, kind_of_values, scan_axis
+from adawac.errors import counted, some_of
 
 OUTLIER = 2.5
 """How many times larger or smaller than the median a spacing is that stands out."""
 
 FEW = 0.1
 """Share of the cases that hold a class, below which these are few."""
+
+SPECK = 10
+"""Voxels of a class in all cases together, below which it is most likely a slip."""
 
 _WORDS: Mapping[Modality, str] = {
     "ct": "CT, windowed in HU",
@@ -90,6 +93,14 @@ def overview(
     found += _not_annotated(collection, measured)
     if few := [f"{name} in {n} of {len(measured)} cases" for name, n in held.items() if 0 < n <= FEW * len(measured)]:
         found.append(Finding("rare classes", some_of(few), "data.drop or data.merge"))
+    voxels = sum(case.voxels.sum(axis=0) for case in measured.values())
+    if specks := [
+        f"{classes[k]} ({counted(int(voxels[k]), 'voxel')})" for k in range(1, len(classes)) if 0 < voxels[k] < SPECK
+    ]:
+        found.append(Finding("tiny classes", f"{some_of(specks)}: of a slip?", "data.drop"))
+    if odd := _without_air(collection, measured):
+        said = f"none in {some_of(odd)}, unlike in most: are they windowed, or upside down?"
+        found.append(Finding("air", said))
     return found
 
 
@@ -121,6 +132,14 @@ def _intensities(collection: Collection, measured: Mapping[str, Measured]) -> st
     return f"{said} (by {collection.known_by})" + (
         f"; but {', '.join(doubt)} may be CT: air is below -200" * bool(doubt)
     )
+
+
+def _without_air(collection: Collection, measured: Mapping[str, Measured]) -> list[str]:
+    """CT that never goes down to the HU of air, where most does."""
+    kinds = kinds_of(collection.modality, len(collection.channels))
+    ct = [channel for channel, kind in enumerate(kinds) if kind == "ct"]
+    without = [case for case, its in measured.items() if any(its.sample[c].min() > MOSTLY_AIR for c in ct)]
+    return without if 2 * len(without) < len(measured) else []
 
 
 def _slices(measured: Mapping[str, Measured]) -> tuple[str, str]:

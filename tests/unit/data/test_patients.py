@@ -41,6 +41,7 @@ SEVERAL = {
     "UPENN-GBM": [[f"UPENN-GBM-{p:05d}_{t}" for t in ((11, 21) if p % 7 == 0 else (11,))] for p in range(1, 20)],
     "PI-CAI": [[f"{p}_{990000 + p + k}" for k in ((0, 100) if p % 20 == 0 else (0,))] for p in range(10000, 10040)],
     "PI-CAI, a few": of(["10000_1000000", "10000_1000001"], ["10001_1000002"], ["10005_1000006"]),
+    "PI-CAI, two studies each": [[f"{p}_{1000000 + 2 * p + k}" for k in (0, 1)] for p in range(10000, 10005)],
     "PI-CAI, a file a sequence": [
         [f"{p}_{1000000 + p + k}_{s}" for k in ((0, 100) if p % 5 == 0 else (0,)) for s in ("t2w", "adc", "hbv")]
         for p in range(10000, 10008)
@@ -155,6 +156,7 @@ ONE_EACH = {
     "one letter": [f"A_{i}" for i in range(1, 51)],
     "sites by letter": [f"site{s}_{i:03d}" for s in "ABC" for i in range(20)],
     "sites by number": [f"site{s:02d}_{i:02d}" for s in range(12) for i in range(5)],
+    "sites of five digits": [f"{s}_{1000 * s + i}" for s in (10001, 10002) for i in range(6)],
     "sites of a trial": [f"{s}-{i:03d}" for s in (101, 102, 103, 104) for i in range(1, 4)],
     "domains": [f"Domain{d}_{i:02d}" for d in range(1, 7) for i in range(1, 5)],
     "cohorts": [f"LUNG{k}-{i:03d}" for k in (1, 2, 3) for i in range(1, 30)],

@@ -16,8 +16,8 @@ from adawac.data.recognition import scan_axis
 from adawac.training.plan import make_plan
 
 
-def found(root, topic, **settings) -> str:
-    return {finding.topic: finding.found for finding in check(root, **settings).recognised}[topic]
+def found(root, topic, **settings) -> str | None:
+    return {finding.topic: finding.found for finding in check(root, **settings).recognised}.get(topic)
 
 
 def each_image(root, change, dtype=np.int16):
@@ -157,6 +157,24 @@ class TestPatientsAndClasses:
         (root / "splits.json").write_text(json.dumps({"train": [f"case_{i:02d}" for i in range(12)]}))
         assert found(root, "left, right") == "left_kidney and right_kidney"
         assert found(root, "rare classes") == "right_kidney in 1 of 12 cases"
+
+    def test_a_class_of_a_stray_voxel(self, tmp_path):
+        root = folders(tmp_path / "data")
+        assert found(root, "tiny classes") is None
+        edit(
+            root / "labels/case_01.nii.gz", lambda label: label + 77 * (np.arange(label.size) == 0).reshape(label.shape)
+        )
+        assert found(root, "tiny classes") == "class_77 (1 voxels): of a slip?"
+
+    @pytest.mark.parametrize("change", [lambda image: -image, lambda image: np.clip(image, -100, 240)])
+    def test_ct_without_air_among_others(self, tmp_path, change):
+        root = folders(tmp_path / "data")
+        assert found(root, "air") is None
+        edit(root / "images/case_01.nii.gz", change)
+        assert found(root, "air") == "none in case_01, unlike in most: are they windowed, or upside down?"
+        for path in (root / "images").iterdir():
+            edit(path, lambda image: np.clip(image, -100, 240))
+        assert found(root, "air") is None
 
     def test_a_background_of_another_name(self, tmp_path):
         root = nnunet(tmp_path / "data", labels={"liver": 0, "a": 1, "b": 2})
