@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from adawac.errors import DataError, percent
+from adawac.errors import DataError, counted, percent
 from adawac.evaluation.case_table import ANY_CLASS, CaseRow
 from adawac.evaluation.counted import LeftOut, left_out_of
 from adawac.evaluation.pairing import MEAN_OF_CLASSES, SharedCases
@@ -52,6 +52,7 @@ class Summary:
         method: its name.
         policy: what empty masks are worth.
         cases: number of cases.
+        patients: whom they show; means are over patients.
         runs: number of runs.
         classes: names of the foreground classes, in the order of the table.
         shared: metric and group -> all methods in view that have it.
@@ -61,6 +62,7 @@ class Summary:
     method: str
     policy: EmptyPolicy
     cases: int
+    patients: int
     runs: int
     classes: tuple[str, ...]
     shared: Callable[[str, str], SharedCases]
@@ -211,6 +213,7 @@ def _summary(method: str, rows: Sequence[CaseRow], shared: Callable[[str, str], 
         method=method,
         policy=policies[0],
         cases=len({row.case for row in rows}),
+        patients=len({row.patient or row.case for row in rows}),
         runs=len({row.run for row in rows}),
         classes=tuple(dict.fromkeys(row.class_name for row in rows if row.class_name != ANY_CLASS)),
         shared=shared,
@@ -298,7 +301,8 @@ def summary_lines(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> tuple[list
 
 
 def _cases(summary: Summary) -> str:
-    return f"{summary.cases}" + (f" x {summary.runs} runs" if summary.runs > 1 else "")
+    patients = f" of {counted(summary.patients, 'patient')}" if summary.patients < summary.cases else ""
+    return f"{summary.cases}{patients}" + (f" x {summary.runs} runs" if summary.runs > 1 else "")
 
 
 def _mean(mean: Mean | None, of: str = "cases", digits: int = 3) -> str:

@@ -181,3 +181,10 @@ def test_what_was_not_measured_is_no_count_of_none():
 )
 def test_a_share_is_none_or_all_only_where_it_is(part, said):
     assert str(Share(part, 3000)) == f"{part} of 3000 ({said})"
+
+
+def test_cases_that_are_averaged_by_patient_say_so():
+    rows = [row(value, case)._replace(patient=case[0]) for case, value in (("a1", 0.2), ("a2", 0.4), ("b1", 0.9))]
+    table = to_markdown({"erm": rows})
+    assert "| cases | 3 of 2 patients |" in table
+    assert f"| Dice, liver | {((0.2 + 0.4) / 2 + 0.9) / 2:.3f} |" in table

@@ -201,6 +201,7 @@ def test_so_many_organs_that_a_sample_of_signs_cannot_tell_are_named():
     # of more than 20 patients 2^14 signs are gone through, of which 2 are the fewest: 468 times that is above 0.05
     one = Comparison("a", "b", "dice", "liver", 0.1, 0.1, 0.1, 2 / 2**14, 468 * 2 / 2**14, 468, 40, (3, 3), (), None)
     assert powerless([one], "single organs").endswith(
-        "of 40 patients p is at least 0.00012, and 468 comparisons must be corrected for. 409 comparisons at most could."
+        "of 40 patients p is at least 0.00012, and 468 comparisons must be corrected for. "
+        "409 comparisons at most could."
     )
     assert not powerless([replace(one, family=400)], "single organs")
