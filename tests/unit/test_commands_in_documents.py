@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -65,8 +66,9 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def read(argv: list[str]) -> None:
-    """Parse a command as it would, without doing it."""
+@cache
+def read(*argv: str) -> None:
+    """Parse a command as it would, without doing it; one that several documents show is parsed once."""
     command, *rest = argv
     if command in TRAINING:
         resolve(argv)
@@ -84,7 +86,7 @@ def read(argv: list[str]) -> None:
 def test_commands_are_ones_that_can_be_typed(document, place, capsys):
     for argv in commands(document.read_text()):
         try:
-            read(argv)
+            read(*argv)
         except (AdaWACError, SystemExit) as refusal:
             pytest.fail(f"adawac {shlex.join(argv)}\n{refusal}\n{capsys.readouterr().err}")
 
@@ -98,7 +100,7 @@ def test_commands_that_cannot_be_typed_would_be_found(place):
         "fit no",
     ):
         with pytest.raises((AdaWACError, SystemExit)):
-            read(wrong.split())
+            read(*wrong.split())
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 
@@ -18,7 +19,12 @@ STUDIES = sorted(path.parent for path in ROOT.glob("docs/results/*/cases.parquet
 spec = importlib.util.spec_from_file_location("remake_reports", ROOT / "scripts/remake_reports.py")
 remake_reports = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(remake_reports)
-recorded_runs = remake_reports.recorded_runs
+
+
+@lru_cache(maxsize=1)
+def runs_of(folder):
+    """Its runs; to read them takes seconds."""
+    return remake_reports.recorded_runs(folder, json.loads((folder / "results.json").read_text()))
 
 
 QUICK = {"openkbp5"}
@@ -32,7 +38,7 @@ QUICK = {"openkbp5"}
 def study(request):
     """What is committed, the same computed from the case table, and the subsets that figures are drawn of."""
     committed = json.loads((request.param / "results.json").read_text())
-    runs = recorded_runs(request.param, committed)
+    runs = runs_of(request.param)
     subsets = subset_results(runs, committed["reference"])
     report = Contents("t", committed["reference"], committed["policy"], runs, subsets)
     return committed, json.loads(json.dumps(results(report))), subsets
@@ -92,7 +98,7 @@ def test_the_mean_is_over_runs_then_cases_then_patients_then_organs(study):
     folder = next(each for each in STUDIES if json.loads((each / "results.json").read_text()) == committed)
     groups = ["all", *(f"position {i} of 5" for i in range(1, 6))]
     values, empty, patients = {}, set(), {}
-    for run in recorded_runs(folder, committed):
+    for run in runs_of(folder):
         for row in run.rows:
             patients[row.case] = row.patient
             if row.metric == "dice" and row.group in groups and not math.isnan(row.value):
