@@ -75,5 +75,6 @@ def check_kind(path: Path, due: tuple[str, ...]) -> None:
         return
     if kind and kind not in due and kind not in ("gzip", "gzipped data"):
         name = _KNOWN.sub("", path.name) + _ENDINGS.get(kind, "")
-        remedy = _REMEDIES.get(kind, f"rename it to {name}" if kind in _ENDINGS else "export it as .nii.gz")
+        remedy = f"rename it to {name}" if kind in _ENDINGS else "export it as .nii.gz"
+        remedy = _REMEDIES.get(kind.replace("gzipped a ", "a "), remedy)
         raise DataError(f"{path}: the file is {kind}, which is not what its name says; {remedy}")

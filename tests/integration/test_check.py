@@ -47,7 +47,7 @@ SHIFT[0, 3] = 5.0
 IMAGES = {
     "unreadable": (lambda path: path.write_bytes(b"\x1f\x8b\x08 no gzip"), "copy it again"),
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-60]), "copy it again"),
-    "no NIfTI": (lambda path: path.write_text("<html>404</html>"), "copy it again|convert it"),
+    "no NIfTI": (lambda path: path.write_text("<html>404</html>"), "a web page.* download the file again"),
     "two dimensions": (two_dimensional, "export the slice as"),
     "NaN": (lambda path: edit(path, voxel(np.nan)), "1 of 6144 voxels are NaN .* repair or export"),
     "infinite": (lambda path: edit(path, voxel(-np.inf)), "NaN or infinite .* repair or export"),

@@ -80,7 +80,10 @@ IMAGES = {
     "without its check sum": (lambda path: path.write_bytes(path.read_bytes()[:-8]), "copy it again"),
     "a byte flipped": (flip, "copy it again"),
     "empty": (lambda path: path.write_bytes(b""), "the file is empty, .*; copy it again"),
-    "a web page": (lambda path: path.write_bytes(gzip.compress(b"<html>" * 100)), "convert it to .nii.gz"),
+    "a web page": (
+        lambda path: path.write_bytes(gzip.compress(b"<html>" * 100)),
+        "a web page.* download the file again",
+    ),
     "a folder": (folder_in_place, "restore the file"),
     "one plane": (lambda path: nifti(path, np.ones((16, 16), np.int16)), r"export the slice as \(16, 16, 1\)"),
     "five dimensions": (lambda path: nifti(path, np.ones((4, 4, 4, 2, 2), np.int16)), "export one volume a file"),

@@ -60,7 +60,7 @@ PROBLEMS = {
     6: r"label values must be whole numbers but 2 voxels are not, such as 0.5; export again with nearest-neighbour",
     7: r"2 of 1920 voxels are NaN or infinite but intensities must be finite; repair or export the image again",
     8: r"imagesTr/pt_8.nii.gz: the file is unreadable, cut short or corrupt .*; copy it again",
-    9: r"imagesTr/pt_9.nii.gz: .*; (copy it again|convert it to .nii.gz)",
+    9: r"imagesTr/pt_9.nii.gz: .*; download the file again",
     10: r"image has 2 channels but 1 are due; correct the channel names or the file",
 }
 
