@@ -13,7 +13,7 @@ from weighting_losses import METHODS, make, random_losses
 from adawac.processes.distributed import connection_closed, gather_cases, gather_losses, take_weights, world_size
 from adawac.types import SampleLosses
 
-STEPS, SIZE = 30, 7  # which two processes cannot share evenly
+STEPS, SIZE = 15, 7  # which two processes cannot share evenly
 
 
 def part(losses: SampleLosses, rows: slice) -> SampleLosses:
