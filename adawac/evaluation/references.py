@@ -148,16 +148,23 @@ class References:
         """Whether the image of every case is at hand."""
         return all(case.images for case in self.cases.values())
 
-    def image(self, case: str) -> Volume:
+    def image(self, case: str, target: Volume) -> Volume:
         """(C, Z, Y, X) intensities as on disk.
 
+        Args:
+            case: its name.
+            target: its reference.
+
         Raises:
-            DataError: naming the case, if its image is not at hand or not readable.
+            DataError: naming the case, if its image is not at hand or not readable, or lies on another grid.
         """
         if not self.cases[case].images:
             raise DataError(f"case {case}: no image at hand; give the folder of the images, --images")
         with in_case(case):
-            return self.layout.read_image(self.cases[case])
+            image = self.layout.read_image(self.cases[case])
+            if difference := target.geometry.difference(image.geometry):
+                raise DataError(f"label {difference}, as the image has it; re-export the label on the image's grid")
+            return image
 
     def target(self, case: str) -> Volume:
         """(1, Z, Y, X) class indices, 255 where ignored.

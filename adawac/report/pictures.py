@@ -85,7 +85,7 @@ def _picture(
     target = references.target(case)
     preds = {method: references.cut(predict(case, target)) for method, predict in shown.items()}
     reference = references.cut(target.array[0])
-    image = references.cut(references.image(case).array[0])
+    image = references.cut(references.image(case, target).array[0])
     position = telling_slice(reference, list(preds.values()))
     steps = references.steps(target)
     window, outlined = shown_window(image[position]), np.where(reference == IGNORE_INDEX, 0, reference)[position]

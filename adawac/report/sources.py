@@ -308,9 +308,7 @@ def from_checkpoint(run: RunFolder, references: References, device: str = "cpu")
     checkpoint = run.checkpoint if run.checkpoints else run.path
 
     def predict(case: str, target: Volume) -> NDArray[np.uint8]:
-        image = references.image(case)
-        if difference := target.geometry.difference(image.geometry):
-            raise DataError(f"label {difference}, as the image has it; re-export the label on the image's grid")
+        image = references.image(case, target)
         segmenter = _loaded(checkpoint, checkpoint.stat().st_mtime_ns, device)
         labels = segmenter.predict(image, case, flip_left_right=bool(run.setting("model", "flip_left_right")))
         own = segmenter.recipe.data.classes

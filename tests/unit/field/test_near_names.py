@@ -150,6 +150,17 @@ def test_references_without_background_are_told(tmp_path, caplog):
     assert caplog.text.count("no voxel of its reference is background (0): does another value stand for it?") == 2
 
 
+def test_an_image_that_lies_elsewhere_than_its_reference(tmp_path):
+    """Pictures of it ended the report with a traceback."""
+    root = folders(tmp_path, 2)
+    references = References.of_folder(root / "labels", images=find_images(root / "images"))
+    target = references.target("case_00")
+    assert references.image("case_00", target).array.shape == (1, 6, 16, 16)
+    edit(root / "images/case_00.nii.gz", lambda image: image[:8])
+    with pytest.raises(DataError, match=r"case case_00: label has shape \(6, 16, 16\) but \(6, 16, 8\) is due"):
+        references.image("case_00", target)
+
+
 def test_a_web_page_in_place_of_a_file(tmp_path):
     root = folders(tmp_path)
     (root / "images/case_01.nii.gz").write_text("<!DOCTYPE html><title>404</title>")
