@@ -62,5 +62,6 @@ def _current(name: Modality) -> Modality:
         log.warning("the modality unit is called prescaled now; it is read as that")
         return "prescaled"
     if name not in MODALITIES:
-        raise ConfigError(f"modality is {name!r}{did_you_mean(name, MODALITIES)} give one of {', '.join(MODALITIES)}")
+        known = ", ".join(MODALITIES)
+        raise ConfigError(f"data.modality is {name!r}{did_you_mean(str(name), MODALITIES)} choose one of {known}")
     return name

@@ -165,7 +165,7 @@ class TestRecipe:
         [
             ({"window": (275.0, -125.0)}, r"data.window is \(275.0, -125.0\); give the lower HU first"),
             ({"window": (40.0, 40.0)}, "give the lower HU first"),
-            ({"modality": "CT"}, "data.modality is 'CT'; choose one of ct, mr, prescaled"),
+            ({"modality": "CT"}, r"data.modality is 'CT'; did you mean ct\? choose one of ct, mr, prescaled"),
             ({"axis": "z"}, "data.axis is 'z'; choose one of axial, coronal, sagittal"),
         ],
     )

@@ -84,7 +84,7 @@ class TestNames:
 
     def test_of_kinds_of_intensities(self, tmp_path):
         root = folders(tmp_path)
-        with pytest.raises(ConfigError, match=r"modality is 'CT'; did you mean ct\? give one of ct, mr, prescaled"):
+        with pytest.raises(ConfigError, match=r"modality is 'CT'; did you mean ct\? choose one of ct, mr, prescaled"):
             Folders(modality="CT").scan(root)
         with pytest.raises(ConfigError, match="names 2 kinds but there are 1 channels; name one for each"):
             Folders(modality=["ct", "mr"]).scan(root)
