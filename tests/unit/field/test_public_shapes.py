@@ -263,7 +263,7 @@ class TestSegments:
         with pytest.raises(DataError, match="calls label values"):
             references.target("case_00")
         target = References.of_folder(root / "labels", named_classes(["a", "b"])).target("case_00")
-        with pytest.raises(DataError, match=r"case_00\.seg\.nrrd: its header calls label values"):
+        with pytest.raises(DataError, match=r"case_00\.seg\.nrrd: what made it calls label values"):
             from_files(prediction_files(root / "labels"), references)("case_00", target)
 
 

@@ -333,7 +333,7 @@ class TestChannels:
         assert prepare(root, modality=["mr", "mr"]).facts.preprocessing.modality == "mr"
         with pytest.raises(ConfigError, match="choose one of ct, mr, prescaled"):
             prepare(root, modality=["ct", "xray"])
-        with pytest.raises(ConfigError, match="names 2 kinds but an image has 3 channels"):
+        with pytest.raises(ConfigError, match="names 2 kinds but there are 3 channels"):
             prepare(folders(tmp_path / "three", channels=3), modality=["ct", "mr"])
 
     def test_folders_recognise_each(self, tmp_path):
