@@ -61,7 +61,7 @@ def joined(files: Iterable[Path], names: Mapping[int, str]) -> Volume:
     due_masks = {value: called(name) for value, name in sorted(names.items()) if value}
     if not (chosen := {value: masks[name] for value, name in due_masks.items() if name in masks}):
         classes = ", ".join(name for value, name in names.items() if value)
-        due = f"but none is called like one of the classes {classes}" if classes else "of what?"
+        due = f"but none is called like one of the classes {classes}" if classes else "but no class is named"
         held = some_of([*map(_organ, masks.values())])
         raise DataError(
             f"{folder} holds a mask an organ: {held}, {due}; rename the masks, or name the classes like "
