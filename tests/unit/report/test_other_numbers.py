@@ -21,7 +21,7 @@ def test_those_of_a_run_that_was_trained_on_them(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(sources, "_loaded", lambda *_: made)
     volume = SimpleNamespace(geometry=SimpleNamespace(difference=lambda other: None))
-    references = SimpleNamespace(image=lambda case: volume, classes=named_classes(["liver", "spleen"]))
+    references = SimpleNamespace(image=lambda case, target: volume, classes=named_classes(["liver", "spleen"]))
     predict = sources.from_checkpoint(RunFolder(tmp_path), references)
     with pytest.raises(DataError, match=r"calls label values \{1: 'spleen', 2: 'liver'\}"):
         predict("ct_1", volume)
