@@ -52,6 +52,7 @@ def curve(methods: Sequence[MethodResult]) -> Figure:
         points = [method for method in methods if (_others(method) > 0) is others]
         means = [method.dice[0].mean for method in points]
         ends = [
+            # In this order NaN, of no interval, stays NaN, and no bar is drawn.
             [max(method.dice[0].mean - method.dice[0].low, 0.0) for method in points],
             [max(method.dice[0].high - method.dice[0].mean, 0.0) for method in points],
         ]
