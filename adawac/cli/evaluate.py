@@ -80,7 +80,13 @@ def parser() -> Parser:
         "several of one method are its seeds, SUBSET is what it was trained on",
     )
     made.add_argument("-o", "--output", type=Path, required=True, help="folder for the report")
-    made.add_argument("--labels", type=Path, metavar="DIR", help="reference label maps, named like the predictions")
+    made.add_argument(
+        "--labels",
+        type=Path,
+        metavar="DIR",
+        help="reference label maps, named like the predictions; or a pattern such as 'DATA/*/seg.nii.gz', in which * "
+        "is the case (SOURCE and --images may be one, too)",
+    )
     made.add_argument("--images", type=Path, metavar="DIR", help="images of the test cases, for pictures, --predict")
     made.add_argument(
         "--classes",

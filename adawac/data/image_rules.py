@@ -2,28 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.modality import Modality
+from adawac.data.padding import POSSIBLE_HU, few_of, highest_tissue, is_padded_below, lowest_tissue, suspicion
 from adawac.errors import DataError
-
-POSSIBLE_HU = (-10_000.0, 50_000.0)
-"""No scanner writes Hounsfield units beyond: padding goes down to -8192, metal on the extended scale up to 30710."""
 
 LEAST_RANGE = 50.0
 """HU between the darkest and the brightest voxel that every CT has, be it by its noise."""
 
-BELOW_AIR = -1500.0
-"""HU that nothing is of: a single value below is padding, such as -2000 or -3024, and tells nothing of the others."""
-
-MOST_BELOW_AIR = 0.1
-"""Share of the voxels below, besides those of a single value."""
-
 PADDING_HU = -1024.0
-"""What padding of CT below all possible HU is read as: air."""
+"""What padding of CT beyond all possible HU is read as: air."""
 
 SMALLEST, LARGEST = 1e-5, float(np.finfo(np.float16).max)
 """Prepared images are kept in half precision."""
@@ -69,20 +60,21 @@ def checked(
         of_channel = f" of channel {channel}" if len(array) > 1 else ""
         if empty[channel]:
             notes.append(f"every voxel{of_channel} is {low:.6g}: taken for a sequence that was not scanned")
-        elif kinds and kinds[channel] == "ct":
-            ground = lowest_tissue(array[channel], low)
-            possible = POSSIBLE_HU[0] <= ground < 0 and high <= POSSIBLE_HU[1] and high - ground >= LEAST_RANGE
-            if ground < BELOW_AIR:  # rescaled twice; of edges of padding that were interpolated there are few
-                possible &= np.mean((array[channel] > low) & (array[channel] < BELOW_AIR)) < MOST_BELOW_AIR
-            if not possible and array[0].size > 1:
+            continue
+        if kinds and kinds[channel] == "ct" and array[0].size > 1:
+            ground, top = lowest_tissue(array[channel], low), highest_tissue(array[channel], high)
+            possible = ground < 0 and top <= POSSIBLE_HU[1] and top - ground >= LEAST_RANGE
+            if not possible or (ground != low and not is_padded_below(array[channel])):  # such as rescaled twice
                 raise DataError(
                     f"intensities{of_channel} go from {low:.6g} to {high:.6g}, which no Hounsfield units do (air has "
                     f"-1000, water 0); {remedies['ct']}"
                 )
-            if low < POSSIBLE_HU[0]:
+            padding = [value for value, beyond in ((low, low < POSSIBLE_HU[0]), (high, top < high)) if beyond]
+            if padding:
                 array = np.array(array)  # not somebody else's
-                array[channel][array[channel] == low] = PADDING_HU
-                notes.append(f"voxels of {low:.6g}{of_channel} are taken for padding, as air of {PADDING_HU:.0f} HU")
+                array[channel][(array[channel] < POSSIBLE_HU[0]) | (array[channel] > top)] = PADDING_HU
+                said = " and ".join(f"{value:.6g}" for value in padding)
+                notes.append(f"voxels of {said}{of_channel} are taken for padding, as air of {PADDING_HU:.0f} HU")
         elif kinds and kinds[channel] == "prescaled" and not SMALLEST < max(-low, high) <= LARGEST:
             raise DataError(
                 f"intensities{of_channel} reach {max(-low, high):.6g} but those of modality `prescaled`, which are "
@@ -90,21 +82,9 @@ def checked(
             )
         elif kinds and kinds[channel] == "prescaled" and max(-low, high) > WIDE:
             notes.append(f"intensities{of_channel} go from {low:.6g} to {high:.6g}, and are left alone as if scaled")
+        if kinds and (odd := suspicion(few_of(array[channel]), low, high, kinds[channel])):
+            notes.append(odd.replace(" of voxels", f" of voxels{of_channel}"))
     for one, other in combinations([channel for channel in range(len(array)) if not empty[channel]], 2):
         if (lows[one], highs[one]) == (lows[other], highs[other]) and np.array_equal(array[one], array[other]):
             notes.append(f"channels {one} and {other} are the same, voxel for voxel: is one a copy by mistake?")
     return array, tuple(notes)
-
-
-def lowest_tissue(values: NDArray[Any], low: float) -> float:
-    """The least value that can be air or tissue: a single one below all air is padding and tells nothing.
-
-    Args:
-        values: of a channel.
-        low: their least.
-
-    Example:
-        >>> [lowest_tissue(np.array(values), values[0]) for values in ([-1000, -50, 40], [-2000, 0, 1200])]
-        [-1000, 0.0]
-    """
-    return low if low > BELOW_AIR else float(values.min(where=values > low, initial=values.max()))

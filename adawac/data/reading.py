@@ -82,6 +82,7 @@ def read_case(
         if in_channels is not None and len(read.array) != in_channels:
             raise DataError(
                 f"image has {len(read.array)} channels but {in_channels} are due; correct the channel names or the file"
+                + "".join(f" ({note})" for note in read.notes)
             )
         kinds = () if modality is None else kinds_of(modality, len(read.array))
         array, odd = checked(read.array.astype(np.float32, copy=False), kinds)

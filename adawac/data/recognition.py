@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.data.image_rules import lowest_tissue
 from adawac.data.modality import Modality
+from adawac.data.padding import lowest_tissue
 
 AIR = -200.0
 """HU below which every CT has voxels; intensities that never go there are no Hounsfield units."""
@@ -18,6 +18,9 @@ SCALED = 0.01
 MOSTLY_AIR = -500.0
 """HU that half of what lies below `AIR` goes below: air of -1000, lungs; or all of it has one value, of a window's end.
 MR that goes below 0 does so with a tail."""
+
+NONE = 0.001
+"""Share of voxels between a single value such as -1024 and 0, below which it is padding of what is no CT."""
 
 ANISOTROPIC = 1.5
 """How many times longer a voxel is along the scan than across it, where slices are told from a volume of cubes."""
@@ -31,8 +34,8 @@ def kind_of_values(values: NDArray[np.generic]) -> Modality:
     Example:
         >>> [kind_of_values(np.array(values)) for values in ([-1024, -900, 300], [0, 40, 900], [0.0, 0.5, 1.0])]
         ['ct', 'mr', 'prescaled']
-        >>> kind_of_values(np.array([-2000, 0, 1000, 3000]))  # a scanner's raw numbers, padded
-        'mr'
+        >>> [kind_of_values(np.array([padding, 0, 1000, 3000])) for padding in (-2000, -1024)]  # raw numbers, padded
+        ['mr', 'mr']
     """
     finite = values[np.isfinite(values)]
     if not finite.size:
@@ -40,7 +43,8 @@ def kind_of_values(values: NDArray[np.generic]) -> Modality:
     low, high = float(finite.min()), float(finite.max())
     if low < AIR and lowest_tissue(finite, low) < 0:
         middle = float(np.median(finite[finite < AIR]))
-        return "ct" if middle < MOSTLY_AIR or middle == low else "mr"
+        padded = np.mean((finite > low) & (finite < 0)) < NONE
+        return "ct" if (middle < MOSTLY_AIR or middle == low) and not padded else "mr"
     return "prescaled" if 0 <= low < high <= 1 and high > SCALED else "mr"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.data.layouts.masks import are_masks, joined, labels_in, masks_of
+from adawac.data.layouts.masks import are_masks, joined, labels_at, masks_of
 from adawac.data.naming import alike_but_for_ends
 from adawac.errors import DataError, of_case
 from adawac.errors import name_problems as wrong_names
@@ -17,7 +17,8 @@ from adawac.evaluation.case_table import NOBODY, CaseRow, MadeBy, case_rows
 from adawac.evaluation.references import References, read_classes
 from adawac.evaluation.training_record import training_rows
 from adawac.inference.prediction_folder import MANIFEST, PICTURE, PROBABILITIES
-from adawac.io.images import passed_over, read_image, stem
+from adawac.io.image_cases import fixed_part
+from adawac.io.images import passed_over, read_image
 from adawac.io.terminal import Track
 from adawac.io.volumes import Volume, as_label
 from adawac.metrics import EmptyPolicy
@@ -34,7 +35,7 @@ Predict = Callable[[str, Volume], NDArray[np.uint8]]
 
 
 def prediction_files(folder: Path) -> dict[str, Path]:
-    """What a folder holds of each case, by its name: a label map, or a folder with a mask an organ.
+    """What a folder or pattern holds of each case, by its name: a label map, or a folder with a mask an organ.
 
     The latter is how TotalSegmentator writes: `ct_7/liver.nii.gz`, `ct_7/spleen.nii.gz`, ...
 
@@ -42,16 +43,18 @@ def prediction_files(folder: Path) -> dict[str, Path]:
         DataError: if there is none, or two of one name.
     """
     found: dict[str, Path] = {}
-    labels = labels_in(folder)
-    for path in labels:
-        if path.name.endswith(PROBABILITIES):
+    labels = labels_at(folder)
+    names = {name for name, _ in labels}
+    for name, path in labels:
+        if path.name.endswith(PROBABILITIES) and path.name.removesuffix(PROBABILITIES) in names:
             continue
-        if stem(path) in found:
-            raise DataError(f"case {stem(path)}: {path} and {found[stem(path)]} share its name; keep one")
-        found[stem(path)] = path
+        if name in found:
+            raise DataError(f"case {name}: {path} and {found[name]} share its name; keep one")
+        found[name] = path
     if problems := wrong_names("case", found):
         raise DataError.from_problems(problems)
-    if beside := passed_over(folder, [*labels, *folder.glob(f"*{PICTURE}"), *map(folder.joinpath, _RECORDS)]):
+    ours = [*(path for _, path in labels), *folder.glob(f"*{PICTURE}"), *map(folder.joinpath, _RECORDS)]
+    if folder.is_dir() and (beside := passed_over(folder, ours)):
         log.warning(beside)
     if not found:
         raise DataError(
@@ -65,7 +68,7 @@ def name_problems(folder: Path, files: Iterable[str], references: References, sh
     """What is wrong with names: of classes; and, unless shared cases are enough, of cases and of predictions."""
     files, cases = set(files), references.cases.keys()
     wrong = []
-    if (said := folder / "dataset.json").is_file():
+    if (said := fixed_part(folder) / "dataset.json").is_file():
         told = read_classes(said)
         try:
             references.classes.check_names(dict(zip(told.values, told.names, strict=True)), str(said))

@@ -16,13 +16,14 @@ from adawac.data.classes import Classes
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.layouts.files import parse_labels, read_json
 from adawac.data.layouts.folders import Folders
-from adawac.data.layouts.masks import are_masks, label_files, labels_in
+from adawac.data.layouts.masks import are_masks, label_files, labels_at
 from adawac.data.patients import SuggestedPatients, patients_in
 from adawac.data.preprocessing import AXES, Axis, cut_steps
 from adawac.errors import ConfigError, DataError, in_case, some_of
 from adawac.evaluation.case_table import Metric
 from adawac.io.hashing import short_hash
-from adawac.io.images import passed_over, stem
+from adawac.io.image_cases import fixed_part
+from adawac.io.images import passed_over
 from adawac.io.volumes import Volume
 from adawac.runs.checkpoint import Recipe
 from adawac.runs.folder import RunFolder
@@ -62,7 +63,7 @@ class References:
         """Label maps in a folder, of any format, or folders with a mask an organ, each named like its case.
 
         Args:
-            labels: the folder.
+            labels: the folder; or a pattern in which `*` is the case, see `named_by`.
             classes: None takes those of a dataset.json in the folder or beside it; without one the label values that
                 the files hold are called class_1, class_2, ...
             images: case -> files of its channels; cases without a label are not looked at.
@@ -72,21 +73,22 @@ class References:
         Raises:
             DataError: if there are no labels, two of one name, a label without an image, or no patient for a case.
         """
-        files = labels_in(labels) if labels.is_dir() else []
-        if not files:
+        found = labels_at(labels)
+        if not found:
             raise DataError(
                 f"--labels {labels}: no label map there (NIfTI, NRRD, MHA, MHD), no masks; give the folder of "
-                "the references"
+                "the references, or a pattern of them such as 'DATA/*/seg.nii.gz'"
             )
-        if beside := passed_over(labels, [*files, labels / "dataset.json"]):
+        files = [path for _, path in found]
+        if labels.is_dir() and (beside := passed_over(labels, [*files, labels / "dataset.json"])):
             log.warning(beside)
         if classes is None:
             classes = classes_beside(labels)
         named = {} if classes is None else dict(zip(classes.values, classes.names, strict=True))
         layout, masks = Folders(label_names=named or None), are_masks(files, named.values())
         cases = _distinct(
-            Case(stem(path), (images or {}).get(stem(path), ()), label_files(path), masks=masks and path.is_dir())
-            for path in files
+            Case(name, (images or {}).get(name, ()), label_files(path), masks=masks and path.is_dir())
+            for name, path in found
         )
         if images is not None and (bare := [case for case in cases.values() if not case.images]):
             raise DataError.from_problems(
@@ -193,7 +195,8 @@ class References:
 
 
 def classes_beside(folder: Path) -> Classes | None:
-    """Classes of a dataset.json in a folder or in the one above; None where there is none."""
+    """Classes of a dataset.json in a folder, or where a pattern begins, or in the one above; None if there is none."""
+    folder = fixed_part(folder)
     found = [path for path in (folder / "dataset.json", folder.parent / "dataset.json") if path.is_file()]
     return read_classes(found[0]) if found else None
 

@@ -62,10 +62,16 @@ class PredictionFolder:
             where: plain JSON that is recorded as well but may change, such as paths.
 
         Raises:
-            ConfigError: naming what differs, or the cases that would stay as another model made them.
+            ConfigError: naming what differs, the cases that would stay as another model made them, or one whose label
+                would be called as the probabilities of another.
         """
+        if clash := [case for case in cases if f"{case}{PROBABILITIES}".removesuffix(LABEL) in cases]:
+            raise ConfigError(
+                f"case {clash[0]}: its probabilities are called as the label of case {clash[0]}"
+                f"{PROBABILITIES.removesuffix(LABEL)}; rename the image of one of them"
+            )
         self._made_by = made_by
-        there = self._labelled()
+        there = self._labelled(cases)
         if overwrite:
             there -= set(cases)
         if there and (difference := self._difference(made_by)):
@@ -90,10 +96,11 @@ class PredictionFolder:
         if difference := self._difference(self._made_by):
             raise ConfigError(f"--output {self.path}: claimed by another process: {difference}; give another folder")
 
-    def _labelled(self) -> set[str]:
-        """Cases that have a label here, whoever made it."""
-        names = [path.name for path in self.path.glob(f"*{LABEL}") if not path.name.startswith(".")]
-        return {name.removesuffix(LABEL) for name in names if not name.endswith(PROBABILITIES)}
+    def _labelled(self, cases: Collection[str]) -> set[str]:
+        """Cases that have a label here, whoever made it; probabilities of these and of others are none."""
+        there = {path.name for path in self.path.glob(f"*{LABEL}") if not path.name.startswith(".")}
+        known = {*cases, *(name.removesuffix(LABEL) for name in there)}
+        return {name.removesuffix(LABEL) for name in there if name.removesuffix(PROBABILITIES) not in known}
 
     def _difference(self, made_by: Mapping[str, Any]) -> str | None:
         path = self.path / MANIFEST

@@ -139,6 +139,7 @@ class Segmenter:
                 f"{recipe.data.in_channels}; give the same channels in the same order, "
                 + (f"as they lay in training ({', '.join(recipe.data.places)}), or " if recipe.data.places else "")
                 + "called CASE_0000, CASE_0001, ..."
+                + "".join(f" ({note})" for note in volume.notes)
             )
         slices = recipe.data.preprocessing.apply(volume, case)
         image = torch.from_numpy(slices.image)

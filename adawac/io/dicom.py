@@ -173,8 +173,8 @@ def _describe(path: Path) -> _Slice:
     if len(size) != 3 or size[2] != 1:
         what = f"{tags.get(_MODALITY, '')} of several frames".strip()
         raise DataError(
-            f"{path}: one slice a file is read but this is {what}, size {size}; convert the series to .nii.gz, or move "
-            "the file away where it only lies beside the series"
+            f"{path}: one slice a file is read but this is {what}, size {size}; convert the series to .nii.gz, such as "
+            "by dcm2niix, or move the file away where it only lies beside the series"
         )
     if reader.GetNumberOfComponents() != 1:
         raise DataError(f"{path}: the image is in colour but intensities are due; give the series itself, no picture")

@@ -114,6 +114,17 @@ def named_by(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
             yield normalize("NFC", "_".join(dict.fromkeys(match.groups()))), path
 
 
+def fixed_part(place: Path) -> Path:
+    """The folder that a pattern begins in; of a place without `*` itself.
+
+    Example:
+        >>> fixed_part(Path("data/sub-*/labels")).as_posix(), fixed_part(Path("data/labels")).as_posix()
+        ('data', 'data/labels')
+    """
+    begin, star, _ = str(place).partition("*")
+    return Path(f"{begin}x").parent if star else place
+
+
 def by_case(
     named: Collection[tuple[str, Path]], whole: Collection[str] = ()
 ) -> tuple[dict[str, tuple[Path, ...]], dict[str, str]]:

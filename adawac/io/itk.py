@@ -91,8 +91,8 @@ def read_itk(path: Path) -> Volume:
     columns = np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing() * scale
     geometry = geometry_of_lps(path, shape, columns, scale * np.array(reader.GetOrigin()), unit)
     guessed = header.ending == ".nrrd" and not _SIDES.search(header.text)
-    notes = (f"{path}: its header names no space of left and right: which side is left is a guess",) if guessed else ()
-    return replace(Volume.of_file(voxels, geometry, notes), names=segment_names(path))
+    side = (f"{path}: its header names no space of left and right: which side is left is a guess",) * guessed
+    return replace(Volume.of_file(voxels, geometry, (*side, *header.notes)), names=segment_names(path))
 
 
 def _voxels(stream: BinaryIO, header: Header) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from adawac.errors import DataError
-from adawac.io.volumes import no_volume
+from adawac.io.dimensions import no_volume
 
 _MM = {
     **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres", "?", "", "???"), 1.0),

@@ -15,6 +15,7 @@ import numpy as np
 
 from adawac.errors import DataError
 from adawac.io.content import check_kind
+from adawac.io.dimensions import check_channels_last, said_of_times
 from adawac.io.itk_fields import (
     agree,
     apart,
@@ -90,6 +91,7 @@ class Header:
         text: the header anew, its voxels to follow it.
         ending: of the file that it belongs into.
         unit: of lengths, as the header names it, and mm to one of it.
+        notes: what is odd about it.
     """
 
     reader: str
@@ -103,6 +105,7 @@ class Header:
     text: str
     ending: str
     unit: tuple[str, float] = ("mm", 1.0)
+    notes: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> Path:
         """A file of the header alone."""
@@ -223,7 +226,11 @@ def _meta(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
     if numbers < 1 or min(numbers, volumes) > 1:
         raise ValueError(f"ElementNumberOfChannels is {numbers}")
     grid = {name: checked(name, fields[name]) for name in _META_GRID if name in fields}
+    times: tuple[str, ...] = ()
     if len(sizes) == 4:
+        check_channels_last(path, sizes)
+        steps = floats(grid.get("ElementSpacing", grid.get("ElementSize", "")))
+        times = said_of_times(path, volumes, steps[3] if len(steps) == 4 else 1, "units")
         for name, value in grid.items():
             parts = value.split()
             if name in ("TransformMatrix", "Rotation", "Orientation"):
@@ -246,7 +253,8 @@ def _meta(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
         agree(path, {name: floats(grid[name]) for name in names if name in grid})
     unit = unit_of(path, [fields.get("DistanceUnits", "mm")])
     channels, axis = (volumes, 3) if volumes > 1 else (numbers, 0)
-    return Header(HEADERS[path.suffix.lower()], shape, channels, axis, dtype, encoding, data, skip, text, ".mha", unit)
+    reader = HEADERS[path.suffix.lower()]
+    return Header(reader, shape, channels, axis, dtype, encoding, data, skip, text, ".mha", unit, times)
 
 
 def _nrrd(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Header:
@@ -258,15 +266,19 @@ def _nrrd(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
     across = [axis for axis, kind in enumerate(kinds) if kind.lower() not in _DOMAINS]
     across = across or [axis for axis, vector in enumerate(vectors) if vector == "none"]
     across = across or [axis for axis, kind in enumerate(kinds) if kind.lower() == "time"]
-    across = across or [3] * (len(sizes) == 4)  # as of NIfTI
+    if not across and len(sizes) == 4:
+        check_channels_last(path, sizes)
+        across = [3]  # as of NIfTI
     if len(kinds) != len(sizes) or len(across) > 1 or (vectors and len(vectors) != len(sizes)):
         raise ValueError(f"kinds are {kinds}, space directions {vectors}")
     if any("complex" in kind for kind in kinds):
         raise DataError(f"{path}: voxels must be integers or floats but are complex; convert the file")
     axis = across[0] if across else len(sizes)
     shape, channels = dimensions(path, sizes, across[0] if across else None)
-    if channels > 1 and kinds[axis].lower() == "time":
-        raise DataError(f"{path}: it holds {channels} volumes, one a time; export one volume a file")
+    steps = vectors or fields.get("spacings", "").split()
+    step = floats("".join(steps[axis : axis + 1]).replace("none", "").strip("()"))
+    told = bool(across) and kinds[axis].lower() == "time"
+    times = said_of_times(path, channels, math.hypot(*step) if step else 1, "units", told)
     dtype = number_of(path, _NRRD_TYPES, fields["type"].lower(), fields.get("endian", "little").lower() == "big")
     if dtype.itemsize > 1 and fields["endian"].lower() not in ("little", "big"):
         raise ValueError(f"endian is {fields['endian']!r}")
@@ -305,4 +317,4 @@ def _nrrd(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
     skip = bytes_before(length, int(fields.get("byte skip", "0")))
     text, reader = "\n".join(lines), HEADERS[path.suffix.lower()]
     unit = unit_of(path, re.findall(r'"([^"]*)"', fields.get("space units", ""))[:3] or ["mm"])
-    return Header(reader, shape, channels, axis, dtype, encoding, data, skip, text, ".nrrd", unit)
+    return Header(reader, shape, channels, axis, dtype, encoding, data, skip, text, ".nrrd", unit, times)

@@ -23,11 +23,13 @@ from adawac.errors import DataError, one_line
 from adawac.io.atomic import atomic_write
 from adawac.io.canonical import Geometry, from_canonical, to_canonical
 from adawac.io.content import check_kind
+from adawac.io.dimensions import check_channels_last, no_volume, said_of_times
 from adawac.io.limits import MOST_BESIDES, check_voxels, read_exactly, read_rest, read_voxels
 from adawac.io.nifti_grid import grid_of
 
 _UNHEARD = logging.getLogger(f"{__name__}.repairs")  # what matters of these is said here
 _UNHEARD.disabled = True
+_TIMES = {8: "s", 16: "ms", 24: "us"}
 _NO_GRID = np.diag([-1.0, -1.0, 1.0, 1.0])  # file axes Left, Posterior, Superior: canonical, transposed
 
 
@@ -124,16 +126,14 @@ def read_nifti(path: Path | str) -> Volume:
         raise no_volume(path, array.shape)
     if 0 in array.shape:
         raise DataError(f"{path}: no axis may be empty but the shape is {array.shape}; export the file again")
+    if int(header["dim"][0]) == 4:
+        check_channels_last(path, array.shape)
     geometry, notes = grid_of(header, array.shape[:3], path)
-    return Volume.of_file(array, geometry, notes)
-
-
-def no_volume(path: Path, shape: tuple[int, ...]) -> DataError:
-    """What to say of a file of another number of dimensions."""
-    return DataError(
-        f"{path}: a volume has 3 dimensions, or 4 with channels last, but this has shape {shape}; export "
-        + (f"the slice as {(*shape, 1)}" if len(shape) == 2 else "one volume a file")
-    )
+    times: tuple[str, ...] = ()
+    if array.ndim == 4:
+        unit = _TIMES.get(int(header["xyzt_units"]) & 56, "")
+        times = said_of_times(path, array.shape[3], float(header["pixdim"][4]), unit)
+    return Volume.of_file(array, geometry, (*notes, *times))
 
 
 def _channels_last(array: NDArray[Any]) -> NDArray[Any]:

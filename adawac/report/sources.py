@@ -11,12 +11,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from adawac.data.layouts.masks import labels_at
 from adawac.data.sampling.summary import DrawSummary
 from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean_file, some_of
 from adawac.evaluation import CaseRow, MadeBy, made_by, read_run, read_table
 from adawac.evaluation.predictions import Predict, encoded, from_files, measure, name_problems, prediction_files
 from adawac.evaluation.references import References
 from adawac.inference.segmenter import Segmenter, load
+from adawac.io.image_cases import fixed_part
 from adawac.io.terminal import Track
 from adawac.io.volumes import Volume
 from adawac.metrics import EmptyPolicy
@@ -39,7 +41,7 @@ class Source:
     """What was named on the command line.
 
     Attributes:
-        path: a run folder, a folder of predictions, or a case table.
+        path: a run folder, a folder or pattern of predictions, or a case table.
         method: its method; "" to find out.
         subset: what it was trained on; "" to find out.
     """
@@ -62,7 +64,7 @@ class Source:
         name, equals, path = text.partition("=")
         if not equals or Path(text).exists():
             name, path = "", text
-        if not Path(path).exists():
+        if not Path(path).exists() and not ("*" in path and labels_at(Path(path))):
             raise ConfigError(
                 f"{text}: there is nothing at {path}{did_you_mean_file(Path(path))} "
                 "give METHOD=PATH or PATH of what is there"
@@ -221,7 +223,8 @@ def _of_predictions(
     files = prediction_files(source.path)
     problems += name_problems(source.path, files, references, shared)
     references = references.take(files)
-    method, predict = source.method or source.path.resolve().name, from_files(files, references)
+    method = source.method or fixed_part(source.path).resolve().name
+    predict = from_files(files, references)
     rows = measured(predict, references, MadeBy(str(source.path), method))
     run = MethodRun(method, source.subset, str(source.path), rows, made=_made(source.path, rows), axis=references.axis)
     return Evaluated(run, predict)

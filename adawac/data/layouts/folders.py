@@ -14,9 +14,9 @@ from adawac.data.modality import Modality, current
 from adawac.data.naming import alike_but_for_ends
 from adawac.errors import DataError, did_you_mean_file, some_of
 from adawac.io.dicom import is_dicom
-from adawac.io.image_cases import by_case, by_channel, named_by
+from adawac.io.image_cases import by_case, by_channel, fixed_part, named_by
 from adawac.io.images import described, files_of, holds_dicom, list_images, passed_over, stem
-from adawac.io.readers import ending_of, reader_of
+from adawac.io.readers import ending_of, ends_in, reader_of
 from adawac.io.volumes import Volume
 
 
@@ -169,7 +169,11 @@ class Folders(NiftiLayout):
             raise DataError(f"{folder}: the folder does not exist{meant} correct `images` or `labels` of the layout")
         if paths := self._list(folder):
             return [(stem(path), path) for path in paths]
-        do = "give each series a folder of its own" if holds_dicom(folder) else "convert the files"
+        do = "convert the files"
+        if holds_dicom(folder):
+            do = "give each series a folder of its own (one that is a single file is converted, such as by dcm2niix)"
+        elif any(ends_in(path, _PICTURES) for path in folder.iterdir()):
+            do = "write all slices of a scan as one NIfTI, as data_README.md shows for pictures"
         raise DataError(
             f"{passed_over(folder, []) or f'{folder}: it is empty'}; NIfTI, NRRD, MHA, MHD and folders of DICOM slices "
             f"are read: {do}, or name those within folders by a pattern, such as {place}/*/ct.nii.gz"
@@ -210,9 +214,12 @@ class Folders(NiftiLayout):
         return {0: "background"} | {k: told.get(k, f"class_{k}") for k in sorted(values) if k > 0}, problems
 
 
+_PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")
+
+
 def _beside(root: Path, found: Mapping[str, Iterable[tuple[str, Path]]]) -> tuple[str, ...]:
     """What lies in the folders that are looked through, up to the first `*` of a pattern, and is not read."""
-    places = (Path(f"{place.partition('*')[0]}x").parent if "*" in place else Path(place) for place in found)
+    places = (fixed_part(Path(place)) for place in found)
     paths = [path for named in found.values() for _, path in named]
     tops = {
         base: [base / path.relative_to(base).parts[0] for path in paths if path.is_relative_to(base)]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from adawac.errors import DataError, some_of
+from adawac.io.image_cases import named_by
 from adawac.io.images import files_of, list_files, read_image, stem
 from adawac.io.readers import reader_of
 from adawac.io.volumes import Volume, as_label
@@ -15,6 +16,13 @@ from adawac.io.volumes import Volume, as_label
 def labels_in(folder: Path) -> list[Path]:
     """Label maps of a folder; where there are none, its folders with a file or more, which may be masks."""
     return list_files(folder) or sorted(filter(masks_of, folder.iterdir()))
+
+
+def labels_at(place: Path) -> list[tuple[str, Path]]:
+    """Labels of a folder, or where a pattern finds them, by the names of their cases; none where there is nothing."""
+    if "*" in str(place):
+        return list(named_by(place.absolute().parent, place.absolute().as_posix()))
+    return [(stem(path), path) for path in labels_in(place)] if place.is_dir() else []
 
 
 def masks_of(path: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from adawac.data.recognition import kind_of_values
 from adawac.errors import AdaWACError, ConfigError, DataError
 from adawac.io.case_column import read_case_column
 from adawac.io.images import read_image
+from adawac.io.volumes import read_nifti
 
 
 def said(checkup) -> str:
@@ -154,8 +156,30 @@ class TestListings:
         root = folders(tmp_path / "data", 2)
         for path in root.rglob("*.nii.gz"):
             path.rename(str(path).replace(".nii.gz", ending))
-        with pytest.raises(DataError, match=rf"images: not read: case_00{ending}, case_01{ending}; NIfTI, .* are read"):
+        with pytest.raises(
+            DataError, match=rf"images: not read: case_00{ending}, case_01{ending}; NIfTI, .*"
+        ) as raised:
             check(root)
+        said = str(raised.value)
+        assert ("write all slices of a scan as one NIfTI" in said, "convert the files" in said) == (
+            ending == ".png",
+            ending != ".png",
+        )
+
+    def test_pictures_become_a_volume_as_the_page_shows(self, tmp_path, monkeypatch):
+        from PIL import Image
+
+        volume = np.random.default_rng(0).integers(0, 255, (3, 4, 5)).astype(np.uint8)  # superior, posterior, left
+        (tmp_path / "scan_7").mkdir()
+        (tmp_path / "images").mkdir()
+        for number, picture in enumerate(volume):
+            Image.fromarray(picture).save(tmp_path / f"scan_7/{number}.png")
+        monkeypatch.chdir(tmp_path)
+        text = (Path(__file__).parents[3] / "data_README.md").read_text()
+        exec(text.partition("several frames\n")[2].partition("```python\n")[2].partition("```")[0], {})
+        read = read_nifti(tmp_path / "images/scan_7.nii.gz")
+        np.testing.assert_array_equal(read.array[0], volume)
+        assert read.geometry.spacing == pytest.approx((5.0, 0.8, 0.8))
 
     def test_slices_of_all_patients_in_one_folder(self, tmp_path):
         root = folders(tmp_path / "data", 2)

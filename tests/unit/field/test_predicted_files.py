@@ -15,7 +15,8 @@ from adawac.cli import predict_files as predicting
 from adawac.cli.predict_files import predict_files
 from adawac.cli.run import Run
 from adawac.data.classes import Classes
-from adawac.errors import DataError
+from adawac.errors import ConfigError, DataError
+from adawac.evaluation.predictions import prediction_files
 from adawac.io.image_cases import scan_images
 from adawac.io.volumes import read_nifti, write_label_nifti
 
@@ -200,3 +201,22 @@ class TestOneCorruptCase:
         run(tmp_path / "in")
         assert "note: case a: voxels of -32768 are taken for padding, as air of -1024 HU" in capsys.readouterr().out
         assert json.loads((tmp_path / "out/predictions.json").read_text())["models"]
+
+
+class TestNamesOfProbabilities:
+    """`a_probabilities` is what `a` may be, and a name like others where there is no `a`."""
+
+    def test_of_a_case_and_another_are_refused(self, tmp_path, image):
+        for name in ("a", "a_probabilities"):
+            save_nifti(tmp_path / f"in/{name}.nii.gz", image)
+        with pytest.raises(
+            ConfigError, match=r"case a: its probabilities are called as the label of case a_prob.*rename"
+        ):
+            run(tmp_path / "in")
+
+    def test_of_a_case_alone_is_measured(self, tmp_path, image):
+        save_nifti(tmp_path / "in/a_probabilities.nii.gz", image)
+        run(tmp_path / "in")
+        assert list(prediction_files(tmp_path / "out")) == ["a_probabilities"]
+        run(tmp_path / "in", probabilities=True)
+        assert list(prediction_files(tmp_path / "out")) == ["a_probabilities"]

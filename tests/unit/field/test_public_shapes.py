@@ -11,12 +11,14 @@ from dicom_files import write_series
 from field_data import LPS, check, folders, msd, nnunet, volumes
 from tiny_data import save_nifti
 
+from adawac.cli import main
 from adawac.data.classes import Classes
 from adawac.data.grid import Grid
 from adawac.data.layouts import MSD, Folders, NNUNet, detect
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.store import VolumeStore
 from adawac.errors import DataError
+from adawac.evaluation import read_table
 from adawac.evaluation.predictions import from_files, prediction_files
 from adawac.evaluation.references import References, named_classes
 from adawac.io.image_cases import find_images
@@ -311,3 +313,31 @@ def test_slices_are_counted_as_they_were_scanned(tmp_path, capsys):
     assert (facts.num_slices, facts.dense, facts.classes[0].slices) == (2 * 5, 3 / 5, 2 * 3)
     show(facts, "x")
     assert "60 % of the slices; by thirds" in capsys.readouterr().out
+
+
+def test_references_and_predictions_where_patterns_find_them(tmp_path, monkeypatch, capsys):
+    """A folder a case, of label maps and of masks, measured as in two folders."""
+    root = folders(tmp_path / "data")
+    for path in sorted((root / "labels").iterdir()):
+        name, label = path.name.removesuffix(".nii.gz"), nib.load(path)
+        array = np.asarray(label.dataobj)
+        for place, made in (
+            ("seg", array),
+            ("pred", array * (array != 1)),
+            ("masks/a", array == 1),
+            ("masks/b", array == 2),
+        ):
+            target = tmp_path / f"cases/{name}/{place}.nii.gz"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(made.astype(np.uint8), label.affine), target)
+    monkeypatch.chdir(tmp_path)
+    for labels in ("cases/*/seg.nii.gz", "cases/*/masks"):
+        arguments = ["cases/*/pred.nii.gz", "--labels", labels, "--classes", "a,b", "--images", "data/images"]
+        assert main(["evaluate", *arguments, "-o", "report"]) == 0
+        rows = [row for row in read_table(Path("report/cases.csv")) if (row.metric, row.group) == ("dice", "all")]
+        assert {(row.case, row.class_name, row.value) for row in rows} == {
+            (f"case_0{i}", *each) for i in range(4) for each in (("a", 0.0), ("b", 1.0))
+        }
+    capsys.readouterr()
+    assert main(["evaluate", "cases/*/pred.nii.gz", "--labels", "cases/*/none.nii.gz", "-o", "report"]) == 2
+    assert "or a pattern of them such as 'DATA/*/seg.nii.gz'" in capsys.readouterr().err
