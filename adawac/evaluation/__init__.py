@@ -27,7 +27,7 @@ from adawac.evaluation.statistics import (
 )
 from adawac.evaluation.summary import Share, summarise, summarise_methods, summary_table, to_markdown
 from adawac.evaluation.table_files import COLUMNS, read_csv, read_table, write_table
-from adawac.evaluation.training_record import made_by, read_run, training_rows
+from adawac.evaluation.training_record import made_by, predicted_with, read_run, training_rows
 
 __all__ = [
     "ANY_CLASS",
@@ -56,6 +56,7 @@ __all__ = [
     "metadata_header",
     "metadata_rows",
     "position_groups",
+    "predicted_with",
     "rank_methods",
     "read_csv",
     "read_metadata",

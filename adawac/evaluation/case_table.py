@@ -56,6 +56,7 @@ class CaseRow(NamedTuple):
         config_hash: of the run's config.yaml.
         data_hash: of the case's files on disk, images first, then labels.
         subset: what the run was trained on, where the table is of several runs; "" where it is not known.
+        predicted_with: settings of the prediction, see `adawac.evaluation.predicted_with`; "" where they are not known.
     """
 
     run: str
@@ -71,6 +72,7 @@ class CaseRow(NamedTuple):
     config_hash: str = ""
     data_hash: str = ""
     subset: str = ""
+    predicted_with: str = ""
 
 
 class MadeBy(NamedTuple):
@@ -82,6 +84,7 @@ class MadeBy(NamedTuple):
         checkpoint_hash: of the checkpoint that predicts, if one does.
         config_hash: of the run's configuration, if there is one.
         units: class -> slices or patches that it was trained on and that hold the class; None where not known.
+        predicted_with: settings of the prediction, as in `CaseRow`.
     """
 
     run: str = ""
@@ -89,6 +92,7 @@ class MadeBy(NamedTuple):
     checkpoint_hash: str = ""
     config_hash: str = ""
     units: Mapping[str, int] | None = None
+    predicted_with: str = ""
 
 
 NOBODY = MadeBy()
@@ -175,11 +179,12 @@ def case_rows(
         )
     if positions < 1:
         raise ConfigError(f"position groups: count is {positions}; give at least 1 stretch")
-    run, method, checkpoint, config, _ = made_by
+    run, method, checkpoint, config, _, predicted = made_by
+    hashes = checkpoint, config, data_hash
 
     def rows(group: str, names: Sequence[str], metrics: Mapping[str, ArrayLike]) -> list[CaseRow]:
         return [
-            CaseRow(run, method, case, patient, name, group, metric, value, policy, checkpoint, config, data_hash)
+            CaseRow(run, method, case, patient, name, group, metric, value, policy, *hashes, predicted_with=predicted)
             for metric, values in metrics.items()
             for name, value in zip(names, np.asarray(values, dtype=np.float64).tolist(), strict=True)
         ]

@@ -297,7 +297,27 @@ def summary_lines(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> tuple[list
     lines.append(["organs falsely found", *(str(s.false_alarms) for s in summaries)])
     left_out = summaries[0].left_out
     said = [f"Left out of the means: {'; '.join(map(str, left_out))}."] if left_out else []
-    return lines, " ".join([policy_note(policies.pop()), *said])
+    how = [f"Predicted with: {found}."] if (found := predicted_how(rows_by_method)) else []
+    return lines, " ".join([policy_note(policies.pop()), *how, *said])
+
+
+def predicted_how(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> str:
+    """Whose predictions were made with which settings, as far as case tables say; empty where none does.
+
+    Example:
+        >>> row = CaseRow("0", "erm", "a", "a", "liver", "all", "dice", 0.9, "skip", predicted_with="precision 32-true")
+        >>> predicted_how({"erm": [row], "pair": [row._replace(predicted_with="precision 32-true, flip_left_right")]})
+        'erm with precision 32-true; pair with precision 32-true, flip_left_right'
+        >>> predicted_how({"erm": [row], "pair": [row], "nnU-Net": [row._replace(predicted_with="")]})
+        'precision 32-true'
+    """
+    methods: dict[str, dict[str, None]] = {}
+    for method, rows in rows_by_method.items():
+        for said in dict.fromkeys(row.predicted_with for row in rows if row.predicted_with):
+            methods.setdefault(said, {})[method] = None
+    if len(methods) < 2:
+        return next(iter(methods), "")
+    return "; ".join(f"{', '.join(of)} with {said}" for said, of in methods.items())
 
 
 def _cases(summary: Summary) -> str:

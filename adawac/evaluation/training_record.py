@@ -29,17 +29,39 @@ def training_rows(rows: Sequence[CaseRow], units: Mapping[str, int] | None) -> l
     ]
 
 
-def made_by(run: RunFolder, method: str, checkpoint: Path | None, units: Mapping[str, int] | None = None) -> MadeBy:
+def predicted_with(
+    precision: str, flip_left_right: bool = False, largest_component: bool = False, otherwise: Sequence[str] = ()
+) -> str:
+    """What of a prediction two tables of one checkpoint may differ in, in words for each row of the case table.
+
+    Args:
+        precision: of the network, such as "32-true".
+        flip_left_right: whether predictions are averaged with those of mirrored slices.
+        largest_component: whether the largest part alone is kept of the classes that the checkpoint chose.
+        otherwise: how images reached the network otherwise than in training, a line a setting.
+
+    Example:
+        >>> predicted_with("32-true", largest_component=True)
+        'precision 32-true, largest_component'
+    """
+    flags = {"flip_left_right": flip_left_right, "largest_component": largest_component}
+    return ", ".join([f"precision {precision}", *(name for name, on in flags.items() if on), *otherwise])
+
+
+def made_by(
+    run: RunFolder, method: str, checkpoint: Path | None, predicted: str, units: Mapping[str, int] | None = None
+) -> MadeBy:
     """What is known of a run before its checkpoint predicts.
 
     Args:
         run: its folder.
         method: name of the method.
         checkpoint: that predicts; None for weights that lie in no file.
+        predicted: settings of the prediction, see `predicted_with`.
         units: class -> slices or patches that it was trained on; None: those of its record.
     """
     of_checkpoint, of_config = short_hash([checkpoint] if checkpoint else []), short_hash([run.config_file])
-    return MadeBy(run.experiment, method, of_checkpoint, of_config, units or _recorded_units(run))
+    return MadeBy(run.experiment, method, of_checkpoint, of_config, units or _recorded_units(run), predicted)
 
 
 def _recorded_units(run: RunFolder) -> dict[str, int] | None:

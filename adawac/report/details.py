@@ -276,16 +276,23 @@ def suspects(report: Contents) -> Iterable[Block]:
         runs = [run for run in report.runs if run.subset == subset.name and run.suspects is not None]
         blind = [run.name for run in runs if run.best_dice < FOUND]
         runs = [run for run in runs if run.name not in blind]
+        mixed = [run.name for run in runs if run.weights is not None and run.weights.mixed]
+        runs = [run for run in runs if run.name not in mixed]
         places = defaultdict(list)
         for run in runs:
             for place, name in enumerate(run.suspects or ()):
                 places[name].append(place)
-        if places or blind:
+        if places or blind or mixed:
             yield from subheading(report, subset)
         if blind:
             yield Paragraph(
                 f"{some_of(blind)}: no organ reaches a Dice of {FOUND} on the test cases. To such "
                 "a network every slice is hard, whatever its label, so that it names none here."
+            )
+        if mixed:
+            yield Paragraph(
+                f"{some_of(mixed)}: the weights do not tell label-dense from label-sparse slices (AUROC in the table "
+                "above), so that none that they name stands out."
             )
         if not places:
             continue

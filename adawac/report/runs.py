@@ -12,6 +12,7 @@ from typing import Any
 from adawac.data.sampling.summary import DrawSummary
 from adawac.errors import DataError, some_of
 from adawac.evaluation import ANY_CLASS, CaseRow
+from adawac.evaluation.summary import predicted_how
 from adawac.runs.config_diff import changed
 from adawac.runs.folder import RunFolder
 from adawac.runs.slice_weights import SliceWeights
@@ -120,6 +121,15 @@ def on_shared_cases(runs: Sequence[MethodRun]) -> tuple[list[MethodRun], tuple[s
     ]
     kept = [replace(run, rows=[row for row in run.rows if row.case in shared]) for run in runs]
     return kept, tuple(left_out)
+
+
+def predicted_unlike(runs: Sequence[MethodRun]) -> str:
+    """That predictions were not made alike, where case tables say so; empty where they were, or nothing is known."""
+    rows: dict[str, list[CaseRow]] = {}
+    for run in runs:
+        rows.setdefault(run.method, []).extend(run.rows)
+    alike = len({row.predicted_with for run in runs for row in run.rows} - {""}) < 2
+    return "" if alike else f"Predictions were not made alike: {predicted_how(rows)}."
 
 
 def warn_of_unlike_seeds(runs: Sequence[MethodRun]) -> None:

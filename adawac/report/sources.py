@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from adawac.data.layouts.masks import labels_at
 from adawac.data.sampling.summary import DrawSummary
 from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean_file, some_of
-from adawac.evaluation import CaseRow, MadeBy, made_by, read_run, read_table
+from adawac.evaluation import CaseRow, MadeBy, made_by, predicted_with, read_run, read_table
 from adawac.evaluation.predictions import Predict, encoded, from_files, measure, name_problems, prediction_files
 from adawac.evaluation.references import References
 from adawac.inference.segmenter import Segmenter, load
@@ -251,7 +251,9 @@ def _of_run(source: Source, references: References | None, again: bool, device: 
         )
     else:
         method = source.method or folder.method or "AdaWAC"
-        rows = measured(predict, references, made_by(folder, method, folder.checkpoint))
+        flips, cleans = (bool(folder.setting("model", name)) for name in ("flip_left_right", "largest_component"))
+        predicted = predicted_with("bf16-mixed" if device.startswith("cuda") else "32-true", flips, cleans)
+        rows = measured(predict, references, made_by(folder, method, folder.checkpoint, predicted))
         axis = references.axis
     run = MethodRun(
         method=source.method or (rows[0].method if rows else folder.experiment),
@@ -288,6 +290,7 @@ def _made(path: Path, rows: Sequence[CaseRow], record: Mapping[str, Any] | None 
     facts = {
         "checkpoint": first.checkpoint_hash if first else "",
         "config": first.config_hash if first else "",
+        "predicted with": first.predicted_with if first else "",
         "device": _in_turn(part.get("device") for part in parts),
         "torch": _in_turn((part.get("versions") or {}).get("torch") for part in parts),
         "from": str(path),

@@ -30,6 +30,8 @@ VALUES = {
     ("consistency", "Consistency"): "FeatureConsistency",
     ("losses", "Consistency"): "FeatureConsistency",
     ("modality", "unit"): "prescaled",
+    ("monitor", "train/dice"): "train/dice_loss",
+    ("monitor", "ratio/ce_over_dice"): "ratio/ce_over_dice_loss",
 }
 """The last part of a key and its value, before; the value since 0.2."""
 

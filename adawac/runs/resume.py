@@ -133,7 +133,7 @@ def check_resumable(
 @_read()
 def check_testable(
     checkpoint: Mapping[str, Any], recipe: Recipe, measured: Mapping[str, str], weighting: object, teacher: object
-) -> None:
+) -> tuple[str, ...]:
     """Refuse to measure a checkpoint as another method's; say what its numbers are of, if not of what it was made for.
 
     Args:
@@ -142,6 +142,9 @@ def check_testable(
         measured: case -> digest of voxels and labels, see `SegmentationData.digests`.
         weighting: of this run, which has numbers among the weights.
         teacher: likewise; None where it has none.
+
+    Returns:
+        How images reach the network otherwise than in training, a line a setting.
 
     Raises:
         ConfigError: naming every difference, then and now.
@@ -164,6 +167,7 @@ def check_testable(
             len(measured),
             some_of(known),
         )
+    return tuple(lines)
 
 
 def _refuse(differences: Sequence[str], remedy: str) -> None:

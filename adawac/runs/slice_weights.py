@@ -13,6 +13,7 @@ from adawac.io.atomic import atomic_write
 from adawac.io.terminal import as_cell, of_cell
 from adawac.metrics import separation_auroc
 from adawac.metrics.group_means import GroupMeans, group_means
+from adawac.runs.suspects import least_auroc
 
 COLUMNS = ("case", "unit", "position", "label_dense", "weight", "score")
 
@@ -71,6 +72,12 @@ class SliceWeights(NamedTuple):
     def means(self) -> GroupMeans:
         """Mean weight of label-dense and of label-sparse slices."""
         return group_means(self.weight, self.dense)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether log-odds do not tell the groups apart, so that they name no suspect; False where there are none."""
+        apart = self.dense.all() or not self.dense.any() or self.auroc >= least_auroc(self.dense)
+        return not (apart or np.array_equal(self.score, self.weight))
 
     @property
     def auroc(self) -> float:

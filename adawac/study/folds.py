@@ -9,6 +9,7 @@ from scipy import stats
 
 from adawac.errors import ConfigError, DataError, counted, did_you_mean
 from adawac.evaluation import MEAN_OF_CLASSES, TRAINING_UNITS, CaseRow, SharedCases, lost_classes, read_csv
+from adawac.evaluation.summary import predicted_how
 from adawac.io.atomic import write_text
 from adawac.report.patients import choose_patients
 from adawac.report.wording import interval, signed
@@ -132,6 +133,12 @@ def compare_folds(study: Study, reference: str | None = None) -> tuple[str, Path
             f"\n\nIntervals are not corrected for the number of settings: if all were equal, about {0.05 * others:.1f} "
             f"of {others} would exclude 0 by chance, and more than that as folds share training patients."
         )
+    rows: dict[str, list[CaseRow]] = {}
+    for cell in study.cells:
+        if "-".join(cell.settings.values()) in dice:
+            rows.setdefault("-".join(cell.settings.values()), []).extend(read_csv(cell.run.cases_file))
+    if len({row.predicted_with for of in rows.values() for row in of} - {""}) > 1:
+        table += f"\n\nPredictions were not made alike: {predicted_how(rows)}."
     path = study.folder / "folds.md"
     for file, text in {path.with_suffix(".json"): json.dumps(dice, indent=1), path: table}.items():
         write_text(file, text + "\n")

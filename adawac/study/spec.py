@@ -49,7 +49,7 @@ METHOD, SUBSET = "method", "subset"
 _PORTABLE = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.+-]*[A-Za-z0-9_])?")
 _OWN = ("name", "runs", "ckpt_path")
 _COLUMNS = ("run", "case", "patient", "class", "group", "metric", "value", "policy")
-_HASHES = ("checkpoint_hash", "config_hash", "data_hash")
+_FURTHER = ("checkpoint_hash", "config_hash", "data_hash", "predicted_with")
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def read_study(path: Path, runs: Path, more: Sequence[str] = ()) -> Study:
     axes: dict[str, dict[str, list[str]]] = {}
     for key, given in grid.items():
         axis = _portable(SEED if key == "seed_everything" else str(key).rpartition(".")[2], f"{path}: grid")
-        if axis in axes or axis in (*_COLUMNS, *_HASHES):
+        if axis in axes or axis in (*_COLUMNS, *_FURTHER):
             raise ConfigError(
                 f"{path}: an axis cannot be called {axis} (taken); give it a name, and its options theirs"
             )

@@ -136,6 +136,7 @@ class SegmentationTask(pl.LightningModule):
         self._rollback = Rollback(self)
         self.settings: dict[str, Any] | None = None  # `settings_of` the run, where it has a configuration
         self.units_of_class: dict[str, int] | None = None  # trained on, that hold each class; None: not known
+        self.shown_otherwise: tuple[str, ...] = ()  # how images reach the network now, and did not in training
 
     # --- what depends on the data -------------------------------------------------------------------------------
 
@@ -208,7 +209,7 @@ class SegmentationTask(pl.LightningModule):
             step = StepOutput(*self.graphed(*batch, epoch))  # type: ignore[arg-type]
         if self._logs_this_step():
             self.log("train/loss", step.loss.detach(), prog_bar=True)
-            self.log_dict({"train/dice": step.dice.detach(), "train/ce": step.supervised.nanmean()})
+            self.log_dict({"train/dice_loss": step.dice.detach(), "train/ce": step.supervised.nanmean()})
             self.log("train/feature_std", feature_std(step.features.chunk(self.weighting.views)[0]))
             if step.consistency is not None:
                 self.log("train/consistency", step.consistency.detach().mean())
@@ -340,6 +341,7 @@ class SegmentationTask(pl.LightningModule):
             check_resumable(checkpoint, recipe, self.data.describe(), self.settings, self.trainer.ckpt_path)  # type: ignore[arg-type]
         elif recipe:
             ids = self.data.split.test if purpose == "test" else self.data.split.val
-            check_testable(checkpoint, recipe, self.data.digests(ids), self.weighting, self.teacher)
+            parts = self.weighting, self.teacher
+            self.shown_otherwise = check_testable(checkpoint, recipe, self.data.digests(ids), *parts)
         self.units_of_class = json.loads(checkpoint.get(UNITS, "null")) or self.units_of_class
         self.recipe = recipe and replace(recipe, largest_component=chosen_components(checkpoint))

@@ -184,9 +184,9 @@ class TestWhatARunLeaves:
     def test_tensorboard(self, work):
         tags = EventAccumulator(str(work.run)).Reload().Tags()
         assert set(tags["scalars"]) >= {
-            *("train/loss", "train/dice", "train/ce", "train/consistency", "train/feature_std"),
+            *("train/loss", "train/dice_loss", "train/ce", "train/consistency", "train/feature_std"),
             *("ce/dense", "ce/sparse", "consistency/dense", "consistency/sparse"),
-            *("ratio/ac_over_ce", "ratio/ce_over_dice"),
+            *("ratio/ac_over_ce", "ratio/ce_over_dice_loss"),
             *("weights/dense_mean", "weights/sparse_mean", "weights/auroc"),
             "train/learning_rate",
             *("val/dice", "val/dice/left_kidney", "val/dice/right_kidney"),

@@ -75,7 +75,7 @@ def test_as_many_images_were_seen(runs):
 def test_what_was_logged_is_the_same(runs):
     logs = [EventAccumulator(str(folder)).Reload() for folder in runs]
     tags = [
-        {tag for tag in log.Tags()["scalars"] if tag.startswith(("val/", "weights/", "ce/", "train/dice"))}
+        {tag for tag in log.Tags()["scalars"] if tag.startswith(("val/", "weights/", "ce/", "train/dice_loss"))}
         for log in logs
     ]
     assert tags[0] == tags[1]

@@ -127,6 +127,12 @@ def test_a_dice_of_which_the_lowest_is_sought_is_warned_of(path, caplog):
     assert "EarlyStopping takes the lowest val/dice for the best; give it mode: max" in caplog.text
 
 
+def test_a_dice_loss_may_be_sought_the_lowest_of_by_its_old_name_too(path, caplog):
+    assert main(["fit", str(path), WATCH, f"{MONITOR}=train/dice"]) == 0
+    assert "takes the lowest" not in caplog.text
+    assert "monitor: train/dice_loss" in (run_of(path) / "config.yaml").read_text()
+
+
 # --- not known
 
 

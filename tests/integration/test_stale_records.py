@@ -118,6 +118,33 @@ def test_what_numbers_are_of_is_said_where_it_is_not_what_they_seem(run, caplog,
     assert "test cases" not in caplog.text
 
 
+def test_tables_of_one_checkpoint_that_was_tested_otherwise_say_so(run, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = Path(shutil.copytree(run.path, tmp_path / "other/version_0"))
+    capsys.readouterr()
+    assert main(["test", str(other), "--model.flip_left_right=true", "--data.window=[-900,900]"]) == 0
+    told = "precision 32-true, flip_left_right, preprocessing.window: [-125.0, 275.0] then, [-900.0, 900.0] now"
+    assert f"Predicted with: {told}." in " ".join(capsys.readouterr().out.split())
+    assert {row.predicted_with for row in read_csv(other / "cases.csv")} == {told}
+    assert {row.predicted_with for row in read_csv(run.cases_file)} == {"precision 32-true"}
+    evaluate = ["evaluate", f"a={run.path}", f"b={other}", "-o", "report", "--pictures=0"]
+    assert main(evaluate) == 0
+    said = f"Predictions were not made alike: a with precision 32-true; b with {told}."
+    assert said in " ".join(capsys.readouterr().out.split())
+    for page in ("report.md", "results.json"):
+        assert said in (tmp_path / "report" / page).read_text().replace("\\_", "_").replace("\\[", "[").replace(
+            "\\]", "]"
+        )
+    made = {each["name"]: each["made"]["predicted with"] for each in _results(tmp_path)["runs"]}
+    assert sorted(made.values()) == ["precision 32-true", told]
+    assert main([*evaluate, "--predict"]) == 0  # which predicts both as they were trained
+    assert "not made alike" not in _results(tmp_path)["summary"]
+
+
+def _results(folder: Path) -> dict:
+    return json.loads((folder / "report/results.json").read_text())
+
+
 def test_files_that_changed_between_two_tests_are_named(run, caplog, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     other = Path(shutil.copytree(run.path, tmp_path / "other/version_0"))

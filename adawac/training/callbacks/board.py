@@ -15,7 +15,7 @@ LAYOUT = {
     "What matters": {
         "Dice on the validation cases": ["Multiline", ["val/dice$", "val/dice_dense$"]],
         "Dice of each organ": ["Multiline", ["val/dice/.*"]],
-        "losses": ["Multiline", ["train/loss$", "train/ce$", "train/dice$", "train/consistency$"]],
+        "losses": ["Multiline", ["train/loss$", "train/ce$", "train/dice_loss$", "train/consistency$"]],
         "weights, label-dense and label-sparse": ["Multiline", ["weights/dense_mean", "weights/sparse_mean"]],
         "do the weights tell them apart (0.5: no, 1: yes)": ["Multiline", ["weights/auroc"]],
         "learning rate": ["Multiline", ["train/learning_rate"]],

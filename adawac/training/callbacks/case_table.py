@@ -9,7 +9,16 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from adawac.data.datasets import VolumeItem
-from adawac.evaluation import CaseRow, MadeBy, case_rows, made_by, summary_table, training_rows, write_table
+from adawac.evaluation import (
+    CaseRow,
+    MadeBy,
+    case_rows,
+    made_by,
+    predicted_with,
+    summary_table,
+    training_rows,
+    write_table,
+)
 from adawac.io.terminal import Console
 from adawac.processes.distributed import gather_cases
 from adawac.runs.folder import RunFolder
@@ -32,9 +41,11 @@ class CaseTableWriter(Callback):
         """Find out who is going to predict."""
         self._measured: dict[str, list[CaseRow]] = {}
         method, units = type(pl_module.weighting).__name__, pl_module.units_of_class
-        who = MadeBy(method=method, units=units)
+        flags = pl_module.flip_left_right, pl_module.largest_component
+        predicted = predicted_with(str(trainer.precision), *flags, pl_module.shown_otherwise)
+        who = MadeBy(method=method, units=units, predicted_with=predicted)
         if (run := RunFolder.of_trainer(trainer)) is not None:
-            who = made_by(run, method, Path(trainer.ckpt_path) if trainer.ckpt_path else None, units)
+            who = made_by(run, method, Path(trainer.ckpt_path) if trainer.ckpt_path else None, predicted, units)
         self._made_by: MadeBy = trainer.strategy.broadcast(who)
 
     def on_test_batch_end(  # type: ignore[override]

@@ -79,7 +79,7 @@ class Foresight(Callback):
 
 def logged(task: "SegmentationTask", organs: list[str]) -> Iterator[str]:
     """Names that a training logs: what callbacks can watch."""
-    yield from ("train/loss", "train/dice", "train/ce", "train/feature_std", "train/learning_rate")
+    yield from ("train/loss", "train/dice_loss", "train/ce", "train/feature_std", "train/learning_rate")
     if task.weighting.uses_consistency:
         yield "train/consistency"
     yield from ("val/dice", "val/dice_dense", "val/false_positive_slices_sparse")
@@ -99,7 +99,7 @@ def _check_monitor(callback: Any, names: set[str], foretold: bool) -> None:
         if foretold:
             raise ConfigError(said)
         log.warning("%s, or what a class of yours logs", said)
-    if "dice" in monitor and getattr(callback, "mode", "max") == "min":
+    if "dice" in monitor and "loss" not in monitor and getattr(callback, "mode", "max") == "min":
         log.warning("trainer.callbacks: %s takes the lowest %s for the best; give it mode: max", kind, monitor)
 
 

@@ -10,8 +10,9 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from adawac.errors import some_of
+from adawac.metrics import separation_auroc
 from adawac.runs.folder import RunFolder
-from adawac.runs.suspects import FOUND, suspects, write_suspects
+from adawac.runs.suspects import FOUND, least_auroc, suspects, write_suspects
 from adawac.training.callbacks.weight_monitor import weights_in_use
 from adawac.training.task import SegmentationTask
 
@@ -24,8 +25,10 @@ class SuspectSlices(Callback):
     A slice is hard by its log-odds where the method has them, else by its last cross-entropy. Suspect are label-sparse
     slices with a score above the median of label-dense ones, see `adawac.runs.suspects`; of those that were never drawn
     nothing is known. None is named while no class has a Dice of `FOUND`, in the last validation or, without one, in the
-    last training batch that was logged: to such a network every slice is hard. Where a sampler draws some slices rarely
-    their losses are old, and too high for that alone: then only log-odds name any.
+    last training batch that was logged: to such a network every slice is hard. None is named either where the scores do
+    not tell label-dense from label-sparse slices, an AUROC below `least_auroc`: then half of all would be.
+    Where a sampler draws some slices rarely their losses are old, and too high for that alone: then only log-odds name
+    any.
     """
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -40,21 +43,23 @@ class SuspectSlices(Callback):
         if known is None:  # nothing was trained: it had ended before, and its file is there
             return
         part, dice = known
-        if not dice >= FOUND:
-            write_suspects(run.suspects_file, [])
-            log.info(
-                "%s names no %s: the best class has a %s Dice of %.3f, and below %.1f all are hard, whatever "
-                "their labels; train longer",
-                run.suspects_file.name,
-                task.data.units.kind.noun[0],
-                part,
-                dice,
-                FOUND,
-            )
-            return
         scores = task.last_losses.supervised.double().cpu().numpy() if log_odds is None else log_odds
         seen = np.flatnonzero(np.isfinite(scores) & task.data.units.labelled & task.last_losses.drawn)
         units, scores = task.data.units.take(seen), scores[seen]
+        auroc = separation_auroc(scores, units.dense)  # NaN where there is one group alone, of which none is suspect
+        what, why = "losses" if log_odds is None else "weights", ""
+        if not dice >= FOUND:
+            why = (
+                f"the best class has a {part} Dice of {dice:.3f}, and below {FOUND} all are hard, whatever their labels"
+            )
+        elif auroc < (least := least_auroc(units.dense)):
+            why = (
+                f"the {what} do not tell label-dense from label-sparse (AUROC {auroc:.3f}, at least {least:.2f} is due)"
+            )
+        if why:
+            write_suspects(run.suspects_file, [])
+            log.info("%s names no %s: %s; train longer", run.suspects_file.name, units.kind.noun[0], why)
+            return
         found = [(units.cases[units.case[row]], units.key(row), scores[row]) for row in suspects(scores, units.dense)]
         write_suspects(run.suspects_file, found)
         if found:
@@ -82,13 +87,13 @@ def best_dice(metrics: Mapping[str, Tensor], num_classes: int) -> tuple[str, flo
         >>> import torch
         >>> best_dice({"val/dice/liver": torch.tensor(0.5), "val/dice/spleen": torch.tensor(0.75)}, 3)
         ('validation', 0.75)
-        >>> best_dice({"train/dice": torch.tensor(0.5)}, 2)  # no validation cases; background 1, the class 0
+        >>> best_dice({"train/dice_loss": torch.tensor(0.5)}, 2)  # no validation cases; background 1, the class 0
         ('training', 0.0)
     """
     validated = [float(value) for name, value in metrics.items() if name.startswith("val/dice/")]
     if validated:
         return "validation", max(validated)
-    if "train/dice" in metrics:
-        explained = num_classes * (1 - float(metrics["train/dice"]))
+    if "train/dice_loss" in metrics:
+        explained = num_classes * (1 - float(metrics["train/dice_loss"]))
         return "training", max(0.0, (explained - 1) / (num_classes - 1))
     return None

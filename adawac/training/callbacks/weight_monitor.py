@@ -36,7 +36,7 @@ class WeightMonitor(Callback):
     of an epoch from tables with a row a slice.
 
     - `ce/dense`, `ce/sparse`, `consistency/dense`, `consistency/sparse`: means of each slice's last loss.
-    - `ratio/ac_over_ce`, `ratio/ce_over_dice`: the scales of the three losses.
+    - `ratio/ac_over_ce`, `ratio/ce_over_dice_loss`: the scales of the three losses.
     - `weights/dense_mean`, `weights/sparse_mean`, `weights/auroc`: the latter of the log-odds as detector of
       label-dense slices over the training set.
     - histograms `weights/dense`, `weights/sparse`, `log_odds`; figure `weights/by_position`.
@@ -62,12 +62,12 @@ class WeightMonitor(Callback):
         units = task.data.units.take(seen)
         dense = units.dense
         supervised, consistency = (_array(losses)[seen] for losses in (last.supervised, last.consistency))
-        dice = trainer.callback_metrics.get("train/dice")
+        dice = trainer.callback_metrics.get("train/dice_loss")
         scalars = {
             **_by_group("ce/{}", supervised, dense),
             **_by_group("consistency/{}", consistency, dense),
             "ratio/ac_over_ce": mean_ratio(consistency, supervised),
-            "ratio/ce_over_dice": math.nan if dice is None else mean_ratio(supervised, _array(dice.reshape(1))),
+            "ratio/ce_over_dice_loss": math.nan if dice is None else mean_ratio(supervised, _array(dice.reshape(1))),
         }
         if (found := weights_in_use(task)) is not None:
             weights, log_odds = found

@@ -98,7 +98,7 @@ def test_the_table_of_a_study_has_axes_among_its_columns(tmp_path):
         ("", r"has the columns .*, found \(\)"),
         ("a,b\n1,2\n", r"found \('a', 'b'\)"),
         ("{older}\nr,m,c\n", "line 2: 3 fields where 9 are due"),
-        ("{header}\nr,m,c,p,liver,all,dice,1,skip\n", "line 2: 9 fields where 13 are due"),
+        ("{header}\nr,m,c,p,liver,all,dice,1,skip\n", "line 2: 9 fields where 14 are due"),
         ("{older},run\n", r"each once, found \('run', .*'run'\)"),
         ("{older}\nr,m,c,p,liver,all,dice,good,skip\n", "line 2: the value must be a number, found 'good'"),
         ("{older}\nr,m,c,p,liver,all,dice,84.5,skip\n", "line 2: dice lies between 0 and 1, found '84.5'"),

@@ -92,6 +92,35 @@ def test_a_configuration_holds_names_as_they_are(name, tmp_path):
     assert set(study) == {"name", "config", "grid"}
 
 
+@pytest.mark.parametrize("dense", ["71", "below 1"])
+def test_comments_show_values_without_the_quotes_that_keys_need(dense, monkeypatch):
+    """A text that YAML must quote, as 71 and no would be a number and a truth, is one that a comment must not."""
+    quoted = []
+
+    def quote(value):
+        quoted.append(value)
+        return f"<{value}>" if isinstance(value, str) else str(value)
+
+    monkeypatch.setattr("adawac.cli.starting_config._yaml", quote)
+    facts = Fingerprint(
+        *(3, 40, ("a",), "ct", (ClassFacts("no", 3, 4, 5, (0.0, 1.0)),)),
+        *[Spread(*[sides] * 3) for sides in ((9.0, 90.0, 120.0), (5.0, 1.0, 1.0), (9.0, 80.0, 80.0))],
+        (Percentiles(0, 1, 2),),
+        *({"71": 0.71, "below 1": 0.004}[dense], (0.5, 0.5, 0.5), 7, (-100, 200), {}),
+    )
+    given = [
+        (num_bad, ignore, files) for num_bad in (None, 2) for ignore in (None, 9) for files in ((), (Path("x/y"),))
+    ]
+    for more in given:
+        split = Split(("a",), (), ("b",))
+        text = render_config(Path("r"), "no", "MSD", "auto", split, facts, make_plan(facts, 2.0), *more)
+        for written in (text, render_study("no", "1.yaml", 5, True)):
+            for line in written.splitlines():
+                assert "<" not in line.partition("#")[2], line
+        assert f"7 of them wholly ignored, {dense} % of the others label-dense." in text
+    assert quoted
+
+
 @pytest.mark.parametrize("quote", [None, yaml.safe_dump, repr])
 def test_what_is_not_given_is_an_error_and_no_gap(quote):
     with pytest.raises(jinja2.UndefinedError, match="'study' is undefined"):

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from report_runs import BETTER, CASES, WORSE, few, report_of, rows_of, run, text_of
@@ -17,6 +18,7 @@ from adawac.report.pictures import worst_cases
 from adawac.report.runs import MethodRun, check_runs, on_shared_cases, warn_of_unlike_seeds
 from adawac.report.sources import Source, evaluate_sources
 from adawac.report.wording import summary_sentence
+from adawac.runs.slice_weights import SliceWeights
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -223,6 +225,24 @@ def test_a_run_that_finds_no_organ_names_no_training_slice():
         title="t", reference="pair", runs=runs[1:], subsets=subset_results(runs[1:], "pair"), policy="skip"
     )
     assert [type(block).__name__ for block in suspects(blind)] == ["Paragraph"]
+
+
+def test_weights_that_tell_nothing_apart_name_no_suspects():
+    n = 40
+    dense = np.arange(n) < 20
+
+    def weights(log_odds):
+        place = np.linspace(0, 1, n)
+        return SliceWeights(("p",) * n, tuple(map(str, range(n))), place, dense, 1 / (1 + np.exp(-log_odds)), log_odds)
+
+    apart, mixed = np.where(dense, 2.0, -2.0), np.where(np.arange(n) % 2, 2.0, -2.0)
+    runs = [
+        run("a", WORSE, name=name, suspects=(f"p:{name}",), weights=weights(of))
+        for name, of in {"sees": apart, "guesses": mixed}.items()
+    ]
+    said, table = suspects(report_of(*runs, run("pair", BETTER)))
+    assert said.text.startswith("guesses: the weights do not tell label-dense from label-sparse slices")
+    assert table.lines == (("p:sees", f"1{OF}1 run"),)
 
 
 def test_an_organ_is_not_found_by_leaving_it_out_where_it_is_absent():
