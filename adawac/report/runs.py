@@ -2,8 +2,8 @@
 
 import logging
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -130,6 +130,16 @@ def predicted_unlike(runs: Sequence[MethodRun]) -> str:
         rows.setdefault(run.method, []).extend(run.rows)
     alike = len({row.predicted_with for run in runs for row in run.rows} - {""}) < 2
     return "" if alike else f"Predictions were not made alike: {predicted_how(rows)}."
+
+
+def warn_of_other_files(rows: Iterable[CaseRow]) -> None:
+    """Warn of cases whose files changed between two tests: what their labels were then is not known any more."""
+    files = {(row.case, row.data_hash) for row in rows if row.checkpoint_hash and row.data_hash}
+    if others := [case for case, hashes in Counter(case for case, _ in files).items() if hashes > 1]:
+        log.warning(
+            "%s: image or label was another file when one run was tested than when another was; test all runs again",
+            some_of(sorted(others)),
+        )
 
 
 def warn_of_unlike_seeds(runs: Sequence[MethodRun]) -> None:

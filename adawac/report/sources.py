@@ -23,7 +23,7 @@ from adawac.io.terminal import Track
 from adawac.io.volumes import Volume
 from adawac.metrics import EmptyPolicy
 from adawac.processes.cluster import Each, one_by_one
-from adawac.report.runs import MethodRun, warn_of_unlike_seeds
+from adawac.report.runs import MethodRun, warn_of_other_files, warn_of_unlike_seeds
 from adawac.runs.checkpoint import RECIPE, Recipe, read_checkpoint
 from adawac.runs.folder import CASES, RunFolder
 
@@ -142,7 +142,7 @@ def evaluate_sources(
             problems.append(str(error))
     if problems:
         raise DataError.from_problems(list(dict.fromkeys(problems)))
-    _say_of_other_files(row for each in evaluated for row in each.run.rows)
+    warn_of_other_files(row for each in evaluated for row in each.run.rows)
     warn_of_unlike_seeds([each.run for each in evaluated])
     return _with_subsets(_told_apart(evaluated))
 
@@ -156,16 +156,6 @@ def _told_apart(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
         else each
         for each in evaluated
     ]
-
-
-def _say_of_other_files(rows: Iterable[CaseRow]) -> None:
-    """Warn of cases whose files changed between two tests: what their labels were then is not known any more."""
-    files = {(row.case, row.data_hash) for row in rows if row.checkpoint_hash and row.data_hash}
-    if others := [case for case, hashes in Counter(case for case, _ in files).items() if hashes > 1]:
-        log.warning(
-            "%s: image or label was another file when one run was tested than when another was; test all runs again",
-            some_of(sorted(others)),
-        )
 
 
 def _with_subsets(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
