@@ -50,7 +50,10 @@ class Run:
 
     @property
     def dice(self) -> float | None:
-        """Dice of its best checkpoint on the validation cases; None where it was not validated."""
+        """Dice of its best checkpoint on the validation cases, as predicted; None where it was not validated.
+
+        Absent organs are left out (policy skip), and no largest part alone is kept: `test` says what it does of both.
+        """
         found: float | None = self.folder.record.get("val_dice")
         return found
 
@@ -94,7 +97,7 @@ class Run:
         epochs = record.get("epochs")
         trained = [] if epochs is None else [counted(epochs, "epoch")]
         facts = [self.folder.title, self.method, *trained]
-        return f"Run({', '.join([*facts, 'not validated' if dice is None else f'Dice {dice:.2f}'])})"
+        return f"Run({', '.join([*facts, 'not validated' if dice is None else f'validation Dice {dice:.2f}'])})"
 
 
 def fit(

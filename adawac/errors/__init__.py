@@ -184,6 +184,18 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what if count == 1 else what + 's'}"
 
 
+def rounded(value: float, digits: int = 3) -> str:
+    """A number with so many decimals, and with more, up to six, where it would be taken for a 0 or a 1 that it is not.
+
+    Example:
+        >>> rounded(0.9126), rounded(0.9996), rounded(0.0004), rounded(1), rounded(1.0004), rounded(1 - 1e-9)
+        ('0.913', '0.9996', '0.0004', '1.000', '1.000', '1.000')
+    """
+    written = [f"{value:.{more}f}" for more in range(digits, 7)]
+    near = 0 < value < 1 and float(written[0]) in (0, 1)
+    return next((each for each in written if float(each) not in (0, 1)), written[0]) if near else written[0]
+
+
 def percent(share: float, digits: int = 0) -> str:
     """A share as a number of per cent, which is 0 or 100 only where it is none or all.
 

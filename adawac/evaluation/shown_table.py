@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from adawac.errors import counted
+from adawac.errors import DataError, counted, rounded
 from adawac.evaluation.case_table import CaseRow
-from adawac.evaluation.summary import summarise_methods, summary_lines
+from adawac.evaluation.summary import Summary, summarise_methods, summary_lines
 
 
 class CaseTable(list[CaseRow]):
@@ -20,23 +20,33 @@ class CaseTable(list[CaseRow]):
 
     @property
     def methods(self) -> dict[str, list[CaseRow]]:
-        """The rows of each method."""
-        return {name: [row for row in self if row.method == name] for name in dict.fromkeys(r.method for r in self)}
+        """The rows of each method; of each on each training subset, where there are several: those are no seeds."""
+        several = len({row.subset for row in self}) > 1
+        found: dict[str, list[CaseRow]] = {}
+        for row in self:
+            found.setdefault(f"{row.method} on {row.subset or 'no subset'}" if several else row.method, []).append(row)
+        return found
 
     def __repr__(self) -> str:
         if not self:
             return "CaseTable(empty)"
-        said = "; ".join(
-            f"{each.method}, {counted(each.cases, 'case')}, Dice {_number(each.mean().value)}"
-            for each in summarise_methods(self.methods).values()
-        )
+        try:
+            summaries = summarise_methods(self.methods)
+            said = "; ".join(
+                f"{name}, {_cases(each)}, Dice {_number(each.mean().value)}" for name, each in summaries.items()
+            )
+        except DataError as error:  # such as methods of other cases, of which there is no common mean
+            said = f"{counted(len(self), 'row')}, no means: {error}"
         return f"CaseTable({said})"
 
     def _repr_html_(self) -> str:
         """The means, and the Dice of every case below them."""
         if not self:
             return "<p>no cases</p>"
-        lines, footer = summary_lines(self.methods)
+        try:
+            lines, footer = summary_lines(self.methods)
+        except DataError as error:
+            lines, footer = [], f"no means: {error}"
         dice = [row for row in self if (row.metric, row.group) == ("dice", "all")]
         classes = list(dict.fromkeys(row.class_name for row in dice))
         cases: dict[tuple[str, str], dict[str, float]] = {}
@@ -44,7 +54,7 @@ class CaseTable(list[CaseRow]):
             cases.setdefault((row.case, " ".join(filter(None, (row.method, row.run)))), {})[row.class_name] = row.value
         each = [[*key, *(_number(found.get(name, math.nan)) for name in classes)] for key, found in cases.items()]
         return (
-            _table(["", *self.methods], lines)
+            (_table(["", *self.methods], lines) if lines else "")
             + f"<p>{escape(footer)}</p><details><summary>Dice of every case</summary>"
             + _table(["case", "run", *classes], each)
             + "</details>"
@@ -52,7 +62,12 @@ class CaseTable(list[CaseRow]):
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else "-"
+    return rounded(value) if math.isfinite(value) else "-"
+
+
+def _cases(summary: Summary) -> str:
+    patients = f" of {counted(summary.patients, 'patient')}" if summary.patients < summary.cases else ""
+    return f"{counted(summary.cases, 'case')}{patients}" + (f" x {summary.runs} runs" if summary.runs > 1 else "")
 
 
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

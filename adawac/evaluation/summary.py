@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from adawac.errors import DataError, counted, percent
+from adawac.errors import DataError, counted, percent, rounded
 from adawac.evaluation.case_table import ANY_CLASS, CaseRow
 from adawac.evaluation.counted import LeftOut, left_out_of
 from adawac.evaluation.pairing import MEAN_OF_CLASSES, SharedCases
@@ -328,7 +328,7 @@ def _cases(summary: Summary) -> str:
 def _mean(mean: Mean | None, of: str = "cases", digits: int = 3) -> str:
     if mean is None:
         return "-"
-    value = f"{mean.value:.{digits}f}" if mean.n else "-"
+    value = rounded(mean.value, digits) if mean.n else "-"
     return f"{value} ({mean.left_out} of {mean.n + mean.left_out} {of} left out)" if mean.left_out else value
 
 
@@ -336,4 +336,4 @@ def _worst(summary: Summary) -> str:
     if summary.worst_class is None:
         return "-"
     name, mean = summary.worst_class
-    return f"{mean.value:.3f} ({name})"
+    return f"{rounded(mean.value)} ({name})"

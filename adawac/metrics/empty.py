@@ -54,6 +54,10 @@ EMPTY_RULES: Mapping[EmptyPolicy, EmptyRule] = MappingProxyType(
 """`penalise` for reports, `skip` (nnU-Net's) to choose checkpoints, `paper` to compare with the paper."""
 
 
+CHOOSING_POLICY: EmptyPolicy = "skip"
+"""Checkpoints are chosen by Dice over the organs that a case holds or is said to hold, as nnU-Net does."""
+
+
 def empty_rule(policy: EmptyPolicy) -> EmptyRule:
     """The rule that a policy's name stands for.
 

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from adawac.data.modality import distinct
-from adawac.errors import AdaWACError, counted
+from adawac.errors import AdaWACError, counted, rounded
 from adawac.evaluation.summary import summary_lines
 from adawac.evaluation.training_record import read_run
+from adawac.metrics.empty import CHOOSING_POLICY, policy_note
 from adawac.report.blocks import Block, Document, Paragraph, Section, Table
 from adawac.report.markdown import render
-from adawac.runs.checkpoint import Recipe
+from adawac.runs.checkpoint import Recipe, read_checkpoint
 from adawac.runs.folder import RunFolder, run_of_checkpoint
 
 LICENCE = (
@@ -40,7 +41,7 @@ def model_card(recipe: Recipe, checkpoint: Path) -> str:
             f"Trained and exported with adawac {recipe.version}.",
             (
                 Section("Model", (Table(("", ""), tuple(_model(recipe, run)), words=True),)),
-                Section("Data", (Paragraph(_data(run)),)),
+                Section("Data", (Paragraph(_data(run, checkpoint)),)),
                 Section("Metrics", tuple(_metrics(run, checkpoint))),
                 Section("Licence", (Paragraph(LICENCE),)),
                 Section("Intended use and limits", tuple(map(Paragraph, USE))),
@@ -66,7 +67,7 @@ def _model(recipe: Recipe, run: RunFolder) -> list[tuple[str, str]]:
     ]
 
 
-def _data(run: RunFolder) -> str:
+def _data(run: RunFolder, checkpoint: Path) -> str:
     record, split = run.record, run.split
     if split is None or "training_units" not in record:
         return "Not recorded."
@@ -77,6 +78,8 @@ def _data(run: RunFolder) -> str:
     dense, units, kind = record.get("label_dense"), record["training_units"], record.get("unit", "slice")
     count = record.get("epochs")
     epochs = "" if count is None else f" Trained for {counted(count, 'epoch')}."
+    if checkpoint.is_file() and isinstance(epoch := read_checkpoint(checkpoint).get("epoch"), int):
+        epochs += f" The checkpoint is that of epoch {epoch + 1}."
     return f"Volumes: {cases}. Training samples ({kind}): {units}, {dense} of them with a label of a class.{epochs}"
 
 
@@ -85,7 +88,12 @@ def _metrics(run: RunFolder, checkpoint: Path) -> list[Block]:
     if not run.checkpoints or run.checkpoint != checkpoint.resolve():
         return [Paragraph("Not measured.")]
     dice = run.record.get("val_dice")
-    validated = "" if dice is None else f"On the validation volumes, which chose the checkpoint: Dice {dice:.3f}."
+    validated = (
+        ""
+        if dice is None
+        else f"On the validation volumes, which chose the checkpoint: Dice {rounded(dice)}, as predicted, before only "
+        f"the largest part of a class is kept. {policy_note(CHOOSING_POLICY)}"
+    )
     try:
         lines, note = summary_lines({"test": read_run(run)})
     except (AdaWACError, OSError):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.errors import AdaWACError
+from adawac.errors import AdaWACError, rounded
 from adawac.evaluation import CaseRow, SharedCases, lost_classes
 from adawac.evaluation.predictions import Predict
 from adawac.evaluation.references import References
@@ -36,7 +36,7 @@ def worst_cases(runs: Sequence[MethodRun], count: int, lost: Lost | None = None)
     for run in runs:
         rows.setdefault(run.method, []).extend(run.rows)
     shared = SharedCases.of(rows, "dice", "all", lost)
-    values = np.concatenate(shared.values, axis=1)
+    values = np.stack([each.mean(axis=1) for each in shared.values], axis=1)  # however many runs a method has
     means = {
         case: float(found[:, pairs].mean())
         for case, found, pairs in zip(shared.cases.tolist(), values, shared.pairs, strict=True)
@@ -102,8 +102,8 @@ def _picture(
         "png",
         encode(figure, "png"),
         f"{where}: outlines of the reference and of {', '.join(preds)}",
-        f"{on}{where}. Mean Dice over organs, methods and runs {dice:.3f}; the slice in which most voxels are wrong. "
-        "Solid: reference, dashed: prediction of the first run.",
+        f"{on}{where}. Mean Dice over organs, methods and runs {rounded(dice)}; the slice in which most voxels are "
+        "wrong. Solid: reference, dashed: prediction of the first run.",
     )
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
-from adawac.errors import counted, some_of
+from adawac.errors import counted, rounded, some_of
 from adawac.evaluation import Comparison, Estimate
 from adawac.evaluation.intervals import ENUMERATED, LEVEL
 from adawac.evaluation.statistics import Verdict, least_p
@@ -24,7 +24,7 @@ def number(value: float, digits: int = 3) -> str:
     """
     if not math.isfinite(value):
         return "-"
-    written = f"{value:.{digits}f}"
+    written = rounded(value, digits)
     return written.lstrip("-") if float(written) == 0 else written.replace("-", MINUS)
 
 

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from scipy import stats
 
-from adawac.errors import ConfigError, DataError, counted, did_you_mean
+from adawac.errors import ConfigError, DataError, counted, did_you_mean, rounded
 from adawac.evaluation import MEAN_OF_CLASSES, TRAINING_UNITS, CaseRow, SharedCases, lost_classes, read_csv
 from adawac.evaluation.summary import predicted_how
 from adawac.io.atomic import write_text
@@ -103,14 +103,14 @@ def fold_table(dice: Dice, reference: str | None = None, left_out: list[str] | N
     ]
     for name in sorted(dice, key=lambda name: -means[name]):
         if name == reference:
-            lines.append(f"| {name} | {means[name]:.3f} |  |  |")
+            lines.append(f"| {name} | {rounded(means[name])} |  |  |")
             continue
         gains = [fmean(dice[name][fold][p] - of[p] for p in of.keys() & dice[name][fold]) for fold, of in folds.items()]
         mean, ends = fmean(gains), ""
         if len(gains) > 1:
             reach = stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)
             ends = interval(mean - reach, mean + reach, sign=True)
-        lines.append(f"| {name} | {means[name]:.3f} | {signed(mean)} | {ends} |")
+        lines.append(f"| {name} | {rounded(means[name])} | {signed(mean)} | {ends} |")
     if left_out:
         lines += ["", f"Not run to the end: {', '.join(left_out)}."]
     return "\n".join(lines)

@@ -12,7 +12,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from adawac.errors import percent
+from adawac.errors import percent, rounded
 from adawac.evaluation import (
     COLUMNS,
     TRAINING_UNITS,
@@ -75,7 +75,7 @@ class Spread(NamedTuple):
     def __str__(self) -> str:
         if math.isnan(self.mean):
             return "-"
-        return f"{self.mean:.3f}" + ("" if self.sd is None else f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{self.sd:.3f}")
+        return rounded(self.mean) + ("" if self.sd is None else f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{self.sd:.3f}")
 
 
 def tested(cell: Cell) -> list[CaseRow]:

@@ -10,10 +10,8 @@ from torchmetrics import Metric, MetricCollection
 
 from adawac.data.datasets import VolumeItem
 from adawac.inference.largest_component import keep_largest
-from adawac.metrics import EmptyPolicy, FalsePositiveSlices, VolumeDice
-
-CHOOSING_POLICY: EmptyPolicy = "skip"
-"""Checkpoints are chosen by Dice over the organs that a case holds or is said to hold, as nnU-Net does."""
+from adawac.metrics import FalsePositiveSlices, VolumeDice
+from adawac.metrics.empty import CHOOSING_POLICY
 
 
 class Validation:

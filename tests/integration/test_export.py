@@ -285,6 +285,9 @@ class TestModelCard:
         assert "0 background, 1 left\\_kidney, 2 right\\_kidney" in card
         assert "Volumes: 3 to train, 1 to choose the checkpoint, 0 to test. Training samples (slice): 24," in card
         assert f"Dice {json.loads((trained / 'run.json').read_text())['val_dice']:.3f}" in card
+        assert "as predicted, before only the largest part of a class is kept. Empty masks, policy skip" in card
+        epoch = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)["epoch"]  # from 0
+        assert f"The checkpoint is that of epoch {epoch + 1}." in card
         assert "Not measured on test volumes." in card
         for heading in ("Licence", "Intended use and limits"):
             assert f"## {heading}" in card

@@ -58,7 +58,7 @@ def test_what_the_documents_show_runs(tmp_path, monkeypatch):
     write_msd(Path("DATA"), cases=6, shape=(6, 32, 32))
     names: dict = {}
     exec(code, names)
-    assert repr(names["run"]).startswith("Run(mine, AdaWAC, 2 epochs, Dice 0.")
+    assert repr(names["run"]).startswith("Run(mine, AdaWAC, 2 epochs, validation Dice 0.")
     assert Path("report/report.html").is_file()
     assert names["labels"].shape == (6, 32, 32)
 
@@ -78,7 +78,7 @@ def test_the_notebook_runs_from_a_folder_to_a_picture_and_a_report(tmp_path, mon
             shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
     checked, run, cases, figure, files, report = (each for each in shown if each is not None)
     assert repr(checked) == "Checkup(8 sound cases, no problems)"
-    assert repr(run).startswith("Run(mine, AdaWAC, 2 epochs, Dice ")
+    assert repr(run).startswith("Run(mine, AdaWAC, 2 epochs, validation Dice ")
     assert "<table>" in cases._repr_html_()
     assert len(figure.axes) == 1
     assert [file.name for file in files] == [f"{names['case']}.nii.gz"]
@@ -118,7 +118,7 @@ def test_init_writes_what_fit_takes(home, tmp_path, monkeypatch):
 
 def test_fit_takes_what_the_command_takes(run, home):
     assert run.path == home / "runs/mine/version_0"
-    assert repr(run).startswith("Run(mine, ERM, 2 epochs, Dice 0.")
+    assert repr(run).startswith("Run(mine, ERM, 2 epochs, validation Dice 0.")
     assert run.folder.record["epochs"] == 2
     assert Path(run) == run.path
     assert repr(adawac.Run(run.path)) == repr(run)
@@ -130,7 +130,7 @@ def test_fit_plans_for_a_folder_as_init_does(home, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tiny = {"max_epochs": 1, "accelerator": "cpu", "limit_train_batches": 1, "logger": False}
     planned = adawac.fit(data=home / "msd", weighting="Pair", trainer=tiny, pictures=False)
-    assert repr(planned).startswith("Run(msd, Pair, 1 epoch, Dice 0.")
+    assert repr(planned).startswith("Run(msd, Pair, 1 epoch, validation Dice 0.")
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]  # no configuration beside
     adawac.init(home / "msd")
     wanted, made = (yaml.safe_load(path.read_text()) for path in (Path("msd.yaml"), planned.path / "config.yaml"))

@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 
+from adawac.errors import rounded
 from adawac.io.terminal import Console, Lines
 from adawac.training.schedules import progress
 
@@ -45,7 +46,7 @@ class ProgressLines(ProgressBar):
             said.append(f"step {trainer.global_step} of {trainer.max_steps}")
         for title, name in (("Dice", "val/dice"), ("loss", "train/loss")):
             if (value := trainer.callback_metrics.get(name)) is not None:
-                said.append(f"{title} {float(value):.3f}")
+                said.append(f"{title} {rounded(float(value))}")
         now = progress(trainer, stepping=True)
         if now > self._first:
             left = (monotonic() - self._began) / (now - self._first) * (1 - now)

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback, Timer
 
 from adawac.data.sampling import DrawSummary
 from adawac.data.subsets import absent_classes, describe
+from adawac.errors import rounded
 from adawac.runs.folder import RunFolder
 from adawac.runs.provenance import git_state, versions
 from adawac.training.callbacks.checkpoints import run_checkpoint
@@ -102,7 +103,7 @@ class RunRecord(Callback):
         if (why := _why_it_ended(trainer, self._began)) is not None:
             log.info(why)
         if dice is not None:
-            log.info("best val/dice: %.3f", dice)
+            log.info("best val/dice: %s", rounded(dice))
         if run.checkpoints and trainer.datamodule.split.test:  # type: ignore[attr-defined]
             log.info("next: adawac test %s", shlex.quote(os.path.relpath(run.path)))
 

@@ -41,6 +41,23 @@ def test_a_point_a_method_in_two_series(report):
     assert (low, high) == pytest.approx((taught.low, taught.high))
 
 
+def test_bars_are_the_intervals_of_the_tables_and_no_longer():
+    """Means by plain loops; the ends as the table beside the figure says them, which no Dice can lie beyond."""
+    high = [0.999, 0.998, 0.6, 0.999, 0.997, 0.999, 0.998, 0.999]
+    runs = [*told(seeds("pair", WORSE), 378, 0), *told(seeds("taught", high), 378, 2210)]
+    report = report_of(*runs)
+    _, table = annotated(report)
+    axes = curve(report.subsets[0].methods).axes[0]
+    for series, method, dice in (("alone", "pair", WORSE), ("with those that nobody annotated", "taught", high)):
+        [container] = [each for each in axes.containers if each.get_label() == series]
+        [mean] = container.lines[0].get_ydata()
+        low, top = container.lines[2][0].get_segments()[0][:, 1]
+        assert mean == pytest.approx(sum(dice) / 8)
+        said = dict((line[0], line[3]) for line in table.lines)[method]
+        assert said == f"{mean:.3f} ({low:.3f} to {top:.3f})"
+    assert top <= 1
+
+
 def test_it_is_left_out_where_all_slices_are_annotated_or_nothing_is_known():
     for runs in (seeds("pair", WORSE), told(seeds("pair", WORSE), 378, 0)):
         report = report_of(*runs, *seeds("adawac", BETTER))
