@@ -191,7 +191,7 @@ def rounded(value: float, digits: int = 3) -> str:
         >>> rounded(0.9126), rounded(0.9996), rounded(0.0004), rounded(1), rounded(1.0004), rounded(1 - 1e-9)
         ('0.913', '0.9996', '0.0004', '1.000', '1.000', '1.000')
     """
-    written = [f"{value:.{more}f}" for more in range(digits, 7)]
+    written = [f"{value:.{more}f}" for more in range(digits, max(7, digits + 1))]
     near = 0 < value < 1 and float(written[0]) in (0, 1)
     return next((each for each in written if float(each) not in (0, 1)), written[0]) if near else written[0]
 
