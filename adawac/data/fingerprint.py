@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adawac.data.arrangement import places
 from adawac.data.classes import Classes
 from adawac.data.layouts.base import Case, Collection, Layout
 from adawac.data.modality import Modalities, kinds_of
@@ -205,6 +206,7 @@ class Measured:
         sample: (C, n) intensities anywhere.
         foreground: (C, m) intensities where a class lies.
         owner: (m,) class index of these voxels.
+        places: where classes lie, see `adawac.data.arrangement`.
         digest: of all voxels, to find copies by.
         notes: what is odd about it, a line each.
     """
@@ -216,6 +218,7 @@ class Measured:
     sample: NDArray[np.float32]
     foreground: NDArray[np.float32]
     owner: NDArray[np.uint8]
+    places: NDArray[np.float32]
     digest: Digest
     notes: tuple[str, ...] = ()
 
@@ -278,6 +281,7 @@ def _measure(image: Volume, label: Volume, num_classes: int, sample: int) -> Mea
         sample=intensities[:, rng.integers(flat.size, size=min(sample, flat.size))],
         foreground=intensities[:, chosen],
         owner=flat[chosen],
+        places=places(np.unravel_index(chosen, image.geometry.shape), flat[chosen], num_classes),
         digest=Digest.quick(image, label),
     )
 

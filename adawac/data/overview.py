@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from adawac.data.arrangement import in_air, reversed_order
 from adawac.data.fingerprint import Measured
 from adawac.data.layouts.base import Collection
 from adawac.data.modality import Modality, kinds_of
@@ -98,6 +100,13 @@ def overview(
         f"{classes[k]} ({counted(int(voxels[k]), 'voxel')})" for k in range(1, len(classes)) if 0 < voxels[k] < SPECK
     ]:
         found.append(Finding("tiny classes", f"{some_of(specks)}: of a slip?", "data.drop"))
+    if turned := reversed_order({case: its.places for case, its in measured.items()}, classes, pairs):
+        said = some_of([f"{case} ({pair})" for case, pair in turned.items()])
+        asked = "is the label mirrored, are values swapped, or does a header turn it?"
+        found.append(Finding("arrangement", f"the other way round than in nearly all others: {said}: {asked}"))
+    if odd := in_air(_medians(collection, measured, len(classes))):
+        said = f"where classes lie in {some_of(odd)}, unlike in others: is the label shifted or turned?"
+        found.append(Finding("air", said))
     if odd := _without_air(collection, measured):
         said = f"none in {some_of(odd)}, unlike in most: are they windowed, or upside down?"
         found.append(Finding("air", said))
@@ -132,6 +141,19 @@ def _intensities(collection: Collection, measured: Mapping[str, Measured]) -> st
     return f"{said} (by {collection.known_by})" + (
         f"; but {', '.join(doubt)} may be CT: air is below -200" * bool(doubt)
     )
+
+
+def _medians(collection: Collection, measured: Mapping[str, Measured], classes: int) -> dict[str, NDArray[np.float32]]:
+    """Median HU of each class in the first channel of CT, by case; none where there is none."""
+    kinds = kinds_of(collection.modality, len(collection.channels))
+    if "ct" not in kinds:
+        return {}
+    channel = kinds.index("ct")
+    found = {}
+    for case, its in measured.items():
+        held = [its.foreground[channel, its.owner == k] for k in range(classes)]
+        found[case] = np.array([np.median(each) if each.size else np.nan for each in held], np.float32)
+    return found
 
 
 def _without_air(collection: Collection, measured: Mapping[str, Measured]) -> list[str]:
