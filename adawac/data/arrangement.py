@@ -39,7 +39,8 @@ def places(where: Sequence[NDArray[np.intp]], owner: NDArray[np.uint8], classes:
         mean = np.bincount(owner, axis, classes) / count
         square = np.bincount(owner, (axis - np.nan_to_num(mean)[owner]) ** 2, classes) / count
         found.append((mean, np.sqrt(square) + 0.5))  # half a voxel, as of a single one
-    return np.asarray(found, np.float32).transpose(1, 2, 0)
+    turned: NDArray[np.float32] = np.array(found, np.float32).transpose(1, 2, 0)
+    return turned
 
 
 def reversed_order(

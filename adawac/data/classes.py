@@ -1,6 +1,6 @@
 """How label values on disk become class indices of the network, and back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,11 +92,12 @@ class Classes:
     def __len__(self) -> int:
         return len(self.names)
 
-    def encode(self, label: NDArray[Any]) -> NDArray[np.uint8]:
+    def encode(self, label: NDArray[Any], remedy: Callable[[Sequence[int]], str] | None = None) -> NDArray[np.uint8]:
         """Class indices of label values.
 
         Args:
             label: integers as on disk, any shape.
+            remedy: what to do about values that no class stands for; None: where data are trained on.
 
         Returns:
             Array of the same shape: class indices, `IGNORE_INDEX` where the label is to be ignored.
@@ -117,7 +118,7 @@ class Classes:
             found = np.unique(label[unknown])
             raise DataError(
                 f"label values {found[:8].tolist()} ({int(unknown.sum())} voxels) stand for no class, only "
-                f"{_ranges(allowed.tolist())} are allowed; {_remedy(found.tolist())}"
+                f"{_ranges(allowed.tolist())} are allowed; {(remedy or _remedy)(found.tolist())}"
             )
         if np.array_equal(codes[index], values):  # as on disk: nothing to look up
             return label.astype(np.uint8)

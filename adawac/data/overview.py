@@ -23,6 +23,9 @@ OUTLIER = 2.5
 FEW = 0.1
 """Share of the cases that hold a class, below which these are few."""
 
+_LAST_VALUES = (255, 32767, 65535)
+"""The largest numbers of types that label files have: what is not labelled is often called so."""
+
 SPECK = 10
 """Voxels of a class in all cases together, below which it is most likely a slip."""
 
@@ -77,10 +80,16 @@ def overview(
     full = [case for case, its in measured.items() if its.voxels.any() and not its.voxels[:, 0].any()]
     if 0 < len(full) < len(measured):
         found.append(Finding("background", f"none in {some_of(full)}: there, too, the background must be 0"))
-    if "class_255" in classes[2:]:
-        odd = [case for case, its in measured.items() if its.voxels[:, classes.index("class_255")].any()]
-        said = f"in {some_of(odd)}, beside smaller values: is it to be ignored, or a mask of 0 and 255 beside others?"
-        found.append(Finding("value 255", said, "data.ignore_label"))
+    for value in _LAST_VALUES:
+        if (name := f"class_{value}") in classes[2:]:
+            odd = [case for case, its in measured.items() if its.voxels[:, classes.index(name)].any()]
+            said = f"in {some_of(odd)}, beside smaller values: is it to be ignored, or a mask of 0 and {value}?"
+            found.append(Finding(f"value {value}", said, "data.ignore_label"))
+    if _are_counted(measured, classes):
+        said = (
+            f"each case holds the values from 1 on, up to {len(classes) - 1}: if they count lesions or the like, join"
+        )
+        found.append(Finding("instances", f"{said} them, or write 1 for all", "data.merge"))
     alike: dict[str, list[str]] = defaultdict(list)
     for case, its in measured.items():
         if its.voxels[:, 1:].any():
@@ -111,6 +120,14 @@ def overview(
         said = f"none in {some_of(odd)}, unlike in most: are they windowed, or upside down?"
         found.append(Finding("air", said))
     return found
+
+
+def _are_counted(measured: Mapping[str, Measured], classes: Sequence[str]) -> bool:
+    """Whether values without names count what each case has, such as lesions, and stand for no classes."""
+    if len(classes) < 4 or list(classes[1:]) != [f"class_{value}" for value in range(1, len(classes))]:
+        return False
+    held = [np.flatnonzero(its.voxels[:, 1:].any(axis=0)) for its in measured.values()]
+    return len({len(each) for each in held}) > 2 and all((each == np.arange(len(each))).all() for each in held)
 
 
 def _not_annotated(collection: Collection, measured: Mapping[str, Measured]) -> list[Finding]:

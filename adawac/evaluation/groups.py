@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adawac.data.layouts.files import natural_key
-from adawac.errors import DataError, some_of
+from adawac.errors import DataError, did_you_mean, some_of
 from adawac.evaluation.case_table import ANY_CLASS, VOXEL_VOLUME, CaseRow, higher_is_better
 from adawac.evaluation.counted import lost_classes
 from adawac.evaluation.pairing import MEAN_OF_CLASSES, SharedCases
@@ -154,8 +154,12 @@ def metadata_rows(rows: Iterable[CaseRow], metadata: Metadata) -> list[CaseRow]:
         DataError: naming the cases that the metadata lack.
     """
     rows = [row for row in rows if row.group == "all"]
-    if missing := sorted({str(getattr(row, metadata.key)) for row in rows} - metadata.values.keys()):
-        raise DataError(f"metadata: no {metadata.column} for {metadata.key} {some_of(missing)}; fill it in for each")
+    due = {str(getattr(row, metadata.key)) for row in rows}
+    if missing := sorted(due - metadata.values.keys()):
+        meant = did_you_mean(missing, sorted(metadata.values.keys() - due))  # such as case_1.nii.gz
+        raise DataError(
+            f"metadata: no {metadata.column} for {metadata.key} {some_of(missing)}{meant} fill it in for each"
+        )
     return [row._replace(group=f"{metadata.column}: {metadata.values[getattr(row, metadata.key)]}") for row in rows]
 
 

@@ -14,7 +14,7 @@ from adawac.data.naming import alike_but_for_ends
 from adawac.errors import DataError, of_case
 from adawac.errors import name_problems as wrong_names
 from adawac.evaluation.case_table import NOBODY, CaseRow, MadeBy, case_rows
-from adawac.evaluation.references import References, read_classes
+from adawac.evaluation.references import References, as_named, read_classes
 from adawac.evaluation.training_record import training_rows
 from adawac.inference.prediction_folder import MANIFEST, PICTURE, PROBABILITIES
 from adawac.io.image_cases import fixed_part
@@ -123,9 +123,9 @@ def encoded(
     """
     try:
         references.classes.check_names(told or {}, "what made it")
-        preds = references.classes.encode(labels)
+        preds = references.classes.encode(labels, as_named)
     except DataError as error:
-        raise DataError(f"prediction {name}: {error}; --classes names what each value means") from None
+        raise DataError(f"prediction {name}: {error}") from None
     if (preds == IGNORE_INDEX).any():
         raise DataError(f"prediction {name}: holds the ignored label, which is no class; predict a class everywhere")
     return preds

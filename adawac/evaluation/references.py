@@ -179,7 +179,7 @@ class References:
             self.classes.check_names(label.names)
             full = "no voxel of its reference is background (0): does another value stand for it?"
             notes = (*label.notes, full) if label.array.all() else label.notes
-            return Volume(self.classes.encode(label.array), label.geometry, notes)
+            return Volume(self.classes.encode(label.array, as_named), label.geometry, notes)
 
     def data_hash(self, case: str) -> str:
         """Of the case's files, images first, then labels."""
@@ -192,6 +192,16 @@ class References:
     def steps(self, volume: Volume) -> NDArray[np.float64] | None:
         """(3, 3) mm from a voxel to the next along (slice, row, column), as columns; None where it is not known."""
         return cut_steps(volume.geometry.steps, self.axis)
+
+
+def as_named(unknown: Sequence[int]) -> str:
+    """What to do about values of references or predictions that stand for no class."""
+    if list(unknown) == [255]:
+        return "if it is a mask of 0 and 255, write the class's value in place of 255"
+    return (
+        "write predictions and references with the same values, and name them all by --classes, as names of 1, 2, ... "
+        "or a dataset.json"
+    )
 
 
 def classes_beside(folder: Path) -> Classes | None:
@@ -216,10 +226,10 @@ def named_classes(names: Sequence[str]) -> Classes:
     """Classes of label values 1, 2, 3, ... by name.
 
     Example:
-        >>> named_classes(["liver", "spleen"]).names
-        ('background', 'liver', 'spleen')
+        >>> named_classes(["liver", "spleen"]).names, named_classes(["background", "liver"]).values
+        (('background', 'liver', 'spleen'), (0, 1))
     """
-    return Classes.from_labels(dict(enumerate(names, start=1)))
+    return Classes.from_labels(dict(enumerate(names, start=names[0].lower() != "background" if names else 1)))
 
 
 def _named_layout(setting: Any) -> Layout | None:

@@ -24,6 +24,8 @@ def read_lines(path: Path) -> tuple[tuple[str, ...], Lines]:
     """
     try:
         content = path.read_bytes()
+        if content.startswith(b"PK\x03\x04"):
+            raise csv.Error("it is a table of Excel or another zip archive: save it as CSV")
         text = normalize("NFC", content.decode(json.detect_encoding(content)))  # as names of cases
         mark = max(",;\t", key=text.partition("\n")[0].count)
         read = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
@@ -77,6 +79,6 @@ def read_case_column(path: Path, column: str, cases: Sequence[str]) -> dict[str,
         )
     table = column_of(path, lines, "case", column)
     if missing := [case for case in cases if case not in table]:
-        meant = did_you_mean(missing, table)  # such as case_1.nii.gz
+        meant = did_you_mean(missing, sorted(table.keys() - set(cases)))  # such as case_1.nii.gz
         raise DataError(f"{path}: no {column} for case {some_of(missing)}{meant} add a line 'case,{column}' for each")
     return {case: table[case] for case in cases}

@@ -243,11 +243,20 @@ def as_label(volume: Volume, name: str) -> Volume:
     if wrong.any():
         raise DataError(
             f"{name}: label values must be whole numbers but {int(wrong.sum())} voxels are not, "
-            f"such as {float(array[wrong][0]):.4g}; export again with nearest-neighbour interpolation"
+            f"such as {float(array[wrong][0]):.4g}; {_remedy(array, wrong)}"
         )
     if (largest := np.abs(whole).max()) >= 1 << 24:
         raise DataError(f"{name}: floats hold no label value of {largest:.0f} exactly; export the label as integers")
     return replace(volume, array=whole.astype(np.int32))
+
+
+def _remedy(array: NDArray[np.floating], wrong: NDArray[np.bool_]) -> str:
+    """What to do about label values that are no whole numbers."""
+    if np.isnan(array[wrong]).all():
+        return "write 0 there, if they are background"
+    if len(np.unique(array[wrong])) > 1 and array.min() >= 0 and array.max() <= 1:
+        return "if they are probabilities, write a class's value where its own is above 0.5"
+    return "export again with nearest-neighbour interpolation"
 
 
 def _checked(header: Any) -> Any:

@@ -19,6 +19,7 @@ from adawac.evaluation.predictions import Predict, encoded, from_files, measure,
 from adawac.evaluation.references import References
 from adawac.inference.segmenter import Segmenter, load
 from adawac.io.image_cases import fixed_part
+from adawac.io.readers import reader_of
 from adawac.io.terminal import Track
 from adawac.io.volumes import Volume
 from adawac.metrics import EmptyPolicy
@@ -77,7 +78,7 @@ class Source:
     @property
     def kind(self) -> Literal["table", "run", "predictions"]:
         """What it is, by what lies there."""
-        if self.path.is_file():
+        if self.path.is_file() and not reader_of(self.path):
             return "table"
         return "run" if RunFolder(self.path).exists else "predictions"
 

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from adawac.data.layouts.base import Case, Collection, ListingError
-from adawac.errors import DataError
-from adawac.io.images import list_files, passed_over
+from adawac.errors import DataError, some_of
+from adawac.io.images import list_files, passed_over, stem
 
 OR_NOBODY = ", or, if nobody annotated it, go on without its case (--skip-bad) and give its folder as data.unlabelled"
 """What else can be done about an image without a label."""
@@ -61,6 +61,27 @@ def check_exist(collection: Collection) -> None:
     ]
     if problems:
         raise ListingError(problems, replace(collection, cases=tuple(c for c in collection.cases if not missing[c.id])))
+
+
+def crossed(cases: Sequence[Case], source: Path) -> tuple[str, ...]:
+    """A line where lists give cases the labels that are called like others: they were most likely sorted apart.
+
+    Args:
+        cases: as listed.
+        source: the list.
+    """
+    called = {_first_image(case): case.id for case in cases}
+    odd = [
+        f"{path.name} to {_first_image(case)}"
+        for case in cases
+        for path in case.label[:1]
+        if stem(path) in called and stem(path) != _first_image(case)
+    ]
+    return (f"{source}: gives the label {some_of(odd)}, though other images are called so: is it right?",) * bool(odd)
+
+
+def _first_image(case: Case) -> str:
+    return stem(case.images[0]).removesuffix("_0000")
 
 
 def inside(root: Path, relative: str, source: Path) -> Path:

@@ -169,14 +169,15 @@ class Folders(NiftiLayout):
             raise DataError(f"{folder}: the folder does not exist{meant} correct `images` or `labels` of the layout")
         if paths := self._list(folder):
             return [(stem(path), path) for path in paths]
-        do = "convert the files"
+        left = passed_over(folder, [])
+        do = "convert the files" if left else "put them there"
         if holds_dicom(folder):
             do = "give each series a folder of its own (one that is a single file is converted, such as by dcm2niix)"
         elif any(ends_in(path, _PICTURES) for path in folder.iterdir()):
             do = "write all slices of a scan as one NIfTI, as data_README.md shows for pictures"
         raise DataError(
-            f"{passed_over(folder, []) or f'{folder}: it is empty'}; NIfTI, NRRD, MHA, MHD and folders of DICOM slices "
-            f"are read: {do}, or name those within folders by a pattern, such as {place}/*/ct.nii.gz"
+            f"{left or f'{folder}: it is empty'}; NIfTI, NRRD, MHA, MHD and folders of DICOM slices are read: {do}, or "
+            f"name those within folders by a pattern, such as {place}/{_pattern_in(folder)}"
         )
 
     def read_label(self, case: Case) -> Volume:
@@ -212,6 +213,15 @@ class Folders(NiftiLayout):
                 told.setdefault(value, name)
             values.update(held)
         return {0: "background"} | {k: told.get(k, f"class_{k}") for k in sorted(values) if k > 0}, problems
+
+
+def _pattern_in(folder: Path) -> str:
+    """A pattern for images that lie a folder deeper, made of the first of them; an example where there is none."""
+    inner = next((path for path in sorted(folder.glob("*/*")) if reader_of(path) and path.is_file()), None)
+    if inner is None:
+        return "*/ct.nii.gz"
+    own = re.split(r"[._]nii", inner.parent.name)[0]  # as of case_1.nii/case_1.nii
+    return f"*/{inner.name.replace(own, '?*', 1)}"
 
 
 _PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")

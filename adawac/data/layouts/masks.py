@@ -19,9 +19,11 @@ def labels_in(folder: Path) -> list[Path]:
 
 
 def labels_at(place: Path) -> list[tuple[str, Path]]:
-    """Labels of a folder, or where a pattern finds them, by the names of their cases; none where there is nothing."""
+    """Labels of a folder, of a pattern, or a single file, by the names of their cases; none where there is nothing."""
     if "*" in str(place):
         return list(named_by(place.absolute().parent, place.absolute().as_posix()))
+    if place.is_file() and reader_of(place):
+        return [(stem(place), place)]
     return [(stem(path), path) for path in labels_in(place)] if place.is_dir() else []
 
 

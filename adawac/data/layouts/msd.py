@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adawac.data.layouts.base import Case, Collection
-from adawac.data.layouts.files import check_exist, inside, parse_labels, read_json, sorted_cases
+from adawac.data.layouts.files import check_exist, crossed, inside, parse_labels, read_json, sorted_cases, whole
 from adawac.data.layouts.nifti import NiftiLayout, modality_of, recognised
 from adawac.data.modality import Modalities
 from adawac.errors import DataError
@@ -66,14 +66,17 @@ class MSD(NiftiLayout):
             )
             channels = tuple(f"channel_{i}" for i in range(count)) if count > 1 else ("image",)
         collection = Collection(
-            name=str(dataset.get("name", root.name)),
+            name=str(dataset.get("name") or root.name),
             cases=cases,
             labels=names,
             channels=channels,
             modality=modality,
             ignore_value=ignore_value,
             known_by=known_by,
-            passed_over=_passed_over(cases) + _folds(training, source),
+            passed_over=(
+                *(*_passed_over(cases), *_folds(training, source), *crossed(cases, source)),
+                *_other_number(dataset.get("numTraining"), len(training), source),
+            ),
             unannotated=tuple(path for name in bare if name and (path := inside(root, name, source)).exists()),
         )
         check_exist(collection)
@@ -127,6 +130,12 @@ def _folds(entries: Iterable[tuple[Any, Any]], source: Path) -> tuple[str, ...]:
     if any(isinstance(entry, dict) and "fold" in entry for _, entry in entries):
         return (f"{source}: `fold` of its entries is not read; say with data.split what validates, such as FoldSplit",)
     return ()
+
+
+def _other_number(due: Any, listed: int, source: Path) -> tuple[str, ...]:
+    """A line where a list is longer or shorter than it says."""
+    said = f"{source}: `numTraining` is {due}, but {listed} cases are listed in `training`: is the list whole?"
+    return (said,) * (whole(due) not in (None, listed))
 
 
 def _passed_over(cases: Iterable[Case]) -> tuple[str, ...]:

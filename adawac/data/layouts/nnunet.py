@@ -10,6 +10,7 @@ from adawac.data.layouts.files import (
     OR_NOBODY,
     beside,
     check_exist,
+    crossed,
     inside,
     parse_labels,
     read_json,
@@ -18,7 +19,7 @@ from adawac.data.layouts.files import (
 )
 from adawac.data.layouts.nifti import NiftiLayout, modality_of
 from adawac.errors import DataError, some_of
-from adawac.io.images import list_files, stem
+from adawac.io.images import list_files, passed_over, stem
 from adawac.io.readers import Nifti
 
 ENDINGS = (*Nifti.endings, ".nrrd", ".mha")
@@ -52,7 +53,7 @@ class NNUNet(NiftiLayout):
         dataset = read_json(source)
         names, ignore_value = parse_labels(dataset.get("labels"), source)
         channels = _channels(dataset.get("channel_names"), source)
-        ending = "." + str(dataset.get("file_ending", ".nii.gz")).lstrip(".")
+        ending = "." + str(dataset.get("file_ending") or ".nii.gz").lstrip(".")
         if ending.lower() not in ENDINGS:
             raise DataError(f"{source}: `file_ending` must be one of {ENDINGS} but is {ending!r}; convert the files")
         has_test = (root / "imagesTs").is_dir() and (root / "labelsTs").is_dir()
@@ -63,8 +64,10 @@ class NNUNet(NiftiLayout):
         else:
             train = _cases(root, "Tr", len(channels), ending, use, problems)
         parts = [part for part, looked_at in (("Tr", not listed), ("Ts", has_test)) if looked_at]
-        due = dataset.get("numTraining", len(train))
-        if whole(due) != len(train) and not problems:
+        due = dataset.get("numTraining")
+        if not train and not listed and not problems and (others := passed_over(root / "imagesTr", [])):
+            problems.append(f"{source}: `file_ending` is {ending!r}, but no file ends so ({others}); correct it")
+        if due is not None and whole(due) != len(train) and not problems:
             problems.append(
                 f"{source}: `numTraining` is {due} but {len(train)} cases "
                 f"{'are listed' if listed else 'lie in imagesTr'}; complete the folder or correct the number"
@@ -73,14 +76,15 @@ class NNUNet(NiftiLayout):
         if problems and not train + test:
             raise DataError.from_problems(problems)
         collection = Collection(
-            name=str(dataset.get("name", root.name)),
+            name=str(dataset.get("name") or root.name),
             cases=sorted_cases([*train, *test], root),
             labels=names,
             channels=channels,
             modality=modality_of(channels),
             ignore_value=ignore_value,
             known_by="its names of channels",
-            passed_over=beside([root / f"{kind}{part}" for part in parts for kind in ("images", "labels")], (ending,)),
+            passed_over=beside([root / f"{kind}{part}" for part in parts for kind in ("images", "labels")], (ending,))
+            + crossed(train, source),
             unannotated=(*_unannotated(root, "Tr", ending), *_unannotated(root, "Ts", ending)),
         )
         if problems:

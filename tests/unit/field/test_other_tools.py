@@ -1,0 +1,169 @@
+"""What other tools write beside images: dataset.json, lists, tables, values; told for what it is, with what to do."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from field_data import LABELS, check, edit, folders, msd, nnunet
+
+from adawac.data.layouts import Folders
+from adawac.errors import ConfigError, DataError
+from adawac.evaluation.references import References, named_classes
+from adawac.io.case_column import read_case_column
+from adawac.report.evaluate import evaluate
+
+
+def told(root: Path) -> dict[str, str]:
+    return {found.topic: found.found for found in check(root).recognised}
+
+
+class TestDatasetJson:
+    @pytest.mark.parametrize(
+        "settings", [{"file_ending": None}, {"numTraining": None}, {"name": ""}, {"name": None}, {"dataset": {}}]
+    )
+    def test_entries_that_say_nothing(self, tmp_path, settings):
+        found = check(nnunet(tmp_path / "data", **settings))
+        assert (len(found.measured), found.problems) == (4, ())
+
+    def test_another_ending_is_told_as_such(self, tmp_path):
+        root = nnunet(tmp_path / "data", file_ending=".nrrd")
+        with pytest.raises(DataError) as raised:
+            check(root)
+        (problem,) = raised.value.problems
+        assert "`file_ending` is '.nrrd', but no file ends so (" in problem
+        assert "not read: case_00_0000.nii.gz" in problem
+
+    def test_labels_of_a_list_that_was_sorted_apart(self, tmp_path):
+        root = msd(tmp_path / "data")
+        plain = json.loads((root / "dataset.json").read_text())
+        assert check(root).notes == ()
+        names = [entry["label"] for entry in plain["training"]]
+        for entry, label in zip(plain["training"], [*names[1:], names[0]], strict=True):
+            entry["label"] = label
+        (root / "dataset.json").write_text(json.dumps(plain))
+        (note,) = check(root).notes
+        assert "gives the label case_01.nii.gz to case_00, case_02.nii.gz to case_01" in note
+
+    def test_of_nnunet_too(self, tmp_path):
+        root = nnunet(tmp_path / "data", cases=3)
+        listed = {
+            f"pt_{i}": {"images": [f"imagesTr/case_0{i}_0000.nii.gz"], "label": f"labelsTr/case_0{2 - i}.nii.gz"}
+            for i in range(3)
+        }
+        nnunet(root, cases=3, dataset=listed)
+        assert any("gives the label case_02.nii.gz to case_00" in note for note in check(root).notes)
+
+    @pytest.mark.parametrize(("number", "said"), [(4, False), ("4", False), (None, False), (5, True)])
+    def test_a_list_shorter_than_it_says(self, tmp_path, number, said):
+        notes = check(msd(tmp_path / "data", numTraining=number)).notes
+        assert len(notes) == said
+        assert all("`numTraining` is 5, but 4 cases are listed" in note for note in notes)
+
+
+class TestValues:
+    @pytest.mark.parametrize("value", [255, 32767, 65535])
+    def test_the_largest_of_a_type(self, tmp_path, value):
+        root = folders(tmp_path / "data")
+        edit(root / "labels/case_02.nii.gz", lambda label: np.where(label == 2, value, label), np.uint16)
+        assert (
+            f"in case_02, beside smaller values: is it to be ignored, or a mask of 0 and {value}?"
+            in (told(root)[f"value {value}"])
+        )
+
+    def test_that_count_lesions(self, tmp_path):
+        root = folders(tmp_path / "data", 5)
+        assert "instances" not in told(root)
+        for number, path in enumerate(sorted((root / "labels").iterdir())):
+            edit(
+                path,
+                lambda label, n=number: np.where(
+                    label > 0, np.arange(label.size).reshape(label.shape) % (n + 1) + 1, 0
+                ),
+            )
+        assert "each case holds the values from 1 on, up to 5" in told(root)["instances"]
+
+    @pytest.mark.parametrize(
+        ("change", "remedy"),
+        [
+            (lambda label: np.where(label == 0, np.nan, label), "write 0 there, if they are background"),
+            (lambda label: label * 0.3, "if they are probabilities, write a class's value where its own is above 0.5"),
+            (lambda label: label * 0.7, "export again with nearest-neighbour interpolation"),
+        ],
+    )
+    def test_that_are_not_whole(self, tmp_path, change, remedy):
+        root = folders(tmp_path / "data")
+        edit(root / "labels/case_02.nii.gz", change, np.float32)
+        assert check(root).bad[0].endswith(remedy)
+
+
+class TestFoldersOfAnotherShape:
+    def test_a_file_in_a_folder_of_its_name(self, tmp_path):
+        """As some archives unpack: images/case_00.nii/case_00.nii."""
+        root = folders(tmp_path / "data", ending=".nii")
+        for path in [path for path in root.rglob("*.nii") if path.is_file()]:
+            moved = path.rename(path.with_suffix(".moved"))
+            path.mkdir()
+            moved.rename(path / path.name)
+        with pytest.raises(DataError, match=r"by a pattern, such as images/\*/\?\*\.nii$"):
+            check(root)
+        found = check(root, layout=Folders("images/*/?*.nii", "labels/*/?*.nii"))  # as it says
+        assert len(found.measured) == 4
+
+    def test_empty_ones(self, tmp_path):
+        for folder in ("images", "labels"):
+            (tmp_path / folder).mkdir()
+        with pytest.raises(DataError, match=r"images: it is empty; .* are read: put them there, or"):
+            check(tmp_path)
+
+
+class TestEvaluate:
+    @pytest.fixture
+    def root(self, tmp_path):
+        root = folders(tmp_path / "data", 3)
+        shutil.copytree(root / "labels", root / "preds")
+        return root
+
+    def dice(self, root, preds="preds", labels="labels", **settings):
+        rows = evaluate([root / preds], labels=root / labels, **settings).cases
+        return {(row.case, row.class_name): row.value for row in rows if (row.metric, row.group) == ("dice", "all")}
+
+    def test_the_background_among_the_names(self, root):
+        assert named_classes(["background", "a", "b"]) == named_classes(["a", "b"])
+        assert set(self.dice(root, classes=["background", *list(LABELS)[1:]]).values()) == {1.0}
+
+    def test_a_single_file(self, root):
+        name = "case_01.nii.gz"
+        edit(root / "preds" / name, lambda label: label * (label != 2), np.uint8)
+        found = self.dice(root, f"preds/{name}", f"labels/{name}", classes=["a", "b"])
+        assert found == {("case_01", "a"): 1.0, ("case_01", "b"): 0.0}
+
+    def test_values_of_no_class_are_told_in_its_own_options(self, root):
+        for path in (root / "preds").iterdir():
+            edit(path, lambda label: label * 3, np.uint8)
+        with pytest.raises(DataError, match="name them all by --classes") as raised:
+            self.dice(root)
+        assert "data.ignore_label" not in str(raised.value)
+        for path in (root / "preds").iterdir():
+            edit(path, lambda label: (label > 0) * 255, np.uint8)
+        with pytest.raises(DataError, match="write the class's value in place of 255") as raised:
+            self.dice(root)
+        assert "data.ignore_label" not in str(raised.value)
+        with pytest.raises(DataError, match="by --classes"):
+            References.of_folder(root / "labels", named_classes(["a"])).target("case_00")
+
+
+class TestTables:
+    def test_of_excel(self, tmp_path):
+        (tmp_path / "a.csv").write_bytes(b"PK\x03\x04" + bytes(99))
+        with pytest.raises(ConfigError, match=r"a table of Excel .* save it as CSV"):
+            read_case_column(tmp_path / "a.csv", "patient", ["a"])
+
+    def test_only_names_that_are_left_are_meant(self, tmp_path):
+        (tmp_path / "a.csv").write_text("case,patient\ncase_0,1\ncase_1.nii.gz,2\n")
+        with pytest.raises(DataError, match=r"for case case_1; did you mean case_1.nii.gz\?"):
+            read_case_column(tmp_path / "a.csv", "patient", ["case_0", "case_1"])
+        (tmp_path / "a.csv").write_text("case,patient\ncase_0,1\n")
+        with pytest.raises(DataError, match=r"for case case_1; add a line"):
+            read_case_column(tmp_path / "a.csv", "patient", ["case_0", "case_1"])
