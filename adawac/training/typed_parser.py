@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import ArgumentParser, get_loader, set_loader
+from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader
 
 from adawac.errors import ConfigError
 from adawac.io.yaml_text import bounded
@@ -36,6 +36,15 @@ class TypedParser(ArgumentParser):
         set_loader("yaml", _read_yaml, exceptions=(yaml.YAMLError,))
         given = with_new_arguments(as_spelt(sys.argv[1:] if args is None else args, self))
         return super().parse_args(given, *more, **options)
+
+    def dump(self, cfg: Namespace, *more: Any, **options: Any) -> str:
+        """Write settings, without the empty arguments that a class leaves behind which another has replaced."""
+        whole = cfg.clone()
+        for key, value in cfg.items(branches=True):
+            if key.endswith(".init_args") and not vars(value):
+                del whole[key]
+        written: str = super().dump(whole, *more, **options)
+        return written
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong and what may have been meant, and leave."""

@@ -206,6 +206,13 @@ class TestFit:
         assert main(["fit", "--config", str(again)]) == 0
         assert (tmp_path / "runs/openkbp5_unet/version_0/checkpoints/last.ckpt").exists()
 
+    def test_a_replaced_method_leaves_no_empty_arguments(self, data, tmp_path, capsys):
+        weighted = tmp_path / "weighted.yaml"
+        weighted.write_text("model: {weighting: {class_path: AdaWAC, init_args: {step_size: 0.2}}}")
+        options = ["--config", str(CONFIGS / "openkbp5_unet.yaml"), "--config", str(weighted)]
+        printed = yaml.safe_load(self.printed(capsys, *options, "--model.weighting", "ERM"))
+        assert printed["model"]["weighting"] == {"class_path": "adawac.ERM"}
+
     @staticmethod
     def printed(capsys, *options: str) -> str:
         capsys.readouterr()
