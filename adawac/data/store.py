@@ -27,7 +27,7 @@ from adawac.data.prepared_case import PreparedCase
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.reading import Digest, for_every_case, read_case
 from adawac.data.store_index import Entry, StoreIndex
-from adawac.errors import DataError
+from adawac.errors import DataError, percent
 from adawac.errors.problems import grouped
 from adawac.io.atomic import to_disk
 from adawac.io.hashing import FileHashCache, short_hash
@@ -201,7 +201,7 @@ class VolumeStore:
         native = np.ascontiguousarray(self.preprocessing.cut(labels)[0])
         if (lost := _outside(native, slices.placement)) > LOST:
             notes.append(
-                f"case {case.id}: {100 * lost:.0f} % of its labelled voxels lie outside of the plane that the network "
+                f"case {case.id}: {percent(lost)} % of its labelled voxels lie outside of the plane that the network "
                 "is shown, where all is background; see data.size, data.spacing and data.body"
             )
         path = self._path(case)

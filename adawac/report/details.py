@@ -163,7 +163,8 @@ def _dense_and_sparse(report: Contents, subset: SubsetResult) -> Table:
     ignored = f"Neither: {most} slices that are wholly ignored. " if most else ""
     note = (
         "Label-dense: the reference has any foreground in the slice. On label-sparse slices there is nothing to "
-        f"overlap with, so what counts is how many stay clean. {ignored}{report.policy_note}"
+        "overlap with, so what counts is how many stay clean: their numbers are over cases and runs, and a difference "
+        f"below 0 is of fewer false positives. {ignored}{report.policy_note}"
     )
     return Table(header, tuple(lines), note)
 

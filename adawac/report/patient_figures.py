@@ -122,8 +122,11 @@ def agreement(panels: Mapping[str, Sequence[tuple[Floats, Floats]]]) -> Figure:
         mean = (reference + predicted) / 2
         difference = 100 * (predicted - reference) / mean
         axes.axhline(0, color="#222222", linewidth=0.9)
-        middle, reach = difference.mean(), 1.96 * difference.std(ddof=1) if len(difference) > 1 else 0.0
-        for height, style in ((middle, "-"), (middle - reach, "--"), (middle + reach, "--")):
+        middle, lines = difference.mean(), [(difference.mean(), "-")]
+        if len(difference) > 1:  # one mark says nothing of how far others lie
+            reach = 1.96 * difference.std(ddof=1)
+            lines += [(middle - reach, "--"), (middle + reach, "--")]
+        for height, style in lines:
             axes.axhline(height, color=VERMILION, linewidth=1.2, linestyle=style)
         axes.plot(mean, difference, "o", color=BLUE, markersize=3.5, alpha=0.55)
         axes.set_xscale("log")

@@ -49,12 +49,14 @@ def read_record(text: str) -> Any:
     Example:
         >>> read_record('{"device": "cpu", "steps": 3}')
         {'device': 'cpu', 'steps': 3}
+        >>> read_record('{"val_dice": -Infinity}')
+        {}
         >>> read_record('{"steps": "<b>"}')
         Traceback (most recent call last):
         ValueError: steps is '<b>'
     """
     try:
-        content = json.loads(text)
+        content = json.loads(text, parse_constant=lambda _: None)  # the Dice of nothing, as versions before wrote it
     except RecursionError as error:
         raise ValueError("brackets are nested without end") from error
     if isinstance(content, dict):

@@ -1,6 +1,7 @@
 """What goes wrong in a training is said before it begins where that can be known, and else in a line with its cause."""
 
 import errno
+import json
 import os
 import re
 import sys
@@ -13,9 +14,11 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch.callbacks import Callback
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_data import write_msd
 from tiny_run import ADAMW, tiny_settings, write_config
 
+import adawac
 from adawac.cli import check, fit, main
 from adawac.errors import Interrupted
 from adawac.training import train as training
@@ -328,7 +331,7 @@ def test_the_checkpoint_that_is_tested_is_named(path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("decay", "warned"), [(0.999, "decay is 0.999, but the average is of 4 steps: 100 % of it"), (0.3, "")]
+    ("decay", "warned"), [(0.999, "decay is 0.999, but the average is of 4 steps: above 99 % of it"), (0.3, "")]
 )
 def test_an_average_that_is_still_the_start_is_warned_of(path, caplog, decay, warned):
     options = ["--trainer.callbacks+=EMAWeightAveraging", f"--trainer.callbacks.decay={decay}"]
@@ -349,6 +352,11 @@ def test_validation_cases_without_labels_make_no_epoch_the_best(tmp_path, path, 
     assert main(["fit", str(path), *options]) == 0
     assert "none of 1 validation cases holds any class" in caplog.text
     assert state(path, "best")["epoch"] == 2
+    assert "best val/dice" not in caplog.text
+    record = json.loads((run_of(path) / "run.json").read_text(), parse_constant=pytest.fail)  # -Infinity is no JSON
+    assert "val_dice" not in record
+    assert repr(adawac.Run(run_of(path))).endswith("3 epochs, not validated)")
+    assert "val/best_dice" not in EventAccumulator(str(run_of(path))).Reload().Tags()["scalars"]
     main(["check", str(data), "--split=FileSplit", f"--split.path={lists}", "--picture", str(tmp_path / "picture.png")])
     said = capsys.readouterr()
     assert "none of 1 validation cases holds any class" in said.out + said.err

@@ -1,5 +1,6 @@
 """What TensorBoard opens on: the curves that matter together, the learning rate, and the settings beside the Dice."""
 
+import math
 from typing import cast
 
 import lightning.pytorch as pl
@@ -51,12 +52,13 @@ class Board(Callback):
             key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in shown.items()
         }
         best = run_checkpoint(trainer)
-        dice = trainer.callback_metrics.get("val/dice") if best is None else best.best_model_score
-        if dice is None:
+        last = float(trainer.callback_metrics.get("val/dice", math.nan))
+        dice = last if best is None else best.best_dice
+        if dice is None or not math.isfinite(dice):
             return
-        summaries = hparams(plain, {"val/best_dice": float(dice)})  # type: ignore[no-untyped-call]
+        summaries = hparams(plain, {"val/best_dice": dice})  # type: ignore[no-untyped-call]
         for logger in boards(trainer):
-            logger.experiment.add_scalar("val/best_dice", float(dice), trainer.global_step)
+            logger.experiment.add_scalar("val/best_dice", dice, trainer.global_step)
             for summary in summaries:
                 logger.experiment._get_file_writer().add_summary(summary)
 

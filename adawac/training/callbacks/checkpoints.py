@@ -1,6 +1,7 @@
 """The two checkpoints that every run keeps, and what they know of each other when a run goes on."""
 
 import inspect
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ class RunCheckpoint(ModelCheckpoint):
     def _legacy_state_key(self) -> str:  # type: ignore[override]
         """Under which the checkpoints of before hold it."""
         return self.state_key.replace(type(self).__name__, ModelCheckpoint.__name__, 1)
+
+    @property
+    def best_dice(self) -> float | None:
+        """Validation Dice of the best checkpoint; None where no epoch had any, of which Lightning keeps -inf."""
+        score = None if self.best_model_score is None else float(self.best_model_score)
+        return score if score is not None and math.isfinite(score) else None
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
         """Whether an epoch is at least as good as the best so far."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from adawac.errors import ConfigError, did_you_mean
+from adawac.errors import ConfigError, did_you_mean, percent
 from adawac.training.callbacks.checkpoints import RunCheckpoint
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ class Foresight(Callback):
         )
         if (left := average["decay"] ** updates) > STILL_START:
             log.warning(
-                "EMAWeightAveraging: decay is %g, but the average is of %d steps: %.0f %% of it are the weights before "
+                "EMAWeightAveraging: decay is %g, but the average is of %d steps: %s %% of it are the weights before "
                 "training; train longer, or give decay %.3g",
                 average["decay"],
                 updates,
-                100 * left,
+                percent(left),
                 0.01 ** (1 / updates),
             )
 

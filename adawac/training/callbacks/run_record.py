@@ -86,7 +86,7 @@ class RunRecord(Callback):
         if (run := RunFolder.of_trainer(trainer)) is None:
             return
         best = run_checkpoint(trainer)
-        dice = None if best is None or best.best_model_score is None else float(best.best_model_score)
+        dice = None if best is None else best.best_dice
         if self._began:
             draws = pl_module.last_losses.draws.cpu().numpy()  # type: ignore[operator, union-attr]
             drawn = DrawSummary.of(trainer.datamodule.units, draws)  # type: ignore[attr-defined]

@@ -1,14 +1,18 @@
 """Figures of the report that the reader could not make out: too many panels, labels over one another."""
 
 import math
+import statistics
 from typing import get_args
 
+import numpy as np
 import pytest
 from matplotlib.colors import same_color
 
 from adawac.evaluation import Ranking
 from adawac.evaluation.statistics import Verdict
+from adawac.figures import VERMILION
 from adawac.report.figures import Line, forest, method_styles, ranks
+from adawac.report.patient_figures import agreement
 
 LINES = [Line("mean of organs", 0.02, 0.01, 0.03, "better", overall=True), Line("liver", 0.01, -0.02, 0.05)]
 
@@ -48,3 +52,15 @@ def test_mean_ranks_have_no_bars_that_read_as_verdicts():
     horizontal = [line for line in axes.lines if len(line.get_ydata()) > 1 and len(set(line.get_ydata())) == 1]
     assert not horizontal
     assert [line.get_xdata()[0] for line in axes.lines if line.get_marker() != "None"] == [1.2, 1.9, 2.9]
+
+
+def test_limits_of_agreement_are_those_of_the_marks_and_none_of_a_single_one():
+    reference, predicted = np.array([10.0, 20.0, 40.0]), np.array([12.0, 19.0, 44.0])
+    percents = [100 * (p - r) / ((p + r) / 2) for r, p in zip(reference, predicted, strict=True)]
+    both = agreement({"three": [(reference, predicted)], "one": [(reference[:1], predicted[:1])]})
+    for axes, expected in zip(both.axes, (3, 1), strict=False):
+        lines = sorted(line.get_ydata()[0] for line in axes.lines if line.get_color() == VERMILION)
+        assert len(lines) == expected
+        mean = statistics.mean(percents[:expected])
+        reach = 1.96 * statistics.stdev(percents) if expected > 1 else 0
+        assert lines == pytest.approx([mean - reach, mean, mean + reach] if expected > 1 else [mean])
