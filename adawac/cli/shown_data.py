@@ -1,6 +1,7 @@
 """What `adawac check` and `adawac init` show of a data set: a table, and what was recognised in it."""
 
 from collections.abc import Sequence
+from math import isnan
 from typing import TYPE_CHECKING
 
 from adawac.errors import percent, printable
@@ -39,7 +40,7 @@ def show(fingerprint: "Fingerprint", title: str) -> None:
     those = "the others" if f.ignored else "the slices"
     if f.ignored:
         facts.add_row("wholly ignored", f"{f.ignored} of {f.num_slices} slices")
-    thirds = ", ".join(map(percent, f.dense_thirds))
+    thirds = ", ".join("-" if isnan(share) else percent(share) for share in f.dense_thirds)
     by_thirds = f"; by thirds {thirds} %" * (min(f.shape.low) > 2)
     facts.add_row("label-dense", f"{percent(f.dense)} % of {those}{by_thirds}")
     console.print(facts, highlight=False)

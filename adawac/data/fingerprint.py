@@ -99,7 +99,8 @@ class Fingerprint:
         reach: mm of the box around a volume's centre that holds every labelled voxel; None likewise.
         intensities: percentiles of each channel.
         dense: share of the slices that hold any class, 0 to 1, of those that are not wholly ignored.
-        dense_thirds: the same for the first (such as the lowest), middle and last third of the volumes.
+        dense_thirds: the same for the first (such as the lowest), middle and last third of the volumes; NaN where all
+            slices of a third are wholly ignored.
         ignored: slices that are wholly ignored.
         window: (lowest, highest) HU that suit the classes; None if no channel is of Hounsfield units.
         side_pairs: pairs of left and right classes, by name.
@@ -310,5 +311,5 @@ def _inner(values: NDArray[np.float32]) -> tuple[float, float] | None:
 
 
 def _share(flags: NDArray[np.bool_]) -> float:
-    """Share of True; 0 of nothing."""
-    return float(flags.mean()) if flags.size else 0.0
+    """Share of True; NaN of nothing."""
+    return float(flags.mean()) if flags.size else float("nan")

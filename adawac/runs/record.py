@@ -1,6 +1,7 @@
 """What run.json and config.yaml may hold: looked at once, where they are read."""
 
 import json
+import math
 from typing import Any
 
 import yaml
@@ -56,10 +57,12 @@ def read_record(text: str) -> Any:
         ValueError: steps is '<b>'
     """
     try:
-        content = json.loads(text, parse_constant=lambda _: None)  # the Dice of nothing, as versions before wrote it
+        content = json.loads(text)
     except RecursionError as error:
         raise ValueError("brackets are nested without end") from error
     if isinstance(content, dict):
+        if content.get("val_dice") == -math.inf:  # the best of nothing, as versions before wrote it
+            del content["val_dice"]
         _check(content, _KINDS)
         for part in content.get("earlier") or ():
             _check(part, _PART)

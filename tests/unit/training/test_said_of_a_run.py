@@ -43,12 +43,14 @@ def test_the_time_left_counts_no_steps_of_another_batch_size(steps, monkeypatch,
 
 
 def test_a_slice_that_was_never_drawn_is_no_suspect(tmp_path):
-    units = UnitTable.of_slices(["a"], [np.array([[9, 0], [7, 2], [8, 1], [9, 0]])], (3, 3), ("background", "liver"))
+    voxels = np.array([[9, 0], *[[7, 2]] * 8, *[[9, 0]] * 8])
+    units = UnitTable.of_slices(["a"], [voxels], (3, 3), ("background", "liver"))
     losses = LastLosses()
-    losses.allocate(4)
-    drawn = torch.tensor([1, 2, 3])
-    losses.record(SampleLosses(drawn, torch.tensor([0.1, 0.1, 0.2]), None, torch.tensor([True, True, False])))
-    log_odds = torch.tensor([0.0, -1.0, -2.0, -0.5])  # the first has what all began with, and the dense fell below it
+    losses.allocate(17)
+    drawn = torch.arange(1, 17)
+    losses.record(SampleLosses(drawn, torch.full((16,), 0.1), None, torch.as_tensor(units.dense[1:])))
+    # The first has what all began with, and the dense fell below it; of the sparse, all but the last fell farther.
+    log_odds = torch.tensor([0.0, *torch.linspace(-2, -1, 8), *torch.linspace(-9, -8, 7), -0.5])
     task = SimpleNamespace(
         weighting=SimpleNamespace(weights=torch.sigmoid(log_odds), log_odds=log_odds),
         data=SimpleNamespace(units=units, sampling=None, facts=SimpleNamespace(classes=("background", "liver"))),
@@ -61,7 +63,7 @@ def test_a_slice_that_was_never_drawn_is_no_suspect(tmp_path):
         callback_metrics={"val/dice/liver": torch.tensor(0.9)},
     )
     SuspectSlices().on_fit_end(trainer, task)
-    assert (tmp_path / "suspects.csv").read_text().splitlines()[1:] == ["a,3,-0.5"]
+    assert (tmp_path / "suspects.csv").read_text().splitlines()[1:] == ["a,16,-0.5"]
 
 
 def test_before_any_step_is_taken_there_is_nothing_to_draw():
