@@ -141,8 +141,15 @@ def read_series(files: Sequence[Path], name: Path) -> Volume:
         except RuntimeError as error:
             raise DataError(f"{name}: a slice is cut short or corrupt ({last_line(error)}); copy it again") from error
     thin = len(slices) == 1 and not first.thick
-    notes = (f"{name}: of its only slice nothing says how thick it is: 1 mm is taken",) if thin else ()
+    notes = (f"{name}: of its only slice nothing says how thick it is: 1 mm is taken",) * thin + _deeper(name)
     return Volume.of_file(np.swapaxes(array, 0, 2), geometry_of_lps(name, shape, columns, first.origin), notes)
+
+
+def _deeper(name: Path) -> tuple[str, ...]:
+    """A line where further slices lie in folders of a series' folder."""
+    folders = [path for path in sorted(name.iterdir()) if path.is_dir()] if name.is_dir() else []
+    more = [path.name for path in folders if any(map(is_dicom, path.iterdir()))]
+    return (f"{name}: not read: {some_of(more)}, in which further DICOM files lie",) * bool(more)
 
 
 def _upright(slice_: _Slice, copy: Path) -> Path:

@@ -84,7 +84,9 @@ def scan_images(source: Path, places: Sequence[str] = ()) -> Images:
 
 
 def named_by(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
-    """What lies where a pattern says, by the name of its case: what `*` stands for, where that differs joined by `_`.
+    """What lies where a pattern says, by the name of its case: what `*` stands for, joined by `_`.
+
+    What another `*` says already is left out: `Patient_01/Patient_01.nii.gz` of `*/Patient_*.nii.gz` is Patient_01.
 
     Args:
         root: folder that the pattern begins in, if it is not absolute.
@@ -105,13 +107,28 @@ def named_by(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
     root = root.joinpath(*parts[:first])
     pieces = re.split(r"(\??\*)", "/".join(parts[first:]))
     form = re.compile("".join(wild.get(piece) or re.escape(piece) for piece in pieces))
+    found = []
     for path in sorted(root.glob("".join(piece if piece in wild else glob.escape(piece) for piece in pieces))):
         inner = path.relative_to(root)
         match = form.fullmatch(inner.as_posix())
         if match is None or any(part.startswith(".") or part.lower() in OF_SYSTEMS for part in inner.parts):
             continue
         if reader_of(path) or (path.is_dir() and (series_files(path) or list_files(path))):
-            yield normalize("NFC", "_".join(dict.fromkeys(match.groups()))), path
+            found.append(([normalize("NFC", part) for part in match.groups()], path))
+    spare = [_is_said(place, [said for said, _ in found]) for place in range(form.groups)]
+    for said, path in found:
+        kept = [part for part, left_out in zip(said, spare, strict=True) if not left_out]
+        yield "_".join(dict.fromkeys(kept)), path
+
+
+def _is_said(place: int, names: Sequence[Sequence[str]]) -> bool:
+    """Whether another `*` stands for all that one does, and for more, in every name: 01 of Patient_01."""
+    return any(
+        all(re.search(rf"(?:^|[^0-9A-Za-z]){re.escape(each[place])}(?:$|[^0-9A-Za-z])", each[other]) for each in names)
+        and any(each[place] != each[other] for each in names)
+        for other in range(len(names[0]) if names else 0)
+        if other != place
+    )
 
 
 def fixed_part(place: Path) -> Path:

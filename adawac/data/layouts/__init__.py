@@ -1,6 +1,5 @@
 """One file per on-disk layout, and how to tell which one a folder has."""
 
-import re
 from pathlib import Path
 from shlex import quote
 
@@ -9,6 +8,7 @@ from adawac.data.layouts.base import Case, Collection, Layout, ListingError
 from adawac.data.layouts.folders import Folders
 from adawac.data.layouts.msd import MSD
 from adawac.data.layouts.nnunet import NNUNet
+from adawac.data.layouts.proposal import OF_LABELS, proposed
 from adawac.data.layouts.synapse import Synapse
 from adawac.errors import DataError, did_you_mean_file, some_of
 from adawac.io.images import list_images
@@ -56,9 +56,10 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
     there = [path for path in sorted(root.iterdir()) if not path.name.startswith(".")]
     holds = some_of([path.name for path in there])
     folders = [path.name for path in there if path.is_dir() and list_images(path)]
-    labels = [name for name in folders if _OF_LABELS.search(name)]
+    labels = [name for name in folders if OF_LABELS.search(name)]
     images = [name for name in folders if name not in labels]
-    such = map(quote, [*images, *labels] if len(images) == len(labels) == 1 else ["scans", "masks"])
+    such = [*images, *labels] if len(images) == len(labels) == 1 else ["scans", "masks"]
+    places = f"--layout.images {quote(such[0])} --layout.labels {quote(such[1])}"
     nearby = [folder.name for folder in there if folder.is_dir() and _match(folder)]
     hint = f"; give a folder inside it: {' or '.join(nearby)}" if nearby else ""
     if _match(root.parent):
@@ -68,12 +69,8 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
         "or `channel_names` (NNUNet), train_npz/ or test_vol_h5/ (Synapse), ACDC_training_slices/ or "
         "ACDC_training_volumes/ (ACDC), images/ and labels/ (Folders); it holds "
         f"{holds}{hint}; correct the path, or say where files lie, in folders or by patterns like '*/ct.nii.gz' in "
-        f"which * is the case, such as --layout Folders --layout.images {next(such)} --layout.labels {next(such)}"
+        f"which * is the case, such as --layout Folders {(such[0] == 'scans' and proposed(root)) or places}"
     )
-
-
-_OF_LABELS = re.compile(r"label|mask|seg|annot|truth|(?:^|[^a-z])gt", re.IGNORECASE)
-"""Names of folders that labels lie in."""
 
 
 def _match(root: Path) -> Layout | None:

@@ -10,6 +10,7 @@ from adawac.data.layouts.base import Case, Collection, ListingError
 from adawac.data.layouts.files import OR_NOBODY, parse_labels, sorted_cases
 from adawac.data.layouts.masks import are_masks, joined, label_files, labels_in, masks_of
 from adawac.data.layouts.nifti import NiftiLayout, recognised
+from adawac.data.layouts.proposal import proposed
 from adawac.data.modality import Modality, current
 from adawac.data.naming import alike_but_for_ends
 from adawac.errors import DataError, did_you_mean_file, some_of
@@ -170,6 +171,7 @@ class Folders(NiftiLayout):
         if paths := self._list(folder):
             return [(stem(path), path) for path in paths]
         left = passed_over(folder, [])
+        such = f"--layout Folders {given}" if (given := proposed(root)) else f"{place}/*/ct.nii.gz"
         do = "convert the files" if left else "put them there"
         if holds_dicom(folder):
             do = "give each series a folder of its own (one that is a single file is converted, such as by dcm2niix)"
@@ -177,7 +179,7 @@ class Folders(NiftiLayout):
             do = "write all slices of a scan as one NIfTI, as data_README.md shows for pictures"
         raise DataError(
             f"{left or f'{folder}: it is empty'}; NIfTI, NRRD, MHA, MHD and folders of DICOM slices are read: {do}, or "
-            f"name those within folders by a pattern, such as {place}/{_pattern_in(folder)}"
+            f"name those within folders by a pattern, such as {such}"
         )
 
     def read_label(self, case: Case) -> Volume:
@@ -213,15 +215,6 @@ class Folders(NiftiLayout):
                 told.setdefault(value, name)
             values.update(held)
         return {0: "background"} | {k: told.get(k, f"class_{k}") for k in sorted(values) if k > 0}, problems
-
-
-def _pattern_in(folder: Path) -> str:
-    """A pattern for images that lie a folder deeper, made of the first of them; an example where there is none."""
-    inner = next((path for path in sorted(folder.glob("*/*")) if reader_of(path) and path.is_file()), None)
-    if inner is None:
-        return "*/ct.nii.gz"
-    own = re.split(r"[._]nii", inner.parent.name)[0]  # as of case_1.nii/case_1.nii
-    return f"*/{inner.name.replace(own, '?*', 1)}"
 
 
 _PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")

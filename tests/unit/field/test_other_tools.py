@@ -1,18 +1,31 @@
 """What other tools write beside images: dataset.json, lists, tables, values; told for what it is, with what to do."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from field_data import LABELS, check, edit, folders, msd, nnunet
+from field_data import LABELS, check, edit, folders, msd, nnunet, volumes
+from tiny_data import save_nifti
 
 from adawac.data.layouts import Folders
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation.references import References, named_classes
 from adawac.io.case_column import read_case_column
 from adawac.report.evaluate import evaluate
+
+sitk = pytest.importorskip("SimpleITK")
+
+
+def as_told(error: DataError) -> Folders:
+    """The layout whose options a message ends with."""
+    options = shlex.split(str(error).rpartition("--layout Folders ")[2])
+    images = options[options.index("--layout.images") + 1]
+    return Folders(
+        json.loads(images) if images.startswith("[") else images, options[options.index("--layout.labels") + 1]
+    )
 
 
 def told(root: Path) -> dict[str, str]:
@@ -106,10 +119,62 @@ class TestFoldersOfAnotherShape:
             moved = path.rename(path.with_suffix(".moved"))
             path.mkdir()
             moved.rename(path / path.name)
-        with pytest.raises(DataError, match=r"by a pattern, such as images/\*/\?\*\.nii$"):
+        with pytest.raises(DataError) as raised:
             check(root)
-        found = check(root, layout=Folders("images/*/?*.nii", "labels/*/?*.nii"))  # as it says
-        assert len(found.measured) == 4
+        assert len(check(root, layout=as_told(raised.value)).measured) == 4
+
+    @pytest.mark.parametrize(
+        ("images", "label"),
+        [
+            (["Patient_{0:02d}/Patient_{0:02d}.nii.gz"], "Patient_{0:02d}/GT.nii.gz"),
+            (["Case{0:02d}.mhd"], "Case{0:02d}_segmentation.mhd"),
+            (["volume-{0}.nii"], "segmentation-{0}.nii"),
+            (["averaged/img/img{0:04d}.nii.gz"], "averaged/label/label{0:04d}.nii.gz"),
+            (["subset{1}/1.3.6.1.{0}.nii"], "seg-lungs/1.3.6.1.{0}.nii"),
+            (["{0}/data.nii.gz"], "{0}/label.nii.gz"),
+            (["pt{0}/v{1}/t1.nii.gz"], "pt{0}/v{1}/seg.nii.gz"),
+            (
+                ["BraTS20_{0:03d}/BraTS20_{0:03d}_" + each + ".nii" for each in ("flair", "t1", "t2")],
+                "BraTS20_{0:03d}/BraTS20_{0:03d}_seg.nii",
+            ),
+            (["images/1{0}/1{0}_100{0}_t2w.nii"], "labels/1{0}_100{0}.nii"),
+        ],
+    )
+    def test_patterns_are_told_that_find_it(self, tmp_path, images, label):
+        """Typed as they are told, they find every case with its own label."""
+        for number, (image, mask) in enumerate(volumes(6).values(), 1):
+            for place, array in ((label, mask), *((each, image[0]) for each in images)):
+                target = tmp_path / place.format(number, number % 2)
+                save_nifti(target.with_name(target.name.replace(".mhd", ".nii")), array)
+                if target.suffix == ".mhd":
+                    written = target.with_suffix(".nii")
+                    sitk.WriteImage(sitk.ReadImage(str(written)), str(target))
+                    written.unlink()
+        with pytest.raises(DataError) as raised:
+            check(tmp_path)
+        cases = as_told(raised.value).scan(tmp_path).cases
+        assert len({case.id for case in cases}) == 6
+        for case in cases:
+            layout = as_told(raised.value)
+            image, mask = layout.read_image(case).array[0], layout.read_label(case).array[0]
+            assert [image[mask == k].mean() for k in (1, 2)] == pytest.approx([120, 240], abs=5)  # its own label
+
+    def test_masks_an_organ(self, tmp_path):
+        for number, (image, mask) in enumerate(volumes(4).values(), 1):
+            save_nifti(tmp_path / f"s{number:04d}/ct.nii.gz", image[0])
+            for value, organ in enumerate(("liver", "spleen"), 1):
+                save_nifti(tmp_path / f"s{number:04d}/segmentations/{organ}.nii.gz", (mask == value).astype(np.uint8))
+        with pytest.raises(DataError) as raised:
+            check(tmp_path)
+        layout = as_told(raised.value)
+        layout.label_names = {1: "liver", 2: "spleen"}
+        assert len(check(tmp_path, layout=layout).measured) == 4
+
+    def test_of_images_alone_nothing_is_made_up(self, tmp_path):
+        for number in range(3):
+            save_nifti(tmp_path / f"scan{number}.nii.gz", np.ones((4, 4, 4), np.int16))
+        with pytest.raises(DataError, match=r"--layout.images scans --layout.labels masks$"):
+            check(tmp_path)
 
     def test_empty_ones(self, tmp_path):
         for folder in ("images", "labels"):

@@ -337,3 +337,15 @@ class TestRefusal:
     def test_too_large(self, files, tmp_path, monkeypatch):
         monkeypatch.setenv("ADAWAC_MAX_VOXELS", "100")
         assert "at most 1e+02 are read" in self.refused(tmp_path)
+
+
+def test_slices_a_folder_deeper_are_named(tmp_path):
+    folder = tmp_path / "series"
+    files = write_series(folder, np.zeros((4, 4, 5)) + np.arange(5), affine_of())
+    assert read_series(series_files(folder), folder).notes == ()
+    (folder / "more").mkdir()
+    (folder / "notes").mkdir()
+    files[-1].rename(folder / "more" / files[-1].name)
+    volume = read_series(series_files(folder), folder)
+    assert volume.array.shape == (1, 4, 4, 4)
+    assert volume.notes == (f"{folder}: not read: more, in which further DICOM files lie",)
