@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from adawac.errors import ConfigError, DataError, counted, of_case, printable
+from adawac.errors import ConfigError, DataError, counted, of_case, printable, some_of
 from adawac.errors.problems import grouped
 from adawac.figures import three_views
 from adawac.inference.prediction_folder import LABEL, PICTURE, PROBABILITIES, PredictionFolder
@@ -20,7 +20,7 @@ from adawac.io.images import read_image
 from adawac.io.terminal import bar
 from adawac.io.volumes import Volume, write_label_nifti, write_probabilities_nifti
 from adawac.processes.cluster import Each, outcome_of
-from adawac.runs.folder import find_checkpoint
+from adawac.runs.folder import find_checkpoint, run_of_checkpoint
 
 
 def predict_files(
@@ -68,6 +68,10 @@ def predict_files(
     _check_output(output, cases)
     if flip_left_right:
         segmenter.recipe.check_flip()
+    elif mirrored := [_place(path) for path in models.values() if _is_tested_mirrored(path)]:
+        print(
+            f"note: {some_of(mirrored)}: `test` averages with mirrored slices (model.flip_left_right); --flip does so"
+        )
     classes = segmenter.recipe.data.classes.names
     settings = {
         "flip": flip_left_right,
@@ -141,6 +145,14 @@ def _models(runs: Sequence[Path]) -> dict[str, Path]:
         if known is not path:
             raise ConfigError(f"{path} and {known} are one model, which would count twice; give each model once")
     return models
+
+
+def _is_tested_mirrored(checkpoint: Path) -> bool:
+    """Whether the numbers of a run are of predictions that are averaged with those of mirrored slices."""
+    try:
+        return bool(run_of_checkpoint(checkpoint).setting("model", "flip_left_right"))
+    except ConfigError:  # of its configuration, which is not needed to predict
+        return False
 
 
 def _place(checkpoint: Path) -> str:

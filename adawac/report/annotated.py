@@ -9,6 +9,7 @@ from adawac.report import figures
 from adawac.report.blocks import Block, Table
 from adawac.report.contents import Contents, MethodResult
 from adawac.report.details import subheading
+from adawac.report.runs import nouns
 from adawac.report.wording import estimated
 
 SERIES = {True: ("with those that nobody annotated", *figures.STYLES[0]), False: ("alone", *figures.STYLES[1])}
@@ -20,6 +21,7 @@ ASIDE = 1.015
 
 def annotated(report: Contents) -> Iterable[Block]:
     """Table and curve of each training subset in which any method was shown slices without labels."""
+    _, many = nouns(report.runs)
     for number, subset in enumerate(report.subsets):
         methods = [method for method in subset.methods if method.annotated]
         if not any(_others(method) for method in methods):
@@ -28,23 +30,31 @@ def annotated(report: Contents) -> Iterable[Block]:
         yield from subheading(report, subset)
         yield figures.picture(
             f"annotated_{number}",
-            curve(methods),
-            "Mean Dice against the number of annotated training slices: "
+            curve(methods, many),
+            f"Mean Dice against the number of annotated training {many}: "
             + "; ".join(f"{method.name}: {_labelled(method)}, {estimated(method.dice[0])}" for method in methods),
-            "Bars: 95 % intervals. Trainings on the annotated slices alone, and with slices that nobody annotated. "
-            "Look at the network passes of each, above: only equal ones make a fair comparison.",
+            f"Bars: 95 % intervals. Trainings on the annotated {many} alone, and with {many} that nobody annotated. "
+            "Where runs of a method differ in number, it stands at the median. Look at the network passes of each, "
+            "above: only equal ones make a fair comparison.",
         )
         yield Table(
-            ("trained on", "annotated slices", "without a label", "Dice, mean of organs"),
-            tuple((m.name, f"{_labelled(m):,}", f"{_others(m):,}", estimated(m.dice[0])) for m in methods),
+            ("trained on", f"annotated {many}", "without a label", "Dice, mean of organs"),
+            tuple((m.name, *map(_range, zip(*m.annotated, strict=True)), estimated(m.dice[0])) for m in methods),
         )
 
 
-def curve(methods: Sequence[MethodResult]) -> Figure:
+def _range(counts: Sequence[int]) -> str:
+    """A number that all runs share, or from the least to the most."""
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def curve(methods: Sequence[MethodResult], many: str = "slices") -> Figure:
     """Dice of methods against the annotated slices, in two series; a point a method.
 
     Args:
         methods: those that recorded on what they were trained, the fewest annotated slices first.
+        many: what they were trained on.
     """
     figure = Figure((figures.WIDTH * 0.7, 3.4), layout="constrained")
     axes = figure.subplots()
@@ -70,7 +80,7 @@ def curve(methods: Sequence[MethodResult]) -> Figure:
     numbers = sorted({_labelled(method) for method in methods})
     axes.set_xticks(numbers, [f"{number:,}" for number in numbers])
     axes.minorticks_off()
-    axes.set_xlabel("annotated training slices")
+    axes.set_xlabel(f"annotated training {many}")
     axes.set_ylabel("Dice, mean of organs")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -10,6 +10,7 @@ from adawac.report import figures
 from adawac.report.blocks import Block, Heading, Paragraph, Picture, Table
 from adawac.report.contents import Contents, SubsetResult
 from adawac.report.families import Family
+from adawac.report.runs import nouns
 from adawac.report.wording import (
     MINUS,
     both_p,
@@ -227,6 +228,7 @@ def _position_figure(report: Contents, family: Family, i: int) -> Picture:
 
 def weights(report: Contents) -> Iterable[Block]:
     """Weights along the volume, their means by group, and how well they separate the groups."""
+    one, many = nouns(report.runs)
     for i, subset in enumerate(report.subsets):
         weighted = [method for method in subset.methods if method.weights]
         if not weighted:
@@ -236,8 +238,8 @@ def weights(report: Contents) -> Iterable[Block]:
         yield figures.picture(
             f"weights_{i}",
             figures.weights_along(panels),
-            "Weight of every training slice by its position, label-dense and label-sparse slices apart.",
-            "Each mark is a training slice at the end of the first run; lines join the means in tenths of the volume.",
+            f"Weight of every training {one} by its position, label-dense and label-sparse {many} apart.",
+            f"Each mark is a training {one} at the end of the first run; lines join the means in tenths of the volume.",
         )
         header = ("weights", "runs", "mean, label-dense", "mean, label-sparse", "AUROC")
         lines = []
@@ -253,8 +255,8 @@ def weights(report: Contents) -> Iterable[Block]:
                 )
             )
         note = (
-            "AUROC: how well the weights detect label-dense slices, which nobody told AdaWAC of; 0.5 says nothing, "
-            "1 is perfect. From the lowest run to the highest."
+            f"AUROC: how well the weights detect label-dense {many}, which nobody told AdaWAC of; 0.5 says nothing, "
+            "1 is perfect, below 0.5 they lie the other way round. From the lowest run to the highest."
         )
         if subset.units or subset.cuts:
             of = "; ".join(shared_out(kinds) for kinds in (subset.units, subset.cuts) if kinds)
@@ -273,6 +275,7 @@ def _over_runs(values: Sequence[float]) -> str:
 
 def suspects(report: Contents) -> Iterable[Block]:
     """The label-sparse slices that stayed hard, those first that most runs name; none of runs that find no organ."""
+    one, many = nouns(report.runs)
     for subset in report.subsets:
         runs = [run for run in report.runs if run.subset == subset.name and run.suspects is not None]
         blind = [run.name for run in runs if run.best_dice < FOUND]
@@ -288,23 +291,28 @@ def suspects(report: Contents) -> Iterable[Block]:
         if blind:
             yield Paragraph(
                 f"{some_of(blind)}: no organ reaches a Dice of {FOUND} on the test cases. To such "
-                "a network every slice is hard, whatever its label, so that it names none here."
+                f"a network every {one} is hard, whatever its label, so that it names none here."
             )
         if mixed:
             yield Paragraph(
-                f"{some_of(mixed)}: the weights do not tell label-dense from label-sparse slices (AUROC in the table "
+                f"{some_of(mixed)}: the weights do not tell label-dense from label-sparse {many} (AUROC in the table "
                 "above), so that none that they name stands out."
             )
         if not places:
             continue
         first = sorted(places, key=lambda name: (-len(places[name]), sum(places[name])))[:MOST_SUSPECTS]
+        first_voxel = (
+            "Slices are counted from 0, axial ones from inferior to superior, whichever way a file stores them."
+            if one == "slice"
+            else "A patch is called by its first voxel on the training grid, counted from 0."
+        )
         note = (
-            f"{counted(len(places), 'slice')} in all. No label lies in them, and still they are harder to the network "
-            "than half of those that have one: a label may be missing, or an organ begins there. Slices are counted "
-            "from 0, axial ones from inferior to superior, whichever way a file stores them."
+            f"{len(places)} {one if len(places) == 1 else many} in all. No label lies in them, and still they are "
+            "harder to the network than half of those that have one: a label may be missing, or an organ begins there. "
+            f"{first_voxel}"
         )
         yield Table(
-            ("volume:slice", "named by"),
+            (f"volume:{one}", "named by"),
             tuple((name, f"{len(places[name])}{OF}{counted(len(runs), 'run')}") for name in first),
             note,
         )

@@ -15,6 +15,7 @@ from adawac.report.by_patient import by_patient
 from adawac.report.contents import Contents, MethodResult
 from adawac.report.details import groups, organs, subheading, suspects, weights
 from adawac.report.drawn import drawn
+from adawac.report.runs import nouns
 from adawac.report.wording import (
     both_p,
     difference,
@@ -52,7 +53,7 @@ def document(report: Contents) -> Document:
         Section("What the weights do", tuple(weights(report)), "Weights"),
         Section("What was drawn", tuple(drawn(report)), "Draws"),
         Section("What annotation is worth", tuple(annotated(report)), "Annotation"),
-        Section("Training slices to look at", tuple(suspects(report)), "Labels"),
+        Section(f"Training {nouns(report.runs)[1]} to look at", tuple(suspects(report)), "Labels"),
         Section("Worst cases", (*report.pictures, *_said(report.no_pictures)), "Pictures"),
         Section("Can these numbers be trusted?", tuple(_trust(report)), "Trust"),
         Section("How this was made", tuple(_making(report)), "Making"),

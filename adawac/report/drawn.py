@@ -6,22 +6,24 @@ from statistics import fmean
 from adawac.report.blocks import Block, Table
 from adawac.report.contents import Contents, MethodResult
 from adawac.report.details import subheading
+from adawac.report.runs import nouns
 from adawac.report.wording import number, spread
 
 
 def drawn(report: Contents) -> Iterable[Block]:
     """Tables of the draws of each method, where runs have recorded them."""
+    one, many = nouns(report.runs)
     for subset in report.subsets:
         methods = [method for method in subset.methods if method.draws]
         if not methods:
             continue
         yield from subheading(report, subset)
         yield Table(
-            ("draws", "label-dense", "least", "median", "most", "effective slices"),
+            ("draws", "label-dense", "least", "median", "most", f"effective {many}"),
             tuple(_of_slices(method) for method in methods),
-            "Share of the draws that were of label-dense slices; draws of the slice that came least often, of the one "
-            "in the middle and of the one that came most often; so many slices, drawn equally often, would vary as "
-            "much.",
+            f"Share of the draws that were of label-dense {many}; draws of the {one} that came least often, of the one "
+            f"in the middle and of the one that came most often; so many {many}, drawn equally often, would vary as "
+            "much. Shares are means over runs, counts from the least run to the most.",
         )
         classes = tuple(dict.fromkeys(name for method in methods for each in method.draws for name in each.of_class))
         yield Table(
@@ -30,7 +32,7 @@ def drawn(report: Contents) -> Iterable[Block]:
                 (method.name, *(number(fmean(each.of_class.get(name, 0) for each in method.draws)) for name in classes))
                 for method in methods
             ),
-            "Share of the draws that held each class; a slice may hold several.",
+            f"Share of the draws that held each class; a {one} may hold several.",
         )
 
 

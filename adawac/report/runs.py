@@ -1,5 +1,6 @@
 """What goes into a report: runs of methods, each with its case table and what is known of its making."""
 
+import json
 import logging
 import math
 from collections import Counter, defaultdict
@@ -15,6 +16,8 @@ from adawac.evaluation import ANY_CLASS, CaseRow
 from adawac.evaluation.summary import predicted_how
 from adawac.runs.config_diff import changed
 from adawac.runs.folder import RunFolder
+from adawac.runs.old_names import with_new_names
+from adawac.runs.resume import settings_of
 from adawac.runs.slice_weights import SliceWeights
 
 log = logging.getLogger(__name__)
@@ -123,6 +126,16 @@ def on_shared_cases(runs: Sequence[MethodRun]) -> tuple[list[MethodRun], tuple[s
     return kept, tuple(left_out)
 
 
+def nouns(runs: Sequence[MethodRun]) -> tuple[str, str]:
+    """What runs were trained on, singular and plural: slices, unless all that say so say something else.
+
+    Example:
+        >>> nouns([MethodRun("erm", "", "0", [], unit="patch")]), nouns([MethodRun("erm", "", "0", [])])
+        (('patch', 'patches'), ('slice', 'slices'))
+    """
+    return ("patch", "patches") if {run.unit for run in runs if run.unit} == {"patch"} else ("slice", "slices")
+
+
 def predicted_unlike(runs: Sequence[MethodRun]) -> str:
     """That predictions were not made alike, where case tables say so; empty where they were, or nothing is known."""
     rows: dict[str, list[CaseRow]] = {}
@@ -142,13 +155,23 @@ def warn_of_other_files(rows: Iterable[CaseRow]) -> None:
         )
 
 
-def warn_of_unlike_seeds(runs: Sequence[MethodRun]) -> None:
-    """Say of runs of one method, which count as its seeds, where their configurations differ in more than that."""
+def check_seeds(runs: Sequence[MethodRun]) -> None:
+    """Refuse runs of one method, which count as its seeds, that have one seed; say where they differ in more than it.
+
+    Two trainings of the same settings and seed are one training done twice: they would say that seeds hardly differ.
+
+    Raises:
+        DataError: naming them.
+    """
     first: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = {}
+    twice: dict[tuple[str, str, str], list[str]] = {}
     for run in runs:
         place = Path(run.made.get("from", ""))
         if not (place.is_dir() and (config := RunFolder(place).config)):
             continue
+        settings = settings_of(with_new_names(dict(config)))
+        if "seed_everything" in settings:
+            twice.setdefault((run.method, run.subset, json.dumps(settings, sort_keys=True)), []).append(run.name)
         name, before = first.setdefault((run.method, run.subset), (run.name, config))
         found = {key: values for key, values in changed(before, config, ...).items() if key.startswith(OF_A_METHOD)}
         if said := "; ".join(f"{key} {was}, {now}" for key, (was, now) in found.items() if ... not in (was, now)):
@@ -159,6 +182,13 @@ def warn_of_unlike_seeds(runs: Sequence[MethodRun]) -> None:
                 run.method,
                 said,
             )
+    if problems := [
+        f"runs {', '.join(names)} of {method}: trained with the same settings and seed, so they are one training done "
+        f"{len(names)} times and not {len(names)} seeds; give one, or train with another --seed_everything"
+        for (method, _, _), names in twice.items()
+        if len(names) > 1
+    ]:
+        raise DataError.from_problems(problems)
 
 
 def check_runs(runs: Sequence[MethodRun]) -> None:

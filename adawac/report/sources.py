@@ -24,7 +24,7 @@ from adawac.io.terminal import Track
 from adawac.io.volumes import Volume
 from adawac.metrics import EmptyPolicy
 from adawac.processes.cluster import Each, one_by_one
-from adawac.report.runs import MethodRun, warn_of_other_files, warn_of_unlike_seeds
+from adawac.report.runs import MethodRun, check_seeds, warn_of_other_files
 from adawac.runs.checkpoint import RECIPE, Recipe, read_checkpoint
 from adawac.runs.folder import CASES, RunFolder
 
@@ -144,7 +144,7 @@ def evaluate_sources(
     if problems:
         raise DataError.from_problems(list(dict.fromkeys(problems)))
     warn_of_other_files(row for each in evaluated for row in each.run.rows)
-    warn_of_unlike_seeds([each.run for each in evaluated])
+    check_seeds([each.run for each in evaluated])
     return _with_subsets(_told_apart(evaluated))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 from nibabel import orientations
 from tiny_data import make_case, save_nifti, write_msd
 from tiny_run import ADAMW, tiny_settings, write_config
@@ -139,6 +140,17 @@ class TestGrid:
             found.append(read_nifti(tmp_path / "out/pt.nii.gz").array[0])
             assert np.array_equal(segmenter.predict(volume, flip_left_right=flip), found[-1])
         assert not np.array_equal(*found)
+
+    def test_it_is_told_where_a_run_was_measured_with_mirrored_slices(self, run, case, tmp_path, capsys):
+        other = shutil.copytree(run, tmp_path / "runs/flips/version_0")
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["model"]["flip_left_right"] = True
+        (other / "config.yaml").write_text(yaml.safe_dump(config))
+        save(tmp_path / "pt.nii.gz", case[0][0], "RAS")
+        said = "note: flips/version_0/checkpoints/best.ckpt: `test` averages with mirrored slices"
+        for model, options, told in ((other, (), True), (other, ("--flip", "--overwrite"), False), (run, (), False)):
+            assert predict(model, tmp_path / "pt.nii.gz", tmp_path / f"out of {model.parent.name}", *options) == 0
+            assert (said in capsys.readouterr().out) == told
 
 
 class TestFiles:

@@ -2,20 +2,23 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from report_runs import BETTER, CASES, WORSE, few, report_of, rows_of, run, text_of
 
+from adawac.data.sampling.summary import DrawSummary
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation import ANY_CLASS, Metadata, write_table
 from adawac.report import patient_figures
 from adawac.report.by_patient import by_patient
 from adawac.report.contents import Contents, choose_reference, subset_results
 from adawac.report.details import OF, _over_runs, organs, suspects
+from adawac.report.document import document
 from adawac.report.pictures import worst_cases
-from adawac.report.runs import MethodRun, check_runs, on_shared_cases, warn_of_unlike_seeds
+from adawac.report.runs import MethodRun, check_runs, check_seeds, on_shared_cases
 from adawac.report.sources import Source, evaluate_sources
 from adawac.report.wording import summary_sentence
 from adawac.runs.slice_weights import SliceWeights
@@ -312,8 +315,47 @@ def test_runs_of_one_method_that_differ_in_more_than_their_seeds_are_named(tmp_p
         settings = {"seed_everything": seed, "name": name, "model": {"optimizer": {"init_args": {"lr": rate}}}}
         (folder / "config.yaml").write_text(json.dumps(settings))
         runs.append(run("AdaWAC", WORSE, name=name, made={"from": str(folder)}))
-    warn_of_unlike_seeds(runs)
+    check_seeds(runs)
     [said] = caplog.messages
     assert said.startswith(
         "a and c count as seeds of AdaWAC, but their settings differ (model.optimizer.init_args.lr 0.1, 0.2);"
     )
+
+
+def test_one_training_done_twice_is_no_two_seeds(tmp_path):
+    """As `adawac fit mine.yaml`, typed twice: another folder, another device, but every number the same."""
+    runs = []
+    for name, seed, device in (("a", 1234, "gpu"), ("b", 1234, "cpu"), ("c", 7, "cpu")):
+        folder = tmp_path / name / "version_0"
+        folder.mkdir(parents=True)
+        settings = {"seed_everything": seed, "name": name, "runs": str(tmp_path), "trainer": {"accelerator": device}}
+        (folder / "config.yaml").write_text(json.dumps(settings))
+        runs.append(run("AdaWAC", WORSE, name=name, made={"from": str(folder)}))
+    check_seeds([runs[0], runs[2]])
+    with pytest.raises(
+        DataError, match=r"runs a, b of AdaWAC: .* one training done 2 times .* another --seed_everythi"
+    ):
+        check_seeds(runs)
+    check_seeds(
+        [runs[0], MethodRun(**{**vars(runs[1]), "method": "other"})]
+    )  # of two methods one seed is the same luck
+
+
+@pytest.mark.parametrize(("unit", "one", "many"), [("patch", "patch", "patches"), ("slice", "slice", "slices")])
+def test_what_was_trained_on_is_called_what_it_is(unit, one, many):
+    """In the chapters that count training units; whole volumes are cut into slices whatever was trained on."""
+    n = 40
+    dense = np.arange(n) < 20
+    score = np.where(dense, 2.0, -2.0)
+    weights = SliceWeights(("p",) * n, tuple(map(str, range(n))), np.linspace(0, 1, n), dense, score / 5 + 0.5, score)
+    draws = DrawSummary(0.5, {"liver": 0.5}, 1, 2.0, 3, 30.0)
+    facts = {"unit": unit, "weights": weights, "draws": draws, "annotated": (30, 10), "suspects": ("p:0-0-8",)}
+    chapters = document(report_of(run("pair", WORSE, **facts), run("adawac", BETTER, **facts))).sections
+    of = {section.title: str(section.blocks) for section in chapters}
+    titles = ("What the weights do", "What was drawn", "What annotation is worth", f"Training {many} to look at")
+    words = " ".join(re.sub(r"<svg.*</svg>", "", of[title], flags=re.DOTALL) for title in titles)
+    assert f"effective {many}" in words
+    assert f"annotated {many}" in words
+    assert f"volume:{one}" in words
+    if unit == "patch":
+        assert "slice" not in words.casefold().replace("slice 0 to last slice", "")
