@@ -128,10 +128,10 @@ def compare_folds(study: Study, reference: str | None = None) -> tuple[str, Path
     """
     dice, left_out = dice_of_folds(study)
     table = fold_table(dice, reference, left_out)
-    table += "\n\nDice is the mean over the folds of the mean over their patients."
     if others := len(dice) - 1:
         table += (
-            f"\n\nIntervals are not corrected for the number of settings: if all were equal, about {0.05 * others:.1f} "
+            "\n\nDice: mean of the folds' means. "
+            f"Intervals are not corrected for the number of settings: if all were equal, about {0.05 * others:.1f} "
             f"of {others} would exclude 0 by chance, and more than that as folds share training patients."
         )
     rows: dict[str, list[CaseRow]] = {}

@@ -54,6 +54,7 @@ def test_a_setting_is_compared_with_the_reference_fold_by_fold(tmp_path, study):
         f"| adawac | 0.750 | +0.200 | {f'{low:+.3f}'.replace('-', MINUS)} to {high:+.3f} |",
         "| pair | 0.550 |  |  |",
         "",
+        "Dice: mean of the folds' means. "
         "Intervals are not corrected for the number of settings: if all were equal, about 0.1 of 1 would exclude 0 by "
         "chance, and more than that as folds share training patients.",
     ]
