@@ -27,7 +27,7 @@ from adawac.evaluation import (
     summarise,
 )
 from adawac.evaluation.counted import left_out_of
-from adawac.evaluation.summary import WHOLE, Summary
+from adawac.evaluation.summary import WHOLE
 from adawac.metrics import EmptyPolicy, policy_note
 from adawac.report.blocks import Picture
 from adawac.report.families import Family, families
@@ -56,7 +56,7 @@ class MethodResult:
         false_alarms: organs predicted and nowhere in the reference.
         false_slices: label-sparse slices with any foreground predicted.
         ignored_slices: slices that are wholly ignored, of all cases.
-        false_voxels: voxels predicted as foreground on label-sparse slices, per case and run.
+        false_voxels: voxels predicted as foreground on label-sparse slices of a case, by the one mean.
         images_seen: of each run that recorded it.
         network_passes: of each run that recorded it.
         weights: of each run that has weights per slice.
@@ -287,6 +287,7 @@ def _unlike(pairs: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, ...]]:
 def _method_results(rows: Rows, methods: Mapping[str, Sequence[MethodRun]], lost: Lost) -> Iterable[MethodResult]:
     dice = estimate_methods(rows, "dice", "all", lost)
     dense, recall = (means(rows, metric, "dense", lost) for metric in ("dice", "recall"))
+    false_voxels = means(of_class(rows, "false_positive_voxels", ANY_CLASS), "false_positive_voxels", "sparse", lost)
     hd95 = {unit: means(rows, f"hd95_{unit}", "all", lost) for unit in ("mm", "voxel")}
     for name, runs in methods.items():
         summary = summarise(rows[name])
@@ -304,16 +305,10 @@ def _method_results(rows: Rows, methods: Mapping[str, Sequence[MethodRun]], lost
             false_alarms=summary.false_alarms,
             false_slices=summary.false_positive_slices,
             ignored_slices=summary.ignored_slices,
-            false_voxels=_per_case(summary, "false_positive_voxels"),
+            false_voxels=false_voxels[name].mean if name in false_voxels else math.nan,
             images_seen=tuple(run.images_seen for run in runs if run.images_seen is not None),
             network_passes=tuple(run.network_passes for run in runs if run.network_passes is not None),
             weights=tuple(run.weights for run in runs if run.weights is not None),
             draws=tuple(run.draws for run in runs if run.draws is not None),
             annotated=tuple(run.annotated for run in runs if run.annotated is not None),
         )
-
-
-def _per_case(summary: Summary, metric: str) -> float:
-    """Of label-sparse slices, a case and run; NaN where it was not measured."""
-    measured = ("sparse", metric, ANY_CLASS) in summary.values
-    return summary.total(metric, "sparse", ANY_CLASS) / (summary.cases * summary.runs) if measured else math.nan

@@ -37,9 +37,10 @@ from adawac.report.wording import (
 KNOWN = {
     "erm": "ERM: plain training on one view of each image.",
     "pair": "Pair: plain training on two augmented views of each image, none of which weighs more than another.",
+    "adawac_s": "AdaWAC-S: one view; for each image a weight that is learnt, by which it is drawn.",
     "adawac": "AdaWAC: two views, and for each image a weight that is learnt, between its label and their agreement.",
 }
-"""What methods are, by the first word of their names; a study may name its others as it likes."""
+"""What methods are, by their names or the first word of these; a study may name its others as it likes."""
 
 
 def document(report: Contents) -> Document:
@@ -113,7 +114,9 @@ def _methods(report: Contents) -> Iterable[Block]:
         f"Images seen and network passes are those of one run in training, without what a teacher passes.{unlike}"
     )
     names = {method.name.casefold() for subset in report.subsets for method in subset.methods}
-    known = [said for word, said in KNOWN.items() if any(re.split(r"[\W_]", name)[0] == word for name in names)]
+    words = [re.split(r"[\W_]+", name) for name in names]
+    kinds = {whole if (whole := "_".join(each[:2])) in KNOWN else each[0] for each in words}
+    known = [said for kind, said in KNOWN.items() if kind in kinds]
     yield from _said(" ".join(known))
 
 

@@ -155,6 +155,32 @@ def warn_of_other_files(rows: Iterable[CaseRow]) -> None:
         )
 
 
+def unlike(runs: Sequence[MethodRun]) -> tuple[str, ...]:
+    """What keeps methods from being compared fairly beside compute: other training cases, other ways to predict.
+
+    Example:
+        >>> one = MethodRun("erm", "", "0", [], training=("a",))
+        >>> unlike([one, replace(one, method="pair", name="1", training=("a", "b"))])
+        ('Methods were not trained on the same cases: erm on 1, pair on 2.',)
+    """
+    return tuple(filter(None, (_trained_unlike(runs), predicted_unlike(runs))))
+
+
+def _trained_unlike(runs: Sequence[MethodRun]) -> str:
+    """Whose training cases differ on any training subset; seeds and folds may differ where those of all methods do."""
+    subsets: dict[str, dict[str, set[frozenset[str]]]] = {}
+    for run in runs:
+        if run.training:
+            subsets.setdefault(run.subset, {}).setdefault(run.method, set()).add(frozenset(run.training))
+    for methods in subsets.values():
+        if len(set(map(frozenset, methods.values()))) > 1:
+            said = (
+                f"{method} on {' or '.join(map(str, sorted(set(map(len, sets)))))}" for method, sets in methods.items()
+            )
+            return f"Methods were not trained on the same cases: {', '.join(said)}."
+    return ""
+
+
 def check_seeds(runs: Sequence[MethodRun]) -> None:
     """Refuse runs of one method, which count as its seeds, that have one seed; say where they differ in more than it.
 

@@ -9,7 +9,7 @@ from adawac.evaluation import Comparison, Estimate
 from adawac.evaluation.intervals import ENUMERATED, LEVEL
 from adawac.evaluation.statistics import Verdict, least_p
 from adawac.report.contents import Contents, MethodResult, SubsetResult
-from adawac.report.runs import MethodRun, predicted_unlike
+from adawac.report.runs import MethodRun, unlike
 from adawac.report.seed_noise import COMMITTED, seed_noise
 
 MINUS = "\N{MINUS SIGN}"
@@ -136,7 +136,7 @@ def summary_sentence(subsets: Sequence[SubsetResult], reference: str, runs: Sequ
 def summary(report: Contents) -> str:
     """The first lines of a report: the answer, and whom its cases show where that is not one patient each."""
     answer = summary_sentence(report.subsets, report.reference, report.runs)
-    return " ".join(filter(None, [answer, unequal_compute(report), predicted_unlike(report.runs), report.patients]))
+    return " ".join(filter(None, [answer, unequal_compute(report), *unlike(report.runs), report.patients]))
 
 
 def unequal_compute(report: Contents) -> str:

@@ -20,6 +20,7 @@ from adawac.report.document import document
 from adawac.report.pictures import worst_cases
 from adawac.report.runs import MethodRun, check_runs, check_seeds, on_shared_cases
 from adawac.report.sources import Source, evaluate_sources
+from adawac.report.wording import summary as report_summary
 from adawac.report.wording import summary_sentence
 from adawac.runs.slice_weights import SliceWeights
 
@@ -320,6 +321,45 @@ def test_runs_of_one_method_that_differ_in_more_than_their_seeds_are_named(tmp_p
     assert said.startswith(
         "a and c count as seeds of AdaWAC, but their settings differ (model.optimizer.init_args.lr 0.1, 0.2);"
     )
+
+
+def test_false_positive_voxels_are_the_one_mean_as_their_slices_are():
+    """Over the visits of a patient first: three visits of one with 9 voxels each, one of another with 1."""
+    rows = [
+        row._replace(patient="a" if i < 7 else "b", value=9.0 if i < 7 else 1.0)
+        if row.metric.startswith("false_positive")
+        else row._replace(patient="a" if i < 7 else "b")
+        for i, case in enumerate(CASES)
+        for row in rows_of([WORSE[i]], [case])
+    ]
+    report = report_of(*(MethodRun("pair", "", name, rows) for name in ("0", "1")))
+    assert report.subsets[0].methods[0].false_voxels == pytest.approx((9 + 1) / 2)
+
+
+def test_methods_that_were_trained_on_other_cases_are_told():
+    def said(**training):
+        runs = [
+            run(method, WORSE, name=f"{method}{i}", training=tuple(of))
+            for method, each in training.items()
+            for i, of in enumerate(each)
+        ]
+        return report_summary(report_of(*runs))
+
+    told = "Methods were not trained on the same cases: pair on 3, adawac on 2."
+    assert told in said(pair=["abc", "abc"], adawac=["ab", "ab"])
+    assert "pair on 2, adawac on 2." in said(pair=["ab", "ab"], adawac=["ac", "ac"])
+    for alike in ({"pair": ["ab", "ac"], "adawac": ["ac", "ab"]}, {"pair": ["ab"] * 2, "adawac": [""] * 2}):
+        assert "same cases" not in said(**alike)  # of folds each has all; of others nothing is known
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("adawac_s", "AdaWAC-S: one view"), ("AdaWAC", "AdaWAC: two views"), ("adawac_foreground", "AdaWAC: two views")],
+)
+def test_methods_are_said_to_be_what_they_are(name, said):
+    words = text_of(report_of(run("pair", WORSE), run(name, BETTER)), "Methods side by side")
+    assert said in words
+    assert words.count("AdaWAC") == 1 + (name == "AdaWAC")
 
 
 def test_one_training_done_twice_is_no_two_seeds(tmp_path):
