@@ -106,6 +106,7 @@ def _run(argv: list[str]) -> int:
     except OSError as error:
         return _failed(command, f"the working folder: {one_line(error)}; change into one that is there")
     try:
+        argv = [*map(_at_home, argv)]
         refuse_addresses(_named(argv[1:]))
         module, arguments = ("fit", argv) if command in TRAINING else (command, argv[1:])
         exit_code: int = import_module(f"adawac.cli.{module}").main(arguments)
@@ -129,6 +130,12 @@ def _run(argv: list[str]) -> int:
         if isinstance(error.__cause__, Interrupted | KeyboardInterrupt):  # compiled code, such as Ray's, covers it
             return _stopped(command, error.__cause__)
         return _unexpected(argv, error)
+
+
+def _at_home(argument: str) -> str:
+    """An argument with the user's folder in place of `~/`, where no shell has put it: as in `--labels=~/data`."""
+    option, equals, value = argument.rpartition("=")
+    return f"{option}{equals}{os.path.expanduser(value)}" if value.startswith("~/") else argument
 
 
 def _named(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:

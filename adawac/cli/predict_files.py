@@ -61,6 +61,7 @@ def predict_files(
             or the models cannot be loaded or averaged.
         DataError: all problems together, after all cases without a problem have been written.
     """
+    output = output.expanduser()
     models = _models(runs)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     segmenter = load(runs, device if each is None else "cpu", trust)

@@ -60,7 +60,7 @@ def scan_images(source: Path, places: Sequence[str] = ()) -> Images:
         DataError: if there is no image, or it is not clear what a case is.
         ConfigError: if reading them takes SimpleITK, and that is not installed.
     """
-    source = source.absolute()  # so that `.` has a name
+    source = source.expanduser().absolute()  # so that `.` has a name
     found = _as_in_training(source, places)
     if found is None and "*" in str(source):
         found = {"": list(named_by(source.parent, source.as_posix()))}
@@ -115,10 +115,16 @@ def named_by(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
             continue
         if reader_of(path) or (path.is_dir() and (series_files(path) or list_files(path))):
             found.append(([normalize("NFC", part) for part in match.groups()], path))
-    spare = [_is_said(place, [said for said, _ in found]) for place in range(form.groups)]
+    names = [said for said, _ in found]
+    spare = [_is_said(place, names) for place in range(form.groups)]
+    if len({tuple(_kept(said, spare)) for said in names}) < len({tuple(said) for said in names}):
+        spare = [False] * form.groups  # it tells cases apart after all
     for said, path in found:
-        kept = [part for part, left_out in zip(said, spare, strict=True) if not left_out]
-        yield "_".join(dict.fromkeys(kept)), path
+        yield "_".join(dict.fromkeys(_kept(said, spare))), path
+
+
+def _kept(said: Sequence[str], spare: Sequence[bool]) -> list[str]:
+    return [part for part, left_out in zip(said, spare, strict=True) if not left_out]
 
 
 def _is_said(place: int, names: Sequence[Sequence[str]]) -> bool:

@@ -132,6 +132,7 @@ def evaluate(
     metrics = metrics or {}
     named = (f"{name}={os.fspath(path)}" for name, path in sources.items()) if isinstance(sources, Mapping) else sources
     chosen = [Source.parse(os.fspath(each)) for each in named]
+    labels, images, metadata, output = map(_at_home, (labels, images, metadata, output))
     if patient_pattern == AUTO and metadata is not None and set(METADATA_KEYS) <= set(metadata_header(Path(metadata))):
         patient_pattern = str(metadata)
     references, why_none = None, ""
@@ -186,6 +187,10 @@ def evaluate(
         if parquet:
             write_table(folder / "cases.parquet", report.cases)
         return Report(contents, write_report(contents, folder, further))
+
+
+def _at_home(path: Named | None) -> Path | None:
+    return None if path is None else Path(path).expanduser()
 
 
 def _classes(given: Named | Sequence[str] | None, labels: Path, sources: Sequence[Source]) -> Classes | None:

@@ -1,6 +1,7 @@
 """Where a report's runs come from: run folders, folders of predictions by any tool, case tables."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -65,6 +66,7 @@ class Source:
         name, equals, path = text.partition("=")
         if not equals or Path(text).exists():
             name, path = "", text
+        path = os.path.expanduser(path)
         if not Path(path).exists() and not ("*" in path and labels_at(Path(path))):
             raise ConfigError(
                 f"{text}: there is nothing at {path}{did_you_mean_file(Path(path))} "

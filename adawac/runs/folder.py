@@ -304,6 +304,7 @@ def find_checkpoint(path: Path) -> Path:
     Raises:
         ConfigError: if there is none.
     """
+    path = path.expanduser()
     return path if path.is_file() else RunFolder(path).checkpoint
 
 

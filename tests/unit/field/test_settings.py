@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 from shlex import quote
 
 import h5py
@@ -11,10 +12,14 @@ import torch
 from field_data import check, folders, model, volumes
 from tiny_data import save_nifti, write_acdc_volumes
 
+from adawac.cli import main
 from adawac.data.layouts import ACDC, Folders
 from adawac.data.layouts.files import parse_labels
 from adawac.errors import ConfigError, DataError
+from adawac.inference.segmenter import load
+from adawac.io.image_cases import scan_images
 from adawac.io.volumes import Volume
+from adawac.report.evaluate import evaluate
 
 
 def lay_out(root, cases=3):
@@ -113,3 +118,28 @@ class TestArrays:
             file["image"] = turned
         assert "slices of 14 x 5 pixels: is the last axis that of the slices?" in ACDC().read_image(one).notes[0]
         assert ACDC().read_image(other).notes == ()
+
+
+class TestHome:
+    """`~` where no shell puts the user's folder: after an equals sign, in quotes, from Python."""
+
+    def test_in_every_place_of_a_command(self, tmp_path, monkeypatch, capsys):
+        folders(tmp_path / "data")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        (tmp_path / "work").mkdir()
+        monkeypatch.chdir(tmp_path / "work")
+        arguments = ["A=~/data/labels", "--labels=~/data/labels", "--images", "~/data/images", "-o", "~/report"]
+        assert main(["evaluate", *arguments]) == 0
+        assert (tmp_path / "report/report.html").exists()
+        assert main(["check", "~/data", "--picture=~/x.png"]) == 0
+        assert (tmp_path / "x.png").exists()
+        assert list(Path().iterdir()) == []
+
+    def test_from_python(self, tmp_path, monkeypatch):
+        folders(tmp_path / "data")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        report = evaluate(["~/data/labels"], "~/report", labels="~/data/labels", images="~/data/images")
+        assert report.page == tmp_path / "report/report.html"
+        assert len(scan_images(Path("~/data/images")).cases) == 4
+        with pytest.raises(ConfigError, match=re.escape(str(tmp_path / "runs"))):
+            load("~/runs")
