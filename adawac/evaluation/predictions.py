@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from adawac.data.layouts.masks import are_masks, joined, labels_at, masks_of
 from adawac.data.naming import alike_but_for_ends
-from adawac.errors import DataError, of_case
+from adawac.errors import DataError, of_case, some_of
 from adawac.errors import name_problems as wrong_names
 from adawac.evaluation.case_table import NOBODY, CaseRow, MadeBy, case_rows
 from adawac.evaluation.references import References, as_named, read_classes
@@ -27,6 +27,12 @@ from adawac.types import IGNORE_INDEX
 
 _RECORDS = (MANIFEST, "dataset.json", "plans.json", "predict_from_raw_data_args.json", "postprocessing.pkl")
 """What our prediction and nnU-Net's leave beside the labels."""
+
+NOWHERE = 0.02
+"""Dice of classes that hardly overlap."""
+
+MOSTLY = 0.8
+"""Share of the cases in which they do not."""
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +137,25 @@ def encoded(
     return preds
 
 
+def disjoint(rows: Iterable[CaseRow]) -> list[str]:
+    """Classes that predictions and references hold, in nearly all cases at other places: values may mean others.
+
+    Args:
+        rows: of one source.
+    """
+    facts: dict[str, dict[str, dict[str, float]]] = {}
+    for row in rows:
+        if row.group == "all" and row.metric in ("dice", "predicted_voxels", "reference_voxels"):
+            facts.setdefault(row.class_name, {}).setdefault(row.case, {})[row.metric] = row.value
+    apart = []
+    for name, cases in facts.items():
+        held = [its for its in cases.values() if min(its.values()) >= 0 and len(its) == 3]
+        held = [its for its in held if its["predicted_voxels"] > 0 and its["reference_voxels"] > 0]
+        if len(held) > 1 and sum(its["dice"] < NOWHERE for its in held) >= MOSTLY * len(held):
+            apart.append(name)
+    return apart if len(apart) > 1 else []
+
+
 def measure(
     predict: Predict,
     references: References,
@@ -181,4 +206,9 @@ def measure(
             except DataError as error:
                 problems[case] = of_case(case, error)
     table = [row for case in cases for row in rows.get(case, ())]
+    if apart := disjoint(table):
+        log.warning(
+            f"{made_by.run or made_by.method}: {some_of(apart)} lie in most cases elsewhere than in the references: do "
+            "values mean the same there? A dataset.json beside predictions says what they mean"
+        )
     return [*table, *training_rows(table, made_by.units)], [problems[case] for case in cases if case in problems]

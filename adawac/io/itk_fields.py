@@ -32,6 +32,8 @@ def checked(name: str, value: str) -> str:
 def dimensions(path: Path, sizes: tuple[int, ...], across: int | None) -> tuple[tuple[int, int, int], int]:
     """(x, y, z), and the size of an axis across them; 1 where there is none."""
     shape = tuple(size for axis, size in enumerate(sizes) if axis != across)
+    if len(shape) == 2 and across is not None:
+        raise ValueError(f"of its sizes {sizes} that of axis {across} is none of space")
     if len(shape) != 3:
         raise no_volume(path, sizes)
     if min(sizes) < 1:

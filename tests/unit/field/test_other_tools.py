@@ -232,3 +232,20 @@ class TestTables:
         (tmp_path / "a.csv").write_text("case,patient\ncase_0,1\n")
         with pytest.raises(DataError, match=r"for case case_1; add a line"):
             read_case_column(tmp_path / "a.csv", "patient", ["case_0", "case_1"])
+
+
+def test_predictions_that_number_classes_otherwise_are_told(tmp_path, caplog):
+    """Their Dice is 0, of which nothing else says the reason."""
+    root = folders(tmp_path / "data", 3)
+    shutil.copytree(root / "labels", root / "preds")
+    evaluate([root / "preds"], labels=root / "labels")
+    assert "do values mean the same" not in caplog.text
+    for path in (root / "preds").iterdir():
+        edit(path, lambda label: np.array([0, 2, 1])[label], np.uint8)
+    evaluate([root / "preds"], labels=root / "labels")
+    assert "class_1, class_2 lie in most cases elsewhere than in the references: do values mean" in caplog.text
+    caplog.clear()
+    for path in (root / "preds").iterdir():
+        edit(path, lambda label: label * (label == 1), np.uint8)  # a network that never found one
+    evaluate([root / "preds"], labels=root / "labels")
+    assert "do values mean the same" not in caplog.text
