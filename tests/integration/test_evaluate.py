@@ -179,7 +179,7 @@ def test_everything_that_is_wrong_is_said_at_once(place, capsys):
         ("pt_99", "there is no reference", "add its label, move the prediction away"),
         ("pt_2", "has shape (9, 24, 20) but (10, 24, 20) is due", "resample it to the reference's grid"),
         ("pt_3", "lies 9 mm off the grid due", "resample it to the reference's grid"),
-        ("pt_4", "stand for no class", "--classes names what each value means"),
+        ("pt_4", "stand for no class", "name them all by --classes"),
         ("pt_5", "pt_5.nii.gz", "copy it again"),
     ):
         [line] = [line for line in said.splitlines() if f"case {case}:" in line]

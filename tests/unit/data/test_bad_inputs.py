@@ -110,7 +110,7 @@ LABELS = {
     "a slice less": (lambda path: edited(path, lambda array: array[..., :-1]), "re-export the label on the image's"),
     "shifted": (bytes_at(292, struct.pack("<f", 99.0)), "mm off the grid .*; re-export the label on the image's"),
     "half a class": (lambda path: edited(path, set_voxel(0.5)), "export again with nearest-neighbour"),
-    "NaN": (lambda path: edited(path, set_voxel(np.nan)), "export again with nearest-neighbour"),
+    "NaN": (lambda path: edited(path, set_voxel(np.nan)), "write 0 there, if they are background"),
     "unknown class": (lambda path: edited(path, set_voxel(7)), r"\[7\] .*stand for no class, .*; name them"),
     "negative class": (
         lambda path: edited(path, set_voxel(-1)),

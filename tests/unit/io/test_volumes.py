@@ -209,8 +209,8 @@ def test_labels_are_whole_numbers_of_one_channel():
     label = as_label(Volume(np.array([[[[0.9999, 2.0]]]]), geometry), "a.nii")
     assert label.array.dtype.kind == "i"
     assert label.array.ravel().tolist() == [1, 2]
-    for wrong in (0.5, np.nan, np.inf):
-        with pytest.raises(DataError, match=r"a.nii: .*1 voxels are not.*nearest-neighbour"):
+    for wrong, remedy in ((0.5, "nearest-neighbour"), (np.inf, "nearest-neighbour"), (np.nan, "write 0 there")):
+        with pytest.raises(DataError, match=rf"a.nii: .*1 voxels are not.*{remedy}"):
             as_label(Volume(np.array([[[[1.0, wrong]]]]), geometry), "a.nii")
     with pytest.raises(DataError, match="one label map a case"):
         as_label(Volume(np.zeros((2, 1, 1, 2), int), geometry), "a.nii")
