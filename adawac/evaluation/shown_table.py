@@ -14,7 +14,7 @@ class CaseTable(list[CaseRow]):
 
     Example:
         >>> row = CaseRow("run_0", "AdaWAC", "ct_7", "p3", "liver", "all", "dice", 0.9, "penalise")
-        >>> CaseTable([row, row._replace(case="ct_8", value=0.8)])
+        >>> CaseTable([row, row._replace(case="ct_8", patient="p4", value=0.8)])
         CaseTable(AdaWAC, 2 cases, Dice 0.850)
     """
 

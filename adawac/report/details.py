@@ -234,12 +234,18 @@ def weights(report: Contents) -> Iterable[Block]:
         if not weighted:
             continue
         yield from subheading(report, subset)
-        panels = {f"{method.name}, {method.runs[0]}": method.weights[0] for method in weighted}
+        first = {  # of each method, that has weights
+            run.method: run.name
+            for run in reversed(report.runs)
+            if run.subset == subset.name and run.weights is not None
+        }
+        panels = {f"{method.name}, {first[method.name]}": method.weights[0] for method in weighted}
         yield figures.picture(
             f"weights_{i}",
             figures.weights_along(panels),
             f"Weight of every training {one} by its position, label-dense and label-sparse {many} apart.",
-            f"Each mark is a training {one} at the end of the first run; lines join the means in tenths of the volume.",
+            f"Each mark is a training {one} at the end of the run that is named; lines join the means in tenths of the "
+            "volume.",
         )
         header = ("weights", "runs", "mean, label-dense", "mean, label-sparse", "AUROC")
         lines = []

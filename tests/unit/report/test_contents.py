@@ -12,10 +12,10 @@ from report_runs import BETTER, CASES, WORSE, few, report_of, rows_of, run, text
 from adawac.data.sampling.summary import DrawSummary
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation import ANY_CLASS, Metadata, write_table
-from adawac.report import patient_figures
+from adawac.report import figures, patient_figures
 from adawac.report.by_patient import by_patient
 from adawac.report.contents import Contents, choose_reference, subset_results
-from adawac.report.details import OF, _over_runs, organs, suspects
+from adawac.report.details import OF, _over_runs, organs, suspects, weights
 from adawac.report.document import document
 from adawac.report.pictures import worst_cases
 from adawac.report.runs import MethodRun, check_runs, check_seeds, on_shared_cases
@@ -235,14 +235,14 @@ def test_weights_that_tell_nothing_apart_name_no_suspects():
     n = 40
     dense = np.arange(n) < 20
 
-    def weights(log_odds):
+    def of(log_odds):
         place = np.linspace(0, 1, n)
         return SliceWeights(("p",) * n, tuple(map(str, range(n))), place, dense, 1 / (1 + np.exp(-log_odds)), log_odds)
 
     apart, mixed = np.where(dense, 2.0, -2.0), np.where(np.arange(n) % 2, 2.0, -2.0)
     runs = [
-        run("a", WORSE, name=name, suspects=(f"p:{name}",), weights=weights(of))
-        for name, of in {"sees": apart, "guesses": mixed}.items()
+        run("a", WORSE, name=name, suspects=(f"p:{name}",), weights=of(scores))
+        for name, scores in {"sees": apart, "guesses": mixed}.items()
     ]
     said, table = suspects(report_of(*runs, run("pair", BETTER)))
     assert said.text.startswith("guesses: the weights do not tell label-dense from label-sparse slices")
@@ -360,6 +360,17 @@ def test_methods_are_said_to_be_what_they_are(name, said):
     words = text_of(report_of(run("pair", WORSE), run(name, BETTER)), "Methods side by side")
     assert said in words
     assert words.count("AdaWAC") == 1 + (name == "AdaWAC")
+
+
+def test_weights_are_shown_under_the_name_of_their_run(monkeypatch):
+    """Whose first run has none any more."""
+    shown = {}
+    monkeypatch.setattr(figures, "weights_along", lambda panels: shown.update(panels) or Figure())
+    dense = np.arange(4) < 2
+    table = SliceWeights(("p",) * 4, ("0",) * 4, np.linspace(0, 1, 4), dense, dense * 0.5, dense * 1.0)
+    runs = [run("a", WORSE, name="freed"), run("a", WORSE, name="kept", weights=table), run("pair", BETTER)]
+    list(weights(report_of(*runs)))
+    assert shown == {"a, kept": table}
 
 
 def test_one_training_done_twice_is_no_two_seeds(tmp_path):
