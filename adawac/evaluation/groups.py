@@ -186,8 +186,8 @@ class GroupSummary:
     Attributes:
         groups: all that were asked for, in that order, those with n = 0 too.
         mean: of the groups with cases, each worth the same.
-        worst: the group of the worst mean; None if no group has cases.
-        gap: between the best and the worst group, 0 or more; NaN if no group has cases.
+        worst: the group of the worst mean; None where fewer than two groups have cases.
+        gap: between the best and the worst group, 0 or more; NaN likewise.
     """
 
     groups: tuple[GroupMean, ...]
@@ -265,4 +265,6 @@ def _worst_and_gap(groups: Sequence[GroupMean], sign: int) -> GroupSummary:
     if not present:
         return GroupSummary(tuple(groups), float("nan"), None, float("nan"))
     mean_of_groups = float(np.mean([group.mean for group in present]))
+    if len(present) == 1:  # nothing to lie behind
+        return GroupSummary(tuple(groups), mean_of_groups, None, float("nan"))
     return GroupSummary(tuple(groups), mean_of_groups, present[0], abs(present[-1].mean - present[0].mean))

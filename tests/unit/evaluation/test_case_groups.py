@@ -120,6 +120,14 @@ class TestSites:
         assert math.isnan(found.mean)
         assert math.isnan(found.gap)
 
+    def test_of_one_group_alone_there_is_no_worst_and_no_gap(self):
+        """A gap of 0 would say that no other lies behind, of which nothing is known."""
+        found = summarise_groups(metadata_rows(table(), SITES), ["site: Bonn", "site: Celle"])
+        whole = summarise_groups(metadata_rows(table(), SITES), SITES.groups)
+        assert found.mean == found.groups[0].mean == whole.groups[1].mean
+        assert found.worst is None
+        assert math.isnan(found.gap)
+
     def test_a_metric_without_direction_has_no_worst_group(self):
         with pytest.raises(ConfigError, match=r"volume_error.*choose one with a direction, as dice or hd95_mm"):
             summarise_groups(metadata_rows(table(), SITES), SITES.groups, "volume_error")
