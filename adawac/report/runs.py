@@ -16,7 +16,6 @@ from adawac.evaluation import ANY_CLASS, CaseRow
 from adawac.evaluation.summary import predicted_how
 from adawac.runs.config_diff import changed
 from adawac.runs.folder import RunFolder
-from adawac.runs.old_names import with_new_names
 from adawac.runs.resume import settings_of
 from adawac.runs.slice_weights import SliceWeights
 
@@ -184,7 +183,8 @@ def _trained_unlike(runs: Sequence[MethodRun]) -> str:
 def check_seeds(runs: Sequence[MethodRun]) -> None:
     """Refuse runs of one method, which count as its seeds, that have one seed; say where they differ in more than it.
 
-    Two trainings of the same settings and seed are one training done twice: they would say that seeds hardly differ.
+    Two trainings of the same settings, seed and data are one training done twice, which would say that seeds hardly
+    differ.
 
     Raises:
         DataError: naming them.
@@ -195,9 +195,10 @@ def check_seeds(runs: Sequence[MethodRun]) -> None:
         place = Path(run.made.get("from", ""))
         if not (place.is_dir() and (config := RunFolder(place).config)):
             continue
-        settings = settings_of(with_new_names(dict(config)))
+        settings = settings_of(config)
         if "seed_everything" in settings:
-            twice.setdefault((run.method, run.subset, json.dumps(settings, sort_keys=True)), []).append(run.name)
+            made_of = json.dumps([settings, RunFolder(place).record.get("data")], sort_keys=True)
+            twice.setdefault((run.method, run.subset, made_of), []).append(run.name)
         name, before = first.setdefault((run.method, run.subset), (run.name, config))
         found = {key: values for key, values in changed(before, config, ...).items() if key.startswith(OF_A_METHOD)}
         if said := "; ".join(f"{key} {was}, {now}" for key, (was, now) in found.items() if ... not in (was, now)):
@@ -209,8 +210,8 @@ def check_seeds(runs: Sequence[MethodRun]) -> None:
                 said,
             )
     if problems := [
-        f"runs {', '.join(names)} of {method}: trained with the same settings and seed, so they are one training done "
-        f"{len(names)} times and not {len(names)} seeds; give one, or train with another --seed_everything"
+        f"runs {', '.join(names)} of {method}: trained with the same settings, seed and data, so they are one training "
+        f"done {len(names)} times and not {len(names)} seeds; give one, or train with another --seed_everything"
         for (method, _, _), names in twice.items()
         if len(names) > 1
     ]:
