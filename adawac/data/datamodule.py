@@ -55,8 +55,8 @@ class SegmentationData(pl.LightningDataModule):
             columns case and patient; None: every case is a patient of its own. `auto` asks for one of these where the
             names of the cases suggest that some are of one patient; DICOM series are by their PatientID.
         subset: which training slices are kept. None keeps all.
-        unlabelled: folder of images that nobody annotated, to train on as well, see `WithUnlabelled`; None for none.
-            An image that a labelled case has, voxel for voxel, is left out.
+        unlabelled: folder or pattern of images that nobody annotated, to train on as well, see `WithUnlabelled`; one
+            that a labelled case has, voxel for voxel, is left out. None for none.
         drop: names of classes that become background.
         merge: new class name and the names of the classes that it joins.
         ignore_label: label value on disk that is left out of every loss and metric; None takes the layout's own, such

@@ -21,7 +21,7 @@ def unlabelled_cases(folder: Path, places: Sequence[str] = ()) -> dict[str, Case
     """The images of a folder as cases without a label.
 
     Args:
-        folder: of image files and folders of DICOM slices, see `adawac.io.image_cases.find_images`.
+        folder: of image files and folders of DICOM slices, or a pattern, see `adawac.io.image_cases.find_images`.
         places: see there.
 
     Returns:
@@ -30,7 +30,7 @@ def unlabelled_cases(folder: Path, places: Sequence[str] = ()) -> dict[str, Case
     Raises:
         DataError: if there is no such folder, or it holds no image.
     """
-    if not folder.is_dir():
+    if not folder.is_dir() and "*" not in str(folder):
         raise DataError(f"data.unlabelled: there is no folder {folder}; give the one with images that have no label")
     found = find_images(folder, places)
     files = {name: tuple(file for path in channels for file in files_of(path)) for name, channels in found.items()}

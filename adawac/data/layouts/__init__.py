@@ -12,6 +12,7 @@ from adawac.data.layouts.proposal import OF_LABELS, proposed
 from adawac.data.layouts.synapse import Synapse
 from adawac.errors import DataError, did_you_mean_file, some_of
 from adawac.io.images import list_images
+from adawac.io.readers import ends_in
 
 __all__ = [
     "ACDC",
@@ -44,7 +45,8 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
         DataError: if the folder is missing or empty, or if no layout matches.
     """
     if root.is_file():
-        raise DataError(f"{root}: this is a file; give the folder of a data set")
+        first = "unpack it, and " * ends_in(root, _ARCHIVES)
+        raise DataError(f"{root}: this is a file; {first}give the folder of a data set")
     if not root.is_dir():
         raise DataError(f"{root}: the data folder does not exist{did_you_mean_file(root)} correct the path")
     if named:
@@ -62,6 +64,8 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
     places = f"--layout.images {quote(such[0])} --layout.labels {quote(such[1])}"
     nearby = [folder.name for folder in there if folder.is_dir() and _match(folder)]
     hint = f"; give a folder inside it: {' or '.join(nearby)}" if nearby else ""
+    if packed := [path.name for path in there if ends_in(path, _ARCHIVES)]:
+        hint = f"; unpack {some_of(packed)}"
     if _match(root.parent):
         hint = f"; give the folder that it lies in: {root.parent}"
     raise DataError(
@@ -71,6 +75,9 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
         f"{holds}{hint}; correct the path, or say where files lie, in folders or by patterns like '*/ct.nii.gz' in "
         f"which * is the case, such as --layout Folders {(such[0] == 'scans' and proposed(root)) or places}"
     )
+
+
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
 
 def _match(root: Path) -> Layout | None:

@@ -123,7 +123,9 @@ def _cases(root: Path, part: str, channels: int, ending: str, split: Any, proble
     images, labels = root / f"images{part}", root / f"labels{part}"
     for folder in (images, labels):
         if not folder.is_dir():
-            raise DataError(f"{folder}: the folder does not exist; complete the data set")
+            raw = "give the folder of nnUNet_raw, not of nnUNet_preprocessed"
+            remedy = raw if (root / "gt_segmentations").is_dir() else "complete the data set"
+            raise DataError(f"{folder}: the folder does not exist; {remedy}")
     found: dict[str, dict[int, Path]] = defaultdict(dict)
     for path in list_files(images, (ending,)):
         match = re.fullmatch(r"(.+)_(\d{4})", stem(path))

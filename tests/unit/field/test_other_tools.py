@@ -11,6 +11,7 @@ from field_data import LABELS, check, edit, folders, msd, nnunet, volumes
 from tiny_data import save_nifti
 
 from adawac.data.layouts import Folders
+from adawac.data.unlabelled import unlabelled_cases
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation.references import References, named_classes
 from adawac.io.case_column import read_case_column
@@ -249,3 +250,30 @@ def test_predictions_that_number_classes_otherwise_are_told(tmp_path, caplog):
         edit(path, lambda label: label * (label == 1), np.uint8)  # a network that never found one
     evaluate([root / "preds"], labels=root / "labels")
     assert "do values mean the same" not in caplog.text
+
+
+class TestWhatIsNoDataSetYet:
+    def test_an_archive(self, tmp_path):
+        (tmp_path / "Task09_Spleen.tar").touch()
+        with pytest.raises(DataError, match=r"it holds Task09_Spleen.tar; unpack Task09_Spleen.tar; correct the path"):
+            check(tmp_path)
+        with pytest.raises(DataError, match="this is a file; unpack it, and give the folder of a data set"):
+            check(tmp_path / "Task09_Spleen.tar")
+
+    def test_what_nnunet_prepared(self, tmp_path):
+        root = nnunet(tmp_path / "data")
+        shutil.rmtree(root / "imagesTr")
+        with pytest.raises(DataError, match="imagesTr: the folder does not exist; complete the data set"):
+            check(root)
+        (root / "labelsTr").rename(root / "gt_segmentations")
+        with pytest.raises(DataError, match="give the folder of nnUNet_raw, not of nnUNet_preprocessed"):
+            check(root)
+
+
+def test_unlabelled_images_where_a_pattern_finds_them(tmp_path):
+    for number, (image, _) in enumerate(volumes(3).values()):
+        save_nifti(tmp_path / f"more/p{number}/ct.nii.gz", image[0])
+        save_nifti(tmp_path / f"more/p{number}/old.nii.gz", image[0])
+    found = unlabelled_cases(tmp_path / "more/*/ct.nii.gz")
+    assert sorted(found) == ["unlabelled/p0", "unlabelled/p1", "unlabelled/p2"]
+    assert [path.name for case in found.values() for path in case.images] == ["ct.nii.gz"] * 3
