@@ -28,6 +28,9 @@ MANY = 0.02
 CLIPPED = 0.005
 """Share of the voxels at either end that normalising takes no notice of."""
 
+LEAST_PADDED = 0.001
+"""Share of the voxels that a value above metal must have to be padding; a few are damaged."""
+
 FEW = 24
 """Voxels along an axis that are looked at where a few tell enough."""
 
@@ -54,7 +57,7 @@ def is_padded_below(values: NDArray[Any]) -> bool:
 
 
 def highest_tissue(values: NDArray[Any], high: float) -> float:
-    """The largest value but that of padding: one above all metal, with nothing near it.
+    """The largest value but that of padding: one of more than a few voxels, above all metal, with nothing near it.
 
     Example:
         >>> [highest_tissue(np.array(values), values[-1]) for values in ([-1000, 1500, 32767], [0, 20000, 32767])]
@@ -63,7 +66,7 @@ def highest_tissue(values: NDArray[Any], high: float) -> float:
     if high <= ABOVE_METAL:
         return high
     second = float(values.max(where=values < high, initial=values.min()))
-    return second if second <= high / 2 else high
+    return second if second <= high / 2 and np.mean(values == high) > LEAST_PADDED else high
 
 
 def few_of(values: NDArray[np.float32]) -> NDArray[np.float32]:

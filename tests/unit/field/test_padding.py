@@ -63,6 +63,13 @@ def test_metal_up_to_the_largest_number_is_none():
     assert notes == ()
 
 
+def test_a_few_damaged_voxels_are_none():
+    image = scan()
+    image[0, 3, 4, :2] = 1e6
+    with pytest.raises(DataError, match="which no Hounsfield units do"):
+        checked(image, ["ct"])
+
+
 @pytest.mark.parametrize("value", [3071, 4095, 20000])
 def test_that_may_be_metal_is_said(value):
     found, notes = checked(scan(value), ["ct"])
