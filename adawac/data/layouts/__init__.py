@@ -60,8 +60,10 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
     folders = [path.name for path in there if path.is_dir() and list_images(path)]
     labels = [name for name in folders if OF_LABELS.search(name)]
     images = [name for name in folders if name not in labels]
-    such = [*images, *labels] if len(images) == len(labels) == 1 else ["scans", "masks"]
-    places = f"--layout.images {quote(such[0])} --layout.labels {quote(such[1])}"
+    if len(images) == len(labels) == 1:
+        such = f"--layout.images {quote(images[0])} --layout.labels {quote(labels[0])}"
+    else:
+        such = proposed(root) or "--layout.images scans --layout.labels masks"
     nearby = [folder.name for folder in there if folder.is_dir() and _match(folder)]
     hint = f"; give a folder inside it: {' or '.join(nearby)}" if nearby else ""
     if packed := [path.name for path in there if ends_in(path, _ARCHIVES)]:
@@ -73,7 +75,7 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
         "or `channel_names` (NNUNet), train_npz/ or test_vol_h5/ (Synapse), ACDC_training_slices/ or "
         "ACDC_training_volumes/ (ACDC), images/ and labels/ (Folders); it holds "
         f"{holds}{hint}; correct the path, or say where files lie, in folders or by patterns like '*/ct.nii.gz' in "
-        f"which * is the case, such as --layout Folders {(such[0] == 'scans' and proposed(root)) or places}"
+        f"which * is the case, such as --layout Folders {such}"
     )
 
 
