@@ -29,7 +29,7 @@ def main() -> None:
             minutes, dice = [point["cpu_minutes"] for point in curve], [point["val_dice"] for point in curve]
             axes.plot(minutes, dice, LINES[kind], color=COLOURS[found["tool"]], marker=".", label=name)
             name = None  # the others of one kind look the same
-    axes.set(xlabel="minutes of one CPU core, validations apart", ylabel="Dice, validation cases", ylim=(0, 1))
+    axes.set(xlabel="minutes of one CPU core, validations apart", ylabel="Dice, validation cases", ylim=(-0.02, 1))
     axes.legend(frameon=False)
     figure.savefig(args.output)
 
