@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._inductor.config
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
@@ -36,6 +37,8 @@ def _as_torchrun_does(rank: int, arguments: Sequence[str], port: int, processes:
 
     from adawac.cli import main
 
+    # What the process of the tests has compiled with were threads, of which a fork has none: it would wait for ever.
+    torch._inductor.config.compile_threads = 1
     rank_zero_only.rank = rank  # as Lightning reads it when it is imported; else both would claim the run's folder
 
     os.environ |= {
