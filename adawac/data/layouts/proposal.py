@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from shlex import quote
 
+from adawac.io.dimensions import MOST_CHANNELS
 from adawac.io.image_cases import named_by
 from adawac.io.images import OF_SYSTEMS
 from adawac.io.readers import reader_of
@@ -20,8 +21,6 @@ MOST_FILES = 4000
 
 _NUMBER = re.compile(r"(?<![^A-Za-z][tT])(?<!\d)\d+(?:[.-]\d+)*")
 """In names, but for those of sequences: t1, T2w."""
-
-MOST_CHANNELS = 6
 
 DEEPEST = 4
 """Parts of a path."""

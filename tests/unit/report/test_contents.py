@@ -1,6 +1,5 @@
 """What the report says, from rows whose numbers are plain to see."""
 
-import json
 import math
 import re
 
@@ -11,16 +10,14 @@ from report_runs import BETTER, CASES, WORSE, few, report_of, rows_of, run, text
 
 from adawac.data.sampling.summary import DrawSummary
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation import ANY_CLASS, Metadata, write_table
+from adawac.evaluation import ANY_CLASS, Metadata
 from adawac.report import figures, patient_figures
 from adawac.report.by_patient import by_patient
 from adawac.report.contents import Contents, choose_reference, subset_results
 from adawac.report.details import OF, _over_runs, organs, suspects, weights
 from adawac.report.document import document
 from adawac.report.pictures import worst_cases
-from adawac.report.runs import MethodRun, check_runs, check_seeds, on_shared_cases
-from adawac.report.sources import Source, evaluate_sources
-from adawac.report.wording import summary as report_summary
+from adawac.report.runs import MethodRun, check_runs
 from adawac.report.wording import summary_sentence
 from adawac.runs.slice_weights import SliceWeights
 
@@ -73,81 +70,11 @@ def test_the_reference_is_pair_then_erm_then_the_first():
         choose_reference(["AdaWAC", "ERM"], "nnU-Net")
 
 
-def test_runs_that_do_not_fit_together_are_refused_all_at_once():
-    short = MethodRun("adawac", "full", "short", rows_of(WORSE[:7], CASES[:7]))
-    skip = MethodRun("erm", "full", "skip", [row._replace(policy="skip") for row in rows_of(WORSE)])
-    with pytest.raises(DataError) as refused:
-        check_runs([run("pair", WORSE), short, skip, short])
-    message = str(refused.value)
-    assert "run short: comes 2 times; give each run once" in message
-    assert "run short: lacks case ct_7, which another has; evaluate all on the same cases" in message
-    assert "--shared-cases" in message
-    assert "policies are penalise, skip; test all with the same" in message
-
-
-def test_a_run_without_dice_is_refused():
-    bare = MethodRun("adawac", "full", "bare", [row for row in rows_of(BETTER) if row.metric != "dice"])
-    with pytest.raises(DataError, match=r"run bare: its case table has no Dice .*write it with `case_rows`"):
-        check_runs([bare])
-
-
-def test_methods_of_a_table_may_call_their_seeds_alike(tmp_path):
-    table = {"pair": WORSE, "adawac": BETTER}
-    rows = [
-        row._replace(method=name, run=seed) for name, dice in table.items() for seed in "01" for row in rows_of(dice)
-    ]
-    write_table(tmp_path / "cases.csv", rows)
-    runs = [each.run for each in evaluate_sources([Source.parse(str(tmp_path / "cases.csv"))], None, "penalise")]
-    assert [(each.method, each.name) for each in runs] == [
-        ("pair", "0 pair"),
-        ("pair", "1 pair"),
-        ("adawac", "0 adawac"),
-        ("adawac", "1 adawac"),
-    ]
-    check_runs(runs)
-
-
-def test_runs_of_one_name_in_two_folders_are_told_apart(tmp_path):
-    """As a/mine/version_0 and b/mine/version_0 are; a folder that is given twice still comes twice."""
-    for folder, dice in (("a", WORSE), ("b", BETTER)):
-        (tmp_path / folder).mkdir()
-        write_table(tmp_path / folder / "cases.csv", [row._replace(run="mine/version_0") for row in rows_of(dice)])
-    sources = [Source.parse(f"{name}={tmp_path / name / 'cases.csv'}") for name in "ab"]
-    runs = [each.run for each in evaluate_sources(sources, None, "penalise")]
-    check_runs(runs)
-    for one, name in zip(runs, "ab", strict=True):
-        assert (one.method, one.name) == (name, f"mine/version_0 ({tmp_path / name / 'cases.csv'})")
-        assert {row.run for row in one.rows} == {one.name}
-    twice = [each.run for each in evaluate_sources([sources[0], sources[0]], None, "penalise")]
-    with pytest.raises(DataError, match="comes 2 times; give each run once"):
-        check_runs(twice)
-
-
-def test_a_copy_of_a_checkpoint_is_no_second_seed():
-    first, copy, other = (
-        MethodRun(method, "full", name, [row._replace(checkpoint_hash="abc") for row in rows_of(WORSE)])
-        for method, name in (("pair", "a"), ("pair", "b"), ("adawac", "c"))
-    )
-    with pytest.raises(
-        DataError, match=r"runs a, b of pair: the same checkpoint is one run, not 2 seeds; give it once"
-    ):
-        check_runs([first, copy])
-    check_runs([first, other])  # two methods may name one network
-
-
 def test_means_of_other_organs_are_not_compared():
     less = MethodRun("adawac", "full", "less", rows_of(BETTER, organs=("liver",)))
     with pytest.raises(DataError, match=r"run less: has no rows of spleen, which another has, .*the same classes"):
         check_runs([run("pair", WORSE), less])
     check_runs([run("pair", WORSE, "sparse"), less])  # side by side in a report, but not compared
-
-
-def test_shared_cases_are_kept_and_the_others_named():
-    short = MethodRun("adawac", "full", "short", rows_of(WORSE[:7], CASES[:7]))
-    kept, left_out = on_shared_cases([run("pair", WORSE), short])
-    assert left_out == ("case ct_7: not in short",)
-    check_runs(kept)
-    assert all(each.cases == set(CASES[:7]) for each in kept)
 
 
 def cut(method, dice, axis, slices):
@@ -307,22 +234,6 @@ def test_figures_leave_out_what_the_tables_leave_out(monkeypatch):
     assert worst_cases([report.runs[0]], 1, dict.fromkeys(["spleen"], "")) == {"ct_3": pytest.approx(0.62)}
 
 
-def test_runs_of_one_method_that_differ_in_more_than_their_seeds_are_named(tmp_path, caplog):
-    rates = {"a": (0.1, 0), "b": (0.1, 1), "c": (0.2, 1)}
-    runs = []
-    for name, (rate, seed) in rates.items():
-        folder = tmp_path / name / "version_0"
-        folder.mkdir(parents=True)
-        settings = {"seed_everything": seed, "name": name, "model": {"optimizer": {"init_args": {"lr": rate}}}}
-        (folder / "config.yaml").write_text(json.dumps(settings))
-        runs.append(run("AdaWAC", WORSE, name=name, made={"from": str(folder)}))
-    check_seeds(runs)
-    [said] = caplog.messages
-    assert said.startswith(
-        "a and c count as seeds of AdaWAC, but their settings differ (model.optimizer.init_args.lr 0.1, 0.2);"
-    )
-
-
 def test_false_positive_voxels_are_the_one_mean_as_their_slices_are():
     """Over the visits of a patient first: three visits of one with 9 voxels each, one of another with 1."""
     rows = [
@@ -334,22 +245,6 @@ def test_false_positive_voxels_are_the_one_mean_as_their_slices_are():
     ]
     report = report_of(*(MethodRun("pair", "", name, rows) for name in ("0", "1")))
     assert report.subsets[0].methods[0].false_voxels == pytest.approx((9 + 1) / 2)
-
-
-def test_methods_that_were_trained_on_other_cases_are_told():
-    def said(**training):
-        runs = [
-            run(method, WORSE, name=f"{method}{i}", training=tuple(of))
-            for method, each in training.items()
-            for i, of in enumerate(each)
-        ]
-        return report_summary(report_of(*runs))
-
-    told = "Methods were not trained on the same cases: pair on 3, adawac on 2."
-    assert told in said(pair=["abc", "abc"], adawac=["ab", "ab"])
-    assert "pair on 2, adawac on 2." in said(pair=["ab", "ab"], adawac=["ac", "ac"])
-    for alike in ({"pair": ["ab", "ac"], "adawac": ["ac", "ab"]}, {"pair": ["ab"] * 2, "adawac": [""] * 2}):
-        assert "same cases" not in said(**alike)  # of folds each has all; of others nothing is known
 
 
 @pytest.mark.parametrize(
@@ -371,25 +266,6 @@ def test_weights_are_shown_under_the_name_of_their_run(monkeypatch):
     runs = [run("a", WORSE, name="freed"), run("a", WORSE, name="kept", weights=table), run("pair", BETTER)]
     list(weights(report_of(*runs)))
     assert shown == {"a, kept": table}
-
-
-def test_one_training_done_twice_is_no_two_seeds(tmp_path):
-    """As `adawac fit mine.yaml`, typed twice: another folder, another device, but every number the same."""
-    runs = []
-    for name, seed, device in (("a", 1234, "gpu"), ("b", 1234, "cpu"), ("c", 7, "cpu")):
-        folder = tmp_path / name / "version_0"
-        folder.mkdir(parents=True)
-        settings = {"seed_everything": seed, "name": name, "runs": str(tmp_path), "trainer": {"accelerator": device}}
-        (folder / "config.yaml").write_text(json.dumps(settings))
-        runs.append(run("AdaWAC", WORSE, name=name, made={"from": str(folder)}))
-    check_seeds([runs[0], runs[2]])
-    with pytest.raises(
-        DataError, match=r"runs a, b of AdaWAC: .* one training done 2 times .* another --seed_everythi"
-    ):
-        check_seeds(runs)
-    check_seeds([runs[0], MethodRun(**{**vars(runs[1]), "method": "other"})])  # whose luck is the same, as it may be
-    (tmp_path / "b/version_0/run.json").write_text(json.dumps({"data": {"ct_0": "of labels that were corrected"}}))
-    check_seeds(runs)
 
 
 @pytest.mark.parametrize(("unit", "one", "many"), [("patch", "patch", "patches"), ("slice", "slice", "slices")])
