@@ -202,7 +202,7 @@ def _plan(made: "TypedParser", args: "Namespace") -> tuple[str, dict[str, Any], 
     names = Classes.from_labels(collection.labels, collection.ignore_value).names
     recognised(overview(type(layout).__name__, collection, measured, names, patients), made)
     notes = [note for found in measured.values() for note in found.notes]
-    for note in grouped([*collection.passed_over, *notes, *absent(names, measured)]):
+    for note in grouped([*collection.passed_over, *split.notes, *notes, *absent(names, measured)]):
         print(f"note: {printable(as_options(note, made))}")
     split = replace(split, train=tuple(measured))  # as in `fit`
     num_bad = len(bad) if args.skip_bad else None

@@ -111,7 +111,7 @@ def check(
     bad += duplicates({case: found.digest for case, found in measured.items()}, patients, parts).values()
     training = {case: measured[case] for case in parts.train if case in measured}
     whole += absent(names, training)
-    notes = (*collection.passed_over, *(note for found in measured.values() for note in found.notes))
+    notes = (*collection.passed_over, *parts.notes, *(note for found in measured.values() for note in found.notes))
     validation = [measured[case] for case in parts.val if case in measured]
     if validation and not sum(found.voxels[:, 1:].sum() for found in validation):
         whole.append(

@@ -259,13 +259,13 @@ class SegmentationData(pl.LightningDataModule):
         """Find the cases, decide the split and everything that can be known without reading a voxel."""
         layout = detect(self.root, self.layout)
         collection = self._list(layout).told(self.modality, self.ignore_label)
-        for line in collection.passed_over:
-            log.warning(line)
         classes = Classes.from_labels(collection.labels, collection.ignore_value, self.drop, self.merge)
         preprocessing = Preprocessing(collection.modality, self.window, self.axis, self.grid)
         labelled = [case for case in collection.cases if case.label]
         self._patients = patients_in(labelled, self.patient_pattern)
         self._split = self.split_rule.split(self.root, labelled, self._patients)
+        for line in (*collection.passed_over, *self._split.notes):
+            log.warning(line)
         wanted = {case for part in PARTS for case in getattr(self._split, part)}
         self._cases = {case.id: case for case in collection.cases if case.id in wanted}
         self._unlabelled = {} if self.unlabelled is None else unlabelled_cases(self.unlabelled, collection.places)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from adawac.data.patients import SuggestedPatients
@@ -20,6 +20,7 @@ class Split:
         train: cases that are trained on.
         val: cases that choose the checkpoint; may be empty.
         test: cases that are only looked at once; may be empty.
+        notes: what is to be said of where it comes from.
 
     Example:
         >>> split = Split(train=("a", "b"), val=("c",), test=())
@@ -32,6 +33,7 @@ class Split:
     train: tuple[str, ...]
     val: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def check(self, patients: Mapping[str, str]) -> None:
         """Refuse a split that leaks a patient from one part into another, or trains on nothing.
@@ -73,7 +75,7 @@ class Split:
 
     def to_json(self) -> str:
         """Text of a file that `FileSplit` reads back."""
-        return json.dumps(asdict(self), indent=1) + "\n"
+        return json.dumps({part: getattr(self, part) for part in PARTS}, indent=1) + "\n"
 
     def save(self, path: Path) -> None:
         """Write `to_json` to a file, beside the run."""

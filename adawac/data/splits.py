@@ -1,5 +1,6 @@
 """Rules that deal out cases to train, validate and test: always whole patients, never single slices or cases."""
 
+import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -14,11 +15,19 @@ from adawac.data.layouts.files import parse_json
 from adawac.data.patients import SuggestedPatients
 from adawac.data.split import PARTS, Split
 from adawac.errors import ConfigError, DataError, did_you_mean, did_you_mean_file, some_of
+from adawac.io.case_column import as_called
 
 _AS_JSON = (
     '{"train": [names], "val": [names], "test": [names]}, where val and test may be missing and names are strings; '
     "write it so"
 )
+_PART = {"train": "train", "training": "train", "tr": "train"}
+_PART |= {"val": "val", "valid": "val", "validation": "val", "vl": "val", "dev": "val"}
+_PART |= {"test": "test", "testing": "test", "ts": "test"}
+"""What others call the parts, in small letters."""
+
+_OF_SPLITS = re.compile(r"(?:split|fold)s?.*\.(?:json|csv|tsv|txt|ya?ml|pkl)$", re.IGNORECASE)
+"""Names of files that may say how cases are to be dealt out."""
 
 
 class SplitRule(ABC):
@@ -65,16 +74,17 @@ class FileSplit(SplitRule):
     """The parts that a JSON file names: ours, or nnU-Net's `splits_final.json`.
 
     Ours is `{"train": [...], "val": [...], "test": [...]}`; nnU-Net's is a list of
-    `{"train": [...], "val": [...]}`, one for each fold. A name in a list is a case, or a patient, who stands
+    `{"train": [...], "val": [...]}`, one for each fold. `training`, `validation`, `testing` and the like will do. A
+    name in a list is a case, which may be called as its file is (`pt_4.nii.gz`, `pt_4_0000`), or a patient, who stands
     for all their cases. Cases of the data that the file does not name are left out, with a warning.
 
     Args:
         path: the file: absolute, or relative to the folder of the data set, or else to the working folder.
-        fold: which entry of a file that lists several folds, from 0.
+        fold: which entry of a file that lists several folds, from 0; None takes the first, and says so.
     """
 
-    def __init__(self, path: str = "splits.json", fold: int = 0) -> None:
-        if fold < 0:
+    def __init__(self, path: str = "splits.json", fold: int | None = None) -> None:
+        if fold is not None and fold < 0:
             raise ConfigError(f"FileSplit: fold must be 0 or more, not {fold}; count the folds from 0")
         self.path = path
         self.fold = fold
@@ -82,11 +92,12 @@ class FileSplit(SplitRule):
     def assign(self, root: Path, cases: Sequence[Case], patients: Mapping[str, str]) -> Split:
         """Read the file and look its names up among cases and patients."""
         file = self._find(root)
-        named = self._read(file)
+        named, notes = self._read(file)
         members: dict[str, set[str]] = {}
         for case in cases:
             members.setdefault(patients[case.id], set()).add(case.id)
         members.update({case.id: {case.id} for case in cases})
+        named = {part: [as_called(name, members) for name in names] for part, names in named.items()}
         if unknown := [name for names in named.values() for name in names if name not in members]:
             raise DataError(
                 f"{file}: {some_of(unknown)} is neither a case nor a patient of {root}{did_you_mean(unknown, members)} "
@@ -96,7 +107,7 @@ class FileSplit(SplitRule):
         taken = set().union(*parts.values())
         if left_out := [case.id for case in cases if case.id not in taken]:
             warnings.warn(f"{file} puts {some_of(left_out)} into no part: left out", stacklevel=2)
-        return _split(parts, cases)
+        return replace(_split(parts, cases), notes=notes)
 
     def _find(self, root: Path) -> Path:
         for file in (root / self.path, Path(self.path)):
@@ -107,7 +118,8 @@ class FileSplit(SplitRule):
             f"{did_you_mean_file(root / self.path)} give the path of a split file"
         )
 
-    def _read(self, file: Path) -> dict[str, list[str]]:
+    def _read(self, file: Path) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+        """Names in each part as the file has them, and what is to be said of it."""
         try:
             content = parse_json(file.read_bytes())
         except OSError as error:
@@ -115,16 +127,27 @@ class FileSplit(SplitRule):
         except (ValueError, RecursionError) as error:
             raise DataError(f"{file} is not valid JSON ({error}), but a split is {_AS_JSON}") from error
         folds = content if isinstance(content, list) else [content]
-        if self.fold >= len(folds):
-            raise ConfigError(f"FileSplit: fold is {self.fold}, but {file} has {len(folds)}; choose one below that")
-        named = folds[self.fold]
-        if (
-            not isinstance(named, dict)
-            or not {"train"} <= named.keys() <= set(PARTS)
-            or not all(isinstance(names, list) and all(isinstance(n, str) for n in names) for names in named.values())
+        fold = self.fold or 0
+        if fold >= len(folds):
+            raise ConfigError(f"FileSplit: fold is {fold}, but {file} has {len(folds)}; choose one below that")
+        named = folds[fold]
+        if not isinstance(named, dict) or not all(
+            isinstance(names, list) and all(isinstance(name, str) for name in names) for names in named.values()
         ):
             raise DataError(f"{file}: a split is {_AS_JSON}")
-        return {part: [normalize("NFC", name) for name in names] for part, names in named.items()}
+        parts: dict[str, list[str]] = {}
+        for key, names in named.items():
+            if (part := _PART.get(key.strip().lower())) is None or part in parts:
+                said = f"{key!r} is no part of a split" if part is None else f"{key!r} names the part {part} again"
+                raise DataError(f"{file}: {said}, which is {_AS_JSON}")
+            parts[part] = [normalize("NFC", name) for name in names]
+        if "train" not in parts:
+            raise DataError(f"{file}: it names no part train, but a split is {_AS_JSON}")
+        said = (
+            f"{file}: it lists {len(folds)} folds, of which the first is read, fold 0; to choose, set data.split to "
+            f"FileSplit with fold 0 to {len(folds) - 1} (and path {self.path}, without test cases)"
+        )
+        return parts, (said,) * (self.fold is None and len(folds) > 1)
 
 
 class FractionSplit(SplitRule):
@@ -216,9 +239,15 @@ class AutoSplit(SplitRule):
         marks = {case.split for case in cases}
         if (root / "splits.json").exists():
             return FileSplit().assign(root, cases, patients)
+        others = [path.name for path in sorted(root.iterdir()) if _OF_SPLITS.match(path.name)] if root.is_dir() else []
+        said = (
+            f"{root}: {some_of(others)} is not read, as splits.json would be; if a split stands there, set data.split "
+            f"to FileSplit with path {others[0] if others else ''}"
+        )
+        notes = (said,) * bool(others)
         if None in marks or marks == {"train"}:
-            return FractionSplit().assign(root, cases, patients)
-        given = LayoutSplit().assign(root, cases, patients)
+            return replace(FractionSplit().assign(root, cases, patients), notes=notes)
+        given = replace(LayoutSplit().assign(root, cases, patients), notes=notes)
         train = [case for case in cases if case.split == "train"]
         if given.val or len({patients[case.id] for case in train}) < 2:  # of one patient none can be spared
             return given

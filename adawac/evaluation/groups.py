@@ -16,7 +16,7 @@ from adawac.errors import DataError, did_you_mean, some_of
 from adawac.evaluation.case_table import ANY_CLASS, VOXEL_VOLUME, CaseRow, higher_is_better
 from adawac.evaluation.counted import lost_classes
 from adawac.evaluation.pairing import MEAN_OF_CLASSES, SharedCases
-from adawac.io.case_column import column_of, read_lines
+from adawac.io.case_column import KEYS, as_called, column_of, read_lines
 
 SIZE_GROUPS = ("size 1 of 3", "size 2 of 3", "size 3 of 3", "organ absent")
 """Thirds of the test set by the organ's size, smallest first, and the cases that do not have it."""
@@ -83,10 +83,6 @@ def _thirds(sizes: Mapping[str, float]) -> dict[str, str]:
     }
 
 
-METADATA_KEYS = ("case", "patient")
-"""What a line of a metadata table may be about."""
-
-
 class Metadata(NamedTuple):
     """A column of a metadata table.
 
@@ -126,7 +122,7 @@ def read_metadata(path: Path, column: str) -> Metadata:
         ('site: Aachen', 'site: Bonn')
     """
     header, lines = read_lines(path)
-    key = next((name for name in METADATA_KEYS if name in header), None)
+    key = next((name for name in KEYS if name in header), None)
     if key is None or column not in header:
         raise DataError(
             f"{path}: needs a column case or patient, and {column!r}, found {', '.join(header) or 'no header'}; add it"
@@ -155,12 +151,13 @@ def metadata_rows(rows: Iterable[CaseRow], metadata: Metadata) -> list[CaseRow]:
     """
     rows = [row for row in rows if row.group == "all"]
     due = {str(getattr(row, metadata.key)) for row in rows}
-    if missing := sorted(due - metadata.values.keys()):
-        meant = did_you_mean(missing, sorted(metadata.values.keys() - due))  # such as case_1.nii.gz
+    values = {as_called(name, due): value for name, value in metadata.values.items()} | dict(metadata.values)
+    if missing := sorted(due - values.keys()):
+        meant = did_you_mean(missing, sorted(values.keys() - due))
         raise DataError(
             f"metadata: no {metadata.column} for {metadata.key} {some_of(missing)}{meant} fill it in for each"
         )
-    return [row._replace(group=f"{metadata.column}: {metadata.values[getattr(row, metadata.key)]}") for row in rows]
+    return [row._replace(group=f"{metadata.column}: {values[getattr(row, metadata.key)]}") for row in rows]
 
 
 class GroupMean(NamedTuple):

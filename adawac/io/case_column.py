@@ -3,14 +3,36 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from unicodedata import normalize
 
 from adawac.errors import ConfigError, DataError, did_you_mean, some_of
+from adawac.io.readers import ending_of
+
+KEYS = ("case", "patient")
+"""What a line may be about: names of columns, also in capitals."""
 
 Lines = Sequence[Mapping[str, str]]
+
+
+def as_called(name: str, known: Collection[str]) -> str:
+    """What a list calls by the name of a file, as the data call it; anything else as it stands.
+
+    Args:
+        name: of a case, or of its file, with or without its folder, its ending and the number of a channel.
+        known: names of the cases.
+
+    Example:
+        >>> [as_called(name, ["pt_4"]) for name in ("pt_4", "imagesTr/pt_4_0000.nii.gz", "pt_4.nii", "pt_5.nii")]
+        ['pt_4', 'pt_4', 'pt_4', 'pt_5.nii']
+    """
+    path = Path(name.replace("\\", "/"))
+    plain = re.sub(r"(\.npy)?\.(npz|h5)$", "", path.name.removesuffix(ending_of(path)))
+    meant = (name, path.name, plain, plain.removesuffix("_0000"))
+    return next((each for each in meant if each in known), name)
 
 
 def read_lines(path: Path) -> tuple[tuple[str, ...], Lines]:
@@ -33,6 +55,7 @@ def read_lines(path: Path) -> tuple[tuple[str, ...], Lines]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); give the path of a CSV file in UTF-8") from error
     header, *lines = rows or [[]]
+    header = [name.lower() if name.lower() in KEYS else name for name in header]
     return tuple(header), [dict(zip_longest(header, line[: len(header)], fillvalue="")) for line in lines]
 
 
@@ -77,8 +100,9 @@ def read_case_column(path: Path, column: str, cases: Sequence[str]) -> dict[str,
             f"{path}: needs a header line 'case,{column}' and a line for every case but begins with "
             f"{','.join(header)[:60]!r}; add them"
         )
-    table = column_of(path, lines, "case", column)
+    named = [{**line, "case": as_called(line["case"], set(cases))} for line in lines]
+    table = column_of(path, named, "case", column)
     if missing := [case for case in cases if case not in table]:
-        meant = did_you_mean(missing, sorted(table.keys() - set(cases)))  # such as case_1.nii.gz
+        meant = did_you_mean(missing, sorted(table.keys() - set(cases)))
         raise DataError(f"{path}: no {column} for case {some_of(missing)}{meant} add a line 'case,{column}' for each")
     return {case: table[case] for case in cases}

@@ -14,8 +14,8 @@ from adawac.data.preprocessing import Axis
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation import CaseRow, Metadata, metadata_header, read_metadata, write_table
 from adawac.evaluation.case_table import Metric
-from adawac.evaluation.groups import METADATA_KEYS
 from adawac.evaluation.references import References, classes_beside, named_classes, read_classes
+from adawac.io.case_column import KEYS
 from adawac.io.image_cases import find_images
 from adawac.io.locking import locked
 from adawac.io.terminal import bar
@@ -133,7 +133,7 @@ def evaluate(
     named = (f"{name}={os.fspath(path)}" for name, path in sources.items()) if isinstance(sources, Mapping) else sources
     chosen = [Source.parse(os.fspath(each)) for each in named]
     labels, images, metadata, output = map(_at_home, (labels, images, metadata, output))
-    if patient_pattern == AUTO and metadata is not None and set(METADATA_KEYS) <= set(metadata_header(Path(metadata))):
+    if patient_pattern == AUTO and metadata is not None and set(KEYS) <= set(metadata_header(Path(metadata))):
         patient_pattern = str(metadata)
     references, why_none = None, ""
     if labels is not None:
@@ -216,7 +216,7 @@ def _metadata(path: Named | None, group_by: Sequence[str]) -> list[Metadata]:
             raise ConfigError("--group-by names columns of --metadata, a CSV file; give it")
         return []
     path = Path(path)
-    columns = group_by or [name for name in metadata_header(path) if name not in METADATA_KEYS]
+    columns = group_by or [name for name in metadata_header(path) if name not in KEYS]
     found = [read_metadata(path, column) for column in columns]
     used = [each for each in found if group_by or len(each.groups) <= MOST_GROUPS]
     if not used:

@@ -123,6 +123,32 @@ class TestFileSplit:
         with pytest.raises(ConfigError, match=r"fold is 2, but .* has 2; choose one below that"):
             FileSplit("splits_final.json", fold=2).split(tmp_path, cases, one_each(cases))
 
+    def test_folds_that_nobody_chose_are_said(self, tmp_path):
+        folds = [{"train": ["b"], "val": ["a"]}, {"train": ["a"], "val": ["b"]}]
+        write(tmp_path / "splits.json", folds)
+        cases = cases_of("a", "b")
+        (note,) = AutoSplit().split(tmp_path, cases, one_each(cases)).notes
+        assert "lists 2 folds, of which the first is read, fold 0; to choose, set data.split to FileSplit" in note
+        assert FileSplit(fold=0).split(tmp_path, cases, one_each(cases)).notes == ()
+        write(tmp_path / "splits.json", folds[:1])
+        assert AutoSplit().split(tmp_path, cases, one_each(cases)).notes == ()
+
+    def test_a_file_that_is_not_read_is_said(self, tmp_path):
+        write(tmp_path / "splits_final.json", [{"train": ["b"], "val": ["a"]}])
+        cases = cases_of("a", "b", "c")
+        (note,) = AutoSplit().split(tmp_path, cases, one_each(cases)).notes
+        assert "splits_final.json is not read, as splits.json would be" in note
+        assert "set data.split to FileSplit with path splits_final.json" in note
+
+    @pytest.mark.parametrize("names", [("training", "valid", "TEST"), ("Tr", "validation", "testing")])
+    def test_other_names_of_parts_and_names_of_files(self, tmp_path, names):
+        """nnU-Net and MONAI list files; a case that is called like a file keeps its name."""
+        listed = (["imagesTr/a.nii.gz", "b_0000"], ["c_0000.nii.gz"], ["d.nrrd", "e_0000"])
+        write(tmp_path / "splits.json", dict(zip(names, listed, strict=True)))
+        cases = cases_of("a", "b", "c", "d", "e_0000")
+        split = FileSplit().split(tmp_path, cases, one_each(cases))
+        assert split == Split(("a", "b"), ("c",), ("d", "e_0000"))
+
     def test_a_list_may_name_patients(self, tmp_path):
         write(tmp_path / "splits.json", {"train": ["patient001", "patient002_frame01"], "test": ["patient003"]})
         cases = cases_of(*FRAMES[:6])
@@ -145,7 +171,8 @@ class TestFileSplit:
     @pytest.mark.parametrize(
         ("content", "remedy"),
         [
-            ({"train": ["a"], "validation": ["b"]}, "write it so"),
+            ({"train": ["a"], "all": ["b"]}, "'all' is no part of a split, .* write it so"),
+            ({"train": ["a"], "Training": ["b"]}, "'Training' names the part train again, .* write it so"),
             ({"val": ["a"]}, "write it so"),
             ({"train": "a"}, "write it so"),
             ({"train": [31]}, "write it so"),

@@ -240,12 +240,16 @@ class TestTables:
         read = read_case_column(tmp_path / "patients.csv", "patient", ["a_1", "a_2"])
         assert read == {"a_1": "Müller, A", "a_2": "Müller, A"}
 
+    def test_capitals_in_its_header(self, tmp_path):
+        (tmp_path / "patients.csv").write_bytes(b"Case,PATIENT\r\na.nii.gz,7\r\n")
+        assert read_case_column(tmp_path / "patients.csv", "patient", ["a"]) == {"a": "7"}
+
     @pytest.mark.parametrize(
         ("content", "remedy"),
         [
-            (b"Case,Patient\na,1\n", "begins with 'Case,Patient'; add them"),
+            (b"Case,Person\na,1\n", "begins with 'case,Person'; add them"),
             ("case,patient\na,Müller\n".encode("latin-1"), "give the path of a CSV file in UTF-8"),
-            (b"case,patient\na.nii.gz,1\n", "no patient for case a; add a line"),
+            (b"case,patient\na.c.nii.gz,1\n", "no patient for case a; add a line"),
         ],
     )
     def test_what_is_wrong_with_others(self, tmp_path, content, remedy):
@@ -257,5 +261,5 @@ class TestTables:
         root = nnunet(tmp_path / "data")
         (root / "splits.json").write_text("case,part\ncase_00,train\n")
         assert 'but a split is {"train": [names]' in said(check(root))
-        (root / "splits.json").write_text(json.dumps({"training": ["case_00"]}))
-        assert 'a split is {"train": [names]' in said(check(root))
+        (root / "splits.json").write_text(json.dumps({"train": ["case_00"], "fold1": ["case_01"]}))
+        assert "'fold1' is no part of a split, which is {\"train\": [names]" in said(check(root))

@@ -227,8 +227,8 @@ class TestTables:
             read_case_column(tmp_path / "a.csv", "patient", ["a"])
 
     def test_only_names_that_are_left_are_meant(self, tmp_path):
-        (tmp_path / "a.csv").write_text("case,patient\ncase_0,1\ncase_1.nii.gz,2\n")
-        with pytest.raises(DataError, match=r"for case case_1; did you mean case_1.nii.gz\?"):
+        (tmp_path / "a.csv").write_text("case,patient\ncase_0,1\ncase-1,2\n")
+        with pytest.raises(DataError, match=r"for case case_1; did you mean case-1\?"):
             read_case_column(tmp_path / "a.csv", "patient", ["case_0", "case_1"])
         (tmp_path / "a.csv").write_text("case,patient\ncase_0,1\n")
         with pytest.raises(DataError, match=r"for case case_1; add a line"):
