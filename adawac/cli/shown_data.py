@@ -35,8 +35,8 @@ def show(fingerprint: "Fingerprint", title: str) -> None:
             escape(channel),
             f"{p.low:.4g} to {p.high:.4g}, median {p.median:.4g} (0.5 % to 99.5 %)",
         )
-    facts.add_row("size", _range(f.shape))
-    facts.add_row("spacing", "unknown" if f.spacing is None else f"{_range(f.spacing)} mm")
+    facts.add_row("size, voxels", _range(f.shape))
+    facts.add_row("spacing, mm", "unknown" if f.spacing is None else _range(f.spacing))
     those = "the others" if f.ignored else "the slices"
     if f.ignored:
         facts.add_row("wholly ignored", f"{f.ignored} of {f.num_slices} slices")
@@ -67,6 +67,7 @@ def recognised(findings: "Sequence[Finding]", made: "TypedParser") -> None:
 
 
 def _range(spread: "Spread") -> str:
-    """Median of the three axes, and the range in brackets."""
-    median, low, high = (" x ".join(f"{v:.4g}" for v in row) for row in (spread.median, spread.low, spread.high))
-    return median if low == high else f"{median} ({low} to {high})"
+    """Of each axis the median over the cases, and from where to where it goes."""
+    axes = zip(*([f"{v:.4g}" for v in row] for row in (spread.median, spread.low, spread.high)), strict=True)
+    each = [middle if low == high else f"{middle} ({low} to {high})" for middle, low, high in axes]
+    return " x ".join(each) + ", median (range)" * (spread.low != spread.high)

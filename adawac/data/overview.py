@@ -197,6 +197,7 @@ def _slices(measured: Mapping[str, Measured]) -> tuple[str, str]:
     else:
         row, column = (mm for place, mm in enumerate(middle) if place != axis)
         said = f"scanned {AXES[axis]}, {middle[axis]:.3g} mm apart, pixels of {row:.3g} x {column:.3g} mm"
+    said += f" (medians of {counted(len(these), 'case')})"
     others = [case for case, its in axes.items() if its != axis]
     words = sorted({"no direction" if axes[case] is None else AXES[axes[case] or 0] for case in others})
     return said + (f"; otherwise ({', '.join(words)}): {some_of(others)}" if others else ""), "data.axis"

@@ -115,14 +115,16 @@ def left_out_of(metrics: Mapping[str, Sequence[LeftOut]]) -> tuple[LeftOut, ...]
 
     Example:
         >>> hidden = LeftOut("liver", "no value in a run of erm", ("b",), False)
-        >>> [str(each) for each in left_out_of({"Dice": (), "HD95 in mm": (hidden,)})]
-        ['HD95 in mm, liver, 1 case (b): no value in a run of erm']
+        >>> found = left_out_of({"Dice": (), "HD95 in mm": (hidden, hidden._replace(class_name="spleen"))})
+        >>> [str(each) for each in found]
+        ['HD95 in mm, liver, spleen, 1 case (b): no value in a run of erm']
     """
     dice = metrics.get("Dice", ())
-    further = (
-        each._replace(class_name=f"{metric}, {each.class_name}")
-        for metric, found in metrics.items()
-        for each in found
-        if each not in dice
-    )
+    further = []
+    for metric, found in metrics.items():
+        alike: dict[LeftOut, list[str]] = {}  # classes of one reason and the same cases
+        for each in found:
+            if each not in dice:
+                alike.setdefault(each._replace(class_name=metric), []).append(each.class_name)
+        further += [each._replace(class_name=", ".join([metric, *names])) for each, names in alike.items()]
     return (*dice, *further)

@@ -16,8 +16,14 @@ from adawac.evaluation.counted import LeftOut, left_out_of
 from adawac.evaluation.pairing import MEAN_OF_CLASSES, SharedCases
 from adawac.metrics import EmptyPolicy, policy_note
 
-WHOLE = {"dice": "Dice", "hd95_mm": "HD95 in mm", "hd95_voxel": "HD95 in voxels"}
-"""Metrics that are shown of whole volumes, and their names in words."""
+SHOWN = {
+    ("dice", "all"): "Dice",
+    ("hd95_mm", "all"): "HD95 in mm",
+    ("hd95_voxel", "all"): "HD95 in voxels",
+    ("dice", "dense"): "Dice on label-dense slices",
+    ("recall", "dense"): "recall on label-dense slices",
+}
+"""Metrics of which means are shown, of whole volumes or of label-dense slices, and their names in words."""
 
 
 class Mean(NamedTuple):
@@ -94,8 +100,8 @@ class Summary:
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
-        """What does not count in the means of Dice over all slices, nor further in those of HD95, and why."""
-        return left_out_of({WHOLE[name]: self.shared(name, "all").left_out for name in WHOLE if self._measures(name)})
+        """What does not count in the means of Dice over all slices, nor in the others that are shown, and why."""
+        return left_out_of({said: self.shared(*of).left_out for of, said in SHOWN.items() if self._measures(*of)})
 
     def total(self, metric: str, group: str = "all", class_name: str | None = None) -> float:
         """Sum over cases of a count, of one class or, by default, of all foreground classes."""
@@ -121,8 +127,8 @@ class Summary:
         """Of a count over foreground classes; of nothing where it was not measured."""
         return Share(int(self.total(metric)), whole) if self._measures(metric) else Share(0, 0)
 
-    def _measures(self, metric: str) -> bool:
-        return any(("all", metric, name) in self.values for name in self.classes)
+    def _measures(self, metric: str, group: str = "all") -> bool:
+        return any((group, metric, name) in self.values for name in self.classes)
 
     @property
     def ignored_slices(self) -> int:

@@ -1,11 +1,14 @@
 """What a run was trained on, as rows of its case table: which classes it could learn goes wherever the table goes."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation.case_table import ANY_CLASS, TRAINING_UNITS, CaseRow, MadeBy
 from adawac.evaluation.table_files import read_csv
+from adawac.inference.prediction_folder import MANIFEST
 from adawac.io.hashing import short_hash
 from adawac.runs.folder import RunFolder
 
@@ -46,6 +49,43 @@ def predicted_with(
     """
     flags = {"flip_left_right": flip_left_right, "largest_component": largest_component}
     return ", ".join([f"precision {precision}", *(name for name, on in flags.items() if on), *otherwise])
+
+
+def recorded_settings(folder: Path) -> str:
+    """The same of a folder that `adawac predict` filled; "" where it was filled by others."""
+    try:
+        said = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["settings"]
+        precision = {"float32": "32-true", "bfloat16": "bf16-mixed"}[said["precision"]]
+        return predicted_with(precision, bool(said["flip"]), bool(said["largest_component"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
+class Settings(NamedTuple):
+    """Of a prediction, as `predicted_with` said them.
+
+    Attributes:
+        flip_left_right: whether predictions are averaged with those of mirrored slices.
+        largest_component: whether the largest part alone is kept of the classes that the checkpoint chose.
+        otherwise: what else was other than in training, and cannot be done again from these words; empty for nothing.
+    """
+
+    flip_left_right: bool
+    largest_component: bool
+    otherwise: str
+
+    @classmethod
+    def read(cls, said: str) -> "Settings":
+        """Inverse of `predicted_with`, but for the precision, which is the device's.
+
+        Example:
+            >>> Settings.read("precision 32-true, largest_component, data.window 1, 2 then 3, 4")
+            Settings(flip_left_right=False, largest_component=True, otherwise='data.window 1, 2 then 3, 4')
+        """
+        precision, *words = said.split(", ")
+        flips, cleans = (name in words for name in ("flip_left_right", "largest_component"))
+        others = words[flips + cleans :]
+        return cls(flips, cleans, ", ".join(others if precision.startswith("precision ") else [precision, *others]))
 
 
 def made_by(

@@ -27,7 +27,7 @@ from adawac.evaluation import (
     summarise,
 )
 from adawac.evaluation.counted import left_out_of
-from adawac.evaluation.summary import WHOLE
+from adawac.evaluation.summary import SHOWN
 from adawac.metrics import EmptyPolicy, policy_note
 from adawac.report.blocks import Picture
 from adawac.report.families import Family, families
@@ -95,7 +95,7 @@ class SubsetResult:
         false_slices: method -> false-positive slices per volume against the reference.
         ranking: of three or more methods, over two or more patients that count; else None.
         families: groups of slices and of cases; those of slices only where all runs cut the volumes alike.
-        left_out: what does not count in the means over whole volumes, and why.
+        left_out: what does not count in the means over whole volumes and label-dense slices, and why.
         cuts: how the volumes are cut into slices -> methods; empty where all runs cut them alike.
         units: what was trained on, "slice" or "patch" -> methods; empty where it is the same for all.
     """
@@ -236,10 +236,8 @@ def _subset_result(
     cuts = _cuts(together)
     alike = {} if cuts else of_class(compared, "false_positive_slices", ANY_CLASS)
     sliced = by_method(alike, reference, "false_positive_slices", "sparse", lost)
-    measured = {
-        metric: SharedCases.of(of, metric, "all", lost) for metric in WHOLE if (of := having(rows, metric, "all"))
-    }
-    dice = measured["dice"]
+    measured = {each: SharedCases.of(of, *each, lost) for each in SHOWN if (of := having(rows, *each))}
+    dice = measured["dice", "all"]
     enough = len(rows) > 2 and len(dice.select(dice.names[0]).weights) > 1
     return SubsetResult(
         name=name,
@@ -248,7 +246,7 @@ def _subset_result(
         false_slices={method: found[0] for method, found in sliced.items()},
         ranking=rank_methods(rows, lost=lost) if enough else None,
         families=tuple(families(rows, reference, metadata, lost, by_position=not cuts)),
-        left_out=left_out_of({WHOLE[metric]: shared.left_out for metric, shared in measured.items()}),
+        left_out=left_out_of({SHOWN[each]: shared.left_out for each, shared in measured.items()}),
         cuts=cuts,
         units=_unlike((run.unit, run.method) for run in together if run.unit),
     )

@@ -18,6 +18,7 @@ from adawac.report.wording import (
     estimated,
     family_note,
     interval,
+    left_out_of_means,
     means_of,
     number,
     on_subset,
@@ -55,7 +56,8 @@ def organs(report: Contents) -> Iterable[Block]:
         names = [organ_name(each.class_name) for each in subset.methods[0].dice]
         header = ("Dice", *(method.name for method in subset.methods))
         columns = [{organ_name(each.class_name): each for each in method.dice} for method in subset.methods]
-        yield Table(header, tuple((name, *(estimated(column.get(name)) for column in columns)) for name in names))
+        lines = tuple((name, *(estimated(column.get(name)) for column in columns)) for name in names)
+        yield Table(header, lines, left_out_of_means(subset))
         if subset.comparisons:
             yield _comparison_table(report, subset)
         if subset.ranking is not None:
@@ -165,8 +167,8 @@ def _dense_and_sparse(report: Contents, subset: SubsetResult) -> Table:
     note = (
         "Label-dense: the reference has any foreground in the slice. On label-sparse slices there is nothing to "
         "overlap with, so what counts is how many stay clean: their numbers are over cases and runs, and a difference "
-        f"below 0 is of fewer false positives. {ignored}{report.policy_note}"
-    )
+        f"below 0 is of fewer false positives. {ignored}{report.policy_note} {left_out_of_means(subset)}"
+    ).rstrip()
     return Table(header, tuple(lines), note)
 
 

@@ -32,6 +32,7 @@ from adawac.report.wording import (
     shared_out,
     spread,
     summary,
+    without,
 )
 
 KNOWN = {
@@ -75,7 +76,7 @@ def _verdicts(report: Contents) -> Iterable[Block]:
         for method, (found, *_) in subset.comparisons.items():
             lines = {each.name: each for each in subset.methods}
             mine, theirs = lines[method].dice[0], lines[report.reference].dice[0]
-            left_out = f" ({counted(len(found.left_out), 'case')} left out)" if found.left_out else ""
+            left_out = without(found.left_out, ", ")
             yield Finding(
                 found.verdict,
                 f"{on_subset(subset.name, capital=True)}: {method} against {report.reference}",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ def worst_pictures(
     """Pictures of the worst cases of each training subset, or why there are none.
 
     Args:
-        evaluated: all runs; the first run of each method is shown.
+        evaluated: all runs; of each method the first is shown that can predict as it was measured.
         references: the test cases, with images.
         count: pictures a subset; 0 for none.
         why_none: why there are no references.
@@ -65,25 +66,31 @@ def worst_pictures(
     subsets = dict.fromkeys(each.run.subset for each in evaluated)
     for number, subset in enumerate(subsets):
         here = [each for each in evaluated if each.run.subset == subset]
-        shown: dict[str, Predict] = {}
+        shown: dict[str, tuple[str, Predict]] = {}
         for each in here:
             if each.predict is not None and len(shown) < MOST_METHODS:
-                shown.setdefault(each.run.method, each.predict)
+                shown.setdefault(each.run.method, (each.run.name, each.predict))
+        others = dict.fromkeys(each.run.method for each in here if each.run.method not in shown)
         for case, dice in worst_cases([each.run for each in here], count, lost).items():
             if case not in references.cases or not shown:
                 continue
             try:
-                pictures.append(_picture(case, dice, subset, shown, references, f"{number}_{len(pictures)}"))
+                picture = _picture(case, dice, subset, shown, references, f"{number}_{len(pictures)}")
+                pictures.append(replace(picture, caption=picture.caption + _not_drawn(list(others))))
             except AdaWACError as error:
                 return pictures, f"Pictures are missing: {error}."
-    return pictures, "" if pictures else "No pictures: no run can predict the worst cases anew."
+    return pictures, "" if pictures else "No pictures: no run can predict the worst cases anew as it was measured."
+
+
+def _not_drawn(methods: Sequence[str]) -> str:
+    return f" Not drawn: {', '.join(methods)}." if methods else ""
 
 
 def _picture(
-    case: str, dice: float, subset: str, shown: Mapping[str, Predict], references: References, name: str
+    case: str, dice: float, subset: str, shown: Mapping[str, tuple[str, Predict]], references: References, name: str
 ) -> Picture:
     target = references.target(case)
-    preds = {method: references.cut(predict(case, target)) for method, predict in shown.items()}
+    preds = {method: references.cut(predict(case, target)) for method, (_, predict) in shown.items()}
     reference = references.cut(target.array[0])
     image = references.cut(references.image(case, target).array[0])
     position = telling_slice(reference, list(preds.values()))
@@ -97,13 +104,14 @@ def _picture(
     )
     where = f"{case}, slice {position} (0 to {len(reference) - 1})"
     on = f"{on_subset(subset, capital=True)}: " if subset else ""
+    runs = ", ".join(run for run, _ in shown.values())
     return Picture(
         f"case_{name}_{re.sub(r'[^A-Za-z0-9_.-]', '_', case)[:40]}",
         "png",
         encode(figure, "png"),
         f"{where}: outlines of the reference and of {', '.join(preds)}",
         f"{on}{where}. Mean Dice over organs, methods and runs {rounded(dice)}; the slice in which most voxels are "
-        "wrong. Solid: reference, dashed: prediction of the first run.",
+        f"wrong. Solid: reference, dashed: prediction of a single run of each method, {runs}.",
     )
 
 

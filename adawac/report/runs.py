@@ -6,13 +6,14 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from adawac.data.sampling.summary import DrawSummary
 from adawac.errors import DataError, some_of
-from adawac.evaluation import ANY_CLASS, CaseRow
+from adawac.evaluation import ANY_CLASS, TRAINING_UNITS, CaseRow
 from adawac.evaluation.summary import predicted_how
 from adawac.runs.config_diff import changed
 from adawac.runs.folder import RunFolder
@@ -82,6 +83,20 @@ class MethodRun:
     def organs(self) -> set[str]:
         """Classes that were measured."""
         return {row.class_name for row in self.rows} - {ANY_CLASS}
+
+    @property
+    def checkpoint(self) -> str:
+        """Hash of the checkpoint that predicted; "" where it is not known."""
+        return self.rows[0].checkpoint_hash if self.rows else ""
+
+    @property
+    def numbers(self) -> dict[str, frozenset[tuple[str, str, str, str]]]:
+        """Case -> all that was measured of its prediction, to tell whether two are the same."""
+        found: dict[str, set[tuple[str, str, str, str]]] = defaultdict(set)
+        for row in self.rows:
+            if row.metric != TRAINING_UNITS:
+                found[row.case].add((row.class_name, row.group, row.metric, f"{row.value:.9g}"))
+        return {case: frozenset(numbers) for case, numbers in found.items()}
 
     @property
     def best_dice(self) -> float:
@@ -184,7 +199,7 @@ def check_seeds(runs: Sequence[MethodRun]) -> None:
     """Refuse runs of one method, which count as its seeds, that have one seed; say where they differ in more than it.
 
     Two trainings of the same settings, seed and data are one training done twice, which would say that seeds hardly
-    differ.
+    differ. So do predictions that are measured alike in every number, unless they are known to be of two checkpoints.
 
     Raises:
         DataError: naming them.
@@ -214,8 +229,26 @@ def check_seeds(runs: Sequence[MethodRun]) -> None:
         f"done {len(names)} times and not {len(names)} seeds; give one, or train with another --seed_everything"
         for (method, _, _), names in twice.items()
         if len(names) > 1
-    ]:
+    ] + _same_predictions(runs):
         raise DataError.from_problems(problems)
+
+
+def _same_predictions(runs: Sequence[MethodRun]) -> list[str]:
+    """A line for runs of one method whose predictions are the same in all cases that both have."""
+    methods: dict[tuple[str, str], list[MethodRun]] = {}
+    for run in runs:
+        methods.setdefault((run.method, run.subset), []).append(run)
+    problems = []
+    for (method, _), seeds in methods.items():
+        measured = [(run, run.checkpoint, run.numbers) for run in seeds] if len(seeds) > 1 else []
+        for (one, its, numbers), (other, others, same) in combinations(measured, 2):
+            shared = numbers.keys() & same.keys() if one.name != other.name else set()  # one given twice is told so
+            if shared and not (its and others) and all(numbers[case] == same[case] for case in shared):
+                problems.append(
+                    f"runs {one.name}, {other.name} of {method}: every number of every case is the same, so they are "
+                    "the same predictions and not 2 seeds; give one of them"
+                )
+    return problems
 
 
 def check_runs(runs: Sequence[MethodRun]) -> None:
@@ -248,7 +281,7 @@ def check_runs(runs: Sequence[MethodRun]) -> None:
     checkpoints: dict[tuple[str, str, str], list[str]] = {}
     for run in runs:
         organs.setdefault(run.subset, set()).update(run.organs)
-        if run.rows and (checkpoint := run.rows[0].checkpoint_hash):
+        if checkpoint := run.checkpoint:
             checkpoints.setdefault((run.method, run.subset, checkpoint), []).append(run.name)
     problems += [
         f"run {run.name}: has no rows of {some_of(missing)}, which another has, so that means are of other organs; "

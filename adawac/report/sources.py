@@ -5,26 +5,22 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from adawac.data.layouts.masks import labels_at
 from adawac.data.sampling.summary import DrawSummary
 from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean_file, some_of
 from adawac.evaluation import CaseRow, MadeBy, made_by, predicted_with, read_run, read_table
-from adawac.evaluation.predictions import Predict, encoded, from_files, measure, name_problems, prediction_files
+from adawac.evaluation.predictions import Predict, from_files, measure, name_problems, prediction_files
 from adawac.evaluation.references import References
-from adawac.inference.segmenter import Segmenter, load
+from adawac.evaluation.training_record import Settings, recorded_settings
 from adawac.io.image_cases import fixed_part
 from adawac.io.readers import reader_of
 from adawac.io.terminal import Track
-from adawac.io.volumes import Volume
 from adawac.metrics import EmptyPolicy
 from adawac.processes.cluster import Each, one_by_one
+from adawac.report.anew import predicted_by
 from adawac.report.runs import MethodRun, check_seeds, warn_of_other_files
 from adawac.runs.checkpoint import RECIPE, Recipe, read_checkpoint
 from adawac.runs.folder import CASES, RunFolder
@@ -146,8 +142,9 @@ def evaluate_sources(
     if problems:
         raise DataError.from_problems(list(dict.fromkeys(problems)))
     warn_of_other_files(row for each in evaluated for row in each.run.rows)
+    evaluated = _told_apart(evaluated)
     check_seeds([each.run for each in evaluated])
-    return _with_subsets(_told_apart(evaluated))
+    return _with_subsets(evaluated)
 
 
 def _told_apart(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
@@ -218,7 +215,8 @@ def _of_predictions(
     references = references.take(files)
     method = source.method or fixed_part(source.path).resolve().name
     predict = from_files(files, references)
-    rows = measured(predict, references, MadeBy(str(source.path), method))
+    settings = recorded_settings(fixed_part(source.path))
+    rows = measured(predict, references, MadeBy(str(source.path), method, predicted_with=settings))
     run = MethodRun(method, source.subset, str(source.path), rows, made=_made(source.path, rows), axis=references.axis)
     return Evaluated(run, predict)
 
@@ -226,9 +224,13 @@ def _of_predictions(
 def _of_run(source: Source, references: References | None, again: bool, device: str, measured: Measured) -> Evaluated:
     folder = RunFolder(source.path.resolve())
     record = folder.record
-    predict = None if references is None else from_checkpoint(folder, references, device)
-    if folder.cases_file.is_file() and not again:
-        rows, axis = read_run(folder), str(folder.setting("data", "axis") or "")
+    measured_then = read_run(folder) if folder.cases_file.is_file() and not again else None
+    flips, cleans = (bool(folder.setting("model", name)) for name in ("flip_left_right", "largest_component"))
+    predicted = predicted_with("bf16-mixed" if device.startswith("cuda") else "32-true", flips, cleans)
+    settings = Settings.read((measured_then[0].predicted_with if measured_then else "") or predicted)
+    predict = None if references is None else predicted_by(folder, references, settings, device)
+    if measured_then is not None:
+        rows, axis = measured_then, str(folder.setting("data", "axis") or "")
         due, there = set(folder.split.test if folder.split else ()), {row.case for row in rows}
         if there < due:
             log.warning(
@@ -244,8 +246,6 @@ def _of_run(source: Source, references: References | None, again: bool, device: 
         )
     else:
         method = source.method or folder.method or "AdaWAC"
-        flips, cleans = (bool(folder.setting("model", name)) for name in ("flip_left_right", "largest_component"))
-        predicted = predicted_with("bf16-mixed" if device.startswith("cuda") else "32-true", flips, cleans)
         rows = measured(predict, references, made_by(folder, method, folder.checkpoint, predicted))
         axis = references.axis
     run = MethodRun(
@@ -294,33 +294,6 @@ def _made(path: Path, rows: Sequence[CaseRow], record: Mapping[str, Any] | None 
 def _in_turn(values: Iterable[str | None]) -> str:
     """All that differ, in their order."""
     return ", then ".join(dict.fromkeys(value for value in values if value))
-
-
-def from_checkpoint(run: RunFolder, references: References, device: str = "cpu") -> Predict:
-    """Predictions of a run's checkpoint; it is loaded when the first case is asked for.
-
-    Args:
-        run: run folder.
-        references: the test cases, with images.
-        device: where to predict.
-    """
-    checkpoint = run.checkpoint if run.checkpoints else run.path
-
-    def predict(case: str, target: Volume) -> NDArray[np.uint8]:
-        image = references.image(case, target)
-        segmenter = _loaded(checkpoint, checkpoint.stat().st_mtime_ns, device)
-        labels = segmenter.predict(image, case, flip_left_right=bool(run.setting("model", "flip_left_right")))
-        own = segmenter.recipe.data.classes
-        told = dict(zip(own.values[1:], own.names[1:], strict=True))  # runs may have been trained on other numbers
-        return encoded(labels, references, f"of {run.experiment}", told)
-
-    return predict
-
-
-@lru_cache(maxsize=1)
-def _loaded(checkpoint: Path, changed_ns: int, device: str) -> Segmenter:
-    """The model of a checkpoint, once in each process that predicts with it."""
-    return load(checkpoint, device)
 
 
 def recipe_of(run: RunFolder) -> Recipe:

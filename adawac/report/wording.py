@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean
 
 from adawac.errors import counted, rounded, some_of
 from adawac.evaluation import Comparison, Estimate
 from adawac.evaluation.intervals import ENUMERATED, LEVEL
 from adawac.evaluation.statistics import Verdict, least_p
+from adawac.report.compute import unequal_compute
 from adawac.report.contents import Contents, MethodResult, SubsetResult
 from adawac.report.runs import MethodRun, unlike
 from adawac.report.seed_noise import COMMITTED, seed_noise
@@ -75,13 +75,23 @@ def estimated(value: Estimate | None, digits: int = 3, highest: float = 1.0) -> 
 
     Example:
         >>> estimated(Estimate("liver", 0.9, 0.75, 1.04, n=5, runs=1, left_out=("ct_7",)))
-        '0.900 (0.750 to 1.000), 1 left out'
+        '0.900 (0.750 to 1.000), without ct_7'
     """
     if value is None or not value.n:
         return "-"
     found = interval(max(value.low, 0.0), min(value.high, highest), digits) if math.isfinite(value.low) else ""
-    left_out = f", {len(value.left_out)} left out" if value.left_out else ""
-    return number(value.mean, digits) + (f" ({found})" if found else "") + left_out
+    return number(value.mean, digits) + (f" ({found})" if found else "") + without(value.left_out, ", ")
+
+
+def without(cases: Sequence[str], before: str = "") -> str:
+    """Which cases do not count in a number; why stands in `left_out_of_means`. Empty where all do.
+
+    Example:
+        >>> without(["ct_7", "ct_9"], ", "), without([f"ct_{i}" for i in range(7)])
+        (', without ct_7, ct_9', 'without 7 cases')
+    """
+    names = ", ".join(cases) if len(cases) < 3 else f"{len(cases)} cases"
+    return f"{before}without {names}" if cases else ""
 
 
 def spread(values: Sequence[int]) -> str:
@@ -137,33 +147,6 @@ def summary(report: Contents) -> str:
     """The first lines of a report: the answer, and whom its cases show where that is not one patient each."""
     answer = summary_sentence(report.subsets, report.reference, report.runs)
     return " ".join(filter(None, [answer, unequal_compute(report), *unlike(report.runs), report.patients]))
-
-
-def unequal_compute(report: Contents) -> str:
-    """Who trained with more or fewer network passes than the reference; empty where nobody did, or nothing is known.
-
-    A method differs that stands on any subset below 0.95 or above 1.05 of the reference's passes, in the mean of runs.
-    """
-    ratios: dict[str, list[float]] = {}
-    for subset in report.subsets:
-        passes = {method.name: fmean(method.network_passes or [0]) for method in subset.methods}
-        if theirs := passes.get(report.reference, 0):
-            for name, mine in passes.items():
-                if mine and not 0.95 <= mine / theirs <= 1.05:
-                    ratios.setdefault(name, []).append(mine / theirs)
-    said = [f"{name} {_times(min(each), max(each))}" for name, each in ratios.items()]
-    return f"Compute is not equal: of the network passes of {report.reference}, {', '.join(said)}." if said else ""
-
-
-def _times(low: float, high: float) -> str:
-    """A ratio, or a range of them.
-
-    Example:
-        >>> _times(2, 2), _times(0.5, 2)
-        ('took 2.0 times', 'took 0.5 to 2.0 times')
-    """
-    least, most = (f"{ratio:.1f}" if ratio >= 0.95 else f"{ratio:.2g}" for ratio in (low, high))
-    return f"took {least} times" if least == most else f"took {least} to {most} times"
 
 
 def _trained_on(run: MethodRun) -> Iterable[str]:
@@ -290,7 +273,7 @@ def of_single_runs(compared: Sequence[Comparison], runs: Sequence[MethodRun]) ->
     origin = "as those of methods here with several runs fell" if known else "as seeds fell in adawac's own studies"
     said = ", ".join(dict.fromkeys(map(seeds, single)))
     return (
-        f"{said.capitalize()}: differences of up to {100 * (known or COMMITTED):.2g} points are seed noise, {origin}. "
+        f"{said.capitalize()}: differences of up to {number(known or COMMITTED)} Dice are seed noise, {origin}. "
         "Intervals and p are of these trained networks, not of the methods; train at least three seeds of each."
     )
 

@@ -201,7 +201,10 @@ class TestWhatARunLeaves:
         lines = [line for line in caplog.messages if line.startswith("epoch ")]
         assert len(lines) == 2
         for number, line in enumerate(lines, start=1):
-            assert re.fullmatch(rf"epoch {number} of 2, Dice \d\.\d+, loss \d+\.\d+, 0:\d\d:\d\d left", line)
+            assert re.fullmatch(
+                rf"epoch {number} of 2, Dice \d\.\d+ in validation, loss \d+\.\d+ of the last batch, 0:\d\d:\d\d left",
+                line,
+            )
         assert lines[-1].endswith(" 0:00:00 left")
 
     def test_settings_stand_beside_the_dice_and_a_test_adds_no_events(self, work):

@@ -26,7 +26,7 @@ class RunProgress(RichProgressBar):
 
 
 class ProgressLines(ProgressBar):
-    """Lines for logs: one a validation of `fit` with epoch, Dice, loss and the time left; how far others are."""
+    """Lines for logs: one a validation of `fit` with epoch, Dice, last loss and the time left; how far others are."""
 
     def disable(self) -> None:
         """Other processes are silent: they log no more than warnings."""
@@ -44,9 +44,9 @@ class ProgressLines(ProgressBar):
         ]
         if trainer.max_steps > 0:
             said.append(f"step {trainer.global_step} of {trainer.max_steps}")
-        for title, name in (("Dice", "val/dice"), ("loss", "train/loss")):
+        for title, name in (("Dice {} in validation", "val/dice"), ("loss {} of the last batch", "train/loss")):
             if (value := trainer.callback_metrics.get(name)) is not None:
-                said.append(f"{title} {rounded(float(value))}")
+                said.append(title.format(rounded(float(value))))
         now = progress(trainer, stepping=True)
         if now > self._first:
             left = (monotonic() - self._began) / (now - self._first) * (1 - now)

@@ -137,7 +137,10 @@ class TestDirection:
         for part, array in (("images", image[0]), ("labels", label)):
             save_nifti(root / f"{part}/case_05.nii.gz", array, (0.8, 0.9, 9.0))
         said = found(root, "slices")
-        assert said == "scanned axial, 3 mm apart, pixels of 0.9 x 0.8 mm; otherwise (sagittal): case_05"
+        assert (
+            said
+            == "scanned axial, 3 mm apart, pixels of 0.9 x 0.8 mm (medians of 5 cases); otherwise (sagittal): case_05"
+        )
         assert found(root, "spacing") == "others than most: case_05 (0.8 x 0.9 x 9 mm)"
 
 

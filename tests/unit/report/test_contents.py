@@ -133,7 +133,7 @@ def test_false_alarms_that_a_comparison_leaves_out_are_counted_and_said():
         )
 
     report = report_of(skip("pair", WORSE, math.nan), skip("adawac", BETTER, 0.0), policy="skip")
-    assert "7 patients (1 case left out)" in text_of(report, "Verdicts")
+    assert "7 patients, without ct_0, " in text_of(report, "Verdicts")
     assert "false alarms decide nothing in it: see organs falsely found" in text_of(report, TRUST)
 
 
@@ -202,7 +202,7 @@ def test_distances_are_of_the_unit_that_more_cases_have():
     [subset] = report_of(*runs).subsets
     found = subset.methods[0]
     assert (found.unit, found.hd95.n, found.hd95.left_out) == ("mm", 7, ("ct_3",))
-    assert "HD95 in mm, liver, 1 case (ct_3): no value in a run of pair, adawac" in map(str, subset.left_out)
+    assert "HD95 in mm, liver, spleen, 1 case (ct_3): no value in a run of pair, adawac" in map(str, subset.left_out)
 
 
 def test_what_was_not_measured_is_not_said_to_be_none():

@@ -10,7 +10,8 @@ import pytest
 import adawac
 from adawac.errors import DataError
 from adawac.evaluation.references import named_classes
-from adawac.report import sources
+from adawac.evaluation.training_record import Settings
+from adawac.report import anew
 from adawac.runs.folder import RunFolder
 
 
@@ -19,10 +20,10 @@ def test_those_of_a_run_that_was_trained_on_them(tmp_path, monkeypatch):
         recipe=SimpleNamespace(data=SimpleNamespace(classes=named_classes(["spleen", "liver"]))),
         predict=lambda *_, **__: np.array([[[1, 2]]]),
     )
-    monkeypatch.setattr(sources, "_loaded", lambda *_: made)
+    monkeypatch.setattr(anew, "_loaded", lambda *_: made)
     volume = SimpleNamespace(geometry=SimpleNamespace(difference=lambda other: None))
     references = SimpleNamespace(image=lambda case, target: volume, classes=named_classes(["liver", "spleen"]))
-    predict = sources.from_checkpoint(RunFolder(tmp_path), references)
+    predict = anew.predicted_by(RunFolder(tmp_path), references, Settings.read(""))
     with pytest.raises(DataError, match=r"calls label values \{1: 'spleen', 2: 'liver'\}"):
         predict("ct_1", volume)
     made.recipe.data.classes = named_classes(["liver", "spleen"])

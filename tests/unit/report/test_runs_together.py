@@ -1,10 +1,14 @@
 """Which runs fit together in a report, and which of them are seeds of one method."""
 
+import gzip
 import json
 
+import nibabel as nib
+import numpy as np
 import pytest
 from report_runs import BETTER, CASES, WORSE, report_of, rows_of, run
 
+import adawac
 from adawac.errors import DataError
 from adawac.evaluation import write_table
 from adawac.report.runs import MethodRun, check_runs, check_seeds, on_shared_cases
@@ -35,7 +39,10 @@ def test_a_run_without_dice_is_refused():
 def test_methods_of_a_table_may_call_their_seeds_alike(tmp_path):
     table = {"pair": WORSE, "adawac": BETTER}
     rows = [
-        row._replace(method=name, run=seed) for name, dice in table.items() for seed in "01" for row in rows_of(dice)
+        row._replace(method=name, run=seed)
+        for name, dice in table.items()
+        for seed in "01"
+        for row in rows_of([each - 0.01 * int(seed) for each in dice])
     ]
     write_table(tmp_path / "cases.csv", rows)
     runs = [each.run for each in evaluate_sources([Source.parse(str(tmp_path / "cases.csv"))], None, "penalise")]
@@ -92,7 +99,7 @@ def test_runs_of_one_method_that_differ_in_more_than_their_seeds_are_named(tmp_p
         folder.mkdir(parents=True)
         settings = {"seed_everything": seed, "name": name, "model": {"optimizer": {"init_args": {"lr": rate}}}}
         (folder / "config.yaml").write_text(json.dumps(settings))
-        runs.append(run("AdaWAC", WORSE, name=name, made={"from": str(folder)}))
+        runs.append(run("AdaWAC", [each - rate * seed for each in WORSE], name=name, made={"from": str(folder)}))
     check_seeds(runs)
     [said] = caplog.messages
     assert said.startswith(
@@ -119,12 +126,12 @@ def test_methods_that_were_trained_on_other_cases_are_told():
 def test_one_training_done_twice_is_no_two_seeds(tmp_path):
     """As `adawac fit mine.yaml`, typed twice: another folder, another device, but every number the same."""
     runs = []
-    for name, seed, device in (("a", 1234, "gpu"), ("b", 1234, "cpu"), ("c", 7, "cpu")):
+    for k, (name, seed, device) in enumerate((("a", 1234, "gpu"), ("b", 1234, "cpu"), ("c", 7, "cpu"))):
         folder = tmp_path / name / "version_0"
         folder.mkdir(parents=True)
         settings = {"seed_everything": seed, "name": name, "runs": str(tmp_path), "trainer": {"accelerator": device}}
         (folder / "config.yaml").write_text(json.dumps(settings))
-        runs.append(run("AdaWAC", WORSE, name=name, made={"from": str(folder)}))
+        runs.append(run("AdaWAC", [each - 0.01 * k for each in WORSE], name=name, made={"from": str(folder)}))
     check_seeds([runs[0], runs[2]])
     with pytest.raises(
         DataError, match=r"runs a, b of AdaWAC: .* one training done 2 times .* another --seed_everythi"
@@ -133,3 +140,37 @@ def test_one_training_done_twice_is_no_two_seeds(tmp_path):
     check_seeds([runs[0], MethodRun(**{**vars(runs[1]), "method": "other"})])  # whose luck is the same, as it may be
     (tmp_path / "b/version_0/run.json").write_text(json.dumps({"data": {"ct_0": "of labels that were corrected"}}))
     check_seeds(runs)
+
+
+@pytest.mark.parametrize("how", ["a copy", "compressed otherwise", "another format and type", "a case less"])
+def test_predictions_that_are_the_same_are_no_two_seeds(tmp_path, how):
+    """Of other tools, whose checkpoints nobody knows: by what they hold, however it is written."""
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        label, preds = np.zeros((2, 8, 8, 4), np.uint8)
+        label[1:5, 1:5] = preds[1:5, 1 : 5 + i % 2] = 1
+        other = np.where(rng.random(preds.shape) < 0.1, 0, preds).astype(np.uint8)
+        kind, ending = (np.int16, "nii") if how.startswith("another") else (np.uint8, "nii.gz")
+        for folder, array, name in (
+            ("labels", label, f"ct_{i}.nii.gz"),
+            ("one", preds, f"ct_{i}.nii.gz"),
+            ("same", preds.astype(kind), f"ct_{i}.{ending}"),
+            ("other", other, f"ct_{i}.nii.gz"),
+        ):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / folder / name)
+    if how.startswith("compressed"):
+        for path in (tmp_path / "same").iterdir():
+            path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), 1))
+    if how == "a case less":
+        (tmp_path / "same/ct_1.nii.gz").unlink()
+
+    def of(*names):
+        return adawac.evaluate(
+            [f"a={tmp_path / name}" for name in names], labels=tmp_path / "labels", shared_cases=True
+        )
+
+    with pytest.raises(DataError, match=r"runs \S+one, \S+same of a: every number of every case is the same, so they"):
+        of("one", "same")
+    assert [len(method.runs) for method in of("one", "other").contents.subsets[0].methods] == [2]
+    adawac.evaluate({"a": tmp_path / "one", "b": tmp_path / "same"}, labels=tmp_path / "labels", shared_cases=True)

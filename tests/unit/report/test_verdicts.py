@@ -11,12 +11,13 @@ from report_runs import BETTER, WORSE, few, report_of, rows_of, run, seeds, text
 
 from adawac.evaluation import Comparison, read_table
 from adawac.report.blocks import Finding
+from adawac.report.compute import unequal_compute
 from adawac.report.contents import subset_results
 from adawac.report.details import organs
 from adawac.report.document import document
 from adawac.report.runs import MethodRun
 from adawac.report.seed_noise import COMMITTED, seed_noise
-from adawac.report.wording import MINUS, interval, p_value, powerless, signed, summary_sentence, unequal_compute
+from adawac.report.wording import MINUS, interval, p_value, powerless, signed, summary_sentence
 from adawac.report.write import results
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -51,7 +52,7 @@ def test_single_runs_get_no_verdict_anywhere():
     assert "adawac gets no verdict against pair on training subset full (+0.057 Dice" in sentence
     assert "erm gets no verdict against pair." in sentence
     assert (
-        "1 run each: differences of up to 5.8 points are seed noise, as seeds fell in adawac's own studies." in sentence
+        "1 run each: differences of up to 0.058 Dice are seed noise, as seeds fell in adawac's own studies." in sentence
     )
     assert "of these trained networks, not of the methods; train at least three seeds of each" in sentence
     assert not {"better", "worse"} & set(sentence.replace("(", " ").split())
@@ -68,7 +69,7 @@ def test_seed_noise_is_that_of_the_methods_in_view_with_several_runs():
     assert seed_noise(runs) == pytest.approx(4.3027 * math.sqrt(2 * 0.0005), abs=1e-4)
     assert seed_noise(runs[-1:]) is None
     sentence = summary_sentence(subset_results(runs, "pair"), "pair", runs)
-    assert "1 run against 2: differences of up to 14 points are seed noise, as those of methods here" in sentence
+    assert "1 run against 2: differences of up to 0.136 Dice are seed noise, as those of methods here" in sentence
 
 
 def test_two_single_runs_differ_by_less_than_seed_noise_19_times_in_20():
