@@ -32,7 +32,7 @@ def as_called(name: str, known: Collection[str]) -> str:
     path = Path(name.replace("\\", "/"))
     plain = re.sub(r"(\.npy)?\.(npz|h5)$", "", path.name.removesuffix(ending_of(path)))
     meant = (name, path.name, plain, plain.removesuffix("_0000"))
-    return next((each for each in meant if each in known), name)
+    return next((each for each in meant if each in known and ".." not in path.parts), name)
 
 
 def read_lines(path: Path) -> tuple[tuple[str, ...], Lines]:
