@@ -15,7 +15,7 @@ from adawac.data.layouts.files import parse_json
 from adawac.data.patients import SuggestedPatients
 from adawac.data.split import PARTS, Split
 from adawac.errors import ConfigError, DataError, did_you_mean, did_you_mean_file, some_of
-from adawac.io.case_column import as_called
+from adawac.io.case_column import as_called, read_lines
 
 _AS_JSON = (
     '{"train": [names], "val": [names], "test": [names]}, where val and test may be missing and names are strings; '
@@ -26,7 +26,7 @@ _PART |= {"val": "val", "valid": "val", "validation": "val", "vl": "val", "dev":
 _PART |= {"test": "test", "testing": "test", "ts": "test"}
 """What others call the parts, in small letters."""
 
-_OF_SPLITS = re.compile(r"(?:split|fold)s?.*\.(?:json|csv|tsv|txt|ya?ml|pkl)$", re.IGNORECASE)
+_OF_SPLITS = re.compile(r"(?:split|fold)s?.*\.(?:json|csv)$", re.IGNORECASE)
 """Names of files that may say how cases are to be dealt out."""
 
 
@@ -71,7 +71,7 @@ class LayoutSplit(SplitRule):
 
 
 class FileSplit(SplitRule):
-    """The parts that a JSON file names: ours, or nnU-Net's `splits_final.json`.
+    """The parts that a file names: our JSON, nnU-Net's `splits_final.json`, or a CSV with the columns `case,split`.
 
     Ours is `{"train": [...], "val": [...], "test": [...]}`; nnU-Net's is a list of
     `{"train": [...], "val": [...]}`, one for each fold. `training`, `validation`, `testing` and the like will do. A
@@ -121,7 +121,7 @@ class FileSplit(SplitRule):
     def _read(self, file: Path) -> tuple[dict[str, list[str]], tuple[str, ...]]:
         """Names in each part as the file has them, and what is to be said of it."""
         try:
-            content = parse_json(file.read_bytes())
+            content = _of_table(file) if file.suffix.lower() == ".csv" else parse_json(file.read_bytes())
         except OSError as error:
             raise ConfigError(f"FileSplit: {file} cannot be read ({error}); give the path of a split file") from error
         except (ValueError, RecursionError) as error:
@@ -148,6 +148,17 @@ class FileSplit(SplitRule):
             f"FileSplit with fold 0 to {len(folds) - 1} (and path {self.path}, without test cases)"
         )
         return parts, (said,) * (self.fold is None and len(folds) > 1)
+
+
+def _of_table(file: Path) -> dict[str, list[str]]:
+    """Names in each part by a CSV file with the columns `case` and `split`."""
+    header, lines = read_lines(file)
+    if not {"case", "split"} <= set(header):
+        raise DataError(f"{file}: needs the columns case and split but has {', '.join(header)[:60]!r}; add them")
+    parts: dict[str, list[str]] = {}
+    for line in lines:
+        parts.setdefault(line["split"], []).append(line["case"])
+    return parts
 
 
 class FractionSplit(SplitRule):

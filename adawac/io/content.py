@@ -1,5 +1,6 @@
 """What a file is by its first bytes, whatever its name says."""
 
+import os
 import re
 import zlib
 from pathlib import Path
@@ -29,6 +30,7 @@ _REMEDIES = {
     "a pointer of git-lfs": "fetch the file with `git lfs pull`",
     "a web page": "download the file again, whose server seems to have answered with an error",
     "DICOM": "give its series a folder of its own",
+    "gzip twice over": "unpack it once",
 }
 
 
@@ -67,8 +69,12 @@ def check_kind(path: Path, due: tuple[str, ...]) -> None:
         due: kinds that its name allows.
 
     Raises:
-        DataError: saying what it is, and how it should be called.
+        DataError: saying what it is, and how it should be called; or that it is a link to nothing.
     """
+    if path.is_symlink() and not os.path.exists(path):
+        raise DataError(
+            f"{path}: it is a link to {os.readlink(path)}, which leads to no file; restore that, or put a copy here"
+        )
     try:
         kind = kind_of(path)
     except OSError:  # said by whoever reads it

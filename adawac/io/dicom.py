@@ -57,6 +57,7 @@ class _Slice(NamedTuple):
     size: tuple[int, ...]
     columns: NDArray[np.float64]  # (3, 3) along x, y and the normal, as long as a pixel and as the slice is thick
     thick: bool  # says how thick it is; else 1 mm
+    slope: float
     origin: NDArray[np.float64]
     inverted: bool  # 0 is to be shown white
     scaled: bool  # says how stored values become intensities
@@ -141,7 +142,12 @@ def read_series(files: Sequence[Path], name: Path) -> Volume:
         except RuntimeError as error:
             raise DataError(f"{name}: a slice is cut short or corrupt ({last_line(error)}); copy it again") from error
     thin = len(slices) == 1 and not first.thick
-    notes = (f"{name}: of its only slice nothing says how thick it is: 1 mm is taken",) * thin + _deeper(name)
+    below = any(each.slope < 0 for each in slices)
+    notes = (
+        *(f"{name}: of its only slice nothing says how thick it is: 1 mm is taken",) * thin,
+        *(f"{name}: its RescaleSlope is below 0, which turns values upside down: is it meant so?",) * below,
+        *_deeper(name),
+    )
     return Volume.of_file(np.swapaxes(array, 0, 2), geometry_of_lps(name, shape, columns, first.origin), notes)
 
 
@@ -186,9 +192,12 @@ def _describe(path: Path) -> _Slice:
     if reader.GetNumberOfComponents() != 1:
         raise DataError(f"{path}: the image is in colour but intensities are due; give the series itself, no picture")
     _check_pixels(reader, path, size)
+    slope = 1.0
     for tag, name in _SCALE.items():
         said = reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else "1"
-        if len(_floats(said)) != 1 or (tag == _SLOPE and not _floats(said).any()):
+        numbers = _floats(said)
+        slope = float(numbers[0]) if tag == _SLOPE and len(numbers) == 1 else slope
+        if len(numbers) != 1 or slope == 0:
             raise DataError(f"{path}: its {name} is {said}, which makes no intensities; export the series again")
     columns, origin, thick = _place(reader, path)
     return _Slice(
@@ -199,6 +208,7 @@ def _describe(path: Path) -> _Slice:
         size=size,
         columns=columns,
         thick=thick,
+        slope=slope,
         origin=origin,
         inverted=tags.get(_SHADES, "") == "MONOCHROME1",
         scaled=reader.HasMetaDataKey(_SLOPE),

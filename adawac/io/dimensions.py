@@ -8,6 +8,9 @@ from adawac.errors import DataError
 MOST_CHANNELS = 8
 """Channels that anybody has; more are most likely times or directions."""
 
+ONE_HOT = "write array.argmax({}), where the first class is the background"
+"""What makes a label map of one-hot classes."""
+
 LEAST_PLANE = 16
 """Pixels that every slice has more of along either side."""
 
@@ -34,13 +37,15 @@ def check_channels_last(path: Path, shape: tuple[int, ...]) -> None:
         >>> check_channels_last(Path("a.nii.gz"), (4, 240, 240, 155))
         Traceback (most recent call last):
         adawac.errors.DataError: a.nii.gz: shape (4, 240, 240, 155) seems to have its channels first, but they are due \
-last; move that axis (numpy.moveaxis(array, 0, -1)), or export a file a channel, CASE_0000, CASE_0001, ...
+last; move that axis (numpy.moveaxis(array, 0, -1)), or export a file a channel, CASE_0000, CASE_0001, ... (of a \
+label with an axis of classes write array.argmax(0), where the first class is the background)
     """
     first, *plane, last = shape
     if first <= MOST_CHANNELS < LEAST_PLANE < min(plane) and first < last:
         raise DataError(
             f"{path}: shape {shape} seems to have its channels first, but they are due last; move that axis "
-            "(numpy.moveaxis(array, 0, -1)), or export a file a channel, CASE_0000, CASE_0001, ..."
+            "(numpy.moveaxis(array, 0, -1)), or export a file a channel, CASE_0000, CASE_0001, ... (of a label with an "
+            f"axis of classes {ONE_HOT.format(0)})"
         )
 
 

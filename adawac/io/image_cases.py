@@ -90,8 +90,8 @@ def named_by(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
 
     Args:
         root: folder that the pattern begins in, if it is not absolute.
-        pattern: such as `*/ct.nii.gz`, `volume-*.nii` or `sub-*/anat/sub-*_T2w.nii.gz`; `*` is a part of a name, and
-            `?*` one that the case is not called by, as of studies and series in `*/?*/?*`.
+        pattern: such as `*/ct.nii.gz`, `volume-*.nii` or `sub-*/anat/sub-*_T2w.nii.gz`; `*` is a part of a name,
+            `**/` any number of folders, and `?*` a part that the case is not called by, as of studies in `*/?*/?*`.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -101,11 +101,11 @@ def named_by(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
         ...     [name for name, _ in named_by(Path(folder), "*/*/*_wmh.nii.gz")]
         ['Utrecht_19']
     """
-    wild = {"*": "([^/]+)", "?*": "[^/]+"}
+    wild = {"**/": "((?:[^/]+/)*)", "*": "([^/]+)", "?*": "[^/]+"}
     parts = Path(pattern).parts
     first = next(place for place, part in enumerate(parts) if "*" in part)
     root = root.joinpath(*parts[:first])
-    pieces = re.split(r"(\??\*)", "/".join(parts[first:]))
+    pieces = re.split(r"(\*\*/|\??\*)", "/".join(parts[first:]))
     form = re.compile("".join(wild.get(piece) or re.escape(piece) for piece in pieces))
     found = []
     for path in sorted(root.glob("".join(piece if piece in wild else glob.escape(piece) for piece in pieces))):
@@ -114,13 +114,13 @@ def named_by(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
         if match is None or any(part.startswith(".") or part.lower() in OF_SYSTEMS for part in inner.parts):
             continue
         if reader_of(path) or (path.is_dir() and (series_files(path) or list_files(path))):
-            found.append(([normalize("NFC", part) for part in match.groups()], path))
+            found.append(([normalize("NFC", part.strip("/").replace("/", "_")) for part in match.groups()], path))
     names = [said for said, _ in found]
     spare = [_is_said(place, names) for place in range(form.groups)]
     if len({tuple(_kept(said, spare)) for said in names}) < len({tuple(said) for said in names}):
         spare = [False] * form.groups  # it tells cases apart after all
     for said, path in found:
-        yield "_".join(dict.fromkeys(_kept(said, spare))), path
+        yield "_".join(dict.fromkeys(filter(None, _kept(said, spare)))), path
 
 
 def _kept(said: Sequence[str], spare: Sequence[bool]) -> list[str]:

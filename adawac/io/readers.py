@@ -8,6 +8,9 @@ from adawac.io.itk import data_files, read_itk, simpleitk
 from adawac.io.itk_headers import HEADERS
 from adawac.io.volumes import Volume, read_nifti
 
+PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".bz2", ".xz", ".zst", ".nii.z")
+"""Endings of archives, and of files that others than gzip have compressed."""
+
 
 class Reader(ABC):
     """Reads the files of some endings. One of your own is named by its class path: `--readers mine.Gipl`.

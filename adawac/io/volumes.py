@@ -23,12 +23,15 @@ from adawac.errors import DataError, one_line
 from adawac.io.atomic import atomic_write
 from adawac.io.canonical import Geometry, from_canonical, to_canonical
 from adawac.io.content import check_kind
-from adawac.io.dimensions import check_channels_last, no_volume, said_of_times
+from adawac.io.dimensions import ONE_HOT, check_channels_last, no_volume, said_of_times
 from adawac.io.limits import MOST_BESIDES, check_voxels, read_exactly, read_rest, read_voxels
 from adawac.io.nifti_grid import grid_of
 
 _UNHEARD = logging.getLogger(f"{__name__}.repairs")  # what matters of these is said here
 _UNHEARD.disabled = True
+_FEW = 50
+"""Values of a label map, of more than which nobody would ask whether they are multiples of one."""
+
 _TIMES = {8: "s", 16: "ms", 24: "us"}
 _NO_GRID = np.diag([-1.0, -1.0, 1.0, 1.0])  # file axes Left, Posterior, Superior: canonical, transposed
 
@@ -133,7 +136,14 @@ def read_nifti(path: Path | str) -> Volume:
     if array.ndim == 4:
         unit = _TIMES.get(int(header["xyzt_units"]) & 56, "")
         times = said_of_times(path, array.shape[3], float(header["pixdim"][4]), unit)
-    return Volume.of_file(array, geometry, (*notes, *times))
+    return Volume.of_file(array, geometry, (*notes, *times, *_said_of_scaling(header, path)))
+
+
+def _said_of_scaling(header: Any, path: Path) -> tuple[str, ...]:
+    """A note where a header turns intensities upside down."""
+    slope = (_scaling(header, path) or (1.0, 0.0))[0]
+    said = f"{path}: its scl_slope is {slope:.4g}, which turns values upside down: is it meant so?"
+    return (said,) * (slope < 0)
 
 
 def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
@@ -234,7 +244,8 @@ def as_label(volume: Volume, name: str) -> Volume:
     """
     array = volume.array
     if len(array) != 1:
-        raise DataError(f"{name}: a label has one channel but this has {len(array)}; export one label map a case")
+        hot = f", of an axis of classes {ONE_HOT.format(-1)}" if _is_one_hot(array) else ""
+        raise DataError(f"{name}: a label has one channel but this has {len(array)}; export one label map a case{hot}")
     if array.dtype.kind in "iu":
         return volume
     whole = np.rint(array)
@@ -254,9 +265,22 @@ def _remedy(array: NDArray[np.floating], wrong: NDArray[np.bool_]) -> str:
     """What to do about label values that are no whole numbers."""
     if np.isnan(array[wrong]).all():
         return "write 0 there, if they are background"
-    if len(np.unique(array[wrong])) > 1 and array.min() >= 0 and array.max() <= 1:
+    values = np.unique(array[np.isfinite(array)])
+    step = float(np.abs(values[values != 0]).min())
+    if np.allclose(values / step, np.rint(values / step), atol=1e-3) and len(values) <= _FEW:
+        return (
+            f"as all are multiples of {step:.4g}, set the header's factor (scl_slope) to 1 if it is that, or export "
+            "again with nearest-neighbour interpolation"
+        )
+    if values[0] >= 0 and values[-1] <= 1:
         return "if they are probabilities, write a class's value where its own is above 0.5"
     return "export again with nearest-neighbour interpolation"
+
+
+def _is_one_hot(array: NDArray[Any]) -> bool:
+    """Whether each voxel has 1 in at most one channel, else 0."""
+    held = array.astype(bool)
+    return bool((held == array).all() and (held.sum(0) <= 1).all())
 
 
 def _checked(header: Any) -> Any:

@@ -12,7 +12,7 @@ from adawac.data.layouts.proposal import OF_LABELS, proposed
 from adawac.data.layouts.synapse import Synapse
 from adawac.errors import DataError, did_you_mean_file, some_of
 from adawac.io.images import list_images
-from adawac.io.readers import ends_in
+from adawac.io.readers import PACKED, ends_in
 
 __all__ = [
     "ACDC",
@@ -45,7 +45,7 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
         DataError: if the folder is missing or empty, or if no layout matches.
     """
     if root.is_file():
-        first = "unpack it, and " * ends_in(root, _ARCHIVES)
+        first = "unpack it, and " * ends_in(root, PACKED)
         raise DataError(f"{root}: this is a file; {first}give the folder of a data set")
     if not root.is_dir():
         raise DataError(f"{root}: the data folder does not exist{did_you_mean_file(root)} correct the path")
@@ -66,7 +66,7 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
         such = proposed(root) or "--layout.images scans --layout.labels masks"
     nearby = [folder.name for folder in there if folder.is_dir() and _match(folder)]
     hint = f"; give a folder inside it: {' or '.join(nearby)}" if nearby else ""
-    if packed := [path.name for path in there if ends_in(path, _ARCHIVES)]:
+    if packed := [path.name for path in there if ends_in(path, PACKED)]:
         hint = f"; unpack {some_of(packed)}"
     if _match(root.parent):
         hint = f"; give the folder that it lies in: {root.parent}"
@@ -77,9 +77,6 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
         f"{holds}{hint}; correct the path, or say where files lie, in folders or by patterns like '*/ct.nii.gz' in "
         f"which * is the case, such as --layout Folders {such}"
     )
-
-
-_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
 
 def _match(root: Path) -> Layout | None:

@@ -17,7 +17,7 @@ from adawac.errors import DataError, did_you_mean_file, some_of
 from adawac.io.dicom import is_dicom
 from adawac.io.image_cases import by_case, by_channel, fixed_part, named_by
 from adawac.io.images import described, files_of, holds_dicom, list_images, passed_over, stem
-from adawac.io.readers import ending_of, ends_in, reader_of
+from adawac.io.readers import PACKED, ending_of, ends_in, reader_of
 from adawac.io.volumes import Volume
 
 
@@ -173,13 +173,16 @@ class Folders(NiftiLayout):
         left = passed_over(folder, [])
         such = f"--layout Folders {given}" if (given := proposed(root)) else f"{place}/*/ct.nii.gz"
         do = "convert the files" if left else "put them there"
-        if holds_dicom(folder):
+        if any(ends_in(path, PACKED) for path in folder.iterdir()):
+            do = "unpack those that are packed"
+        elif holds_dicom(folder):
             do = "give each series a folder of its own (one that is a single file is converted, such as by dcm2niix)"
         elif any(ends_in(path, _PICTURES) for path in folder.iterdir()):
             do = "write all slices of a scan as one NIfTI, as data_README.md shows for pictures"
+        inner = given or any(path.is_dir() for path in folder.iterdir())
         raise DataError(
-            f"{left or f'{folder}: it is empty'}; NIfTI, NRRD, MHA, MHD and folders of DICOM slices are read: {do}, or "
-            f"name those within folders by a pattern, such as {such}"
+            f"{left or f'{folder}: it is empty'}; NIfTI, NRRD, MHA, MHD and folders of DICOM slices are read: {do}"
+            + f", or name those within folders by a pattern, such as {such}" * bool(inner)
         )
 
     def read_label(self, case: Case) -> Volume:
@@ -192,9 +195,10 @@ class Folders(NiftiLayout):
         """Names of the values that the label files hold, and the problem of each that cannot be read.
 
         They are those that headers say, as of 3D Slicer's segments, else made of the values. A value below 0 is no
-        class: its files are refused when they are read as labels.
+        class: its files are refused when they are read as labels, and here where there is no other.
         """
         values: set[int] = set()
+        below: dict[str, str] = {}
         told: dict[int, str] = {}
         problems: dict[str, str] = {}
         for case in cases:
@@ -204,6 +208,10 @@ class Folders(NiftiLayout):
                 problems[case.id] = f"case {case.id}: {error}"
                 continue
             held = np.unique(read.array).tolist()
+            if held[0] < 0:
+                what = f"label values {[value for value in held if value < 0][:8]} lie below 0, and no class does"
+                said = "".join(f" ({note})" for note in read.notes)
+                below[case.id] = f"case {case.id}: {what}{said}; write a value above 0 for each class"
             for value, name in read.names.items():
                 if value not in held:
                     continue
@@ -214,7 +222,8 @@ class Folders(NiftiLayout):
                     )
                 told.setdefault(value, name)
             values.update(held)
-        return {0: "background"} | {k: told.get(k, f"class_{k}") for k in sorted(values) if k > 0}, problems
+        found = {k: told.get(k, f"class_{k}") for k in sorted(values) if k > 0}
+        return {0: "background"} | found, problems if found else {**below, **problems}
 
 
 _PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")

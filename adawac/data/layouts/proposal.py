@@ -3,7 +3,7 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from shlex import quote
@@ -13,7 +13,9 @@ from adawac.io.image_cases import named_by
 from adawac.io.images import OF_SYSTEMS
 from adawac.io.readers import reader_of
 
-OF_LABELS = re.compile(r"label|mask|seg|annot|truth|(?:^|[^a-z])(?:gt|roi|msk)", re.IGNORECASE)
+OF_LABELS = re.compile(
+    r"label|mask|seg|annot|truth|lesion|manual|contour|(?:^|[^a-z])(?:gt|roi|msk|wmh)", re.IGNORECASE
+)
 """Names of files and folders of labels."""
 
 MOST_FILES = 4000
@@ -22,7 +24,7 @@ MOST_FILES = 4000
 _NUMBER = re.compile(r"(?<![^A-Za-z][tT])(?<!\d)\d+(?:[.-]\d+)*")
 """In names, but for those of sequences: t1, T2w."""
 
-DEEPEST = 4
+DEEPEST = 6
 """Parts of a path."""
 
 
@@ -39,32 +41,49 @@ def proposed(root: Path) -> str:
         ...     print(proposed(Path(folder)))
         --layout.images 'Case*.mhd' --layout.labels 'Case*_segmentation.mhd'
     """
-    alike: dict[str, list[Path]] = defaultdict(list)
     try:
-        for path in islice(_files(root, DEEPEST), MOST_FILES):
-            alike[_NUMBER.sub("*", f"/{path.relative_to(root).as_posix()}")].append(path)
+        files = list(islice(_files(root, DEEPEST), MOST_FILES))
     except OSError:  # a folder that may not be read
         return ""
-    forms = {_form([path.relative_to(root).as_posix() for path in paths]): paths for paths in alike.values()}
-    several = [form for form in forms if "*" in form]
+    forms = _alike({path: path.relative_to(root).parts for path in files})
+    deeper: dict[str, list[Path]] = {}  # sites, whose folders are called by words, or lie deeper than those of others
+    for depth in range(1, DEEPEST):
+        ends = {path: parts[-depth:] for path in files if len(parts := path.relative_to(root).parts) > depth}
+        deeper |= {f"**/{form}": paths for form, paths in _alike(ends).items()}
+    matched = [*_matched(root, {form: paths for form, paths in forms.items() if "*" in form}), *_matched(root, deeper)]
+    return max(matched, key=lambda each: each[0], default=(0, ""))[1]  # what leaves the fewest cases out
+
+
+def _alike(named: Mapping[Path, tuple[str, ...]]) -> dict[str, list[Path]]:
+    """Files by the pattern of the last parts of their paths, which are the same but for numbers."""
+    alike: dict[str, list[Path]] = defaultdict(list)
+    for path, parts in named.items():
+        alike[_NUMBER.sub("*", "/" + "/".join(parts))].append(path)
+    return {_form(["/".join(named[path]) for path in paths]): paths for paths in alike.values()}
+
+
+def _matched(root: Path, forms: Mapping[str, list[Path]]) -> Iterator[tuple[int, str]]:
+    """Cases that patterns find, and options with them: of labels, and of all images that those cases have."""
     of_labels: dict[str, list[str]] = defaultdict(list)
-    for form in filter(OF_LABELS.search, several):
-        of_labels[Path(form).parent.as_posix()].append(form)
+    for form in filter(OF_LABELS.search, forms):
+        parent = Path(form).parent.as_posix()
+        of_labels[form if parent == "**" else parent].append(form)
     for parent, each in of_labels.items():
         place = parent if len(each) > 1 and "*" in parent else each[0]  # masks an organ, or label maps
         labels = dict(named_by(root, place))
         paths = {path for form in each for path in forms[form]}
         for shorter in (lambda form: form, _without_folders):
-            images = [
-                shorter(form)
-                for form in several
-                if form not in each
-                and {name for name, path in named_by(root, shorter(form)) if path not in paths} == labels.keys()
-            ]
+            images: dict[tuple[Path, ...], str] = {}
+            for form, its in forms.items():
+                if len(its) == len(labels) and paths.isdisjoint(its) and tuple(its) not in images:
+                    found = [name for name, path in named_by(root, shorter(form)) if path not in paths]
+                    if sorted(found) == sorted(labels):
+                        images[tuple(its)] = shorter(form)
             if 0 < len(images) <= MOST_CHANNELS:
-                said = images[0] if len(images) == 1 else json.dumps(images)
-                return f"--layout.images {quote(said)} --layout.labels {quote(place)}"
-    return ""
+                first, *more = images.values()
+                said = json.dumps([first, *more]) if more else first
+                yield len(labels), f"--layout.images {quote(said)} --layout.labels {quote(place)}"
+                break
 
 
 def _form(paths: list[str]) -> str:

@@ -93,7 +93,7 @@ class TestOrder:
                 nib.save(made, tmp_path / folder / f"{name}.nii.gz")
         for problem in check(tmp_path).bad:
             assert "seems to have its channels first" in problem
-            assert "label" not in problem.replace(str(tmp_path), "")
+            assert "label" not in problem.replace(str(tmp_path), "").partition("; ")[0]
 
     @pytest.mark.parametrize("shape", [(8, 20, 24, 4), (20, 24, 18, 30), (3, 5, 24, 18), (3, 4, 5, 6)])
     def test_of_others_the_last_axis_is_that_of_channels(self, tmp_path, shape):

@@ -102,7 +102,11 @@ class TestValues:
         ("change", "remedy"),
         [
             (lambda label: np.where(label == 0, np.nan, label), "write 0 there, if they are background"),
-            (lambda label: label * 0.3, "if they are probabilities, write a class's value where its own is above 0.5"),
+            (
+                lambda label: np.sin(label / 2),
+                "if they are probabilities, write a class's value where its own is above 0.5",
+            ),
+            (lambda label: label * 0.3, "or export again with nearest-neighbour interpolation"),
             (lambda label: label * 0.7, "export again with nearest-neighbour interpolation"),
         ],
     )
@@ -180,7 +184,7 @@ class TestFoldersOfAnotherShape:
     def test_empty_ones(self, tmp_path):
         for folder in ("images", "labels"):
             (tmp_path / folder).mkdir()
-        with pytest.raises(DataError, match=r"images: it is empty; .* are read: put them there, or"):
+        with pytest.raises(DataError, match=r"images: it is empty; .* are read: put them there$"):
             check(tmp_path)
 
 

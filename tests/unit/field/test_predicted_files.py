@@ -137,7 +137,7 @@ class TestOneCorruptCase:
             (lambda path: path.write_bytes(path.read_bytes()[:-60]), "copy it again"),
             (lambda path: path.write_bytes(b""), "not a NIfTI file|copy it again"),
             (lambda path: path.write_text("<html>404</html>"), "a web page"),
-            (lambda path: (path.unlink(), path.symlink_to("nowhere.nii.gz")), "does not exist"),
+            (lambda path: (path.unlink(), path.symlink_to("nowhere.nii.gz")), "a link to nowhere.nii.gz"),
             (lambda path: save_nifti(path, np.ones((6, 16, 16), np.int16)), "shows something"),
             (lambda path: save_nifti(path, np.full((6, 16, 16), np.nan, np.float32)), "NaN or infinite"),
             (lambda path: save_nifti(path, np.stack([volumes(1)["case_00"][0][0]] * 2)), "has 2 channels"),
