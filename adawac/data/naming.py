@@ -53,7 +53,7 @@ def alike_but_for_ends(names: Collection[str], others: Collection[str]) -> tuple
         end = _begin([name[len(begin) :][::-1] for name in each])[::-1]
         forms.append(f"{begin}*{end}")
         cores.append({name[len(begin) : len(name) - len(end)] for name in each})
-    return (forms[0], forms[1]) if len(names) > 1 and cores[0] == cores[1] else None
+    return (forms[0], forms[1]) if len(names) > 1 and cores[0] == cores[1] and forms[0] != forms[1] else None
 
 
 def _begin(names: Collection[str]) -> str:

@@ -8,7 +8,8 @@ from adawac.data.case_names import AUTO, suggest_patient_pattern
 from adawac.data.layouts.base import Case
 from adawac.errors import ConfigError, DataError, some_of
 from adawac.io.case_column import read_case_column
-from adawac.io.dicom import is_dicom, patient_id, series_files
+from adawac.io.dicom import patient_id
+from adawac.io.dicom_folder import is_dicom, series_files
 from adawac.io.readers import reader_of
 
 _NOBODY = {"", "0", "anon", "anonymous", "anonymized", "anonymised", "deidentified", "na", "none", "nobody", "removed"}

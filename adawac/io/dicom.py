@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from adawac.errors import DataError, some_of
 from adawac.io.content import check_kind
 from adawac.io.dicom_elements import copy_upright, pixel_bytes
+from adawac.io.dicom_folder import beside
 from adawac.io.itk import geometry_of_lps, header_reader, last_line, simpleitk
 from adawac.io.limits import check_voxels
 from adawac.io.volumes import Volume
@@ -21,16 +22,6 @@ UNEVEN = 0.03
 
 DRIFT = 0.25
 """How far, in pixels, a slice may lie off the line through the first and the last."""
-
-_STORAGE = b"1.2.840.10008.5.1.4.1.1."
-_WITHOUT_IMAGE = (
-    *(b"1.2.840.10008.1.3.10", _STORAGE + b"481.", _STORAGE + b"11."),
-    *(_STORAGE + b"66", _STORAGE + b"88.", _STORAGE + b"104."),
-)
-"""DICOMDIR; structure sets, plans, doses; presentation states; registrations, segmentations; reports; documents."""
-
-_CLASSES = (b"\x02\x00\x02\x00UI", b"\x08\x00\x16\x00UI", b"\x08\x00\x16\x00")
-"""How the class begins: in the part about the file, or where that is left out, with or without its kind of value."""
 
 _SERIES, _DESCRIPTION = "0020|000e", "0008|103e"
 _PATIENT, _BITS, _MODALITY, _SHADES = "0010|0020", "0028|0100", "0008|0060", "0028|0004"
@@ -61,24 +52,6 @@ class _Slice(NamedTuple):
     origin: NDArray[np.float64]
     inverted: bool  # 0 is to be shown white
     scaled: bool  # says how stored values become intensities
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file says that it is DICOM: by its ending, or by the letters at byte 128."""
-    if path.name.startswith(".") or not path.is_file():
-        return False
-    if path.suffix.lower() == ".dcm":
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:  # whoever reads it will say so
-        return False
-
-
-def series_files(folder: Path) -> tuple[Path, ...]:
-    """The files of a folder that hold slices, by name; structure sets, reports and the like are left out."""
-    return tuple(path for path in sorted(folder.iterdir()) if is_dicom(path) and not _has_no_image(path))
 
 
 def patient_id(path: Path) -> str:
@@ -146,16 +119,9 @@ def read_series(files: Sequence[Path], name: Path) -> Volume:
     notes = (
         *(f"{name}: of its only slice nothing says how thick it is: 1 mm is taken",) * thin,
         *(f"{name}: its RescaleSlope is below 0, which turns values upside down: is it meant so?",) * below,
-        *_deeper(name),
+        *beside(name, files),
     )
     return Volume.of_file(np.swapaxes(array, 0, 2), geometry_of_lps(name, shape, columns, first.origin), notes)
-
-
-def _deeper(name: Path) -> tuple[str, ...]:
-    """A line where further slices lie in folders of a series' folder."""
-    folders = [path for path in sorted(name.iterdir()) if path.is_dir()] if name.is_dir() else []
-    more = [path.name for path in folders if any(map(is_dicom, path.iterdir()))]
-    return (f"{name}: not read: {some_of(more)}, in which further DICOM files lie",) * bool(more)
 
 
 def _upright(slice_: _Slice, copy: Path) -> Path:
@@ -163,14 +129,6 @@ def _upright(slice_: _Slice, copy: Path) -> Path:
     if slice_.inverted:
         copy_upright(slice_.path, copy)
     return copy if slice_.inverted else slice_.path
-
-
-def _has_no_image(path: Path) -> bool:
-    """Whether the file's class, which stands in its first bytes, is one without voxels."""
-    with path.open("rb") as file:
-        head = file.read(1024)
-    places = (head.find(sign) for sign in _CLASSES)
-    return any(place >= 0 and head[place + 8 :].startswith(_WITHOUT_IMAGE) for place in places)
 
 
 def _describe(path: Path) -> _Slice:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from unicodedata import normalize
 
 from adawac.errors import DataError, did_you_mean_file, name_problems
-from adawac.io.dicom import series_files
+from adawac.io.dicom_folder import series_files
 from adawac.io.images import OF_SYSTEMS, holds_dicom, list_files, list_images, passed_over, stem
 from adawac.io.itk import simpleitk
 from adawac.io.readers import reader_of

@@ -8,7 +8,8 @@ from unicodedata import normalize
 import numpy as np
 
 from adawac.errors import DataError, some_of
-from adawac.io.dicom import is_dicom, read_series, series_files
+from adawac.io.dicom import read_series
+from adawac.io.dicom_folder import is_dicom, series_files
 from adawac.io.limits import check_voxels, too_large
 from adawac.io.readers import ending_of, ends_in, reader_of
 from adawac.io.volumes import Volume
@@ -138,20 +139,21 @@ def described(path: Path) -> str:
         return path.name
     for inner in sorted(path.rglob("*")):
         place = inner.relative_to(path.parent)
-        if _is_series(inner):
+        if is_series(inner):
             return f"{path.name}/ (no image in it, but DICOM in {place}: move it up)"
         if reader_of(inner) and not inner.name.startswith("."):
             return f"{path.name}/ (with {place})"
     return f"{path.name}/"
 
 
-def _is_series(path: Path) -> bool:
+def is_series(path: Path) -> bool:
+    """Whether a path is a folder of DICOM files."""
     return path.is_dir() and holds_dicom(path)
 
 
 def list_images(folder: Path) -> list[Path]:
     """Images of a folder: its files, and folders in it that hold DICOM slices; hidden ones are left out."""
-    series = [path for path in folder.iterdir() if not path.name.startswith(".") and _is_series(path)]
+    series = [path for path in folder.iterdir() if not path.name.startswith(".") and is_series(path)]
     return sorted({*list_files(folder), *series})
 
 

@@ -7,7 +7,8 @@ from adawac.data.layouts.base import Case, Layout
 from adawac.data.modality import Modalities, Modality, current, distinct
 from adawac.data.recognition import kind_of_tag, kind_of_values
 from adawac.errors import DataError
-from adawac.io.dicom import is_dicom, modality_tag
+from adawac.io.dicom import modality_tag
+from adawac.io.dicom_folder import is_dicom
 from adawac.io.images import read_image
 from adawac.io.readers import reader_of
 from adawac.io.volumes import Volume, as_label

@@ -193,7 +193,7 @@ def test_a_dataset_json_with(tmp_path, damage, remedy):
 
 SPLITS = {
     "not JSON": ("{", "is not valid JSON .*write it so"),
-    "other keys": ('{"training": ["pt_1"]}', "names are strings; write it so"),
+    "other keys": ('{"everyone": ["pt_1"]}', "names are strings; write it so"),
     "numbers for names": ('{"train": [1]}', "names are strings; write it so"),
     "unknown names": ('{"train": ["pt_1", "pt_9"]}', "pt_9 is neither a case nor a patient .*remove the name"),
     "nothing to train on": ('{"train": [], "val": ["pt_1"]}', "put at least one case into train"),

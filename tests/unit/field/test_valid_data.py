@@ -16,7 +16,8 @@ from adawac.data.layouts import MSD, Folders, NNUNet, Synapse
 from adawac.data.reading import read_case
 from adawac.data.splits import FileSplit
 from adawac.errors import ConfigError, DataError
-from adawac.io.dicom import read_series, series_files
+from adawac.io.dicom import read_series
+from adawac.io.dicom_folder import series_files
 from adawac.io.image_cases import find_images
 from adawac.io.images import read_image
 from adawac.io.volumes import read_nifti

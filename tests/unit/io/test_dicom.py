@@ -14,7 +14,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPE
 
 from adawac.data.layouts import Folders
 from adawac.errors import DataError
-from adawac.io.dicom import is_dicom, read_series, series_files
+from adawac.io.dicom import read_series
+from adawac.io.dicom_folder import is_dicom, series_files
 from adawac.io.images import files_of, read_image
 from adawac.io.steps import largest_cosine
 from adawac.io.volumes import read_nifti, write_label_nifti
