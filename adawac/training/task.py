@@ -271,6 +271,9 @@ class SegmentationTask(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimiser, and the schedule as a factor a step."""
         optimizer = self.make_optimizer(self.network.parameters())
+        if isinstance(optimizer, torch.optim.LBFGS):  # it flattens gradients without a copy
+            self.memory_format = torch.contiguous_format
+            self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         optimizer.register_step_post_hook(self._on_step_taken)
         return {"optimizer": optimizer, "lr_scheduler": by_progress(self.schedule, optimizer, self.trainer)}
 

@@ -101,6 +101,11 @@ class Training(TrainingCLI):
         self.trainer_defaults["callbacks"] = [
             c for c in default_callbacks(config["non_finite"], config["pictures"]) if not isinstance(c, unwanted)
         ]
+        if config["trainer"]["barebones"]:
+            raise ConfigError(
+                "trainer.barebones is true, but allows neither checkpoints nor records, of which a run is made; leave "
+                "it out (--pictures false and --trainer.enable_progress_bar false save the most)"
+            )
         if config["trainer"]["default_root_dir"] is None:  # where a run without a logger lies
             kwargs["default_root_dir"] = self._run_logger.log_dir
         kwargs["logger"] = all_loggers(self._run_logger, config["trainer"]["logger"])

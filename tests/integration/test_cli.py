@@ -252,6 +252,10 @@ class TestWhatARunLeaves:
             (("--trainer.callbacks", "LearningRateFinder"), "try some with --model.optimizer.init_args.lr"),
             (("--trainer.callbacks", "BatchSizeFinder"), "give data.batch_size"),
             (("--trainer.callbacks", "BackboneFinetuning"), "train all parts"),
+            (
+                ("--trainer.barebones", "true"),
+                "allows neither checkpoints nor records, of which a run is made; leave it",
+            ),
         ],
         ids=lambda value: value[1] if isinstance(value, tuple) else "",
     )

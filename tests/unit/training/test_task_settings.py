@@ -118,6 +118,17 @@ def test_channels_last_changes_nothing_but_the_memory(data):
     assert weight.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_an_optimiser_that_flattens_gradients_trains_with_channels_last_as_well(data):
+    """As `init` plans: torch's LBFGS failed there."""
+    lbfgs = partial(torch.optim.LBFGS, lr=0.1, max_iter=2)
+    tasks = [make_task(data, channels_last=choice, optimizer=lbfgs) for choice in (False, True)]
+    for task in tasks:
+        make_trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0).fit(task, data)
+    due = tasks[0].network.state_dict()
+    for name, value in tasks[1].network.state_dict().items():
+        torch.testing.assert_close(value, due[name])
+
+
 def test_patches_train_with_channels_last_as_well(data):
     patches = SegmentationData(
         str(data.root),
