@@ -196,6 +196,18 @@ def rounded(value: float, digits: int = 3) -> str:
     return next((each for each in written if float(each) not in (0, 1)), written[0]) if near else written[0]
 
 
+def beside(value: float, limit: float, digits: int = 3) -> str:
+    """A number with so many decimals, and with more, up to seven, where it would lie on the limit's other side.
+
+    Example:
+        >>> beside(0.0123, 0.05), beside(0.0498, 0.05), beside(0.2999, 0.3), beside(0.3, 0.3)
+        ('0.012', '0.0498', '0.2999', '0.300')
+    """
+    sides = value < limit, value > limit
+    places = range(digits, 7)
+    return f"{value:.{next((n for n in places if (round(value, n) < limit, round(value, n) > limit) == sides), 7)}f}"
+
+
 def percent(share: float, digits: int = 0) -> str:
     """A share as a number of per cent, which is 0 or 100 only where it is none or all.
 

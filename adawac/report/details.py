@@ -26,6 +26,7 @@ from adawac.report.wording import (
     p_value,
     shared_out,
     signed,
+    spread,
 )
 from adawac.runs.suspects import FOUND
 
@@ -249,7 +250,7 @@ def weights(report: Contents) -> Iterable[Block]:
             f"Each mark is a training {one} at the end of the run that is named; lines join the means in tenths of the "
             "volume.",
         )
-        header = ("weights", "runs", "mean, label-dense", "mean, label-sparse", "AUROC")
+        header = ("weights", "runs", many, "label-dense", "mean, label-dense", "mean, label-sparse", "AUROC")
         lines = []
         for method in weighted:
             means = [table.means for table in method.weights]
@@ -257,6 +258,8 @@ def weights(report: Contents) -> Iterable[Block]:
                 (
                     method.name,
                     str(len(method.weights)),
+                    spread([len(table.case) for table in method.weights]),
+                    spread([int(table.dense.sum()) for table in method.weights]),
                     _over_runs([each.dense for each in means]),
                     _over_runs([each.sparse for each in means]),
                     _over_runs([table.auroc for table in method.weights]),
@@ -264,7 +267,9 @@ def weights(report: Contents) -> Iterable[Block]:
             )
         note = (
             f"AUROC: how well the weights detect label-dense {many}, which nobody told AdaWAC of; 0.5 says nothing, "
-            "1 is perfect, below 0.5 they lie the other way round. From the lowest run to the highest."
+            "1 is perfect, below 0.5 they lie the other way round. From the lowest run to the highest. All is of "
+            f"the end of training, whichever epoch was tested, and of those training {many} that were drawn and not "
+            "wholly ignored."
         )
         if subset.units or subset.cuts:
             of = "; ".join(shared_out(kinds) for kinds in (subset.units, subset.cuts) if kinds)
@@ -315,8 +320,9 @@ def suspects(report: Contents) -> Iterable[Block]:
             else "A patch is called by its first voxel on the training grid, counted from 0."
         )
         note = (
-            f"{len(places)} {one if len(places) == 1 else many} in all. No label lies in them, and still they are "
-            "harder to the network than half of those that have one: a label may be missing, or an organ begins there. "
+            f"{len(places)} {one if len(places) == 1 else many} in all. No label lies in them, and still they were "
+            f"harder to the network at the end of training than half of the {many} that have one, by their weights, or "
+            "by their last losses where a method has none: a label may be missing, or an organ begins there. "
             f"{first_voxel}"
         )
         yield Table(

@@ -9,7 +9,7 @@ from adawac.evaluation.training_record import read_run
 from adawac.metrics.empty import CHOOSING_POLICY, policy_note
 from adawac.report.blocks import Block, Document, Paragraph, Section, Table
 from adawac.report.markdown import render
-from adawac.runs.checkpoint import Recipe, read_checkpoint
+from adawac.runs.checkpoint import Recipe, epoch_of
 from adawac.runs.folder import RunFolder, run_of_checkpoint
 
 LICENCE = (
@@ -78,8 +78,8 @@ def _data(run: RunFolder, checkpoint: Path) -> str:
     dense, units, kind = record.get("label_dense"), record["training_units"], record.get("unit", "slice")
     count = record.get("epochs")
     epochs = "" if count is None else f" Trained for {counted(count, 'epoch')}."
-    if checkpoint.is_file() and isinstance(epoch := read_checkpoint(checkpoint).get("epoch"), int):
-        epochs += f" The checkpoint is that of epoch {epoch + 1}."
+    if (epoch := epoch_of(checkpoint)) is not None:
+        epochs += f" The checkpoint is that of epoch {epoch}."
     return f"Volumes: {cases}. Training samples ({kind}): {units}, {dense} of them with a label of a class.{epochs}"
 
 

@@ -22,7 +22,7 @@ from adawac.metrics import EmptyPolicy
 from adawac.processes.cluster import Each, one_by_one
 from adawac.report.anew import predicted_by
 from adawac.report.runs import MethodRun, check_seeds, warn_of_other_files
-from adawac.runs.checkpoint import RECIPE, Recipe, read_checkpoint
+from adawac.runs.checkpoint import RECIPE, Recipe, epoch_of, read_checkpoint
 from adawac.runs.folder import CASES, RunFolder
 
 log = logging.getLogger(__name__)
@@ -260,7 +260,7 @@ def _of_run(source: Source, references: References | None, again: bool, device: 
         annotated=_annotated(record),
         training=folder.split.train if folder.split else (),
         suspects=folder.suspects,
-        made=_made(source.path, rows, record),
+        made=_made(source.path, rows, record) | _epochs(folder, record),
         axis=axis,
         unit=str(record.get("unit", "")),
     )
@@ -289,6 +289,13 @@ def _made(path: Path, rows: Sequence[CaseRow], record: Mapping[str, Any] | None 
         "from": str(path),
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _epochs(folder: RunFolder, record: Mapping[str, Any]) -> dict[str, str]:
+    """How long it was trained, and after how many of the epochs the checkpoint was written that is measured."""
+    tested = epoch_of(folder.checkpoint) if folder.checkpoints else None
+    known = {"epochs": record.get("epochs"), "steps": record.get("steps"), "measured after epoch": tested}
+    return {name: str(value) for name, value in known.items() if value is not None}
 
 
 def _in_turn(values: Iterable[str | None]) -> str:

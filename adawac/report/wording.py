@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from adawac.errors import counted, rounded, some_of
+from adawac.errors import beside, counted, rounded, some_of
 from adawac.evaluation import Comparison, Estimate
 from adawac.evaluation.intervals import ENUMERATED, LEVEL
 from adawac.evaluation.statistics import Verdict, least_p
@@ -49,7 +49,7 @@ def p_value(p: float) -> str:
     """
     if p < 0.001:
         return "p < 0.001"
-    return f"p = {number(p, next((n for n in range(3, 7) if (round(p, n) < 0.05) == (p < 0.05)), 7))}"
+    return f"p = {beside(p, 0.05)}" if math.isfinite(p) else "p = -"
 
 
 def both_p(comparison: Comparison) -> str:

@@ -223,6 +223,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def epoch_of(path: Path) -> int | None:
+    """After how many epochs a checkpoint was written; None where it does not say. Its weights are not read."""
+    try:
+        epoch = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("epoch")
+    except Exception:  # whoever reads its weights says what is wrong
+        return None
+    return epoch + 1 if isinstance(epoch, int) else None
+
+
 def network_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     """Weights of the network alone, named as the network names them."""
     state: dict[str, Tensor] = checkpoint["state_dict"]

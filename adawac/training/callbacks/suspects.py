@@ -9,7 +9,7 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from adawac.errors import some_of
+from adawac.errors import beside, some_of
 from adawac.metrics import separation_auroc
 from adawac.runs.folder import RunFolder
 from adawac.runs.suspects import FOUND, least_auroc, suspects, write_suspects
@@ -50,11 +50,13 @@ class SuspectSlices(Callback):
         what, why = "losses" if log_odds is None else "weights", ""
         if not dice >= FOUND:
             why = (
-                f"the best class has a {part} Dice of {dice:.3f}, and below {FOUND} all are hard, whatever their labels"
+                f"the best class has a Dice of {beside(dice, FOUND)} in {part}, and below {FOUND} all are hard, "
+                "whatever their labels"
             )
         elif auroc < (least := least_auroc(units.dense)):
             why = (
-                f"the {what} do not tell label-dense from label-sparse (AUROC {auroc:.3f}, at least {least:.2f} is due)"
+                f"the {what} do not tell label-dense from label-sparse (AUROC {beside(auroc, least)}, at least "
+                f"{beside(least, auroc, 2)} is due)"
             )
         if why:
             write_suspects(run.suspects_file, [])
@@ -74,7 +76,7 @@ class SuspectSlices(Callback):
 
 
 def best_dice(metrics: Mapping[str, Tensor], num_classes: int) -> tuple[str, float] | None:
-    """Which part of the data the Dice of the best class is known of, and that Dice; None where nothing is known.
+    """Of what the Dice of the best class is known, and that Dice; None where nothing is known.
 
     The loss of a training batch is a mean over classes, background included. What background, at most 1, does not
     explain is the mean of the others, of which the best is not below.
@@ -86,14 +88,14 @@ def best_dice(metrics: Mapping[str, Tensor], num_classes: int) -> tuple[str, flo
     Example:
         >>> import torch
         >>> best_dice({"val/dice/liver": torch.tensor(0.5), "val/dice/spleen": torch.tensor(0.75)}, 3)
-        ('validation', 0.75)
+        ('the last validation', 0.75)
         >>> best_dice({"train/dice_loss": torch.tensor(0.5)}, 2)  # no validation cases; background 1, the class 0
-        ('training', 0.0)
+        ('the last training batch', 0.0)
     """
     validated = [float(value) for name, value in metrics.items() if name.startswith("val/dice/")]
     if validated:
-        return "validation", max(validated)
+        return "the last validation", max(validated)
     if "train/dice_loss" in metrics:
         explained = num_classes * (1 - float(metrics["train/dice_loss"]))
-        return "training", max(0.0, (explained - 1) / (num_classes - 1))
+        return "the last training batch", max(0.0, (explained - 1) / (num_classes - 1))
     return None

@@ -264,8 +264,12 @@ def test_weights_are_shown_under_the_name_of_their_run(monkeypatch):
     dense = np.arange(4) < 2
     table = SliceWeights(("p",) * 4, ("0",) * 4, np.linspace(0, 1, 4), dense, dense * 0.5, dense * 1.0)
     runs = [run("a", WORSE, name="freed"), run("a", WORSE, name="kept", weights=table), run("pair", BETTER)]
-    list(weights(report_of(*runs)))
+    _, lines = weights(report_of(*runs))
     assert shown == {"a, kept": table}
+    assert dict(zip(lines.header, lines.lines[0], strict=True)) == {
+        "weights": "a", "runs": "1", "slices": "4", "label-dense": "2",
+        "mean, label-dense": "0.500", "mean, label-sparse": "0.000", "AUROC": "1.000",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("unit", "one", "many"), [("patch", "patch", "patches"), ("slice", "slice", "slices")])

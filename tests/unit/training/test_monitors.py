@@ -1,5 +1,6 @@
 import csv
 import math
+import re
 from functools import partial
 from pathlib import Path
 
@@ -179,8 +180,10 @@ def test_a_network_that_finds_no_organ_names_none(method, val, tmp_path, caplog)
     assert run.trainer.callback_metrics.get("val/dice", 0) < 0.3
     assert suspects_of(run) == {}
     [said] = [record.getMessage() for record in caplog.records if "suspects.csv" in record.getMessage()]
-    part = "validation" if val else "training"
-    assert said.startswith(f"suspects.csv names no slice: the best class has a {part} Dice of 0.")
+    part = "the last validation" if val else "the last training batch"
+    assert re.match(
+        rf"suspects\.csv names no slice: the best class has a Dice of 0\.\d+ in {part}, and below 0\.3", said
+    )
     assert "is a label missing" not in said
 
 
