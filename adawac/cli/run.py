@@ -9,7 +9,7 @@ import yaml
 
 from adawac.cli.init import plan
 from adawac.cli.predict_files import predict_files
-from adawac.errors import ConfigError, counted
+from adawac.errors import ConfigError, counted, rounded
 from adawac.evaluation import read_run
 from adawac.evaluation.shown_table import CaseTable
 from adawac.inference.segmenter import Segmenter, load
@@ -97,7 +97,7 @@ class Run:
         epochs = record.get("epochs")
         trained = [] if epochs is None else [counted(epochs, "epoch")]
         facts = [self.folder.title, self.method, *trained]
-        return f"Run({', '.join([*facts, 'not validated' if dice is None else f'validation Dice {dice:.2f}'])})"
+        return f"Run({', '.join([*facts, 'not validated' if dice is None else f'validation Dice {rounded(dice, 2)}'])})"
 
 
 def fit(

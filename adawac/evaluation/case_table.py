@@ -30,6 +30,12 @@ VOXEL_VOLUME = "voxel_mm3"
 TRAINING_UNITS = "training_units"
 """Metric of the rows that say how many slices or patches that the run was trained on hold the class."""
 
+COUNTS = (
+    "predicted_voxels", "reference_voxels", "false_positive_voxels", "false_positive_slices", "slices", TRAINING_UNITS,
+    VOXEL_VOLUME,
+)  # fmt: skip
+"""Metrics that are 0 or more, beside distances and shares."""
+
 POSITION_METRICS = ("dice", "recall", "precision", "predicted_voxels", "reference_voxels")
 """What is measured along the volume: every further metric would add a row a class and stretch to each case."""
 
@@ -232,6 +238,23 @@ def is_share(metric: str) -> bool:
     return metric in ("dice", "iou", "recall", "precision") or metric.startswith("nsd_")
 
 
+def limits(metric: str) -> tuple[float, float]:
+    """Between which numbers a metric lies, by its name in the case table.
+
+    Example:
+        >>> limits("dice"), limits("hd95_mm"), limits("volume_error")
+        ((0.0, 1.0), (0.0, inf), (-inf, inf))
+    """
+    if is_share(metric) or metric in ("missed", "false_alarm"):
+        return 0.0, 1.0
+    return (0.0 if metric in COUNTS or is_distance(metric) else -np.inf), np.inf
+
+
+def is_distance(metric: str) -> bool:
+    """Whether a metric is a distance between surfaces, by its name in the case table."""
+    return metric.removesuffix("_mm").removesuffix("_voxel") in ("hd95", "hd95_max", "hd", "assd")
+
+
 def higher_is_better(metric: str) -> bool:
     """Whether more of a metric is better, by its name in the case table.
 
@@ -248,7 +271,7 @@ def higher_is_better(metric: str) -> bool:
     if is_share(metric):
         return True
     counts = ("missed", "false_alarm", "false_positive_voxels", "false_positive_slices")
-    if metric in counts or metric.removesuffix("_mm").removesuffix("_voxel") in ("hd95", "hd95_max", "hd", "assd"):
+    if metric in counts or is_distance(metric):
         return False
     raise ConfigError(
         f"metric {metric!r}: neither more nor less of it is better; choose one with a direction, as dice or hd95_mm"

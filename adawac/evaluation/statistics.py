@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation.case_table import CaseRow, higher_is_better
+from adawac.evaluation.case_table import CaseRow, higher_is_better, limits
 from adawac.evaluation.intervals import ENUMERATED, LEVEL, SAMPLED, mean_interval, paired_test
 from adawac.evaluation.pairing import SharedCases
 
@@ -38,7 +38,7 @@ class Estimate:
     Attributes:
         class_name: of the class; `MEAN_OF_CLASSES`, or "<any>" where the metric is measured so.
         mean: NaN if no case counts.
-        low: lower end of its 95 % interval; NaN where n is below 2.
+        low: lower end of its 95 % interval, within what the metric can be; NaN where n is below 2.
         high: upper end.
         n: patients (cases, where each is of another patient).
         runs: of the method.
@@ -152,12 +152,13 @@ def estimate_methods(
     Raises:
         DataError: as `compare`.
     """
-    table = SharedCases.of(rows_by_method, metric, group, lost)
+    table, (least, most) = SharedCases.of(rows_by_method, metric, group, lost), limits(metric)
     estimates: dict[str, list[Estimate]] = {method: [] for method in table.methods}
     for name in table.names:
         chosen = table.select(name)
         for method, mean, levels in zip(table.methods, chosen.means, chosen.levels, strict=True):
             low, high = map(float, mean_interval(levels)[1:3]) if len(levels) else (np.nan, np.nan)
+            low, high = float(np.maximum(low, least)), float(np.minimum(high, most))  # NaN stays NaN
             estimates[method].append(Estimate(name, mean, low, high, len(levels), levels.shape[1], chosen.left_out))
     return estimates
 
@@ -196,6 +197,8 @@ def compare(
     if reference not in rows_by_method:
         raise ConfigError(f"reference {reference!r} is no method here; choose one of {', '.join(rows_by_method)}")
     higher_is_better(metric)
+    least, most = limits(metric)
+    span = most - least
     table = SharedCases.of(rows_by_method, metric, group, lost)
     selected = [table.select(name) for name in table.names]
     pairs: list[list[Comparison]] = []
@@ -207,6 +210,7 @@ def compare(
         for name, chosen in zip(table.names, selected, strict=True):
             first, second = chosen.scores[mine], chosen.scores[theirs]
             _, low, high, p = map(float, paired_test(first, second, chosen.weights))
+            low, high = (end if np.isinf(end) else float(np.clip(end, -span, span)) for end in (low, high))
             numbers = (chosen.means[mine] - chosen.means[theirs], low, high, p, np.nan)
             runs, n = (first.shape[1], second.shape[1]), len(chosen.weights)
             pair.append(Comparison(method, reference, metric, name, *numbers, 0, n, runs, chosen.left_out, None))

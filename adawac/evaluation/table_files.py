@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adawac.errors import ConfigError, DataError
-from adawac.evaluation.case_table import CaseRow, is_share
+from adawac.evaluation.case_table import CaseRow, limits
 from adawac.io.atomic import atomic_write
 from adawac.io.terminal import as_cell, of_cell
 from adawac.metrics import EMPTY_RULES
@@ -167,10 +167,11 @@ def _row(fields: Sequence[Any], columns: tuple[str, ...], place: str) -> CaseRow
         value = float(number)
     except (TypeError, ValueError):
         raise DataError(f"{place}: the value must be a number, found {number!r}; {_REMEDY}") from None
-    if (value < 0 or value > 1) and is_share(str(of_column["metric"])):
-        raise DataError(
-            f"{place}: {of_column['metric']} lies between 0 and 1, found {number!r}; {_REMEDY}, no percentages"
-        )
+    least, most = limits(str(of_column["metric"]))
+    if value < least or value > most:
+        due = "is 0 or more" if most > 1 else "lies between 0 and 1"
+        remedy = "with NaN where there is none" if most > 1 else "no percentages"
+        raise DataError(f"{place}: {of_column['metric']} {due}, found {number!r}; {_REMEDY}, {remedy}")
     if policy not in EMPTY_RULES:
         raise DataError(f"{place}: the policy must be one of {', '.join(EMPTY_RULES)}, found {policy!r}; {_REMEDY}")
     return CaseRow._make(value if column == "value" else of_column.get(column, "") for column in COLUMNS)

@@ -63,8 +63,8 @@ def curve(methods: Sequence[MethodResult], many: str = "slices") -> Figure:
         means = [method.dice[0].mean for method in points]
         ends = [
             # In this order NaN, of no interval, stays NaN, and no bar is drawn.
-            [max(method.dice[0].mean - max(method.dice[0].low, 0.0), 0.0) for method in points],
-            [max(min(method.dice[0].high, 1.0) - method.dice[0].mean, 0.0) for method in points],  # as in the tables
+            [max(method.dice[0].mean - method.dice[0].low, 0.0) for method in points],
+            [max(method.dice[0].high - method.dice[0].mean, 0.0) for method in points],
         ]
         axes.errorbar(
             [_labelled(method) * (ASIDE if others else 1 / ASIDE) for method in points],

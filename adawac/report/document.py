@@ -126,7 +126,7 @@ def _method_line(method: MethodResult, units: Sequence[str]) -> tuple[str, ...]:
         method.name,
         str(len(method.runs)),
         estimated(method.dice[0]),
-        *(estimated(method.hd95, 1, highest=float("inf")) if unit == method.unit else "-" for unit in units),
+        *(estimated(method.hd95, 1) if unit == method.unit else "-" for unit in units),
         str(method.missed),
         str(method.false_alarms),
         spread(method.images_seen),

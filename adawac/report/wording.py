@@ -70,16 +70,16 @@ def interval(low: float, high: float, digits: int = 3, *, sign: bool = False) ->
     return f"{write(low, digits)} to {write(high, digits)}" if math.isfinite(low) and math.isfinite(high) else ""
 
 
-def estimated(value: Estimate | None, digits: int = 3, highest: float = 1.0) -> str:
-    """A mean with its interval, which is cut where no value can lie.
+def estimated(value: Estimate | None, digits: int = 3) -> str:
+    """A mean with its interval.
 
     Example:
-        >>> estimated(Estimate("liver", 0.9, 0.75, 1.04, n=5, runs=1, left_out=("ct_7",)))
+        >>> estimated(Estimate("liver", 0.9, 0.75, 1.0, n=5, runs=1, left_out=("ct_7",)))
         '0.900 (0.750 to 1.000), without ct_7'
     """
     if value is None or not value.n:
         return "-"
-    found = interval(max(value.low, 0.0), min(value.high, highest), digits) if math.isfinite(value.low) else ""
+    found = interval(value.low, value.high, digits)
     return number(value.mean, digits) + (f" ({found})" if found else "") + without(value.left_out, ", ")
 
 

@@ -13,7 +13,8 @@ from lightning.pytorch.callbacks import Callback, Timer
 
 from adawac.data.sampling import DrawSummary
 from adawac.data.subsets import absent_classes, describe
-from adawac.errors import rounded
+from adawac.errors import counted, rounded
+from adawac.runs.checkpoint import epoch_of
 from adawac.runs.folder import RunFolder
 from adawac.runs.provenance import git_state, versions
 from adawac.training.callbacks.checkpoints import run_checkpoint
@@ -103,7 +104,9 @@ class RunRecord(Callback):
         if (why := _why_it_ended(trainer, self._began)) is not None:
             log.info(why)
         if dice is not None:
-            log.info("best val/dice: %s", rounded(dice))
+            chosen = f"of epoch {epoch}, which was chosen by it, " if (epoch := epoch_of(run.best)) else ""
+            cases = counted(len(trainer.datamodule.split.val), "case")  # type: ignore[attr-defined]
+            log.info("best val/dice: %s (%son %s)", rounded(dice), chosen, cases)
         if run.checkpoints and trainer.datamodule.split.test:  # type: ignore[attr-defined]
             log.info("next: adawac test %s", shlex.quote(os.path.relpath(run.path)))
 

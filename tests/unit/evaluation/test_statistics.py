@@ -39,14 +39,26 @@ def against(method, reference, metric="dice"):
 
 class TestEstimate:
     def test_mean_of_classes_first_then_each_class(self):
-        # liver 0.8 0.6, spleen 0.4 0.4: of the cases (0.8 + 0.4) / 2 = 0.6 and 0.5
-        mean, liver, spleen = estimate(rows([0.8, 0.6]) + rows([0.4, 0.4], name="spleen"))
+        # liver 0.8 0.78, spleen 0.4 0.4: of the cases (0.8 + 0.4) / 2 = 0.6 and 0.59
+        mean, liver, spleen = estimate(rows([0.8, 0.78]) + rows([0.4, 0.4], name="spleen"))
         assert (mean.class_name, liver.class_name, spleen.class_name) == (MEAN_OF_CLASSES, "liver", "spleen")
-        assert (mean.mean, liver.mean, spleen.mean) == pytest.approx((0.55, 0.7, 0.4))
-        # two values 0.6 and 0.5: t(0.975, 1) * 0.05
-        assert (mean.low, mean.high) == pytest.approx((0.55 - 12.7062 * 0.05, 0.55 + 12.7062 * 0.05), abs=1e-4)
+        assert (mean.mean, liver.mean, spleen.mean) == pytest.approx((0.595, 0.79, 0.4))
+        # two values 0.6 and 0.59: t(0.975, 1) * 0.005
+        assert (mean.low, mean.high) == pytest.approx((0.595 - 12.7062 * 0.005, 0.595 + 12.7062 * 0.005), abs=1e-4)
         assert (spleen.low, spleen.high) == (0.4, 0.4)
         assert (mean.n, mean.runs, mean.left_out) == (2, 1, ())
+
+    @pytest.mark.parametrize(("metric", "least", "most"), [("dice", 0, 1), ("hd95_mm", 0, math.inf)])
+    def test_an_interval_holds_no_value_that_cannot_be(self, metric, least, most):
+        """Where Student's t would go beyond."""
+        values = np.array([1.0, 1.0, 1.0, 0.02])
+        student = stats.t.interval(0.95, 3, values.mean(), stats.sem(values))
+        assert student[0] < 0
+        assert student[1] > 1
+        for each in estimate(rows(values, metric=metric), metric):
+            assert least <= each.low <= each.mean <= each.high <= most
+        found = against(twice(rows(values, metric=metric)), twice(rows(0 * values, metric=metric)), metric)
+        assert all(abs(each.low) <= most or math.isinf(each.low) for each in found.values())
 
     def test_no_case_one_case_and_those_without_a_value(self):
         _, liver, spleen = estimate(rows([0.8, math.nan]) + rows([math.nan] * 2, name="spleen"))

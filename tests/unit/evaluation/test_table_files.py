@@ -102,6 +102,8 @@ def test_the_table_of_a_study_has_axes_among_its_columns(tmp_path):
         ("{older},run\n", r"each once, found \('run', .*'run'\)"),
         ("{older}\nr,m,c,p,liver,all,dice,good,skip\n", "line 2: the value must be a number, found 'good'"),
         ("{older}\nr,m,c,p,liver,all,dice,84.5,skip\n", "line 2: dice lies between 0 and 1, found '84.5'"),
+        ("{older}\nr,m,c,p,liver,all,hd95_mm,-1,skip\n", "hd95_mm is 0 or more, found '-1'"),
+        ("{older}\nr,m,c,p,liver,all,missed,2,skip\n", "missed lies between 0 and 1, found '2'"),
         ("{older}\nr,m,c,p,liver,all,nsd_2mm,-0.1,skip\n", "nsd_2mm lies between 0 and 1, found '-0.1'"),
         (
             "{older}\nr,m,c,p,liver,all,dice,1,no\n",
