@@ -107,7 +107,10 @@ def metadata(trained: TrainedNetwork) -> dict[str, Any]:
         "monai_version": monai.__version__,
         "pytorch_version": torch.__version__.partition("+")[0],
         "numpy_version": np.__version__,
-        "required_packages_version": {"nibabel": nibabel.__version__, "scipy": scipy.__version__, "fire": "0.7.1"},
+        "required_packages_version": {
+            **{"nibabel": nibabel.__version__, "scipy": scipy.__version__, "fire": "0.7.1"},
+            "zlib-ng": version("zlib-ng"),
+        },
         "name": "adawac segmentation",
         "task": f"segmentation of {', '.join(names[1:])}",
         "description": f"{unit.noun[1]} of {preprocessing['axis']} volumes, brought to {size[0]} x {size[1]} pixels",
