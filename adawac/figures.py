@@ -20,7 +20,7 @@ from matplotlib.typing import LineStyleType
 from numpy.typing import NDArray
 
 from adawac.data.units import UnitTable
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, counted
 
 warnings.filterwarnings(
     "ignore", "Glyph .* missing from font|constrained_layout not applied"
@@ -252,7 +252,7 @@ def data_overview(
     Example:
         >>> figure = data_overview(["a"], [np.array([[9, 0], [7, 2]])], [(3.0, 1.0, 1.0)], ("background", "liver"))
         >>> [axes.get_title() for axes in figure.axes]
-        ['slices', 'slices that hold a class', 'spacing']
+        ['slices of 1 case', 'slices that hold a class, of 1 case', 'spacing of 1 case']
     """
     height = max(3.0, 0.14 * max(len(cases), 1.4 * len(classes)) + 1.0)
     figure = Figure(figsize=(13, min(height, 40.0)), dpi=100, layout="constrained")
@@ -279,7 +279,9 @@ def data_overview(
     spacing.scatter(known[:, 1], known[:, 0], s=16, color=BLUE)
     spacing.set_xlabel("mm between rows", fontsize=8)
     spacing.set_ylabel("mm between slices", fontsize=8)
-    for axes, title in ((slices, "slices"), (frequency, "slices that hold a class"), (spacing, "spacing")):
+    everyone, spaced = counted(len(cases), "case"), counted(len(known), "case")
+    titles = f"slices of {everyone}", f"slices that hold a class, of {everyone}", f"spacing of {spaced}"
+    for axes, title in zip((slices, frequency, spacing), titles, strict=True):
         axes.set_title(title, fontsize=9)
         axes.tick_params(labelsize=6)
         axes.spines[["top", "right"]].set_visible(False)

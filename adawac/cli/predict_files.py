@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from adawac.errors import ConfigError, DataError, counted, of_case, printable, some_of
 from adawac.errors.problems import grouped
 from adawac.figures import three_views
-from adawac.inference.prediction_folder import LABEL, PICTURE, PROBABILITIES, PredictionFolder
+from adawac.inference.prediction_folder import LABEL, PICTURE, PROBABILITIES, PredictionFolder, recorded
 from adawac.inference.prefetch import prefetched
 from adawac.inference.segmenter import Prediction, Segmenter, load
 from adawac.io.atomic import atomic_write
@@ -80,7 +81,15 @@ def predict_files(
         "precision": "bfloat16" if torch.device(device).type == "cuda" else "float32",
     }
     folder = PredictionFolder(output, [LABEL, *[PROBABILITIES] * probabilities, *[PICTURE] * pictures])
-    where = {"checkpoints": {hash_: _place(path) for hash_, path in models.items()}}
+    where: dict[str, Any] = {"checkpoints": {hash_: _place(path) for hash_, path in models.items()}}
+    for part, did in (("train", "trained_on"), ("val", "chosen_on")):
+        known = sorted(set(cases) & {case for path in models.values() for case in _part(path, part)})
+        where[did] = sorted({*known, *map(str, recorded(output).get(did, ()))})
+        if known:
+            print(
+                f"note: {len(known)} of {counted(len(cases), 'case')} have the names of cases that the model was "
+                f"{did.replace('_', ' ')} ({some_of(known)}): of others these labels say little"
+            )
     folder.claim(cases, {"models": sorted(models), "settings": settings}, overwrite, where)
     due = folder.due(cases)
     if kept := len(cases) - len(due):
@@ -154,6 +163,16 @@ def _is_tested_mirrored(checkpoint: Path) -> bool:
         return bool(run_of_checkpoint(checkpoint).setting("model", "flip_left_right"))
     except ConfigError:  # of its configuration, which is not needed to predict
         return False
+
+
+def _part(checkpoint: Path, part: str) -> tuple[str, ...]:
+    """Names of a run's cases to train, or to validate; none of a checkpoint that lies in no run's folder."""
+    try:
+        split = run_of_checkpoint(checkpoint).split
+    except ConfigError:  # which is not needed to predict
+        return ()
+    cases: tuple[str, ...] = getattr(split, part, ())
+    return cases
 
 
 def _place(checkpoint: Path) -> str:

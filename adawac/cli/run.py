@@ -50,7 +50,7 @@ class Run:
 
     @property
     def dice(self) -> float | None:
-        """Dice of its best checkpoint on the validation cases, as predicted; None where it was not validated.
+        """Dice of its best checkpoint on the validation cases, as predicted; None where there is none (yet).
 
         Absent organs are left out (policy skip), and no largest part alone is kept: `test` says what it does of both.
         """
@@ -95,9 +95,13 @@ class Run:
     def __repr__(self) -> str:
         record, dice = self.folder.record, self.dice
         epochs = record.get("epochs")
-        trained = [] if epochs is None else [counted(epochs, "epoch")]
-        facts = [self.folder.title, self.method, *trained]
-        return f"Run({', '.join([*facts, 'not validated' if dice is None else f'validation Dice {rounded(dice, 2)}'])})"
+        trained = "not at its end" if epochs is None else counted(epochs, "epoch")
+        facts = [self.folder.title, self.method, trained]
+        if dice is not None:
+            facts.append(f"validation Dice {rounded(dice, 2)}")
+        elif epochs is not None:
+            facts.append("not validated")
+        return f"Run({', '.join(facts)})"
 
 
 def fit(

@@ -168,12 +168,14 @@ class GroupMean(NamedTuple):
         mean: of classes, or of one class, as `adawac.evaluation.pairing` forms it; NaN where n is 0.
         n: cases that count.
         left_out: cases in the group that do not.
+        patients: whom the cases show that count.
     """
 
     name: str
     mean: float
     n: int
     left_out: int
+    patients: int = 0
 
 
 @dataclass(frozen=True)
@@ -250,10 +252,10 @@ def group_summaries(
     for name in groups:
         inside = {row.case for rows in chosen.values() for row in rows if row.group == name}
         shared = SharedCases.of(chosen, metric, name, lost).select(class_name or MEAN_OF_CLASSES) if inside else None
-        n = 0 if shared is None else shared.cases
+        n, patients = (0, 0) if shared is None else (shared.cases, len(shared.patients))
         means = [float("nan")] * len(chosen) if shared is None else shared.means
         for method, mean in zip(chosen, means, strict=True):
-            found[method].append(GroupMean(name, mean, n, len(inside) - n))
+            found[method].append(GroupMean(name, mean, n, len(inside) - n, patients))
     return {method: _worst_and_gap(means, sign) for method, means in found.items()}
 
 

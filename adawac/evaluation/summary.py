@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from adawac.errors import DataError, counted, percent, rounded
+from adawac.errors import DataError, counted, percent, rounded, some_of
 from adawac.evaluation.case_table import ANY_CLASS, CaseRow
 from adawac.evaluation.counted import LeftOut, left_out_of
 from adawac.evaluation.pairing import MEAN_OF_CLASSES, SharedCases
@@ -341,5 +341,6 @@ def _mean(mean: Mean | None, of: str = "cases", digits: int = 3) -> str:
 def _worst(summary: Summary) -> str:
     if summary.worst_class is None:
         return "-"
-    name, mean = summary.worst_class
-    return f"{rounded(mean.value)} ({name})"
+    _, mean = summary.worst_class
+    worst = [name for name, each in summary.per_class().items() if each.n and each.value == mean.value]
+    return f"{rounded(mean.value)} ({some_of(worst)})"

@@ -1,14 +1,12 @@
 """What a run was trained on, as rows of its case table: which classes it could learn goes wherever the table goes."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation.case_table import ANY_CLASS, TRAINING_UNITS, CaseRow, MadeBy
 from adawac.evaluation.table_files import read_csv
-from adawac.inference.prediction_folder import MANIFEST
 from adawac.io.hashing import short_hash
 from adawac.runs.folder import RunFolder
 
@@ -51,13 +49,13 @@ def predicted_with(
     return ", ".join([f"precision {precision}", *(name for name, on in flags.items() if on), *otherwise])
 
 
-def recorded_settings(folder: Path) -> str:
-    """The same of a folder that `adawac predict` filled; "" where it was filled by others."""
+def predicted_with_of(record: Mapping[str, Any]) -> str:
+    """The same of a folder that `adawac predict` filled, see `prediction_folder.recorded`; "" of what others filled."""
     try:
-        said = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["settings"]
-        precision = {"float32": "32-true", "bfloat16": "bf16-mixed"}[said["precision"]]
-        return predicted_with(precision, bool(said["flip"]), bool(said["largest_component"]))
-    except (OSError, ValueError, LookupError, TypeError):
+        settings = record["settings"]
+        precision = {"float32": "32-true", "bfloat16": "bf16-mixed"}[settings["precision"]]
+        return predicted_with(precision, bool(settings["flip"]), bool(settings["largest_component"]))
+    except (LookupError, TypeError):
         return ""
 
 

@@ -16,6 +16,15 @@ LABEL, PROBABILITIES, PICTURE = ".nii.gz", "_probabilities.nii.gz", ".png"
 """What is appended to a case's name."""
 
 
+def recorded(folder: Path) -> dict[str, Any]:
+    """What a folder says of how it was filled; empty where others filled it, or nothing of it can be read."""
+    try:
+        said = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
 class PredictionFolder:
     """Labels of one model (or ensemble) with one set of settings, so that nothing is mixed when a stopped run goes on.
 

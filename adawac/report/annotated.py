@@ -32,7 +32,7 @@ def annotated(report: Contents) -> Iterable[Block]:
             f"annotated_{number}",
             curve(methods, many),
             f"Mean Dice against the number of annotated training {many}: "
-            + "; ".join(f"{method.name}: {_labelled(method)}, {estimated(method.dice[0])}" for method in methods),
+            + "; ".join(f"{method.name}: {_labelled(method):g}, {estimated(method.dice[0])}" for method in methods),
             f"Bars: 95 % intervals. Trainings on the annotated {many} alone, and with {many} that nobody annotated. "
             "Where runs of a method differ in number, it stands at the median. Look at the network passes of each, "
             "above: only equal ones make a fair comparison.",
@@ -78,7 +78,7 @@ def curve(methods: Sequence[MethodResult], many: str = "slices") -> Figure:
         )
     axes.set_xscale("log")
     numbers = sorted({_labelled(method) for method in methods})
-    axes.set_xticks(numbers, [f"{number:,}" for number in numbers])
+    axes.set_xticks(numbers, [f"{number:,.10g}" for number in numbers])
     axes.minorticks_off()
     axes.set_xlabel(f"annotated training {many}")
     axes.set_ylabel("Dice, mean of organs")
@@ -87,9 +87,9 @@ def curve(methods: Sequence[MethodResult], many: str = "slices") -> Figure:
     return figure
 
 
-def _labelled(method: MethodResult) -> int:
-    return int(median(labelled for labelled, _ in method.annotated))
+def _labelled(method: MethodResult) -> float:
+    return median(labelled for labelled, _ in method.annotated)
 
 
-def _others(method: MethodResult) -> int:
-    return int(median(others for _, others in method.annotated))
+def _others(method: MethodResult) -> float:
+    return median(others for _, others in method.annotated)

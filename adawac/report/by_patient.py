@@ -52,7 +52,7 @@ def _figures(report: Contents, subset: SubsetResult, rows: Rows, lost: Lost, i: 
         patient_figures.strips(panels, styles),
         f"{' and '.join(panels)} of every patient, of {', '.join(organs)}, by each method",
         "Small: a patient, mean over runs, and over the organs that it has. Large: the mean of the tables. Dice: to "
-        "the right is better; HD95, the distance of the surfaces: to the left.",
+        f"the right is better; HD95, the distance of the surfaces: to the left. {report.policy_note}",
     )
     others = [method for method in rows if method != report.reference]
     if report.reference in rows and others:

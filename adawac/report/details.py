@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from adawac.errors import counted, some_of
 from adawac.evaluation import MEAN_OF_CLASSES, Ranking
+from adawac.evaluation.groups import GroupMean
 from adawac.report import figures
 from adawac.report.blocks import Block, Heading, Paragraph, Picture, Table
 from adawac.report.contents import Contents, SubsetResult
@@ -203,10 +204,16 @@ def _family_table(family: Family) -> Table:
     header = (family.title, *(group.replace(" of ", OF) for group in family.groups), "mean", "worst", "gap")
     lines = []
     for method, summary in family.summaries.items():
-        cells = [f"{number(group.mean)} (n = {group.n})" if group.n else "n = 0" for group in summary.groups]
+        cells = [f"{number(group.mean)} ({_how_many(group)})" if group.n else "n = 0" for group in summary.groups]
         worst = "-" if summary.worst is None else summary.worst.name
         lines.append((method, *cells, number(summary.mean), worst, number(summary.gap)))
-    return Table(header, tuple(lines), family.note)
+    return Table(header, tuple(lines), f"{family.note} n: test cases that count.")
+
+
+def _how_many(group: GroupMean) -> str:
+    """Cases of a group, and patients where they are fewer."""
+    of = f" of {counted(group.patients, 'patient')}" if group.patients < group.n else ""
+    return f"n = {group.n}{of}"
 
 
 def _position_figure(report: Contents, family: Family, i: int) -> Picture:

@@ -111,7 +111,8 @@ def _methods(report: Contents) -> Iterable[Block]:
     yield Paragraph(
         "In brackets: 95 % intervals, over patients and, where a method has several, over runs; of a single run they "
         f"do not know how other seeds would fall. {report.policy_note} HD95: 95th percentile of the distances between "
-        "the surfaces of prediction and reference. Misses and false alarms are counted over organs, cases and runs. "
+        "the surfaces of prediction and reference. Misses and false alarms are counted over all organs, cases and "
+        "runs, whatever the means leave out. "
         f"Images seen and network passes are those of one run in training, without what a teacher passes.{unlike}"
     )
     names = {method.name.casefold() for subset in report.subsets for method in subset.methods}

@@ -42,7 +42,7 @@ def _of_slices(method: MethodResult) -> tuple[str, ...]:
         method.name,
         number(fmean(each.dense for each in draws)),
         spread([each.least for each in draws]),
-        spread([round(each.median) for each in draws]),
+        spread([each.median for each in draws]),
         spread([each.most for each in draws]),
         spread([round(each.effective) for each in draws]),
     )

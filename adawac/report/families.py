@@ -56,7 +56,9 @@ def families(
         for row in size_rows(together):
             sized[row.method].append(row)
         size = "volume" if voxel_volumes(together) else "number of voxels (not every spacing is known)"
-        note = f"For each organ, thirds of the test cases by its {size} in the reference, smallest first."
+        note = (
+            f"For each organ, thirds of the test cases by its {size} in the reference, smallest first, equal together."
+        )
         yield _family("Organ size", note, SIZE_GROUPS[:3], sized, reference, lost)
     for column in metadata:
         grouped = {method: metadata_rows(each, column) for method, each in rows.items()}

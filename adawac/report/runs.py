@@ -48,6 +48,8 @@ class MethodRun:
         axis: direction along which its case table cuts the volumes into slices; "" where not recorded.
         unit: what it was trained on, such as "slice" or "patch"; "" where not recorded.
         training: names of the cases it was trained on; empty where not recorded.
+        seen: names of test cases that it, or one of an ensemble, was trained on; as far as `training` does not say it.
+        chosen: names of cases that its checkpoint, or one of an ensemble, was chosen on; empty where not recorded.
         related: test cases of patients of whom it was trained on another case, by their names.
         draws: how often its training slices were drawn; None where not recorded.
         annotated: training slices with a label, and without any; None where not recorded.
@@ -65,6 +67,8 @@ class MethodRun:
     axis: str = ""
     unit: str = ""
     training: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
+    chosen: tuple[str, ...] = ()
     related: tuple[str, ...] = ()
     draws: DrawSummary | None = None
     annotated: tuple[int, int] | None = None
@@ -177,7 +181,7 @@ def unlike(runs: Sequence[MethodRun]) -> tuple[str, ...]:
         >>> unlike([one, replace(one, method="pair", name="1", training=("a", "b"))])
         ('Methods were not trained on the same cases: erm on 1, pair on 2.',)
     """
-    return tuple(filter(None, (_trained_unlike(runs), predicted_unlike(runs))))
+    return tuple(filter(None, (_trained_unlike(runs), predicted_unlike(runs), _same_under_two_names(runs))))
 
 
 def _trained_unlike(runs: Sequence[MethodRun]) -> str:
@@ -235,20 +239,39 @@ def check_seeds(runs: Sequence[MethodRun]) -> None:
 
 def _same_predictions(runs: Sequence[MethodRun]) -> list[str]:
     """A line for runs of one method whose predictions are the same in all cases that both have."""
-    methods: dict[tuple[str, str], list[MethodRun]] = {}
-    for run in runs:
-        methods.setdefault((run.method, run.subset), []).append(run)
-    problems = []
-    for (method, _), seeds in methods.items():
-        measured = [(run, run.checkpoint, run.numbers) for run in seeds] if len(seeds) > 1 else []
-        for (one, its, numbers), (other, others, same) in combinations(measured, 2):
-            shared = numbers.keys() & same.keys() if one.name != other.name else set()  # one given twice is told so
-            if shared and not (its and others) and all(numbers[case] == same[case] for case in shared):
-                problems.append(
-                    f"runs {one.name}, {other.name} of {method}: every number of every case is the same, so they are "
-                    "the same predictions and not 2 seeds; give one of them"
-                )
-    return problems
+    return [
+        f"runs {one.name}, {other.name} of {one.method}: every number of every case is the same, so they are "
+        "the same predictions and not 2 seeds; give one of them"
+        for one, other in _measured_alike(runs)
+        if one.method == other.method and not (one.checkpoint and other.checkpoint)
+    ]
+
+
+def _measured_alike(runs: Sequence[MethodRun]) -> list[tuple[MethodRun, MethodRun]]:
+    """Pairs on one subset whose numbers are the same in all cases that both have; not those of two checkpoints."""
+    pairs = [
+        (one, other)
+        for one, other in combinations(runs, 2)
+        if one.subset == other.subset
+        and one.name != other.name  # one that is given twice is told so
+        and (not (one.checkpoint and other.checkpoint) or one.checkpoint == other.checkpoint)
+    ]
+    numbers = {run.name: run.numbers for pair in pairs for run in pair}
+    found = []
+    for one, other in pairs:
+        mine, theirs = numbers[one.name], numbers[other.name]
+        if (shared := mine.keys() & theirs.keys()) and all(mine[case] == theirs[case] for case in shared):
+            found.append((one, other))
+    return found
+
+
+def _same_under_two_names(runs: Sequence[MethodRun]) -> str:
+    """Methods that differ in nothing at all, which is no finding; empty where there are none."""
+    pairs = dict.fromkeys(
+        (one.method, other.method) for one, other in _measured_alike(runs) if one.method != other.method
+    )
+    said = some_of([f"{one} and {other}" for one, other in pairs])
+    return f"The same predictions under two names, number for number: {said}." if pairs else ""
 
 
 def check_runs(runs: Sequence[MethodRun]) -> None:

@@ -39,4 +39,6 @@ def seed_noise(runs: Sequence[MethodRun]) -> float | None:
             if len(scores):
                 squares += float(scores.mean(axis=0).var() * scores.shape[1])
                 freedom += scores.shape[1] - 1
-    return float(stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(2 * squares / freedom)) if freedom else None
+    if not freedom:
+        return None
+    return min(float(stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(2 * squares / freedom)), 1.0)

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,15 +14,17 @@ from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean_file
 from adawac.evaluation import CaseRow, MadeBy, made_by, predicted_with, read_run, read_table
 from adawac.evaluation.predictions import Predict, from_files, measure, name_problems, prediction_files
 from adawac.evaluation.references import References
-from adawac.evaluation.training_record import Settings, recorded_settings
+from adawac.evaluation.training_record import Settings, predicted_with_of
+from adawac.inference.prediction_folder import recorded
 from adawac.io.image_cases import fixed_part
 from adawac.io.readers import reader_of
 from adawac.io.terminal import Track
 from adawac.metrics import EmptyPolicy
 from adawac.processes.cluster import Each, one_by_one
 from adawac.report.anew import predicted_by
+from adawac.report.making import annotated_of, epochs_of, made_of
 from adawac.report.runs import MethodRun, check_seeds, warn_of_other_files
-from adawac.runs.checkpoint import RECIPE, Recipe, epoch_of, read_checkpoint
+from adawac.runs.checkpoint import RECIPE, Recipe, read_checkpoint
 from adawac.runs.folder import CASES, RunFolder
 
 log = logging.getLogger(__name__)
@@ -142,9 +144,28 @@ def evaluate_sources(
     if problems:
         raise DataError.from_problems(list(dict.fromkeys(problems)))
     warn_of_other_files(row for each in evaluated for row in each.run.rows)
+    _tell_of_guesses(sources)
     evaluated = _told_apart(evaluated)
     check_seeds([each.run for each in evaluated])
     return _with_subsets(evaluated)
+
+
+def _tell_of_guesses(sources: Sequence[Source]) -> None:
+    """Warn of folders that nobody named and that are called alike, such as mine/predictions and nnunet/predictions."""
+    unnamed = [source.path for source in sources if not source.method and source.kind == "predictions"]
+    alike: dict[str, list[str]] = {}
+    for path in dict.fromkeys(unnamed):
+        alike.setdefault(_called(path), []).append(str(path))
+    for name, paths in alike.items():
+        if len(paths) > 1:
+            log.warning(
+                "%s count as seeds of %s, as they are called so; METHOD=PATH tells them apart", some_of(paths), name
+            )
+
+
+def _called(path: Path) -> str:
+    """What a method is called of whose predictions nobody says it."""
+    return fixed_part(path).resolve().name
 
 
 def _told_apart(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
@@ -198,7 +219,7 @@ def _of_table(source: Source) -> list[Evaluated]:
                 source.subset or subset,
                 run if run and places[run] == 1 else " ".join(filter(None, (run or source.path.stem, method, subset))),
                 found,
-                made=_made(source.path, found),
+                made=made_of(source.path, found),
             )
         )
         for (method, subset, run), found in rows.items()
@@ -213,11 +234,21 @@ def _of_predictions(
     files = prediction_files(source.path)
     problems += name_problems(source.path, files, references, shared)
     references = references.take(files)
-    method = source.method or fixed_part(source.path).resolve().name
+    method = source.method or _called(source.path)
     predict = from_files(files, references)
-    settings = recorded_settings(fixed_part(source.path))
+    said = recorded(fixed_part(source.path))
+    settings = predicted_with_of(said)
     rows = measured(predict, references, MadeBy(str(source.path), method, predicted_with=settings))
-    run = MethodRun(method, source.subset, str(source.path), rows, made=_made(source.path, rows), axis=references.axis)
+    run = MethodRun(
+        method,
+        source.subset,
+        str(source.path),
+        rows,
+        made=made_of(source.path, rows),
+        axis=references.axis,
+        seen=tuple(map(str, said.get("trained_on", ()))),
+        chosen=tuple(map(str, said.get("chosen_on", ()))),
+    )
     return Evaluated(run, predict)
 
 
@@ -257,50 +288,15 @@ def _of_run(source: Source, references: References | None, again: bool, device: 
         network_passes=record.get("network_passes"),
         weights=folder.weights,
         draws=DrawSummary(**record["draws"]) if record.get("draws") else None,
-        annotated=_annotated(record),
+        annotated=annotated_of(record),
         training=folder.split.train if folder.split else (),
+        chosen=folder.split.val if folder.split else (),
         suspects=folder.suspects,
-        made=_made(source.path, rows, record) | _epochs(folder, record),
+        made=made_of(source.path, rows, record) | epochs_of(folder, record),
         axis=axis,
         unit=str(record.get("unit", "")),
     )
     return Evaluated(run, predict)
-
-
-def _annotated(record: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Training slices with a label, and without any."""
-    names = ("label_dense", "label_sparse", "wholly_ignored")
-    if any(record.get(name) is None for name in names):
-        return None
-    dense, sparse, ignored = (record[name] for name in names)
-    return dense + sparse, ignored
-
-
-def _made(path: Path, rows: Sequence[CaseRow], record: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """Where a run lies, and what is recorded of its making."""
-    first = rows[0] if rows else None
-    parts = [] if record is None else [*record.get("earlier", []), record]  # of a run that went on, perhaps elsewhere
-    facts = {
-        "checkpoint": first.checkpoint_hash if first else "",
-        "config": first.config_hash if first else "",
-        "predicted with": first.predicted_with if first else "",
-        "device": _in_turn(part.get("device") for part in parts),
-        "torch": _in_turn((part.get("versions") or {}).get("torch") for part in parts),
-        "from": str(path),
-    }
-    return {name: value for name, value in facts.items() if value}
-
-
-def _epochs(folder: RunFolder, record: Mapping[str, Any]) -> dict[str, str]:
-    """How long it was trained, and after how many of the epochs the checkpoint was written that is measured."""
-    tested = epoch_of(folder.checkpoint) if folder.checkpoints else None
-    known = {"epochs": record.get("epochs"), "steps": record.get("steps"), "measured after epoch": tested}
-    return {name: str(value) for name, value in known.items() if value is not None}
-
-
-def _in_turn(values: Iterable[str | None]) -> str:
-    """All that differ, in their order."""
-    return ", then ".join(dict.fromkeys(value for value in values if value))
 
 
 def recipe_of(run: RunFolder) -> Recipe:

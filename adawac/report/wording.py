@@ -94,22 +94,23 @@ def without(cases: Sequence[str], before: str = "") -> str:
     return f"{before}without {names}" if cases else ""
 
 
-def spread(values: Sequence[int]) -> str:
+def spread(values: Sequence[float]) -> str:
     """A count that all runs share, or from the least to the most.
 
     Example:
-        >>> spread([900, 900]), spread([900, 700]), spread([])
-        ('900', '700 to 900', '-')
+        >>> spread([900, 900]), spread([900, 700]), spread([2.5]), spread([])
+        ('900', '700 to 900', '2.5', '-')
     """
-    known = [f"{value:,}".replace(",", "\N{NO-BREAK SPACE}") for value in sorted(set(values))]
+    known = [f"{value:,.10g}".replace(",", "\N{NO-BREAK SPACE}") for value in sorted(set(values))]
     return "-" if not known else known[0] if len(known) == 1 else f"{known[0]} to {known[-1]}"
 
 
 def difference(comparison: Comparison) -> str:
     """By how much Dice, with the interval."""
+    if not comparison.n:
+        return "no case counts"
     found = interval(comparison.low, comparison.high, sign=True)
-    ends = f", 95 % interval {found or 'without ends'}" if comparison.n else ""
-    return f"{signed(comparison.difference)} Dice{ends}"
+    return f"{signed(comparison.difference)} Dice, 95 % interval {found or 'without ends'}"
 
 
 def seeds(comparison: Comparison) -> str:
@@ -146,7 +147,17 @@ def summary_sentence(subsets: Sequence[SubsetResult], reference: str, runs: Sequ
 def summary(report: Contents) -> str:
     """The first lines of a report: the answer, and whom its cases show where that is not one patient each."""
     answer = summary_sentence(report.subsets, report.reference, report.runs)
-    return " ".join(filter(None, [answer, unequal_compute(report), *unlike(report.runs), report.patients]))
+    told = [answer, unequal_compute(report), *unlike(report.runs), *_not_in_view(report), report.patients]
+    return " ".join(filter(None, told))
+
+
+def _not_in_view(report: Contents) -> Iterable[str]:
+    """Cases and runs without which all numbers are: perhaps the hard ones, on which something failed."""
+    if report.left_out:
+        yield f"{counted(len(report.left_out), 'case').capitalize()} left out: {some_of(report.left_out)}."
+    if report.unfinished:
+        missing = some_of([f"{name} ({state})" for name, state in report.unfinished.items()])
+        yield f"{counted(len(report.unfinished), 'planned run').capitalize()} not in this: {missing}."
 
 
 def _trained_on(run: MethodRun) -> Iterable[str]:
@@ -155,11 +166,12 @@ def _trained_on(run: MethodRun) -> Iterable[str]:
             f"{len(run.related)} of the {len(run.cases)} cases are, by their names, of patients of whom {run.name} was "
             f"trained on another case ({some_of(run.related)}): its numbers are too good."
         )
-    if seen := sorted(run.cases & set(run.training)):
-        yield (
-            f"{len(seen)} of the {len(run.cases)} cases have the names of cases that {run.name} was trained on "
-            f"({some_of(seen)}): where they are the same, its numbers are too good."
-        )
+    for did, names in (("was trained on", {*run.training, *run.seen}), ("was chosen on", {*run.chosen})):
+        if seen := sorted(run.cases & names):
+            yield (
+                f"{len(seen)} of the {len(run.cases)} cases have the names of cases that {run.name} {did} "
+                f"({some_of(seen)}): where they are the same, its numbers are too good."
+            )
 
 
 def _answer(subsets: Sequence[SubsetResult], reference: str, runs: Sequence[MethodRun]) -> str:

@@ -109,7 +109,7 @@ def fold_table(dice: Dice, reference: str | None = None, left_out: list[str] | N
         mean, ends = fmean(gains), ""
         if len(gains) > 1:
             reach = stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)
-            ends = interval(mean - reach, mean + reach, sign=True)
+            ends = interval(max(mean - reach, -1.0), min(mean + reach, 1.0), sign=True)
         lines.append(f"| {name} | {rounded(means[name])} | {signed(mean)} | {ends} |")
     if left_out:
         lines += ["", f"Not run to the end: {', '.join(left_out)}."]

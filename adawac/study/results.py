@@ -75,7 +75,9 @@ class Spread(NamedTuple):
     def __str__(self) -> str:
         if math.isnan(self.mean):
             return "-"
-        return rounded(self.mean) + ("" if self.sd is None else f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{self.sd:.3f}")
+        return rounded(self.mean) + (
+            "" if self.sd is None else f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{rounded(self.sd)}"
+        )
 
 
 def tested(cell: Cell) -> list[CaseRow]:
@@ -179,6 +181,10 @@ def results_table(study: Study, results: Sequence[CellResult], left_out: Sequenc
     """A line for each combination of options, averaged over seeds and folds, for the terminal; `left_out` beneath."""
     axes = [axis for axis in study.axes if axis not in (SEED, FOLD)]
     caption = "mean ± standard deviation over runs; images seen and network passes of one run"
+    planned = [tuple(cell.settings.values()) for cell in study.cells]
+    done = [tuple(result.options[axis] for axis in axes) for result in results]
+    if any(done.count(settings) not in (0, planned.count(settings)) for settings in planned):
+        caption += ". Where runs are missing, means are of the others, of other seeds or cases than in the lines beside"
     if left_out:
         caption += f". Left out of the means: {'; '.join(left_out)}"
     table = Table(
@@ -190,7 +196,6 @@ def results_table(study: Study, results: Sequence[CellResult], left_out: Sequenc
         table.add_column(Text(axis))
     for title in ("runs", "Dice", "Dice, dense", "sparse slices with false positives", "images seen", "network passes"):
         table.add_column(title, justify="right")
-    planned = [tuple(cell.settings.values()) for cell in study.cells]
     for settings in dict.fromkeys(planned):
         found = [result for result in results if tuple(result.options[axis] for axis in axes) == settings]
         table.add_row(*map(Text, [*settings, f"{len(found)} of {planned.count(settings)}", *_texts(found)]))

@@ -122,7 +122,7 @@ def make_plan(facts: Fingerprint, memory: float, patches: bool = False) -> Plan:
         "network": f"halved to deepest features of {by_times(deepest)}",
         "batch_size": f"about {takes(network, batch):.2g} GiB; twice that with two views of each, as in the study",
         "epochs": f"about {epochs * math.ceil(units / batch)} steps of {batch} {noun}",
-        "views": f"{noun} are seen {epochs} times, where "
+        "views": f"{noun} are seen {epochs} times on average, where "
         + ("strong views taught more" if epochs >= OFTEN else "StrongAugmentation taught less")
         + " in our trials",
     }

@@ -249,6 +249,19 @@ class TestTable:
             ("adawac", "0 of 2", "-", "-", "-", "-", "-"),
         ]
 
+    def test_a_line_without_all_its_runs_is_no_comparison(self, tmp_path):
+        """As where a fold failed: its mean is of other cases than the others'."""
+        study = study_of(tmp_path, {"name": "s", "grid": {"method": GRID["method"], "seed": [0, 1]}})
+        found = [
+            CellResult(f"{method}{seed}", {"method": method, "seed": f"seed{seed}"}, 0.5, 0.6, 1, 10, 4, 32, 32, 1.0)
+            for method in ("erm", "adawac")
+            for seed in range(2)
+        ]
+        assert "Where runs are missing, means are of the others" in str(results_table(study, found[:-1]).caption)
+        for results in (found, found[:2]):
+            assert "missing" not in str(results_table(study, results).caption)
+
     def test_one_seed_has_no_spread(self):
         assert str(Spread.of([0.5])) == "0.500"
+        assert str(Spread.of([0.5, 0.5002])).endswith("0.0001")  # which 0.000 would hide
         assert str(Spread.of([0.5, float("nan")])) == "-"

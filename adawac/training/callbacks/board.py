@@ -1,6 +1,5 @@
 """What TensorBoard opens on: the curves that matter together, the learning rate, and the settings beside the Dice."""
 
-import math
 from typing import cast
 
 import lightning.pytorch as pl
@@ -52,9 +51,8 @@ class Board(Callback):
             key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in shown.items()
         }
         best = run_checkpoint(trainer)
-        last = float(trainer.callback_metrics.get("val/dice", math.nan))
-        dice = last if best is None else best.best_dice
-        if dice is None or not math.isfinite(dice):
+        dice = None if best is None else best.best_dice
+        if dice is None:  # nothing was validated, or nothing keeps the best: what came last is not it
             return
         summaries = hparams(plain, {"val/best_dice": dice})  # type: ignore[no-untyped-call]
         for logger in boards(trainer):

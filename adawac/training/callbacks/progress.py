@@ -16,12 +16,17 @@ log = logging.getLogger(__name__)
 
 
 class RunProgress(RichProgressBar):
-    """Lightning's bar without `v_num`, which shows `version_0` as 0.000, and as on_0 where a run goes on."""
+    """Lightning's bar without `v_num`, which shows `version_0` as 0.000, and as on_0 where a run goes on.
+
+    The loss is called what it is: that of the last batch which was logged.
+    """
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """What stands behind the bar: losses and metrics."""
         metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
+        if (loss := metrics.pop("train/loss", None)) is not None:
+            metrics["loss of a batch"] = loss
         return metrics
 
 

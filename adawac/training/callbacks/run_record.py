@@ -43,6 +43,8 @@ class RunRecord(Callback):
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
         run.write_split(data.split)
+        for told in (run.weights_file, run.suspects_file):  # of the end of what was trained before
+            told.unlink(missing_ok=True)
         units, rows = data.units, np.arange(len(data.units))
         described = data.describe()
         record = {
@@ -105,8 +107,9 @@ class RunRecord(Callback):
             log.info(why)
         if dice is not None:
             chosen = f"of epoch {epoch}, which was chosen by it, " if (epoch := epoch_of(run.best)) else ""
-            cases = counted(len(trainer.datamodule.split.val), "case")  # type: ignore[attr-defined]
-            log.info("best val/dice: %s (%son %s)", rounded(dice), chosen, cases)
+            volumes = int(sum(trainer.num_val_batches)) * trainer.world_size  # rounded up where processes share them
+            cases = min(volumes, len(trainer.datamodule.split.val))  # type: ignore[attr-defined]
+            log.info("best val/dice: %s (%son %s)", rounded(dice), chosen, counted(cases, "case"))
         if run.checkpoints and trainer.datamodule.split.test:  # type: ignore[attr-defined]
             log.info("next: adawac test %s", shlex.quote(os.path.relpath(run.path)))
 

@@ -173,4 +173,6 @@ def test_predictions_that_are_the_same_are_no_two_seeds(tmp_path, how):
     with pytest.raises(DataError, match=r"runs \S+one, \S+same of a: every number of every case is the same, so they"):
         of("one", "same")
     assert [len(method.runs) for method in of("one", "other").contents.subsets[0].methods] == [2]
-    adawac.evaluate({"a": tmp_path / "one", "b": tmp_path / "same"}, labels=tmp_path / "labels", shared_cases=True)
+    named = {"a": tmp_path / "one", "b": tmp_path / "same", "c": tmp_path / "other"}
+    said = adawac.evaluate(named, labels=tmp_path / "labels", shared_cases=True).summary
+    assert "The same predictions under two names, number for number: a and b." in said

@@ -20,9 +20,11 @@ from adawac.data.subsets import Trim
 from adawac.errors import ConfigError
 from adawac.metrics import separation_auroc
 from adawac.networks import NetworkSpec
+from adawac.runs.folder import RunFolder
 from adawac.runs.slice_weights import SliceWeights
 from adawac.training.callbacks.pictures import PredictionPictures
 from adawac.training.callbacks.progress import RunProgress
+from adawac.training.callbacks.run_record import RunRecord
 from adawac.training.callbacks.suspects import SuspectSlices
 from adawac.training.callbacks.weight_monitor import WeightMonitor
 from adawac.training.task import SegmentationTask
@@ -231,6 +233,28 @@ def test_what_an_earlier_training_named_stays_where_nothing_is_trained(tmp_path,
     again.fit(run.task, run.data, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
     assert again.global_step == run.trainer.global_step
     assert path.read_bytes() == before
+
+
+def test_what_was_told_of_an_earlier_end_goes_where_training_goes_on(tmp_path):
+    """And is killed: its weights are others than those of then, its checkpoint may be."""
+
+    class Killed(pl.Callback):
+        def on_train_batch_end(self, *_):
+            raise MemoryError
+
+    run = Run(tmp_path, AdaWAC(), callbacks=[WeightMonitor(cases=0), SuspectSlices(), RunRecord()])
+    folder = RunFolder(Path(run.trainer.log_dir))
+    assert (folder.weights_file.is_file(), folder.suspects_file.is_file(), folder.record["epochs"]) == (True, True, 1)
+    run.trainer.save_checkpoint(tmp_path / "last.ckpt")
+    with pytest.raises(MemoryError):
+        pl.Trainer(
+            max_epochs=2,
+            accelerator="cpu",
+            callbacks=[WeightMonitor(cases=0), SuspectSlices(), RunRecord(), Killed()],
+            logger=TensorBoardLogger(tmp_path, "tb", version=0),
+            use_distributed_sampler=False,
+        ).fit(run.task, run.data, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert (folder.weights_file.is_file(), folder.suspects_file.is_file(), "epochs" in folder.record) == (False,) * 3
 
 
 def test_old_losses_of_slices_that_are_rarely_drawn_name_none(tmp_path):

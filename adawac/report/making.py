@@ -1,0 +1,45 @@
+"""How a run came to be, as its record and its files say it: for the last chapter of a report."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adawac.evaluation import CaseRow
+from adawac.runs.checkpoint import epoch_of
+from adawac.runs.folder import RunFolder
+
+
+def annotated_of(record: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Training slices with a label, and without any."""
+    names = ("label_dense", "label_sparse", "wholly_ignored")
+    if any(record.get(name) is None for name in names):
+        return None
+    dense, sparse, ignored = (record[name] for name in names)
+    return dense + sparse, ignored
+
+
+def made_of(path: Path, rows: Sequence[CaseRow], record: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Where a run lies, and what is recorded of its making."""
+    first = rows[0] if rows else None
+    parts = [] if record is None else [*record.get("earlier", []), record]  # of a run that went on, perhaps elsewhere
+    facts = {
+        "checkpoint": first.checkpoint_hash if first else "",
+        "config": first.config_hash if first else "",
+        "predicted with": first.predicted_with if first else "",
+        "device": _in_turn(part.get("device") for part in parts),
+        "torch": _in_turn((part.get("versions") or {}).get("torch") for part in parts),
+        "from": str(path),
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def epochs_of(folder: RunFolder, record: Mapping[str, Any]) -> dict[str, str]:
+    """How long it was trained, and after how many of the epochs the checkpoint was written that is measured."""
+    tested = epoch_of(folder.checkpoint) if folder.checkpoints else None
+    known = {"epochs": record.get("epochs"), "steps": record.get("steps"), "measured after epoch": tested}
+    return {name: str(value) for name, value in known.items() if value is not None}
+
+
+def _in_turn(values: Iterable[str | None]) -> str:
+    """All that differ, in their order."""
+    return ", then ".join(dict.fromkeys(value for value in values if value))
