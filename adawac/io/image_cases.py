@@ -91,7 +91,7 @@ def named_by(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
     Args:
         root: folder that the pattern begins in, if it is not absolute.
         pattern: such as `*/ct.nii.gz`, `volume-*.nii` or `sub-*/anat/sub-*_T2w.nii.gz`; `*` is a part of a name,
-            `**/` any number of folders, and `?*` a part that the case is not called by, as of studies in `*/?*/?*`.
+            `**/` any number of folders; `?*` and `?**/` are what the case is not called by, as of studies in `*/?*/?*`.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -101,14 +101,15 @@ def named_by(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
         ...     [name for name, _ in named_by(Path(folder), "*/*/*_wmh.nii.gz")]
         ['Utrecht_19']
     """
-    wild = {"**/": "((?:[^/]+/)*)", "*": "([^/]+)", "?*": "[^/]+"}
-    parts = Path(pattern).parts
+    wild = {"**/": "((?:[^/]+/)*)", "?**/": "(?:[^/]+/)*", "*": "([^/]+)", "?*": "[^/]+"}
+    parts = Path(re.sub(r"(?<=[^/*?])\*\*+|\*\*+(?!/)", "*", pattern)).parts  # two within a name are one
     first = next(place for place, part in enumerate(parts) if "*" in part)
     root = root.joinpath(*parts[:first])
-    pieces = re.split(r"(\*\*/|\??\*)", "/".join(parts[first:]))
+    pieces = re.split(r"(\??\*\*/|\??\*)", "/".join(parts[first:]))
     form = re.compile("".join(wild.get(piece) or re.escape(piece) for piece in pieces))
+    plain = "".join(piece.lstrip("?") if piece in wild else glob.escape(piece) for piece in pieces)
     found = []
-    for path in sorted(root.glob("".join(piece if piece in wild else glob.escape(piece) for piece in pieces))):
+    for path in sorted(root.glob(plain)):
         inner = path.relative_to(root)
         match = form.fullmatch(inner.as_posix())
         if match is None or any(part.startswith(".") or part.lower() in OF_SYSTEMS for part in inner.parts):

@@ -147,9 +147,11 @@ def read_header(path: Path) -> Header:
     else:
         data, length = path.parent / name, 0
         if name.split()[:1] == ["LIST"] or "%" in name or Path(name).name != name or not data.is_file():
+            renamed = path.with_suffix(Path(name).suffix).name
+            anew = f", write {renamed} there if it was renamed" if (path.parent / renamed).is_file() else ""
             raise DataError(
-                f"{path}: its voxels must lie in one file of the same folder, but the header names {name!r}; restore "
-                "that file, or export header and voxels as one (.mha, .nrrd)"
+                f"{path}: its voxels must lie in one file of the same folder, but the header names {name!r}; "
+                f"restore that file{anew}, or export header and voxels as one (.mha, .nrrd)"
             )
     try:
         return (_meta if meta else _nrrd)(path, fields, data, length)

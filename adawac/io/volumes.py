@@ -278,9 +278,9 @@ def _remedy(array: NDArray[np.floating], wrong: NDArray[np.bool_]) -> str:
 
 
 def _is_one_hot(array: NDArray[Any]) -> bool:
-    """Whether each voxel has 1 in at most one channel, else 0."""
+    """Whether each voxel has 1 in one channel, that of the background among them, and 0 in the others."""
     held = array.astype(bool)
-    return bool((held == array).all() and (held.sum(0) <= 1).all())
+    return bool((held == array).all() and (held.sum(0) == 1).all())
 
 
 def _checked(header: Any) -> Any:

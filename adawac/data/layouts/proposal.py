@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from shlex import quote
 
+from adawac.errors import some_of
 from adawac.io.dimensions import MOST_CHANNELS
 from adawac.io.image_cases import named_by
 from adawac.io.images import OF_SYSTEMS
@@ -23,6 +24,9 @@ MOST_FILES = 4000
 
 _NUMBER = re.compile(r"(?<![^A-Za-z][tT])(?<!\d)\d+(?:[.-]\d+)*")
 """In names, but for those of sequences: t1, T2w."""
+
+LEAST_NAME = 2
+"""Letters that a folder's name has more of, if a file's name says it again."""
 
 DEEPEST = 6
 """Parts of a path."""
@@ -48,10 +52,23 @@ def proposed(root: Path) -> str:
     forms = _alike({path: path.relative_to(root).parts for path in files})
     deeper: dict[str, list[Path]] = {}  # sites, whose folders are called by words, or lie deeper than those of others
     for depth in range(1, DEEPEST):
-        ends = {path: parts[-depth:] for path in files if len(parts := path.relative_to(root).parts) > depth}
-        deeper |= {f"**/{form}": paths for form, paths in _alike(ends).items()}
+        ends = {path: _unsaid(parts)[-depth:] for path in files if len(parts := path.relative_to(root).parts) > depth}
+        deeper |= {f"**/{re.sub(r'[*]+', '*', form)}": its for form, its in _alike(ends).items() if len(its) > 1}
     matched = [*_matched(root, {form: paths for form, paths in forms.items() if "*" in form}), *_matched(root, deeper)]
-    return max(matched, key=lambda each: each[0], default=(0, ""))[1]  # what leaves the fewest cases out
+    if not matched:
+        return ""
+    found, said = max(matched, key=lambda each: len(each[0]))  # what leaves the fewest cases out
+    others = {path: path.relative_to(root).parts for path in files if path not in found}
+    left = _alike({path: its for path, its in others.items() if OF_LABELS.search("/".join(its))})
+    return said + f" (it leaves out {some_of([*left])})" * bool(left)
+
+
+def _unsaid(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """A path whose file's name says no folder again: `*_T2w.nii.gz` in `sub-amu01/anat`, not `sub-amu01_T2w.nii.gz`."""
+    *folders, name = parts
+    for folder in folders:
+        name = name.replace(folder, "*") if len(folder) > LEAST_NAME else name
+    return (*folders, name)
 
 
 def _alike(named: Mapping[Path, tuple[str, ...]]) -> dict[str, list[Path]]:
@@ -62,27 +79,28 @@ def _alike(named: Mapping[Path, tuple[str, ...]]) -> dict[str, list[Path]]:
     return {_form(["/".join(named[path]) for path in paths]): paths for paths in alike.values()}
 
 
-def _matched(root: Path, forms: Mapping[str, list[Path]]) -> Iterator[tuple[int, str]]:
-    """Cases that patterns find, and options with them: of labels, and of all images that those cases have."""
+def _matched(root: Path, forms: Mapping[str, list[Path]]) -> Iterator[tuple[set[Path], str]]:
+    """Files of labels that patterns find, and options with them and with those of all images that these cases have."""
     of_labels: dict[str, list[str]] = defaultdict(list)
     for form in filter(OF_LABELS.search, forms):
         parent = Path(form).parent.as_posix()
         of_labels[form if parent == "**" else parent].append(form)
     for parent, each in of_labels.items():
         place = parent if len(each) > 1 and "*" in parent else each[0]  # masks an organ, or label maps
-        labels = dict(named_by(root, place))
         paths = {path for form in each for path in forms[form]}
-        for shorter in (lambda form: form, _without_folders):
+        for said, shorter in ((place, str), (place, _without_folders), (_without_folders(place), _without_folders)):
+            labels = [name for name, _ in named_by(root, said)]
             images: dict[tuple[Path, ...], str] = {}
-            for form, its in forms.items():
-                if len(its) == len(labels) and paths.isdisjoint(its) and tuple(its) not in images:
+            for form, its in forms.items() if len(set(labels)) == len(labels) else ():
+                beside = paths.isdisjoint(its) and not OF_LABELS.search(Path(form).name)
+                if len(its) == len(labels) and beside and tuple(its) not in images:
                     found = [name for name, path in named_by(root, shorter(form)) if path not in paths]
                     if sorted(found) == sorted(labels):
                         images[tuple(its)] = shorter(form)
             if 0 < len(images) <= MOST_CHANNELS:
                 first, *more = images.values()
-                said = json.dumps([first, *more]) if more else first
-                yield len(labels), f"--layout.images {quote(said)} --layout.labels {quote(place)}"
+                listed = json.dumps([first, *more]) if more else first
+                yield paths, f"--layout.images {quote(listed)} --layout.labels {quote(said)}"
                 break
 
 
@@ -96,7 +114,7 @@ def _form(paths: list[str]) -> str:
 def _without_folders(form: str) -> str:
     """A pattern by whose folders no case is called."""
     folder, slash, name = form.rpartition("/")
-    return f"{folder.replace('*', '?*')}{slash}{name}"
+    return re.sub(r"(\*\*/|\*)", r"?\1", folder + slash) + name
 
 
 def _files(folder: Path, deep: int) -> Iterator[Path]:

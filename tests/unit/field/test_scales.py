@@ -101,7 +101,9 @@ def test_the_remedy_for_an_axis_of_classes_makes_the_label(tmp_path, axis):
 
 
 def test_channels_that_are_no_classes_are_not_taken_for_them(tmp_path):
-    save_nifti(tmp_path / "a.nii.gz", np.random.default_rng(0).integers(0, 3, (2, 6, 16, 16), np.uint8))
+    """Nor are layers of a segmentation: without one of the background the first would be taken for it."""
+    layers = np.stack([volumes(1)["case_00"][1] == k for k in (1, 2)]).astype(np.uint8)
+    save_nifti(tmp_path / "a.nii.gz", layers)
     with pytest.raises(DataError, match=r"export one label map a case$"):
         as_label(read_nifti(tmp_path / "a.nii.gz"), "a")
 

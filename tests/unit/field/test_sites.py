@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import SimpleITK
 from field_data import check, folders, volumes
 from tiny_data import save_nifti
 
@@ -14,6 +15,7 @@ from adawac.data.layouts.proposal import proposed
 from adawac.data.splits import FileSplit
 from adawac.errors import DataError
 from adawac.io.image_cases import named_by
+from adawac.io.images import read_image
 from adawac.io.volumes import read_nifti
 
 SITES = ("Utrecht/0", "Utrecht/19", "Singapore/50", "Singapore/51", "Amsterdam/GE3T/100", "Amsterdam/Philips/150")
@@ -44,6 +46,8 @@ def test_folders_of_any_depth_name_the_case(wmh):
     found = dict(named_by(wmh, "**/orig/FLAIR.nii.gz"))
     assert found == {site.replace("/", "_"): wmh / site / "orig/FLAIR.nii.gz" for site in SITES}
     assert sorted(found.values()) == sorted(wmh.rglob("FLAIR.nii.gz"))
+    assert [name for name, _ in named_by(wmh, "?**/1*/**/T1.nii.gz")] == ["00_orig", "50_orig", "9_orig"]
+    assert [name for name, _ in named_by(wmh, "Utr**/1*/orig/T1.nii.gz")] == ["echt_9"]  # no folders: part of a name
     layout = Folders("**/orig/FLAIR.nii.gz", "**/wmh.nii.gz")
     assert {case.id for case in layout.scan(wmh).cases} == found.keys()
 
@@ -105,3 +109,44 @@ def test_a_split_in_a_table(tmp_path):
     (root / "splits.csv").write_text("name,part\n")
     with pytest.raises(DataError, match="needs the columns case and split but has 'name, part'; add them"):
         FileSplit("splits.csv").split(root, cases, {case.id: case.id for case in cases})
+
+
+def test_subjects_that_are_called_by_words(tmp_path):
+    """BIDS of several sites: sub-amu01, sub-geneva06; labels lie in other folders than images."""
+    names = ("sub-amu01", "sub-cmrra02", "sub-geneva06", "sub-mni05")
+    for name, (image, label) in zip(names, volumes(4).values(), strict=True):
+        save_nifti(tmp_path / f"{name}/anat/{name}_T2w.nii.gz", image[0])
+        save_nifti(tmp_path / f"derivatives/labels/{name}/anat/{name}_T2w_seg-manual.nii.gz", label)
+    images, labels = shlex.split(proposed(tmp_path))[1::2]
+    cases = Folders(images, labels).scan(tmp_path).cases
+    assert {(case.id, case.images[0].parts[-3], case.label[0].parts[-3]) for case in cases} == {
+        (n, n, n) for n in names
+    }
+
+
+def test_what_a_proposal_leaves_out_is_said(tmp_path):
+    """WORD: parts in folders of their own, which no pattern finds together."""
+    for number, (image, label) in enumerate(volumes(5).values()):
+        part = "Tr" if number < 3 else "Val"
+        save_nifti(tmp_path / f"images{part}/word_{number:04d}.nii.gz", image[0])
+        save_nifti(tmp_path / f"labels{part}/word_{number:04d}.nii.gz", label)
+    said = proposed(tmp_path)
+    assert said.startswith("--layout.images 'imagesTr/word_*.nii.gz' --layout.labels 'labelsTr/word_*.nii.gz'")
+    assert said.endswith(" (it leaves out labelsVal/word_*.nii.gz)")
+
+
+def test_a_header_whose_voxels_were_renamed(tmp_path):
+    image, label = volumes(1)["case_00"]
+    for folder, array in (("images", image[0]), ("labels", label)):
+        (tmp_path / folder).mkdir()
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(tmp_path / folder / "a.mhd"))
+        for ending in ("mhd", "raw"):
+            (tmp_path / folder / f"a.{ending}").rename(tmp_path / folder / f"b.{ending}")
+    with pytest.raises(
+        DataError, match=r"the header names 'a.raw'; restore that file, write b.raw there if it was renamed, or export"
+    ):
+        read_image([tmp_path / "images/b.mhd"])
+    for folder in ("images", "labels"):
+        header = tmp_path / folder / "b.mhd"
+        header.write_text(header.read_text().replace("a.raw", "b.raw"))
+    assert (read_image([tmp_path / "images/b.mhd"]).array == image).all()
