@@ -130,11 +130,12 @@ def nnunets(name: str) -> dict[str, Any]:
     return found
 
 
-STEPS = [((256, 224), 4, 8), ((128, 128), 8, 24), ((64, 96, 96), 3, 2), ((40, 56, 40), 3, 4)]
-"""Shape, classes, samples of the steps whose memory is measured."""
+SAMPLES = [((256, 224), 4, 8), ((128, 128), 8, 24), ((64, 96, 96), 3, 2), ((40, 56, 40), 3, 4)]
+STEPS = [(*sample, whole) for sample in SAMPLES for whole in (True, False)]
+"""Shape, classes, samples of the steps whose memory is measured, with first features at the whole resolution or half."""
 
 
-def memory_of(shape: tuple[int, ...], classes: int, samples: int) -> dict[str, Any]:
+def memory_of(shape: tuple[int, ...], classes: int, samples: int, whole: bool) -> dict[str, Any]:
     """GiB by which the largest resident size of this process grows with two steps, after a tiny one."""
     import resource
 
@@ -147,7 +148,7 @@ def memory_of(shape: tuple[int, ...], classes: int, samples: int) -> dict[str, A
     from adawac.networks.topology import Topology
 
     def train(shape: tuple[int, ...], samples: int, steps: int) -> float:
-        topology = Topology.of(shape, [1.0] * len(shape))
+        topology = Topology.of(shape, [1.0] * len(shape), whole)
         arguments = {"channels": topology.channels, "strides": topology.strides, "num_res_units": 2}
         arguments |= {"norm": "INSTANCE", "act": ("LEAKYRELU", {"negative_slope": 0.25})}
         network = NetworkSpec("monai.networks.nets.UNet", arguments).build(1, classes, len(shape))
@@ -169,6 +170,7 @@ def memory_of(shape: tuple[int, ...], classes: int, samples: int) -> dict[str, A
         "shape": shape,
         "classes": classes,
         "samples": samples,
+        "whole": whole,
         "gib": round(train(shape, samples, 2) - before, 3),
     }
 

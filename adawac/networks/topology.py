@@ -11,8 +11,8 @@ EDGE = 4
 MOST_HALVINGS = 5
 
 WIDTH = {2: 32, 3: 16}
-"""Channels of the first features, by dimensions. nnU-Net has 32 in both; but a convolution of three dimensions takes
-three times as long as one of two, and what an hour of a CPU teaches depends on its steps."""
+"""Channels of features at half the resolution, by dimensions; half as many at the whole. nnU-Net has 64 and 32; but
+what an hour of a CPU teaches depends on its steps, and a convolution of three dimensions takes three times as long."""
 
 MOST_CHANNELS = 320
 
@@ -30,7 +30,7 @@ class Topology:
 
     Attributes:
         shape: of a sample, which the strides divide.
-        strides: from each level to the next, along each axis.
+        strides: from the sample to the first features, and from each level to the next, along each axis.
         channels: of the levels.
     """
 
@@ -39,17 +39,18 @@ class Topology:
     channels: tuple[int, ...]
 
     @classmethod
-    def of(cls, shape: Sequence[float], spacing: Sequence[float]) -> "Topology":
+    def of(cls, shape: Sequence[float], spacing: Sequence[float], whole: bool = True) -> "Topology":
         """Halve a shape while its edges keep `EDGE` voxels; voxels twice as long as others wait, as in nnU-Net.
 
         Args:
             shape: voxels along each of two or three axes; padded until the strides divide it.
             spacing: mm along each axis, or anything in this proportion.
+            whole: whether the first features have the sample's resolution, as nnU-Net's; else half of it.
 
         Example:
             >>> Topology.of((50, 35.5), (1, 1))
-            Topology(shape=(56, 40), strides=((2, 2), (2, 2), (2, 2)), channels=(32, 64, 128, 256))
-            >>> Topology.of((9, 237, 208), (5, 1.56, 1.56)).strides
+            Topology(shape=(56, 40), strides=((1, 1), (2, 2), (2, 2), (2, 2)), channels=(16, 32, 64, 128, 256))
+            >>> Topology.of((9, 237, 208), (5, 1.56, 1.56), whole=False).strides
             ((1, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2), (1, 2, 2))
         """
         edges, steps = list(shape), list(spacing)
@@ -64,7 +65,10 @@ class Topology:
             steps = [step * by for step, by in zip(steps, strides[-1], strict=True)]
         strides = strides or [(1,) * len(edges)]
         padded = tuple(by * math.ceil(edge / by - 1e-6) for edge, by in zip(shape, _divisors(strides), strict=True))
-        channels = (min(MOST_CHANNELS, WIDTH[len(padded)] * 2**level) for level in range(len(strides) + 1))
+        width = WIDTH[len(padded)]
+        channels = [min(MOST_CHANNELS, width * 2**level) for level in range(len(strides) + 1)]
+        if whole:
+            strides, channels = [(1,) * len(padded), *strides], [width // 2, *channels]
         return cls(padded, tuple(strides), tuple(channels))
 
     @property
@@ -93,7 +97,9 @@ class Topology:
         """Weights of all convolutions, without their biases."""
         kernel: int = 3 ** len(self.shape)
         last, deepest = self.channels[-2:]
-        down = sum(kernel * (2 * a + b) * b for a, b in pairwise((in_channels, *self.channels[:-1])))
+        across = (1 if max(by) == 1 else kernel for by in self.strides)  # where nothing is halved, one voxel is enough
+        levels = zip(pairwise((in_channels, *self.channels[:-1])), across, strict=True)
+        down = sum((kernel * (a + b) + past * a) * b for (a, b), past in levels)
         bottom = (kernel * (last + deepest) + (last if last != deepest else 0)) * deepest
         joined = (*(2 * channels for channels in self.channels[:-2]), last + deepest)
         up = zip(joined, (num_classes, *self.channels[:-2]), strict=True)

@@ -36,11 +36,15 @@ SEEN = 1 / 8
 OVERLAP = 0.5
 """Of neighbouring patches, as in nnU-Net."""
 
+NEIGHBOURS, CLOSE = 3, 3
+"""Slices that a network of two dimensions is shown at a time, and pixels that they may lie apart: beyond that nnU-Net
+calls voxels anisotropic, and neighbours show other anatomy."""
+
 STEPS = (2500, 5000)
 """Fewest and most steps of a training."""
 
 WORK = 250e6
-"""Voxels that a training looks at, within these bounds: half an hour to an hour of two CPU cores."""
+"""Voxels that a training looks at, within these bounds: half an hour to an hour of one CPU core, by its age."""
 
 EPOCHS = (10, 500)
 
@@ -62,18 +66,20 @@ class Plan:
         spacing: (row, column) mm of the training grid; None where it is unknown, and planes are resized.
         size: (h, w) of the training grid.
         patch: (d, h, w); None for slices.
+        neighbours: slices that are shown at a time, of which the middle one is labelled; 1 beside patches.
         network: its shape.
         batch_size: samples of a step.
         epochs: so many.
         views: the augmentation's class.
         memory: GiB of a step on one view.
-        reasons: of axis, spacing, size, patch, network, batch_size, epochs and views, in words.
+        reasons: of axis, spacing, size, patch, neighbours, network, batch_size, epochs and views, in words.
     """
 
     axis: Axis
     spacing: tuple[float, float] | None
     size: tuple[int, int]
     patch: tuple[int, int, int] | None
+    neighbours: int
     network: Topology
     batch_size: int
     epochs: int
@@ -94,9 +100,10 @@ def make_plan(facts: Fingerprint, memory: float, patches: bool = False) -> Plan:
     order = [AXES.index(axis), *(other for other in range(3) if AXES[other] != axis)]
     steps = [1.0] * 3 if facts.spacing is None else [facts.spacing.median[each] for each in order]
     whole, why_size = _whole(facts, order, steps)
+    neighbours, why_neighbours = (1, "") if patches else _neighbours(facts, steps)
 
     def takes(network: Topology, batch: int) -> float:
-        return network.memory(batch, len(facts.channels), 1 + len(facts.classes))
+        return network.memory(batch, neighbours * len(facts.channels), 1 + len(facts.classes))
 
     fewest, most = PATCHES if patches else SLICES
     network, growth = (_patch if patches else _plane)(whole, steps, lambda net: takes(net, fewest) <= memory)
@@ -119,7 +126,8 @@ def make_plan(facts: Fingerprint, memory: float, patches: bool = False) -> Plan:
         "spacing": why_spacing,
         "size": why_size,
         "patch": f"{windows} of them, half overlapping, in a volume of the median size",
-        "network": f"halved to deepest features of {by_times(deepest)}",
+        "neighbours": why_neighbours,
+        "network": f"first features at {_resolution(network)}, halved to deepest ones of {by_times(deepest)}",
         "batch_size": f"about {takes(network, batch):.2g} GiB; twice that with two views of each, as in the study",
         "epochs": f"about {epochs * math.ceil(units / batch)} steps of {batch} {noun}",
         "views": f"{noun} are seen {epochs} times on average, where "
@@ -131,6 +139,7 @@ def make_plan(facts: Fingerprint, memory: float, patches: bool = False) -> Plan:
         spacing=None if facts.spacing is None else (_rounded(growth * steps[1]), _rounded(growth * steps[2])),
         size=(size[0], size[1]),
         patch=patch if patches else None,
+        neighbours=neighbours,
         network=network,
         batch_size=batch,
         epochs=epochs,
@@ -162,6 +171,17 @@ def _axis(facts: Fingerprint) -> tuple[Axis, str]:
     return AXES[axis], f"scanned so: slices are {steps[axis]:.3g} mm apart, pixels {plane} mm"
 
 
+def _neighbours(facts: Fingerprint, steps: Sequence[float]) -> tuple[int, str]:
+    """How many slices are shown at a time, by how many pixels they lie apart."""
+    if facts.spacing is None:
+        return 1, f"slice by slice, as spacing is unknown; {NEIGHBOURS} shows those above and below, too"
+    apart = steps[0] / math.sqrt(steps[1] * steps[2])
+    said = f"the next slice is {apart:.2g} times as far as the next pixel"
+    if apart > CLOSE:
+        return 1, f"{said}, so neighbours show other anatomy; {NEIGHBOURS} would show those above and below, too"
+    return NEIGHBOURS, f"{said}, so those above and below are shown, too; 1 for each alone"
+
+
 def _whole(facts: Fingerprint, order: Sequence[int], steps: Sequence[float]) -> tuple[list[float], str]:
     """Voxels of a median volume's slices, and of rows and columns that show every label with what is around it."""
     whole = [facts.shape.median[each] for each in order]
@@ -180,9 +200,10 @@ def _plane(whole: Sequence[float], steps: Sequence[float], fits: Fits) -> Found:
     """The whole plane, its pixels grown until it fits."""
     growth = 1.0
     while True:
-        network = Topology.of([edge / growth for edge in whole[1:]], steps[1:])
-        if fits(network) or growth > 16:
-            return network, growth
+        for fine in (True, False):
+            network = Topology.of([edge / growth for edge in whole[1:]], steps[1:], fine)
+            if fits(network) or growth > 16:
+                return network, growth
         growth *= 1.02
 
 
@@ -192,17 +213,31 @@ def _patch(whole: Sequence[float], steps: Sequence[float], fits: Fits) -> Found:
     while True:
         volume = [whole[0], whole[1] / growth, whole[2] / growth]
         grown = [steps[0], steps[1] * growth, steps[2] * growth]
-        network = Topology.of(volume, grown)
-        while not fits(network):
-            widest = max(range(3), key=lambda axis: network.shape[axis] / volume[axis])
-            shape = list(network.shape)
-            shape[widest] -= network.divisors[widest]
-            if shape[widest] <= 0:
-                break
-            network = Topology.of(shape, grown)
-        if math.prod(network.shape) >= SEEN * math.prod(volume) or growth > 16:
-            return network, growth
+        for fine in (True, False):
+            network = _largest(volume, grown, fine, fits)
+            if math.prod(network.shape) >= SEEN * math.prod(volume) or growth > 16:
+                return network, growth
         growth *= 1.02
+
+
+def _largest(volume: Sequence[float], steps: Sequence[float], fine: bool, fits: Fits) -> Topology:
+    """The volume, cut where it is seen most of until it fits."""
+    network = Topology.of(volume, steps, fine)
+    while not fits(network):
+        widest = max(range(3), key=lambda axis: network.shape[axis] / volume[axis])
+        shape = list(network.shape)
+        shape[widest] -= network.divisors[widest]
+        if shape[widest] <= 0:
+            break
+        network = Topology.of(shape, steps, fine)
+    return network
+
+
+def _resolution(network: Topology) -> str:
+    """Of the first features, in words."""
+    if max(network.strides[0]) == 1:
+        return "the whole resolution, as nnU-Net's"
+    return "half the resolution, since the whole takes more memory than a step may (--memory)"
 
 
 def _rounded(step: float) -> float:
