@@ -132,7 +132,7 @@ def nnunets(name: str) -> dict[str, Any]:
 
 SAMPLES = [((256, 224), 4, 8), ((128, 128), 8, 24), ((64, 96, 96), 3, 2), ((40, 56, 40), 3, 4)]
 STEPS = [(*sample, whole) for sample in SAMPLES for whole in (True, False)]
-"""Shape, classes, samples of the steps whose memory is measured, with first features at the whole resolution or half."""
+"""Shape, classes, samples of the steps whose memory is measured, and whether their first features are whole."""
 
 
 def memory_of(shape: tuple[int, ...], classes: int, samples: int, whole: bool) -> dict[str, Any]:
