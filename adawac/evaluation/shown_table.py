@@ -6,7 +6,7 @@ from html import escape
 
 from adawac.errors import DataError, counted, rounded
 from adawac.evaluation.case_table import CaseRow
-from adawac.evaluation.summary import Summary, summarise_methods, summary_lines
+from adawac.evaluation.summary import Summary, in_words, summarise_methods, summary_lines
 
 
 class CaseTable(list[CaseRow]):
@@ -33,7 +33,7 @@ class CaseTable(list[CaseRow]):
         try:
             summaries = summarise_methods(self.methods)
             said = "; ".join(
-                f"{name}, {_cases(each)}, Dice {_number(each.mean().value)}" for name, each in summaries.items()
+                f"{name}, {_cases(each)}, Dice {in_words(each.mean(), 'classes')}" for name, each in summaries.items()
             )
         except DataError as error:  # such as methods of other cases, of which there is no common mean
             said = f"{counted(len(self), 'row')}, no means: {error}"

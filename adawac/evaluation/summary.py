@@ -289,19 +289,19 @@ def summary_lines(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> tuple[list
         )
     lines = [["cases", *(_cases(summary) for summary in summaries)]]
     for name in dict.fromkeys(name for summary in summaries for name in summary.classes):
-        lines.append([f"Dice, {name}", *(_mean(s.per_class().get(name)) for s in summaries)])
-    lines.append(["Dice, mean of classes", *(_mean(s.mean(), "classes") for s in summaries)])
+        lines.append([f"Dice, {name}", *(in_words(s.per_class().get(name)) for s in summaries)])
+    lines.append(["Dice, mean of classes", *(in_words(s.mean(), "classes") for s in summaries)])
     lines.append(["Dice, worst class", *(_worst(s) for s in summaries)])
-    lines.append(["Dice, label-dense slices", *(_mean(s.mean(group="dense"), "classes") for s in summaries)])
+    lines.append(["Dice, label-dense slices", *(in_words(s.mean(group="dense"), "classes") for s in summaries)])
     lines.append(["false-positive sparse slices", *(str(s.false_positive_slices) for s in summaries)])
     if any(s.ignored_slices for s in summaries):
         lines.append(["wholly ignored slices", *(str(s.ignored_slices) for s in summaries)])
     for metric in sorted({m for s in summaries for m in s.metrics if m in ("hd95_mm", "hd95_voxel")}):
         unit = metric.removeprefix("hd95_")
-        lines.append([f"HD95 (pooled), {unit}", *(_mean(s.mean(metric), "classes", 2) for s in summaries)])
+        lines.append([f"HD95 (pooled), {unit}", *(in_words(s.mean(metric), "classes", 2) for s in summaries)])
     lines.append(["organs missed", *(str(s.missed) for s in summaries)])
     lines.append(["organs falsely found", *(str(s.false_alarms) for s in summaries)])
-    left_out = summaries[0].left_out
+    left_out = list(dict.fromkeys(each for summary in summaries for each in summary.left_out))
     said = [f"Left out of the means: {'; '.join(map(str, left_out))}."] if left_out else []
     how = [f"Predicted with: {found}."] if (found := predicted_how(rows_by_method)) else []
     return lines, " ".join([policy_note(policies.pop()), *how, *said])
@@ -331,7 +331,8 @@ def _cases(summary: Summary) -> str:
     return f"{summary.cases}{patients}" + (f" x {summary.runs} runs" if summary.runs > 1 else "")
 
 
-def _mean(mean: Mean | None, of: str = "cases", digits: int = 3) -> str:
+def in_words(mean: Mean | None, of: str = "cases", digits: int = 3) -> str:
+    """A mean, and how many are left out of it; a dash where there is none."""
     if mean is None:
         return "-"
     value = rounded(mean.value, digits) if mean.n else "-"

@@ -107,9 +107,10 @@ class RunRecord(Callback):
             log.info(why)
         if dice is not None:
             chosen = f"of epoch {epoch}, which was chosen by it, " if (epoch := epoch_of(run.best)) else ""
-            volumes = int(sum(trainer.num_val_batches)) * trainer.world_size  # rounded up where processes share them
-            cases = min(volumes, len(trainer.datamodule.split.val))  # type: ignore[attr-defined]
-            log.info("best val/dice: %s (%son %s)", rounded(dice), chosen, counted(cases, "case"))
+            cases = counted(len(trainer.datamodule.split.val), "case")  # type: ignore[attr-defined]
+            all_of_them = isinstance(trainer.limit_val_batches, float) and trainer.limit_val_batches == 1  # 1: one
+            part = "" if all_of_them else "some of "
+            log.info("best val/dice: %s (%son %s%s)", rounded(dice), chosen, part, cases)
         if run.checkpoints and trainer.datamodule.split.test:  # type: ignore[attr-defined]
             log.info("next: adawac test %s", shlex.quote(os.path.relpath(run.path)))
 
@@ -122,8 +123,11 @@ def _why_it_ended(trainer: pl.Trainer, began: bool) -> str | None:
     all_epochs = trainer.max_epochs != -1 and trainer.current_epoch >= (trainer.max_epochs or 0)
     all_steps = 0 <= trainer.max_steps <= trainer.global_step
     if began:
-        stopped = left is not None and left <= 0 and not all_epochs and not all_steps
-        return f"trainer.max_time is over, {epochs}; the same with --resume auto goes on" if stopped else None
+        if all_epochs or all_steps:
+            return None
+        if left is not None and left <= 0:
+            return f"trainer.max_time is over, {epochs}; the same with --resume auto goes on"
+        return f"a callback asked for the end, {epochs}, trainer.max_epochs is {trainer.max_epochs}"
     if trainer.limit_train_batches == 0:
         return "nothing was trained: trainer.limit_train_batches is 0, so an epoch has no batch; raise it"
     if all_steps:

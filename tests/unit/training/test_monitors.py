@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_data import write_msd
@@ -22,6 +23,7 @@ from adawac.metrics import separation_auroc
 from adawac.networks import NetworkSpec
 from adawac.runs.folder import RunFolder
 from adawac.runs.slice_weights import SliceWeights
+from adawac.training.callbacks.checkpoints import RunCheckpoint
 from adawac.training.callbacks.pictures import PredictionPictures
 from adawac.training.callbacks.progress import RunProgress
 from adawac.training.callbacks.run_record import RunRecord
@@ -53,6 +55,7 @@ class Run:
         network = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2]})
         self.task = SegmentationTask(network, weighting, optimizer=partial(torch.optim.AdamW, lr=lr))
         options = {
+            "enable_checkpointing": False,
             "callbacks": [WeightMonitor(cases=2), PredictionPictures(cases=1), SuspectSlices()],
             "logger": [TensorBoardLogger(folder, "tb", version=0), CSVLogger(folder, "csv", version=0)],
         }
@@ -60,7 +63,6 @@ class Run:
             max_epochs=epochs,
             log_every_n_steps=1,
             accelerator="cpu",
-            enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
@@ -233,6 +235,21 @@ def test_what_an_earlier_training_named_stays_where_nothing_is_trained(tmp_path,
     again.fit(run.task, run.data, ckpt_path=tmp_path / "last.ckpt", weights_only=True)
     assert again.global_step == run.trainer.global_step
     assert path.read_bytes() == before
+
+
+def test_a_training_that_a_callback_ends_says_so_and_which_epoch_was_chosen(tmp_path, caplog):
+    """As early stopping does, after the second of six epochs, as no epoch is better by 1."""
+    stopping = EarlyStopping(monitor="val/dice", mode="max", patience=1, min_delta=1)
+    checkpoint = RunCheckpoint(tmp_path / "tb/version_0/checkpoints", "best", monitor="val/dice", mode="max")
+    callbacks = [stopping, checkpoint, RunRecord()]
+    with caplog.at_level("INFO", logger="adawac"):
+        run = Run(tmp_path, ERM(), epochs=6, callbacks=callbacks, enable_checkpointing=True)
+    assert "a callback asked for the end, 2 epochs are done, trainer.max_epochs is 6" in caplog.messages
+    dice = [value for _, value in run.scalar("val/dice")]
+    best = 2 if dice[1] >= dice[0] else 1
+    [said] = [each for each in caplog.messages if each.startswith("best val/dice")]
+    assert said.endswith(f" (of epoch {best}, which was chosen by it, on 2 cases)")
+    assert float(said.split()[2]) == pytest.approx(max(dice), abs=5e-4)
 
 
 def test_what_was_told_of_an_earlier_end_goes_where_training_goes_on(tmp_path):
