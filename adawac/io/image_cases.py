@@ -9,8 +9,8 @@ from typing import NamedTuple
 from unicodedata import normalize
 
 from adawac.errors import DataError, did_you_mean_file, name_problems
-from adawac.io.dicom_folder import series_files
-from adawac.io.images import OF_SYSTEMS, holds_dicom, list_files, list_images, passed_over, stem
+from adawac.io.dicom_folder import is_dicom, series_files
+from adawac.io.images import OF_SYSTEMS, holds_dicom, inner_pattern, list_files, list_images, passed_over, stem, to_do
 from adawac.io.itk import simpleitk
 from adawac.io.readers import reader_of
 
@@ -69,10 +69,17 @@ def scan_images(source: Path, places: Sequence[str] = ()) -> Images:
     tops = [source / path.relative_to(source).parts[0] for path in paths if path != source] if source.is_dir() else []
     beside = passed_over(source, tops) if source.is_dir() and paths != [source] else None
     if not paths:
+        held = [path for path in source.iterdir() if path.is_file()] if source.is_dir() else [source]
+        do = f": {to_do(held)}" if source.is_file() or (beside and held) else ""
+        if source.is_file() and is_dicom(source):
+            do = ": it is a slice of a series, whose folder is due"
+        what = (beside or "").removeprefix(f"{source}: ") or ("not read" if do else "")
+        such = inner_pattern(source) if source.is_dir() else "*/ct.nii.gz"
         raise DataError(
             f"{source}: no image there{did_you_mean_file(source)} give a NIfTI, NRRD, MHA or MHD file, the folder of a "
-            "DICOM series, a folder of such files and folders, or a pattern of them such as */ct.nii.gz"
-            + ("" if beside is None else f" ({beside.removeprefix(f'{source}: ')})")
+            f"DICOM series, a folder of such files and folders, or a pattern of them such as {such}"
+            + f" ({what}{do})"
+            * bool(what)
         )
     for path in paths:
         if reader := reader_of(path):

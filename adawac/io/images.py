@@ -11,7 +11,7 @@ from adawac.errors import DataError, some_of
 from adawac.io.dicom import read_series
 from adawac.io.dicom_folder import is_dicom, series_files
 from adawac.io.limits import check_voxels, too_large
-from adawac.io.readers import ending_of, ends_in, reader_of
+from adawac.io.readers import PACKED, ending_of, ends_in, reader_of
 from adawac.io.volumes import Volume
 
 log = logging.getLogger(__name__)
@@ -21,6 +21,8 @@ _ELSEWHERE = ".icloud"
 
 OF_SYSTEMS = ("thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db", "icon\r")
 """What systems leave in every folder, in small letters."""
+
+_PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")
 
 
 def read_image(paths: Sequence[Path]) -> Volume:
@@ -143,7 +145,25 @@ def described(path: Path) -> str:
             return f"{path.name}/ (no image in it, but DICOM in {place}: move it up)"
         if reader_of(inner) and not inner.name.startswith("."):
             return f"{path.name}/ (with {place})"
-    return f"{path.name}/"
+    packed = next((inner for inner in sorted(path.rglob("*")) if ends_in(inner, PACKED)), None)
+    return f"{path.name}/" + (f" (with {packed.relative_to(path.parent)}, to be unpacked)" if packed else "")
+
+
+def to_do(held: Sequence[Path]) -> str:
+    """What makes images of files that are none, or not each."""
+    if any(ends_in(path, PACKED) for path in held):
+        return "unpack those that are packed"
+    if any(map(is_dicom, held)):
+        return "give each series a folder of its own (one that is a single file is converted, such as by dcm2niix)"
+    if any(ends_in(path, _PICTURES) for path in held):
+        return "write all slices of a scan as one NIfTI, as data_README.md shows for pictures"
+    return "convert the files" if held else "put them there"
+
+
+def inner_pattern(folder: Path) -> str:
+    """A pattern for what lies in the folders of a folder, such as `*/?*/?*` where series lie three folders down."""
+    deep = next((path.relative_to(folder) for path in sorted(folder.rglob("*")) if is_series(path)), None)
+    return "/".join(["*"] + ["?*"] * (len(deep.parts) - 1)) if deep else "*/ct.nii.gz"
 
 
 def is_series(path: Path) -> bool:

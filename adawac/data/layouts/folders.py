@@ -16,8 +16,8 @@ from adawac.data.naming import alike_but_for_ends
 from adawac.errors import DataError, did_you_mean_file, some_of
 from adawac.io.dicom_folder import is_dicom
 from adawac.io.image_cases import by_case, by_channel, fixed_part, named_by
-from adawac.io.images import described, files_of, is_series, list_images, passed_over, stem
-from adawac.io.readers import PACKED, ending_of, ends_in, reader_of
+from adawac.io.images import described, files_of, inner_pattern, list_images, passed_over, stem, to_do
+from adawac.io.readers import ending_of, reader_of
 from adawac.io.volumes import Volume
 
 
@@ -167,7 +167,7 @@ class Folders(NiftiLayout):
             base = fixed_part(folder)
             there = sorted(base.glob(folder.relative_to(base).as_posix().replace("?*", "*"))) if base.is_dir() else []
             held = [inner for path in there for inner in (path.iterdir() if path.is_dir() else [path])]
-            do = f"; to read what does, {_to_do(held)}" * bool(held)
+            do = f"; to read what does, {to_do(held)}" * bool(held)
             raise DataError(f"{folder}: no image lies there; correct `images` or `labels` of the layout{do}")
         if not folder.is_dir():
             meant = did_you_mean_file(folder)
@@ -175,11 +175,9 @@ class Folders(NiftiLayout):
         if paths := self._list(folder):
             return [(stem(path), path) for path in paths]
         left = passed_over(folder, [])
-        deep = next((path.relative_to(folder) for path in sorted(folder.rglob("*")) if is_series(path)), None)
-        inner = "/".join(["*"] + ["?*"] * (len(deep.parts) - 1)) if deep else "*/ct.nii.gz"
-        such = f"--layout Folders {given}" if (given := proposed(root)) else f"{place}/{inner}"
+        such = f"--layout Folders {given}" if (given := proposed(root)) else f"{place}/{inner_pattern(folder)}"
         there = list(folder.iterdir())
-        ways = [_to_do(there)] if not left or any(path.is_file() for path in there) else []
+        ways = [to_do(there)] if not left or any(path.is_file() for path in there) else []
         if given or any(path.is_dir() for path in there):
             ways.append(f"name those within folders by a pattern, such as {such}")
         raise DataError(
@@ -226,20 +224,6 @@ class Folders(NiftiLayout):
             values.update(held)
         found = {k: told.get(k, f"class_{k}") for k in sorted(values) if k > 0}
         return {0: "background"} | found, problems if found else {**below, **problems}
-
-
-def _to_do(held: Sequence[Path]) -> str:
-    """What makes images of files that are none, or not each."""
-    if any(ends_in(path, PACKED) for path in held):
-        return "unpack those that are packed"
-    if any(map(is_dicom, held)):
-        return "give each series a folder of its own (one that is a single file is converted, such as by dcm2niix)"
-    if any(ends_in(path, _PICTURES) for path in held):
-        return "write all slices of a scan as one NIfTI, as data_README.md shows for pictures"
-    return "convert the files" if held else "put them there"
-
-
-_PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")
 
 
 def _beside(root: Path, found: Mapping[str, Iterable[tuple[str, Path]]]) -> tuple[str, ...]:

@@ -193,7 +193,7 @@ class TestOneCorruptCase:
     def test_nothing_but_what_is_not_read(self, tmp_path):
         (tmp_path / "in").mkdir()
         (tmp_path / "in/a.mnc").write_text("x")
-        with pytest.raises(DataError, match=r"no image there.*\(not read: a.mnc\)"):
+        with pytest.raises(DataError, match=r"no image there.*\(not read: a.mnc: convert the files\)"):
             scan_images(tmp_path / "in")
 
     def test_notes_are_told(self, tmp_path, image, capsys):

@@ -14,7 +14,7 @@ from adawac.data.layouts import Folders, detect
 from adawac.data.layouts.proposal import proposed
 from adawac.data.splits import FileSplit
 from adawac.errors import DataError
-from adawac.io.image_cases import named_by
+from adawac.io.image_cases import find_images, named_by
 from adawac.io.images import read_image
 from adawac.io.volumes import read_nifti
 
@@ -150,3 +150,20 @@ def test_a_header_whose_voxels_were_renamed(tmp_path):
         header = tmp_path / folder / "b.mhd"
         header.write_text(header.read_text().replace("a.raw", "b.raw"))
     assert (read_image([tmp_path / "images/b.mhd"]).array == image).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("in/a.zip", b"PK", r"not read: a.zip: unpack those that are packed"),
+        ("in/a.png", b"", r"not read: a.png: write all slices of a scan as one NIfTI"),
+        ("in/pt/a.tar.gz", b"", r"not read: pt/ \(with pt/a.tar.gz, to be unpacked\)"),
+        ("in", bytes(128) + b"DICM", r"it is a slice of a series, whose folder is due"),
+        ("in/pt/study/3/a.dcm", b"", r"a pattern of them such as \*/\?\*/\?\* \(not read: pt/"),
+    ],
+)
+def test_predict_tells_the_same_of_what_is_no_image(tmp_path, name, content, said):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"in: no image there.*{said}"):
+        find_images(tmp_path / "in")
