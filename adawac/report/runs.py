@@ -53,6 +53,7 @@ class MethodRun:
         related: test cases of patients of whom it was trained on another case, by their names.
         draws: how often its training slices were drawn; None where not recorded.
         annotated: training slices with a label, and without any; None where not recorded.
+        doubts: what was warned of when it was read with the others, for whoever reads the report.
     """
 
     method: str
@@ -72,6 +73,7 @@ class MethodRun:
     related: tuple[str, ...] = ()
     draws: DrawSummary | None = None
     annotated: tuple[int, int] | None = None
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Let the rows, whose names may be those of another report or of none, say whose they are in this one."""
@@ -163,14 +165,17 @@ def predicted_unlike(runs: Sequence[MethodRun]) -> str:
     return "" if alike else f"Predictions were not made alike: {predicted_how(rows)}."
 
 
-def warn_of_other_files(rows: Iterable[CaseRow]) -> None:
-    """Warn of cases whose files changed between two tests: what their labels were then is not known any more."""
+def warn_of_other_files(rows: Iterable[CaseRow]) -> list[str]:
+    """Warn of cases whose files changed between two tests, what their labels were then is not known; what was said."""
     files = {(row.case, row.data_hash) for row in rows if row.checkpoint_hash and row.data_hash}
     if others := [case for case, hashes in Counter(case for case, _ in files).items() if hashes > 1]:
-        log.warning(
-            "%s: image or label was another file when one run was tested than when another was; test all runs again",
-            some_of(sorted(others)),
+        said = (
+            f"{some_of(sorted(others))}: image or label was another file when one run was tested than when another "
+            "was; test all runs again"
         )
+        log.warning(said)
+        return [said]
+    return []
 
 
 def unlike(runs: Sequence[MethodRun]) -> tuple[str, ...]:
@@ -181,7 +186,8 @@ def unlike(runs: Sequence[MethodRun]) -> tuple[str, ...]:
         >>> unlike([one, replace(one, method="pair", name="1", training=("a", "b"))])
         ('Methods were not trained on the same cases: erm on 1, pair on 2.',)
     """
-    return tuple(filter(None, (_trained_unlike(runs), predicted_unlike(runs), _same_under_two_names(runs))))
+    doubts = dict.fromkeys(f"{doubt}." for run in runs for doubt in run.doubts)
+    return tuple(filter(None, (_trained_unlike(runs), predicted_unlike(runs), _same_under_two_names(runs), *doubts)))
 
 
 def _trained_unlike(runs: Sequence[MethodRun]) -> str:
@@ -199,15 +205,19 @@ def _trained_unlike(runs: Sequence[MethodRun]) -> str:
     return ""
 
 
-def check_seeds(runs: Sequence[MethodRun]) -> None:
+def check_seeds(runs: Sequence[MethodRun]) -> list[str]:
     """Refuse runs of one method, which count as its seeds, that have one seed; say where they differ in more than it.
 
     Two trainings of the same settings, seed and data are one training done twice, which would say that seeds hardly
     differ. So do predictions that are measured alike in every number, unless they are known to be of two checkpoints.
 
+    Returns:
+        What was said of those that differ in more.
+
     Raises:
         DataError: naming them.
     """
+    told: list[str] = []
     first: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = {}
     twice: dict[tuple[str, str, str], list[str]] = {}
     for run in runs:
@@ -221,13 +231,11 @@ def check_seeds(runs: Sequence[MethodRun]) -> None:
         name, before = first.setdefault((run.method, run.subset), (run.name, config))
         found = {key: values for key, values in changed(before, config, ...).items() if key.startswith(OF_A_METHOD)}
         if said := "; ".join(f"{key} {was}, {now}" for key, (was, now) in found.items() if ... not in (was, now)):
-            log.warning(
-                "%s and %s count as seeds of %s, but their settings differ (%s); METHOD=PATH tells them apart",
-                name,
-                run.name,
-                run.method,
-                said,
+            told.append(
+                f"{name} and {run.name} count as seeds of {run.method}, but their settings differ ({said}); "
+                "METHOD=PATH tells them apart"
             )
+            log.warning(told[-1])
     if problems := [
         f"runs {', '.join(names)} of {method}: trained with the same settings, seed and data, so they are one training "
         f"done {len(names)} times and not {len(names)} seeds; give one, or train with another --seed_everything"
@@ -235,6 +243,7 @@ def check_seeds(runs: Sequence[MethodRun]) -> None:
         if len(names) > 1
     ] + _same_predictions(runs):
         raise DataError.from_problems(problems)
+    return told
 
 
 def _same_predictions(runs: Sequence[MethodRun]) -> list[str]:

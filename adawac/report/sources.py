@@ -143,24 +143,27 @@ def evaluate_sources(
             problems.append(str(error))
     if problems:
         raise DataError.from_problems(list(dict.fromkeys(problems)))
-    warn_of_other_files(row for each in evaluated for row in each.run.rows)
-    _tell_of_guesses(sources)
+    doubts = [*warn_of_other_files(row for each in evaluated for row in each.run.rows), *_tell_of_guesses(sources)]
     evaluated = _told_apart(evaluated)
-    check_seeds([each.run for each in evaluated])
-    return _with_subsets(evaluated)
+    doubts += check_seeds([each.run for each in evaluated])
+    evaluated = _with_subsets(evaluated)
+    return [replace(each, run=replace(each.run, doubts=tuple(doubts))) for each in evaluated[:1]] + evaluated[1:]
 
 
-def _tell_of_guesses(sources: Sequence[Source]) -> None:
-    """Warn of folders that nobody named and that are called alike, such as mine/predictions and nnunet/predictions."""
+def _tell_of_guesses(sources: Sequence[Source]) -> list[str]:
+    """Warn of folders that nobody named and that are called alike, as mine/out and theirs/out are; what was said."""
     unnamed = [source.path for source in sources if not source.method and source.kind == "predictions"]
     alike: dict[str, list[str]] = {}
     for path in dict.fromkeys(unnamed):
         alike.setdefault(_called(path), []).append(str(path))
-    for name, paths in alike.items():
-        if len(paths) > 1:
-            log.warning(
-                "%s count as seeds of %s, as they are called so; METHOD=PATH tells them apart", some_of(paths), name
-            )
+    told = [
+        f"{some_of(paths)} count as seeds of {name}, as they are called so; METHOD=PATH tells them apart"
+        for name, paths in alike.items()
+        if len(paths) > 1
+    ]
+    for said in told:
+        log.warning(said)
+    return told
 
 
 def _called(path: Path) -> str:

@@ -97,9 +97,10 @@ def test_folders_of_one_name_that_nobody_named_are_told_to_be_seeds(tmp_path, ca
         array = label if folder == "labels" else np.where(rng.random(label.shape) < 0.2, 0, label).astype(np.uint8)
         nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / folder / "ct_1.nii.gz")
     both = [tmp_path / "mine/preds", tmp_path / "theirs/preds"]
-    adawac.evaluate(both, labels=tmp_path / "labels")
+    summary = adawac.evaluate(both, labels=tmp_path / "labels").summary
     [said] = [each for each in caplog.messages if "count as seeds" in each]
     assert said == f"{both[0]}, {both[1]} count as seeds of preds, as they are called so; METHOD=PATH tells them apart"
+    assert f" {said}." in summary  # whoever reads the report has not seen the warning
     caplog.clear()
     adawac.evaluate([f"a={each}" for each in both], labels=tmp_path / "labels")
     assert not caplog.messages
