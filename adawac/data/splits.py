@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from unicodedata import normalize
 
 from adawac.data.layouts.base import Case
@@ -26,7 +26,7 @@ _PART |= {"val": "val", "valid": "val", "validation": "val", "vl": "val", "dev":
 _PART |= {"test": "test", "testing": "test", "ts": "test"}
 """What others call the parts, in small letters."""
 
-_OF_SPLITS = re.compile(r"(?:split|fold)s?.*\.(?:json|csv)$", re.IGNORECASE)
+_OF_SPLITS = re.compile(r"(?:split|fold)s?.*\.(?:json|csv)$|(?:train|val|test)[a-z]*\.txt$", re.IGNORECASE)
 """Names of files that may say how cases are to be dealt out."""
 
 
@@ -131,15 +131,17 @@ class FileSplit(SplitRule):
         if fold >= len(folds):
             raise ConfigError(f"FileSplit: fold is {fold}, but {file} has {len(folds)}; choose one below that")
         named = folds[fold]
-        if not isinstance(named, dict) or not all(
-            isinstance(names, list) and all(isinstance(name, str) for name in names) for names in named.values()
-        ):
+        if not isinstance(named, dict):
             raise DataError(f"{file}: a split is {_AS_JSON}")
         parts: dict[str, list[str]] = {}
-        for key, names in named.items():
+        for key, entries in named.items():
             if (part := _PART.get(key.strip().lower())) is None or part in parts:
                 said = f"{key!r} is no part of a split" if part is None else f"{key!r} names the part {part} again"
                 raise DataError(f"{file}: {said}, which is {_AS_JSON}")
+            names = [_image(entry) for entry in entries] if isinstance(entries, list) else []
+            wrong = [name for name in names if not isinstance(name, str)] if isinstance(entries, list) else [entries]
+            if wrong:
+                raise DataError(f"{file}: {key} holds {wrong[0]!r}, but a split is {_AS_JSON}")
             parts[part] = [normalize("NFC", name) for name in names]
         if "train" not in parts:
             raise DataError(f"{file}: it names no part train, but a split is {_AS_JSON}")
@@ -148,6 +150,12 @@ class FileSplit(SplitRule):
             f"FileSplit with fold 0 to {len(folds) - 1} (and path {self.path}, without test cases)"
         )
         return parts, (said,) * (self.fold is None and len(folds) > 1)
+
+
+def _image(entry: Any) -> Any:
+    """The image of `{"image": ..., "label": ...}`, as MONAI lists cases; of several channels the first."""
+    image = entry.get("image") if isinstance(entry, dict) else entry
+    return image[0] if isinstance(image, list) and image else image
 
 
 def _of_table(file: Path) -> dict[str, list[str]]:
@@ -251,10 +259,9 @@ class AutoSplit(SplitRule):
         if (root / "splits.json").exists():
             return FileSplit().assign(root, cases, patients)
         others = [path.name for path in sorted(root.iterdir()) if _OF_SPLITS.match(path.name)] if root.is_dir() else []
-        said = (
-            f"{root}: {some_of(others)} is not read, as splits.json would be; if a split stands there, set data.split "
-            f"to FileSplit with path {others[0] if others else ''}"
-        )
+        lists = any(name.endswith(".txt") for name in others)
+        do = "write it as splits.json" if lists else f"set data.split to FileSplit with path {', '.join(others[:1])}"
+        said = f"{root}: {some_of(others)} is not read, as splits.json would be; if a split stands there, {do}"
         notes = (said,) * bool(others)
         if None in marks or marks == {"train"}:
             return replace(FractionSplit().assign(root, cases, patients), notes=notes)

@@ -69,7 +69,7 @@ def check_kind(path: Path, due: tuple[str, ...]) -> None:
         due: kinds that its name allows.
 
     Raises:
-        DataError: saying what it is, and how it should be called; or that it is a link to nothing.
+        DataError: saying what it is, and how it should be called; or that it is a link to nothing, or not to be read.
     """
     if path.is_symlink() and not os.path.exists(path):
         raise DataError(
@@ -77,6 +77,8 @@ def check_kind(path: Path, due: tuple[str, ...]) -> None:
         )
     try:
         kind = kind_of(path)
+    except PermissionError as error:
+        raise DataError(f"{path}: {error.strerror}; let the file be read by the user that you are") from error
     except OSError:  # said by whoever reads it
         return
     if kind and kind not in due and kind not in ("gzip", "gzipped data"):

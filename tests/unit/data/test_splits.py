@@ -149,6 +149,23 @@ class TestFileSplit:
         split = FileSplit().split(tmp_path, cases, one_each(cases))
         assert split == Split(("a", "b"), ("c",), ("d", "e_0000"))
 
+    def test_lists_of_names_are_said(self, tmp_path):
+        (tmp_path / "train.txt").write_text("b\n")
+        cases = cases_of("a", "b", "c")
+        (note,) = AutoSplit().split(tmp_path, cases, one_each(cases)).notes
+        assert (
+            "train.txt is not read, as splits.json would be; if a split stands there, write it as splits.json" in note
+        )
+
+    def test_cases_as_monai_lists_them(self, tmp_path):
+        listed = [{"image": f"imagesTr/{name}.nii.gz", "label": f"labelsTr/{name}.nii.gz"} for name in "ab"]
+        write(
+            tmp_path / "splits.json",
+            {"training": listed, "validation": [{"image": ["c_0000.nii.gz", "c_0001.nii.gz"]}]},
+        )
+        cases = cases_of("a", "b", "c")
+        assert FileSplit().split(tmp_path, cases, one_each(cases)) == Split(("a", "b"), ("c",), ())
+
     def test_a_list_may_name_patients(self, tmp_path):
         write(tmp_path / "splits.json", {"train": ["patient001", "patient002_frame01"], "test": ["patient003"]})
         cases = cases_of(*FRAMES[:6])
@@ -174,8 +191,10 @@ class TestFileSplit:
             ({"train": ["a"], "all": ["b"]}, "'all' is no part of a split, .* write it so"),
             ({"train": ["a"], "Training": ["b"]}, "'Training' names the part train again, .* write it so"),
             ({"val": ["a"]}, "write it so"),
-            ({"train": "a"}, "write it so"),
-            ({"train": [31]}, "write it so"),
+            ({"train": "a"}, "train holds 'a', but a split is .*; write it so"),
+            ({"train": [31]}, "train holds 31, but a split is .* names are strings; write it so"),
+            ({"0": {"train": ["a"]}}, "'0' is no part of a split, .* write it so"),
+            ({"train": [{"case": "a"}]}, "train holds None, but a split is .*; write it so"),
             (["a"], "write it so"),
             ("{", "is not valid JSON .* write it so"),
         ],

@@ -1,5 +1,6 @@
 """Folders of several sites, whose patterns leave no site out; links, archives and lists beside the data."""
 
+import errno
 import gzip
 import shlex
 from pathlib import Path
@@ -167,3 +168,23 @@ def test_predict_tells_the_same_of_what_is_no_image(tmp_path, name, content, sai
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=f"in: no image there.*{said}"):
         find_images(tmp_path / "in")
+
+
+@pytest.mark.parametrize("name", ["case_01.nii.gz", "case_01.mha"])
+def test_a_file_that_may_not_be_read_is_not_corrupt(tmp_path, monkeypatch, name):
+    root = folders(tmp_path / "data")
+    path = root / "images/case_01.nii.gz"
+    if name.endswith(".mha"):
+        SimpleITK.WriteImage(SimpleITK.ReadImage(str(path)), str(root / "images" / name))
+        path.unlink()
+    opened = Path.open
+
+    def refuse(self, *args, **options):  # as for a user who is not root, as tests may be
+        if self.name == name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return opened(self, *args, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    (problem,) = check(root).problems
+    assert f"{name}: Permission denied; let the file be read by the user that you are" in problem
+    assert "corrupt" not in problem
