@@ -10,6 +10,7 @@ from adawac.errors import DataError
 from adawac.evaluation import Metadata
 from adawac.evaluation.references import References
 from adawac.report.contents import Contents, choose_reference, subset_results
+from adawac.report.copies import warn_of_copies
 from adawac.report.patients import by_patient
 from adawac.report.pictures import worst_pictures
 from adawac.report.runs import on_shared_cases
@@ -56,6 +57,7 @@ def make_report(
     if shared:
         runs, left_out = on_shared_cases(runs)
     runs, of_patients = by_patient(runs, patient_pattern)
+    runs[0] = replace(runs[0], doubts=(*runs[0].doubts, *warn_of_copies(runs)))
     evaluated = [replace(each, run=run) for each, run in zip(evaluated, runs, strict=True)]  # pictures, too
     chosen = choose_reference([run.method for run in runs], reference)
     subsets = subset_results(runs, chosen, metadata)

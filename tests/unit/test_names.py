@@ -76,7 +76,7 @@ def test_usual_names_are_names():
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_tables_hold_no_formulas_and_give_back_what_was_written(tmp_path, name):
-    row = CaseRow("run_0", name, "'" + name, name, name, "all", "hd95_mm", -1 / 3, "penalise")
+    row = CaseRow("run_0", name, "'" + name, name, name, "all", "volume_error", -1 / 3, "penalise")
     write_table(tmp_path / "a.csv", [row])
     write_suspects(tmp_path / "b.csv", [(name, 3, -1.5)])
     for table in "ab":

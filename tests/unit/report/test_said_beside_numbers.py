@@ -88,6 +88,26 @@ def test_a_mean_names_what_it_leaves_out_and_why():
     assert why in where
 
 
+@pytest.mark.parametrize("patients", [None, r"(ct_\d)", "auto"])
+def test_one_case_under_two_names_is_told_to_count_twice(tmp_path, patients, caplog):
+    """Unless both are said to be of one patient."""
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        label = np.zeros((8, 8, 4), np.uint8)
+        label[2:6, 2 : 4 + i] = 1
+        preds = np.where(rng.random(label.shape) < 0.2, 0, label).astype(np.uint8)
+        for name in (f"ct_{i}", f"ct_{i}_again")[: 2 if i == 1 else 1]:
+            for folder, array in (("labels", label), ("preds", preds)):
+                (tmp_path / folder).mkdir(exist_ok=True)
+                nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / folder / f"{name}.nii.gz")
+    found = adawac.evaluate({"a": tmp_path / "preds"}, labels=tmp_path / "labels", patient_pattern=patients)
+    told = [each for each in caplog.messages if "every number is the same" in each]
+    count = found.contents.subsets[0].methods[0].dice[0].n
+    assert len(told) == (count == 4)
+    assert all(each.startswith("ct_1 and ct_1_again: ") and each in found.summary for each in told)
+    assert count == (4 if patients is None else 3) or patients == "auto"
+
+
 def test_folders_of_one_name_that_nobody_named_are_told_to_be_seeds(tmp_path, caplog):
     rng = np.random.default_rng(0)
     label = np.zeros((8, 8, 4), np.uint8)
