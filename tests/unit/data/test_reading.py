@@ -109,7 +109,7 @@ def not_a_number(array, affine):
         ),
         ("labels", shift, r"label lies 1.5 mm off .*re-export the label on the image's grid"),
         ("labels", unknown, r"\[42\] \(1 voxels\).*\[0, 1, 2\] are allowed; name them"),
-        ("labels", fractional, "2 voxels are not, such as 0.5; export again with nearest"),
+        ("labels", fractional, "2 voxels are not, such as 0.5; .*or export again with nearest"),
         ("images", not_a_number, "3 of 1536 voxels are NaN or infinite .*repair or export"),
         ("images", crop, "re-export the label"),
     ],
