@@ -57,7 +57,7 @@ PROBLEMS = {
     3: r"label has shape \(6, 16, 19\) but \(6, 16, 20\) is due .*; re-export the label on the image's grid",
     4: r"label lies 3 mm off the grid due .*; re-export the label on the image's grid",
     5: r"label values \[42, 43\] \(3 voxels\) stand for no class, only \[0, 1, 2\] are allowed; name them in the data",
-    6: r"label values must be whole numbers but 2 voxels are not, such as 0.5; export again with nearest-neighbour",
+    6: r"label values must be whole numbers but 2 voxels are not, such as 0.5; .*export again with nearest-neighbour",
     7: r"2 of 1920 voxels are NaN or infinite but intensities must be finite; repair or export the image again",
     8: r"imagesTr/pt_8.nii.gz: the file is unreadable, cut short or corrupt .*; copy it again",
     9: r"imagesTr/pt_9.nii.gz: .*; download the file again",
