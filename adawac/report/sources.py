@@ -22,7 +22,7 @@ from adawac.io.terminal import Track
 from adawac.metrics import EmptyPolicy
 from adawac.processes.cluster import Each, one_by_one
 from adawac.report.anew import predicted_by
-from adawac.report.making import annotated_of, epochs_of, made_of
+from adawac.report.run_origin import annotated_of, epochs_of, made_of
 from adawac.report.runs import MethodRun, check_seeds, warn_of_other_files
 from adawac.runs.checkpoint import RECIPE, Recipe, read_checkpoint
 from adawac.runs.folder import CASES, RunFolder
