@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adawac.errors import ConfigError
-from adawac.report.sources import _made
+from adawac.report.run_origin import made_of
 from adawac.runs.folder import RunFolder
 
 DRAWS = {"dense": 0.5, "of_class": {"liver": 0.25}, "least": 0, "median": 1.5, "most": 3, "effective": 2}
@@ -77,5 +77,5 @@ def test_whatever_is_taken_can_be_reported(tmp_path_factory, key, value):
         record = run.record
     except ConfigError:
         return
-    _made(run.path, [], record)
+    made_of(run.path, [], record)
     f"{record.get('images_seen', 0):,}"
