@@ -48,13 +48,13 @@ def series_files(folder: Path) -> tuple[Path, ...]:
 
     So are scouts and pictures of screens that say so, beside others: `read_series` names them.
     """
-    images = _images(folder)
+    images = _images(sorted(folder.iterdir()))
     return tuple(path for path, beside in images.items() if not beside) or tuple(images)
 
 
-def _images(folder: Path) -> dict[Path, bool]:
-    """The files that hold images, and whether each says that it lies beside the scan."""
-    heads = {path: _head(path) for path in sorted(folder.iterdir()) if is_dicom(path)}
+def _images(files: Sequence[Path]) -> dict[Path, bool]:
+    """Those that hold images, and whether each says that it lies beside the scan."""
+    heads = {path: _head(path) for path in files if is_dicom(path)}
     classes = {
         path: [head[at + 8 :] for sign in _CLASSES if (at := head.find(sign)) >= 0] for path, head in heads.items()
     }
@@ -69,7 +69,8 @@ def beside(name: Path, files: Sequence[Path]) -> tuple[str, ...]:
     """Lines that name images in a series' folder which are not read, and folders in it with further ones."""
     if not name.is_dir():
         return ()
-    left = [path.name for path in _images(name) if path not in files]
+    read = set(files)
+    left = [path.name for path in _images([path for path in sorted(name.iterdir()) if path not in read])]
     folders = [path for path in sorted(name.iterdir()) if path.is_dir()]
     more = [path.name for path in folders if any(map(is_dicom, path.iterdir()))]
     return (

@@ -57,7 +57,7 @@ def make_report(
     if shared:
         runs, left_out = on_shared_cases(runs)
     runs, of_patients = by_patient(runs, patient_pattern)
-    runs[0] = replace(runs[0], doubts=(*runs[0].doubts, *warn_of_copies(runs)))
+    runs[0] = replace(runs[0], doubts=(*runs[0].doubts, *warn_of_copies(runs[0])))
     evaluated = [replace(each, run=run) for each, run in zip(evaluated, runs, strict=True)]  # pictures, too
     chosen = choose_reference([run.method for run in runs], reference)
     subsets = subset_results(runs, chosen, metadata)

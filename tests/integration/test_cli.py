@@ -6,8 +6,6 @@ import json
 import platform
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tiny_data import write_msd
 
-import adawac
-from adawac.cli import TOOLS, TRAINING, main
+from adawac.cli import main
 from adawac.evaluation import position_groups, read_csv
 from adawac.runs.checkpoint import read_checkpoint
 
@@ -85,10 +82,6 @@ def elsewhere(tmp_path, monkeypatch) -> Path:
     return tmp_path / "elsewhere"
 
 
-def python(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
-
-
 def cases_in(run: Path) -> set[str]:
     return {row.case for row in read_csv(run / "cases.csv")}
 
@@ -98,58 +91,11 @@ def sha256sum(paths: list[Path]) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
 
 
-class TestVerbs:
-    def test_help_names_every_verb_and_imports_nothing_heavy(self):
-        code = (
-            "import sys; from adawac.cli import main; code = main(['--help']); "
-            "heavy = {'torch', 'lightning', 'monai', 'matplotlib', 'jsonargparse', 'nibabel', 'numpy'}; "
-            "sys.exit(code or ', '.join(heavy & set(sys.modules)) or 0)"
-        )
-        done = python("-c", code)
-        assert (done.returncode, done.stderr) == (0, "")
-        for command in (*TRAINING, *TOOLS):
-            assert f"\n  {command} " in done.stdout
-
-    # check and prepare take the options of the data, which have to be imported to be listed.
-    @pytest.mark.parametrize("command", sorted(TOOLS.keys() - {"check", "prepare"}))
-    def test_help_of_a_tool_is_as_light(self, command):
-        code = (
-            f"import sys\nfrom adawac.cli import main\ntry: main(['{command}', '--help'])\n"
-            "except SystemExit as stop: assert stop.code == 0\n"
-            "sys.exit(', '.join({'torch', 'lightning', 'monai', 'matplotlib'} & set(sys.modules)) or 0)"
-        )
-        done = python("-c", code)
-        assert done.returncode == 0, done.stderr
-        assert "usage: adawac " + command in done.stdout
-
-    def test_no_verb_and_unknown_verb(self, capsys):
-        assert main([]) == 2
-        assert "usage: adawac COMMAND" in capsys.readouterr().out
-        assert main(["trian"]) == 2
-        said = capsys.readouterr().err
-        assert "there is no command 'trian'" in said
-        assert "\n  fit " in said
-
-    def test_version(self, capsys):
-        assert main(["--version"]) == 0
-        assert capsys.readouterr().out.strip() == adawac.__version__
-
-    @pytest.mark.parametrize("command", ["validate", "test"])
-    def test_what_is_no_run(self, command, tmp_path, capsys):
-        assert main([command, str(tmp_path)]) == 2
-        assert "is no run folder (no config.yaml in it); give one such as runs/NAME" in capsys.readouterr().err
-
+class TestWhatIsRefused:
     def test_a_run_without_a_checkpoint(self, work, tmp_path, capsys):
         shutil.copy(work.run / "config.yaml", tmp_path)
         assert main(["test", str(tmp_path)]) == 2
         assert "neither a checkpoint nor a run folder with checkpoints/best.ckpt" in capsys.readouterr().err
-
-    @pytest.mark.parametrize("option", ["--resume=auto", "--non_finite"])
-    @pytest.mark.parametrize("command", ["validate", "test"])
-    def test_options_of_training_are_refused_where_nothing_is_trained(self, command, option, tmp_path, capsys):
-        assert main([command, str(tmp_path), option, "skip"]) == 2
-        said = capsys.readouterr().err
-        assert f"{option.partition('=')[0]} means something to `adawac fit` alone; leave it out" in said
 
     @pytest.mark.parametrize(
         ("option", "named"), [("--data.batchsize=8", "data.batchsize"), ("--trainer.max_epochs=many", "max_epochs")]

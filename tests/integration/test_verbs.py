@@ -1,0 +1,66 @@
+"""What `adawac` says where no run is at hand: its commands, help, version and what they do not take."""
+
+import subprocess
+import sys
+
+import pytest
+
+import adawac
+from adawac.cli import TOOLS, TRAINING, main
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_help_names_every_verb_and_imports_nothing_heavy():
+    code = (
+        "import sys; from adawac.cli import main; code = main(['--help']); "
+        "heavy = {'torch', 'lightning', 'monai', 'matplotlib', 'jsonargparse', 'nibabel', 'numpy'}; "
+        "sys.exit(code or ', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = python("-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+    for command in (*TRAINING, *TOOLS):
+        assert f"\n  {command} " in done.stdout
+
+
+# check and prepare take the options of the data, which have to be imported to be listed.
+@pytest.mark.parametrize("command", sorted(TOOLS.keys() - {"check", "prepare"}))
+def test_help_of_a_tool_is_as_light(command):
+    code = (
+        f"import sys\nfrom adawac.cli import main\ntry: main(['{command}', '--help'])\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        "sys.exit(', '.join({'torch', 'lightning', 'monai', 'matplotlib'} & set(sys.modules)) or 0)"
+    )
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "usage: adawac " + command in done.stdout
+
+
+def test_no_verb_and_unknown_verb(capsys):
+    assert main([]) == 2
+    assert "usage: adawac COMMAND" in capsys.readouterr().out
+    assert main(["trian"]) == 2
+    said = capsys.readouterr().err
+    assert "there is no command 'trian'" in said
+    assert "\n  fit " in said
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == adawac.__version__
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_what_is_no_run(command, tmp_path, capsys):
+    assert main([command, str(tmp_path)]) == 2
+    assert "is no run folder (no config.yaml in it); give one such as runs/NAME" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--resume=auto", "--non_finite"])
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_options_of_training_are_refused_where_nothing_is_trained(command, option, tmp_path, capsys):
+    assert main([command, str(tmp_path), option, "skip"]) == 2
+    said = capsys.readouterr().err
+    assert f"{option.partition('=')[0]} means something to `adawac fit` alone; leave it out" in said
