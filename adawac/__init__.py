@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from adawac.evaluation.shown_table import CaseTable
     from adawac.inference.segmenter import Segmenter, load
     from adawac.losses import FeatureConsistency
-    from adawac.report.evaluate import Report, evaluate
+    from adawac.report.compare import Report, evaluate
     from adawac.weighting import ERM, AdaWAC, Pair, SampleLosses, Weighting, Weights
 
     __version__: str
@@ -27,7 +27,7 @@ _HOMES = {
     "adawac.evaluation.shown_table": ("CaseTable",),
     "adawac.inference.segmenter": ("Segmenter", "load"),
     "adawac.losses": ("FeatureConsistency",),
-    "adawac.report.evaluate": ("Report", "evaluate"),
+    "adawac.report.compare": ("Report", "evaluate"),
     "adawac.weighting": ("ERM", "AdaWAC", "Pair", "SampleLosses", "Weighting", "Weights"),
 }
 

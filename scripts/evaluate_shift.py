@@ -16,7 +16,7 @@ from simulated_coverage import coverage_table, simulate_coverage
 
 from adawac.cli import main as adawac
 from adawac.errors import AdaWACError
-from adawac.report.patients import by_patient
+from adawac.report.shown_patients import by_patient
 from adawac.report.sources import Source, evaluate_sources
 
 

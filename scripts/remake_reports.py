@@ -18,7 +18,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from adawac.data.sampling.summary import DrawSummary
+from adawac.data.sampling.draw_summary import DrawSummary
 from adawac.evaluation import CaseRow, read_table
 from adawac.report.blocks import Block, Document, Heading, Picture, Section, Table
 from adawac.report.document import document

@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError(f"--metrics: two functions are called {twice[0]}, as cases.csv calls them; rename one")
 
     from adawac.io.terminal import Console
-    from adawac.report.evaluate import evaluate
+    from adawac.report.compare import evaluate
 
     use_readers(args.readers)
     settings = {option: value for option, value in vars(args).items() if option not in ("readers", "on")} | {

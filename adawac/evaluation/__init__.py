@@ -2,7 +2,7 @@
 
 from adawac.evaluation.case_table import ANY_CLASS, TRAINING_UNITS, CaseRow, MadeBy, case_rows, position_groups
 from adawac.evaluation.counted import LeftOut, lost_classes
-from adawac.evaluation.groups import (
+from adawac.evaluation.group_rows import (
     SIZE_GROUPS,
     GroupSummary,
     Metadata,

@@ -53,7 +53,7 @@ class CaseRow(NamedTuple):
         patient: whom the volume shows.
         class_name: name of the class as in the data, or `ANY_CLASS`; the column is called "class".
         group: slices on the native grid: "all", "dense" (label-dense), "sparse" (label-sparse) or "ignored" (no voxel
-            of the slice counts); or a group of slices or of cases that `adawac.evaluation.groups` adds.
+            of the slice counts); or a group of slices or of cases that `adawac.evaluation.group_rows` adds.
         metric: name of the metric, with the unit where it has one: "dice", "hd95_mm".
         value: NaN where it is undefined or left out.
         policy: what empty masks are worth, see `adawac.metrics.EmptyRule`.

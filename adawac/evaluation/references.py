@@ -67,7 +67,7 @@ class References:
             classes: None takes those of a dataset.json in the folder or beside it; without one the label values that
                 the files hold are called class_1, class_2, ...
             images: case -> files of its channels; cases without a label are not looked at.
-            patient_pattern: see `patients_in`; what names suggest is left to the report, see `adawac.report.patients`.
+            patient_pattern: see `patients_in`; what names suggest is left to `adawac.report.shown_patients`.
             axis: direction along which volumes are cut.
 
         Raises:

@@ -5,14 +5,14 @@ from statistics import median
 
 from matplotlib.figure import Figure
 
-from adawac.report import figures
+from adawac.report import charts
 from adawac.report.blocks import Block, Table
 from adawac.report.contents import Contents, MethodResult
 from adawac.report.details import subheading
 from adawac.report.runs import nouns
 from adawac.report.wording import estimated
 
-SERIES = {True: ("with those that nobody annotated", *figures.STYLES[0]), False: ("alone", *figures.STYLES[1])}
+SERIES = {True: ("with those that nobody annotated", *charts.STYLES[0]), False: ("alone", *charts.STYLES[1])}
 """Label, colour and marker of trainings with and without unlabelled slices."""
 
 ASIDE = 1.015
@@ -28,7 +28,7 @@ def annotated(report: Contents) -> Iterable[Block]:
             continue
         methods.sort(key=lambda method: (_labelled(method), _others(method)))
         yield from subheading(report, subset)
-        yield figures.picture(
+        yield charts.picture(
             f"annotated_{number}",
             curve(methods, many),
             f"Mean Dice against the number of annotated training {many}: "
@@ -56,7 +56,7 @@ def curve(methods: Sequence[MethodResult], many: str = "slices") -> Figure:
         methods: those that recorded on what they were trained, the fewest annotated slices first.
         many: what they were trained on.
     """
-    figure = Figure((figures.WIDTH * 0.7, 3.4), layout="constrained")
+    figure = Figure((charts.WIDTH * 0.7, 3.4), layout="constrained")
     axes = figure.subplots()
     for others, (label, colour, marker) in SERIES.items():
         points = [method for method in methods if (_others(method) > 0) is others]

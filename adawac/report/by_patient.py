@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from adawac.evaluation import ANY_CLASS, MEAN_OF_CLASSES, CaseRow, SharedCases, lost_classes, voxel_volumes
 from adawac.report import patient_figures
 from adawac.report.blocks import Block
+from adawac.report.charts import method_styles, picture
 from adawac.report.contents import Contents, SubsetResult
 from adawac.report.details import organ_name, subheading
-from adawac.report.figures import method_styles, picture
 from adawac.report.measured import Lost, Rows, has
 from adawac.report.patient_figures import Patients
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from adawac.data.sampling.summary import DrawSummary
+from adawac.data.sampling.draw_summary import DrawSummary
 from adawac.errors import ConfigError, did_you_mean
 from adawac.evaluation import (
     ANY_CLASS,

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from adawac.errors import counted, some_of
 from adawac.evaluation import MEAN_OF_CLASSES, Ranking
-from adawac.evaluation.groups import GroupMean
-from adawac.report import figures
+from adawac.evaluation.group_rows import GroupMean
+from adawac.report import charts
 from adawac.report.blocks import Block, Heading, Paragraph, Picture, Table
 from adawac.report.contents import Contents, SubsetResult
 from adawac.report.families import Family
@@ -47,9 +47,9 @@ def organs(report: Contents) -> Iterable[Block]:
     for i, subset in enumerate(report.subsets):
         yield from subheading(report, subset)
         if subset.comparisons:
-            yield figures.picture(
+            yield charts.picture(
                 f"organs_{i}",
-                figures.forest(organ_lines(subset, report.reference)),
+                charts.forest(organ_lines(subset, report.reference)),
                 "Forest plot of the differences of Dice to the reference: "
                 + "; ".join(f"{method}: {difference(found[0])}" for method, found in subset.comparisons.items()),
                 "To the right of 0 the method is better. Filled: better or worse after Holm's correction; open: no "
@@ -66,11 +66,11 @@ def organs(report: Contents) -> Iterable[Block]:
             yield _ranks(report, subset.ranking, i)
 
 
-def organ_lines(subset: SubsetResult, reference: str) -> dict[str, list[figures.Line]]:
+def organ_lines(subset: SubsetResult, reference: str) -> dict[str, list[charts.Line]]:
     """Title of a panel -> what the forest plot of the organs shows in it, their mean first."""
     return {
         f"{method} {MINUS} {reference}": [
-            figures.Line(organ_name(found.class_name), found.difference, found.low, found.high, found.verdict, row == 0)
+            charts.Line(organ_name(found.class_name), found.difference, found.low, found.high, found.verdict, row == 0)
             for row, found in enumerate(comparisons)
         ]
         for method, comparisons in subset.comparisons.items()
@@ -103,9 +103,9 @@ def _comparison_table(report: Contents, subset: SubsetResult) -> Table:
 
 def _ranks(report: Contents, ranking: Ranking, i: int) -> Picture:
     said = ", ".join(f"{name} {rank:.2f}" for name, rank in ranking.ranks.items())
-    return figures.picture(
+    return charts.picture(
         f"ranks_{i}",
-        figures.ranks(ranking, figures.method_styles(report.methods, report.reference)),
+        charts.ranks(ranking, charts.method_styles(report.methods, report.reference)),
         f"Mean ranks: {said}",
         f"Mean Dice, over the seeds of each method, ranked on each of {counted(ranking.n, 'patient')}: {said}. A "
         "description of these trained networks (Friedman's test that they are all equal: "
@@ -174,27 +174,27 @@ def _dense_and_sparse(report: Contents, subset: SubsetResult) -> Table:
     return Table(header, tuple(lines), note)
 
 
-def group_lines(subset: SubsetResult, reference: str) -> dict[str, list[figures.Line]]:
+def group_lines(subset: SubsetResult, reference: str) -> dict[str, list[charts.Line]]:
     """Title of a panel -> what the forest plot of the groups shows in it, family by family."""
     methods = list(dict.fromkeys(method for family in subset.families for method in family.differences))
     panels = {}
     for method in methods:
         lines = []
         for family in subset.families:
-            lines.append(figures.Line(family.title, heading=True))
+            lines.append(charts.Line(family.title, heading=True))
             for group in family.groups:
                 found = family.differences.get(method, {}).get(group)
                 n = max((g.n for s in family.summaries.values() for g in s.groups if g.name == group), default=0)
                 label = f"{group}  (n = {n})"
-                lines.append(figures.Line(label, *((found.difference, found.low, found.high) if found else ())))
+                lines.append(charts.Line(label, *((found.difference, found.low, found.high) if found else ())))
         panels[f"{method} {MINUS} {reference}"] = lines
     return panels
 
 
 def _groups_figure(report: Contents, subset: SubsetResult, i: int) -> Picture:
-    return figures.picture(
+    return charts.picture(
         f"groups_{i}",
-        figures.forest(group_lines(subset, report.reference)),
+        charts.forest(group_lines(subset, report.reference)),
         "Differences of Dice to the reference in each group of slices and cases; the tables below hold the means.",
         "To the right of 0 the method is better. n: test cases that count; a group without any keeps its line.",
     )
@@ -219,11 +219,11 @@ def _how_many(group: GroupMean) -> str:
 def _position_figure(report: Contents, family: Family, i: int) -> Picture:
     values = {method: [group.mean for group in summary.groups] for method, summary in family.summaries.items()}
     first = next(iter(family.summaries.values()))
-    return figures.picture(
+    return charts.picture(
         f"position_{i}",
-        figures.position_curves(
+        charts.position_curves(
             values,
-            figures.method_styles(report.methods, report.reference),
+            charts.method_styles(report.methods, report.reference),
             "position along the volume, first slice to last",
             [g.n for g in first.groups],
         ),
@@ -250,9 +250,9 @@ def weights(report: Contents) -> Iterable[Block]:
             if run.subset == subset.name and run.weights is not None
         }
         panels = {f"{method.name}, {first[method.name]}": method.weights[0] for method in weighted}
-        yield figures.picture(
+        yield charts.picture(
             f"weights_{i}",
-            figures.weights_along(panels),
+            charts.weights_along(panels),
             f"Weight of every training {one} by its position, label-dense and label-sparse {many} apart.",
             f"Each mark is a training {one} at the end of the run that is named; lines join the means in tenths of the "
             "volume.",

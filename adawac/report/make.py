@@ -11,10 +11,10 @@ from adawac.evaluation import Metadata
 from adawac.evaluation.references import References
 from adawac.report.contents import Contents, choose_reference, subset_results
 from adawac.report.copies import warn_of_copies
-from adawac.report.patients import by_patient
-from adawac.report.pictures import worst_pictures
 from adawac.report.runs import on_shared_cases
+from adawac.report.shown_patients import by_patient
 from adawac.report.sources import Evaluated
+from adawac.report.worst_cases import worst_pictures
 
 
 def make_report(
@@ -39,7 +39,7 @@ def make_report(
         title: of the report.
         reference: method that the others are compared with; None chooses, see `choose_reference`.
         metadata: columns that group the cases.
-        patient_pattern: whom a case shows, see `adawac.report.patients.by_patient`.
+        patient_pattern: whom a case shows, see `adawac.report.shown_patients.by_patient`.
         shared: leave out cases that are not in all runs, instead of refusing.
         pictures: worst cases of each training subset that are drawn.
         why_no_references: for the report, where there are none.

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from adawac.figures import BLUE, VERMILION, plain
-from adawac.report.figures import WIDTH, Style, clean, columns_for, fitted, legend_above, panelled
+from adawac.report.charts import WIDTH, Style, clean, columns_for, fitted, legend_above, panelled
 
 Floats = NDArray[np.float64]
 

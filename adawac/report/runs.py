@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from adawac.data.sampling.summary import DrawSummary
+from adawac.data.sampling.draw_summary import DrawSummary
 from adawac.errors import DataError, some_of
 from adawac.evaluation import ANY_CLASS, TRAINING_UNITS, CaseRow
 from adawac.evaluation.summary import predicted_how

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from adawac.data.layouts.masks import labels_at
-from adawac.data.sampling.summary import DrawSummary
+from adawac.data.sampling.draw_summary import DrawSummary
 from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean_file, some_of
 from adawac.evaluation import CaseRow, MadeBy, made_by, predicted_with, read_run, read_table
 from adawac.evaluation.predictions import Predict, from_files, measure, name_problems, prediction_files

@@ -13,6 +13,9 @@ log = logging.getLogger(__name__)
 MOVED = {
     "adawac.Consistency": "adawac.FeatureConsistency",
     "adawac.callbacks": "adawac.training.callbacks",
+    "adawac.callbacks.case_table": "adawac.training.callbacks.measured_cases",
+    "adawac.callbacks.pictures": "adawac.training.callbacks.prediction_pictures",
+    "adawac.callbacks.suspects": "adawac.training.callbacks.suspect_slices",
     "adawac.consistency": "adawac.losses",
     "adawac.consistency.Consistency": "adawac.losses.FeatureConsistency",
     "adawac.consistency.base": "adawac.losses.consistency_loss",
@@ -21,6 +24,9 @@ MOVED = {
     "adawac.saving.WholeCheckpoints": "adawac.runs.atomic_checkpoint.AtomicCheckpointIO",
     "adawac.schedules": "adawac.training.schedules",
     "adawac.task": "adawac.training.task",
+    "adawac.training.callbacks.case_table": "adawac.training.callbacks.measured_cases",
+    "adawac.training.callbacks.pictures": "adawac.training.callbacks.prediction_pictures",
+    "adawac.training.callbacks.suspects": "adawac.training.callbacks.suspect_slices",
     "adawac.weighting.base": "adawac.weighting.weighting",
 }
 """Modules and classes that a configuration may name, before and since 0.2; the last one that fits a name counts."""

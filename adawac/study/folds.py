@@ -11,7 +11,7 @@ from adawac.errors import ConfigError, DataError, counted, did_you_mean, rounded
 from adawac.evaluation import MEAN_OF_CLASSES, TRAINING_UNITS, CaseRow, SharedCases, lost_classes, read_csv
 from adawac.evaluation.summary import predicted_how
 from adawac.io.atomic import write_text
-from adawac.report.patients import choose_patients
+from adawac.report.shown_patients import choose_patients
 from adawac.report.wording import interval, signed
 from adawac.study.results import tested
 from adawac.study.spec import FOLD, Study

@@ -260,7 +260,7 @@ def test_what_cannot_be_evaluated_is_refused_with_a_remedy(place, capsys, source
 
 
 def test_a_report_is_written_by_one_process_at_a_time(place, monkeypatch):
-    from adawac.report import evaluate as module
+    from adawac.report import compare as module
 
     def write(*arguments):
         with pytest.raises(LockedError), locked(place / "out", patience=0):

@@ -48,3 +48,8 @@ def test_the_way_through_data_is_short():
 def test_no_file_is_long():
     lengths = {name: len(path.read_text().splitlines()) for name, path in FILES.items()}
     assert not {name for name, length in lengths.items() if length > 350}
+
+
+def test_no_two_files_have_one_name():
+    names = [path.name for path in FILES.values() if path.name != "__init__.py"]
+    assert sorted(names) == sorted(set(names))

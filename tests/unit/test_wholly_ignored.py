@@ -17,7 +17,7 @@ from adawac.data.splits import FractionSplit
 from adawac.data.subsets import SparseMix
 from adawac.losses import CrossEntropy, DiceCrossEntropy, Focal, dice_loss
 from adawac.training.callbacks.run_record import RunRecord
-from adawac.training.callbacks.suspects import SuspectSlices
+from adawac.training.callbacks.suspect_slices import SuspectSlices
 from adawac.training.callbacks.weight_monitor import WeightMonitor
 from adawac.training.task import SegmentationTask
 from adawac.types import IGNORE_INDEX, SampleLosses

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from adawac.data.groups import Grouping
-from adawac.data.sampling.blocks import Blocks
+from adawac.data.sampling.block_sums import Blocks
 from adawac.data.sampling.sampling import Losses, Sampling
 from adawac.data.sampling.systematic import Rows
 from adawac.data.units import UnitTable

@@ -5,17 +5,17 @@ from typing import Literal
 from lightning.pytorch.callbacks import Callback
 
 from adawac.training.callbacks.board import Board
-from adawac.training.callbacks.case_table import CaseTableWriter
 from adawac.training.callbacks.checkpoints import RunCheckpoint
 from adawac.training.callbacks.draw_monitor import DrawMonitor
 from adawac.training.callbacks.finite import FiniteGuard
 from adawac.training.callbacks.foresight import Foresight
 from adawac.training.callbacks.interruption import DueValidation, StopOnSignal
-from adawac.training.callbacks.pictures import PredictionPictures
+from adawac.training.callbacks.measured_cases import CaseTableWriter
+from adawac.training.callbacks.prediction_pictures import PredictionPictures
 from adawac.training.callbacks.progress import RunProgress as RunProgress  # configurations of 0.1.0 may name it
 from adawac.training.callbacks.progress import run_progress
 from adawac.training.callbacks.run_record import RunRecord
-from adawac.training.callbacks.suspects import SuspectSlices
+from adawac.training.callbacks.suspect_slices import SuspectSlices
 from adawac.training.callbacks.weight_monitor import WeightMonitor
 
 

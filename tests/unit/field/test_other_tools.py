@@ -15,7 +15,7 @@ from adawac.data.unlabelled import unlabelled_cases
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation.references import References, named_classes
 from adawac.io.case_column import read_case_column
-from adawac.report.evaluate import evaluate
+from adawac.report.compare import evaluate
 
 sitk = pytest.importorskip("SimpleITK")
 

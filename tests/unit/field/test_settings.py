@@ -19,7 +19,7 @@ from adawac.errors import ConfigError, DataError
 from adawac.inference.segmenter import load
 from adawac.io.image_cases import scan_images
 from adawac.io.volumes import Volume
-from adawac.report.evaluate import evaluate
+from adawac.report.compare import evaluate
 
 
 def lay_out(root, cases=3):

@@ -8,17 +8,17 @@ import pytest
 from matplotlib.figure import Figure
 from report_runs import BETTER, CASES, WORSE, few, report_of, rows_of, run, text_of
 
-from adawac.data.sampling.summary import DrawSummary
+from adawac.data.sampling.draw_summary import DrawSummary
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation import ANY_CLASS, Metadata
-from adawac.report import figures, patient_figures
+from adawac.report import charts, patient_figures
 from adawac.report.by_patient import by_patient
 from adawac.report.contents import Contents, choose_reference, subset_results
 from adawac.report.details import OF, _over_runs, organs, suspects, weights
 from adawac.report.document import document
-from adawac.report.pictures import worst_cases
 from adawac.report.runs import MethodRun, check_runs
 from adawac.report.wording import summary_sentence
+from adawac.report.worst_cases import worst_cases
 from adawac.runs.slice_weights import SliceWeights
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -260,7 +260,7 @@ def test_methods_are_said_to_be_what_they_are(name, said):
 def test_weights_are_shown_under_the_name_of_their_run(monkeypatch):
     """Whose first run has none any more."""
     shown = {}
-    monkeypatch.setattr(figures, "weights_along", lambda panels: shown.update(panels) or Figure())
+    monkeypatch.setattr(charts, "weights_along", lambda panels: shown.update(panels) or Figure())
     dense = np.arange(4) < 2
     table = SliceWeights(("p",) * 4, ("0",) * 4, np.linspace(0, 1, 4), dense, dense * 0.5, dense * 1.0)
     runs = [run("a", WORSE, name="freed"), run("a", WORSE, name="kept", weights=table), run("pair", BETTER)]

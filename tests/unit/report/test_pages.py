@@ -18,7 +18,7 @@ from report_runs import WORSE, rows_of
 
 from adawac.evaluation import ANY_CLASS
 from adawac.figures import class_colours
-from adawac.report import figures, patient_figures
+from adawac.report import charts, patient_figures
 from adawac.report.make import make_report
 from adawac.report.patient_figures import Patients
 from adawac.report.runs import MethodRun
@@ -100,17 +100,17 @@ def texts_of(figure):
 @pytest.mark.parametrize("count", [pytest.param(2, marks=pytest.mark.slow), 7])
 def test_no_words_of_a_figure_lie_over_others_or_beyond_it(count):
     names = METHODS[:count]
-    styles = figures.method_styles(names, names[0])
-    lines = [figures.Line(organ, 0.01, -0.02, 0.04) for organ in ORGANS]
+    styles = charts.method_styles(names, names[0])
+    lines = [charts.Line(organ, 0.01, -0.02, 0.04) for organ in ORGANS]
     values = np.linspace(0.5, 0.9, 8)
     shown = Patients(values, 0.7)
     table = SliceWeights(
         ("a",) * 4, ("p",) * 4, np.linspace(0, 1, 4), np.array([1, 1, 0, 0], bool), values[:4], values[:4]
     )
     drawn = [
-        figures.forest({f"{name} - {names[0]}": lines for name in names[1:]}),
-        figures.position_curves({name: values[:5] for name in names}, styles, "ends", [3] * 5),
-        figures.weights_along({f"{name}, run of a study": table for name in names}),
+        charts.forest({f"{name} - {names[0]}": lines for name in names[1:]}),
+        charts.position_curves({name: values[:5] for name in names}, styles, "ends", [3] * 5),
+        charts.weights_along({f"{name}, run of a study": table for name in names}),
         patient_figures.strips({"Dice": {o: dict.fromkeys(names, shown) for o in ORGANS}}, styles),
         patient_figures.pairs({"Dice": {name: (shown, shown) for name in names[1:]}}, names[0], {"Dice": True}),
         patient_figures.agreement({name: [(values * 40, values * 44), (values, values**2)] for name in names}),

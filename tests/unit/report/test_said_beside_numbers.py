@@ -8,7 +8,7 @@ import pytest
 from report_runs import BETTER, CASES, WORSE, report_of, rows_of, run, seeds, text_of
 
 import adawac
-from adawac.data.sampling.summary import DrawSummary
+from adawac.data.sampling.draw_summary import DrawSummary
 from adawac.evaluation import Metadata
 from adawac.report.contents import subset_results
 from adawac.report.document import document

@@ -24,10 +24,10 @@ from adawac.networks import NetworkSpec
 from adawac.runs.folder import RunFolder
 from adawac.runs.slice_weights import SliceWeights
 from adawac.training.callbacks.checkpoints import RunCheckpoint
-from adawac.training.callbacks.pictures import PredictionPictures
+from adawac.training.callbacks.prediction_pictures import PredictionPictures
 from adawac.training.callbacks.progress import RunProgress
 from adawac.training.callbacks.run_record import RunRecord
-from adawac.training.callbacks.suspects import SuspectSlices
+from adawac.training.callbacks.suspect_slices import SuspectSlices
 from adawac.training.callbacks.weight_monitor import WeightMonitor
 from adawac.training.task import SegmentationTask
 from adawac.weighting import ERM, AdaWAC

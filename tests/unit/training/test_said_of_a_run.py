@@ -11,7 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from adawac.data.units import UnitTable
 from adawac.training.callbacks import progress
 from adawac.training.callbacks.progress import ProgressLines
-from adawac.training.callbacks.suspects import SuspectSlices
+from adawac.training.callbacks.suspect_slices import SuspectSlices
 from adawac.training.callbacks.weight_monitor import WeightMonitor
 from adawac.types import SampleLosses
 from adawac.weighting import LastLosses

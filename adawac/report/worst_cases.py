@@ -14,7 +14,7 @@ from adawac.evaluation.references import References
 from adawac.figures import Panel, side_by_side
 from adawac.io.steps import spacing_of
 from adawac.report.blocks import Picture
-from adawac.report.figures import encode
+from adawac.report.charts import encode
 from adawac.report.measured import Lost
 from adawac.report.runs import MethodRun
 from adawac.report.sources import Evaluated

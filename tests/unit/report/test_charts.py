@@ -11,7 +11,7 @@ from matplotlib.colors import same_color
 from adawac.evaluation import Ranking
 from adawac.evaluation.statistics import Verdict
 from adawac.figures import VERMILION
-from adawac.report.figures import Line, forest, method_styles, ranks
+from adawac.report.charts import Line, forest, method_styles, ranks
 from adawac.report.patient_figures import agreement
 
 LINES = [Line("mean of organs", 0.02, 0.01, 0.03, "better", overall=True), Line("liver", 0.01, -0.02, 0.05)]

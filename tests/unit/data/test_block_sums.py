@@ -5,7 +5,7 @@ import pytest
 
 from adawac.data.sampling import AdaptiveSampling
 from adawac.data.sampling.adaptive import _kinds
-from adawac.data.sampling.blocks import Blocks
+from adawac.data.sampling.block_sums import Blocks
 from adawac.data.sampling.systematic import at_most, draw_exactly
 from adawac.data.units import UnitTable
 
