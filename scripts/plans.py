@@ -131,11 +131,11 @@ def nnunets(name: str) -> dict[str, Any]:
 
 
 SAMPLES = [((256, 224), 4, 8), ((128, 128), 8, 24), ((64, 96, 96), 3, 2), ((40, 56, 40), 3, 4)]
-STEPS = [(*sample, whole) for sample in SAMPLES for whole in (True, False)]
-"""Shape, classes, samples of the steps whose memory is measured, and whether their first features are whole."""
+STEPS = [(*sample, narrow) for sample in SAMPLES for narrow in (False, True)]
+"""Shape, classes, samples of the steps whose memory is measured, and whether the network is narrow."""
 
 
-def memory_of(shape: tuple[int, ...], classes: int, samples: int, whole: bool) -> dict[str, Any]:
+def memory_of(shape: tuple[int, ...], classes: int, samples: int, narrow: bool) -> dict[str, Any]:
     """GiB by which the largest resident size of this process grows with two steps, after a tiny one."""
     import resource
 
@@ -146,20 +146,20 @@ def memory_of(shape: tuple[int, ...], classes: int, samples: int, whole: bool) -
     from adawac.losses import cross_entropy, dice_loss
     from adawac.networks import NetworkSpec
     from adawac.networks.topology import Topology
+    from adawac.training.objective import over_scales
 
     def train(shape: tuple[int, ...], samples: int, steps: int) -> float:
-        topology = Topology.of(shape, [1.0] * len(shape), whole)
-        arguments = {"channels": topology.channels, "strides": topology.strides, "num_res_units": 2}
-        arguments |= {"norm": "INSTANCE", "act": ("LEAKYRELU", {"negative_slope": 0.25})}
-        network = NetworkSpec("monai.networks.nets.UNet", arguments).build(1, classes, len(shape))
+        topology = Topology.of(shape, [1.0] * len(shape), narrow)
+        network = NetworkSpec("monai.networks.nets.DynUNet", topology.arguments).build(1, classes, len(shape))
         inner = torch.channels_last if len(shape) == 2 else torch.channels_last_3d
         network.to(memory_format=inner)
         optimizer = torch.optim.AdamW(network.parameters())
         for _ in range(steps):
             image, label = torch.rand(samples, 1, *shape), torch.zeros(samples, *shape, dtype=torch.uint8)
             view = RandomAugmentation().draw(image, label, Source(0, 0, torch.arange(samples), (0,)))
-            logits = network(view.image.contiguous(memory_format=inner)).logits
-            (cross_entropy(logits, view.label.int()).mean() + dice_loss(logits, view.label.int())).backward()
+            found, label = network(view.image.contiguous(memory_format=inner)), view.label.int()
+            scales = (found.logits, *found.coarser)
+            over_scales([cross_entropy(each, label).mean() + dice_loss(each, label) for each in scales]).backward()
             optimizer.step()
             optimizer.zero_grad()
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -170,7 +170,7 @@ def memory_of(shape: tuple[int, ...], classes: int, samples: int, whole: bool) -
         "shape": shape,
         "classes": classes,
         "samples": samples,
-        "whole": whole,
+        "narrow": narrow,
         "gib": round(train(shape, samples, 2) - before, 3),
     }
 

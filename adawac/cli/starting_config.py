@@ -67,7 +67,6 @@ def render_config(
         mirrors=bool(fingerprint.side_pairs) and fingerprint.spacing is not None and plan.axis != "sagittal",
         plan=plan,
         why=plan.reasons,
-        strides=[by[0] if len(set(by)) == 1 else by for by in plan.network.strides],
         percent_by_class=round(100 * ClassBalanced().share),
     )
 

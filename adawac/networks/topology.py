@@ -4,33 +4,35 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import Any
 
 EDGE = 4
 """Voxels along the deepest features, at least; as in nnU-Net."""
 
-MOST_HALVINGS = 5
+LEVELS = (3, 6)
+"""Fewest that MONAI's DynUNet takes, and most, of which each but the first halves."""
 
-WIDTH = {2: 32, 3: 16}
-"""Channels of features at half the resolution, by dimensions; half as many at the whole. nnU-Net has 64 and 32; but
-what an hour of a CPU teaches depends on its steps, and a convolution of three dimensions takes three times as long."""
+WIDTH = {2: 16, 3: 16}
+"""Channels of the first features, by dimensions, and half as many where memory is short. nnU-Net has 32; but what an
+hour of a CPU teaches depends on its steps."""
 
 MOST_CHANNELS = 320
 
-DOWN, JOINED, UP, CLASS, VOXEL = 2.9, 3.5, 3.2, 3.0, 6.0
-"""Numbers that are kept for the gradient, a voxel: for each channel of a residual unit on the way down, of what is
-joined on the way up, and of what comes of it; for each class in the losses; and besides. Counted in MONAI's UNet."""
+DOWN, UP, CLASS, VOXEL = 4.0, 6.0, 3.0, 6.0
+"""Numbers that are kept for the gradient, a voxel: for each channel of a level on the way down and on the way up; for
+each class in the losses of a scale; and besides."""
 
-PEAK = 1.43
+PEAK = 1.65
 """What a step takes at its height, for what is kept: gradients on their way, and room for convolutions. Measured."""
 
 
 @dataclass(frozen=True)
 class Topology:
-    """MONAI's UNet with two residual units a level, as far as shapes and memory depend on it.
+    """MONAI's DynUNet, which is nnU-Net's network, as far as shapes and memory depend on it.
 
     Attributes:
         shape: of a sample, which the strides divide.
-        strides: from the sample to the first features, and from each level to the next, along each axis.
+        strides: of each level along each axis; the first features have the sample's resolution.
         channels: of the levels.
     """
 
@@ -39,23 +41,23 @@ class Topology:
     channels: tuple[int, ...]
 
     @classmethod
-    def of(cls, shape: Sequence[float], spacing: Sequence[float], whole: bool = True) -> "Topology":
+    def of(cls, shape: Sequence[float], spacing: Sequence[float], narrow: bool = False) -> "Topology":
         """Halve a shape while its edges keep `EDGE` voxels; voxels twice as long as others wait, as in nnU-Net.
 
         Args:
             shape: voxels along each of two or three axes; padded until the strides divide it.
             spacing: mm along each axis, or anything in this proportion.
-            whole: whether the first features have the sample's resolution, as nnU-Net's; else half of it.
+            narrow: half the channels.
 
         Example:
             >>> Topology.of((50, 35.5), (1, 1))
-            Topology(shape=(56, 40), strides=((1, 1), (2, 2), (2, 2), (2, 2)), channels=(16, 32, 64, 128, 256))
-            >>> Topology.of((9, 237, 208), (5, 1.56, 1.56), whole=False).strides
-            ((1, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2), (1, 2, 2))
+            Topology(shape=(56, 40), strides=((1, 1), (2, 2), (2, 2), (2, 2)), channels=(16, 32, 64, 128))
+            >>> Topology.of((9, 237, 208), (5, 1.56, 1.56)).strides
+            ((1, 1, 1), (1, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2), (1, 2, 2))
         """
         edges, steps = list(shape), list(spacing)
-        strides: list[tuple[int, ...]] = []
-        while len(strides) < MOST_HALVINGS:
+        strides: list[tuple[int, ...]] = [(1,) * len(edges)]
+        while len(strides) < LEVELS[1]:
             least = min((step for edge, step in zip(edges, steps, strict=True) if edge >= 2 * EDGE), default=None)
             if least is None:
                 break
@@ -63,18 +65,34 @@ class Topology:
             strides.append(tuple(1 + half for half in halved))
             edges = [edge / by for edge, by in zip(edges, strides[-1], strict=True)]
             steps = [step * by for step, by in zip(steps, strides[-1], strict=True)]
-        strides = strides or [(1,) * len(edges)]
+        strides += [(1,) * len(edges)] * (LEVELS[0] - len(strides))
         padded = tuple(by * math.ceil(edge / by - 1e-6) for edge, by in zip(shape, _divisors(strides), strict=True))
-        width = WIDTH[len(padded)]
-        channels = [min(MOST_CHANNELS, width * 2**level) for level in range(len(strides) + 1)]
-        if whole:
-            strides, channels = [(1,) * len(padded), *strides], [width // 2, *channels]
+        width = WIDTH[len(padded)] // (1 + narrow)
+        channels = [min(MOST_CHANNELS, width * 2**level) for level in range(len(strides))]
         return cls(padded, tuple(strides), tuple(channels))
 
     @property
     def divisors(self) -> tuple[int, ...]:
         """What the length of each axis is a multiple of."""
         return _divisors(self.strides)
+
+    @property
+    def scales(self) -> int:
+        """Of logits that are trained, the finest among them: each on the way up (deep supervision), as in nnU-Net."""
+        return len(self.channels) - 1
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the network's constructor is given."""
+        strides: list[int | list[int]] = [by[0] if len(set(by)) == 1 else list(by) for by in self.strides]
+        return {
+            "filters": list(self.channels),
+            "strides": strides,
+            "kernel_size": [3] * len(strides),
+            "upsample_kernel_size": strides[1:],
+            "deep_supervision": True,
+            "deep_supr_num": self.scales - 1,
+        }
 
     def memory(self, samples: int, in_channels: int, num_classes: int) -> float:
         """GiB of a training step at its height: for the gradient; and parameters, with gradient and AdamW's two means.
@@ -84,26 +102,21 @@ class Topology:
             in_channels: of the image.
             num_classes: background included.
         """
-        shares = list(accumulate((1 / math.prod(by) for by in self.strides), lambda a, b: a * b, initial=1.0))
-        inner = sum(channels * share for channels, share in zip(self.channels, shares[1:], strict=False))
-        deepest, last = self.channels[-1] * shares[-1], self.channels[-2] * shares[-1]
-        up = num_classes + sum(channels * share for channels, share in zip(self.channels, shares[1:-1], strict=False))
-        floats = DOWN * (inner + deepest) + JOINED * (2 * inner + deepest - last) + UP * up
-        floats += CLASS * num_classes + VOXEL + in_channels
-        kept = 4 * samples * math.prod(self.shape) * floats
+        shares = list(accumulate((1 / math.prod(by) for by in self.strides), lambda a, b: a * b))
+        features = [channels * share for channels, share in zip(self.channels, shares, strict=True)]
+        floats = (
+            DOWN * sum(features) + UP * sum(features[:-1]) + CLASS * num_classes * self.scales + VOXEL + in_channels
+        )
+        kept: float = 4 * samples * math.prod(self.shape) * floats
         return (PEAK * kept + 16 * self.parameters(in_channels, num_classes)) / 2**30
 
     def parameters(self, in_channels: int, num_classes: int) -> int:
         """Weights of all convolutions, without their biases."""
         kernel: int = 3 ** len(self.shape)
-        last, deepest = self.channels[-2:]
-        across = (1 if max(by) == 1 else kernel for by in self.strides)  # where nothing is halved, one voxel is enough
-        levels = zip(pairwise((in_channels, *self.channels[:-1])), across, strict=True)
-        down = sum((kernel * (a + b) + past * a) * b for (a, b), past in levels)
-        bottom = (kernel * (last + deepest) + (last if last != deepest else 0)) * deepest
-        joined = (*(2 * channels for channels in self.channels[:-2]), last + deepest)
-        up = zip(joined, (num_classes, *self.channels[:-2]), strict=True)
-        return down + bottom + sum(kernel * (a + b) * b for a, b in up)
+        down = sum(kernel * (a + b) * b for a, b in pairwise((in_channels, *self.channels)))
+        levels = zip(pairwise(self.channels), self.strides[1:], strict=True)
+        up = sum(math.prod(by) * a * b + kernel * 3 * a * a for (a, b), by in levels)
+        return down + up + sum(self.channels[:-1]) * num_classes
 
 
 def _divisors(strides: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
