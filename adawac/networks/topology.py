@@ -18,6 +18,10 @@ hour of a CPU teaches depends on its steps."""
 
 MOST_CHANNELS = 320
 
+SCALES = 3
+"""Of logits that are trained, at most. nnU-Net trains all; but DynUNet brings each to the whole resolution, where many
+classes take more memory than the features do, and the fourth would weigh an eighth of the first."""
+
 DOWN, UP, CLASS, VOXEL = 4.0, 6.0, 3.0, 6.0
 """Numbers that are kept for the gradient, a voxel: for each channel of a level on the way down and on the way up; for
 each class in the losses of a scale; and besides."""
@@ -78,8 +82,8 @@ class Topology:
 
     @property
     def scales(self) -> int:
-        """Of logits that are trained, the finest among them: each on the way up (deep supervision), as in nnU-Net."""
-        return len(self.channels) - 1
+        """Of logits that are trained, the finest among them (deep supervision)."""
+        return min(SCALES, len(self.channels) - 1)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -116,7 +120,7 @@ class Topology:
         down = sum(kernel * (a + b) * b for a, b in pairwise((in_channels, *self.channels)))
         levels = zip(pairwise(self.channels), self.strides[1:], strict=True)
         up = sum(math.prod(by) * a * b + kernel * 3 * a * a for (a, b), by in levels)
-        return down + up + sum(self.channels[:-1]) * num_classes
+        return down + up + sum(self.channels[: self.scales]) * num_classes
 
 
 def _divisors(strides: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
