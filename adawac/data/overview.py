@@ -169,8 +169,13 @@ def _medians(collection: Collection, measured: Mapping[str, Measured], classes: 
     found = {}
     for case, its in measured.items():
         held = [its.foreground[channel, its.owner == k] for k in range(classes)]
-        found[case] = np.array([np.median(each) if each.size else np.nan for each in held], np.float32)
+        found[case] = np.array([_middle(each) for each in held], np.float32)
     return found
+
+
+def _middle(values: NDArray[np.float32]) -> float:
+    """The upper median, without the time that `np.median` takes to begin; NaN of none."""
+    return np.partition(values, values.size // 2)[values.size // 2] if values.size else np.nan
 
 
 def _without_air(collection: Collection, measured: Mapping[str, Measured]) -> list[str]:
