@@ -131,11 +131,11 @@ def nnunets(name: str) -> dict[str, Any]:
 
 
 SAMPLES = [((256, 224), 4, 8), ((128, 128), 8, 24), ((64, 96, 96), 3, 2), ((40, 56, 40), 3, 4)]
-STEPS = [(*sample, narrow) for sample in SAMPLES for narrow in (False, True)]
-"""Shape, classes, samples of the steps whose memory is measured, and whether the network is narrow."""
+STEPS = [(*sample, small) for sample in SAMPLES for small in (False, True)]
+"""Shape, classes, samples of the steps whose memory is measured, and whether the network is small."""
 
 
-def memory_of(shape: tuple[int, ...], classes: int, samples: int, narrow: bool) -> dict[str, Any]:
+def memory_of(shape: tuple[int, ...], classes: int, samples: int, small: bool) -> dict[str, Any]:
     """GiB by which the largest resident size of this process grows with two steps, after a tiny one."""
     import resource
 
@@ -145,12 +145,13 @@ def memory_of(shape: tuple[int, ...], classes: int, samples: int, narrow: bool) 
     from adawac.augment.randomness import Source
     from adawac.losses import cross_entropy, dice_loss
     from adawac.networks import NetworkSpec
-    from adawac.networks.topology import Topology
+    from adawac.networks.patch_unet import PatchUNet
+    from adawac.networks.slice_unet import SliceUNet
     from adawac.training.objective import over_scales
 
     def train(shape: tuple[int, ...], samples: int, steps: int) -> float:
-        topology = Topology.of(shape, [1.0] * len(shape), narrow)
-        network = NetworkSpec("monai.networks.nets.DynUNet", topology.arguments).build(1, classes, len(shape))
+        topology = (SliceUNet if len(shape) == 2 else PatchUNet).of(shape, [1.0] * len(shape), small)
+        network = NetworkSpec(topology.architecture, topology.arguments).build(1, classes, len(shape))
         inner = torch.channels_last if len(shape) == 2 else torch.channels_last_3d
         network.to(memory_format=inner)
         optimizer = torch.optim.AdamW(network.parameters())
@@ -170,7 +171,7 @@ def memory_of(shape: tuple[int, ...], classes: int, samples: int, narrow: bool) 
         "shape": shape,
         "classes": classes,
         "samples": samples,
-        "narrow": narrow,
+        "small": small,
         "gib": round(train(shape, samples, 2) - before, 3),
     }
 

@@ -20,7 +20,9 @@ from adawac.data.fingerprint import Fingerprint
 from adawac.data.preprocessing import AXES, Axis
 from adawac.data.recognition import scan_axis
 from adawac.data.unit_kinds import PatchUnit
-from adawac.networks.topology import WIDTH, Topology
+from adawac.networks.patch_unet import PatchUNet
+from adawac.networks.slice_unet import SliceUNet
+from adawac.networks.topology import Topology
 
 AROUND, ENOUGH = 0.25, 10
 """How much of a plane is shown around the labels, as a share of how far they reach from its centre, where so many cases
@@ -127,7 +129,7 @@ def make_plan(facts: Fingerprint, memory: float, patches: bool = False) -> Plan:
         "size": why_size,
         "patch": f"{windows} of them, half overlapping, in a volume of the median size",
         "neighbours": why_neighbours,
-        "network": f"nnU-Net's network, {_width(network)}; halved to deepest features of {by_times(deepest)}",
+        "network": f"{network.said}; deepest ones of {by_times(deepest)}",
         "batch_size": f"about {takes(network, batch):.2g} GiB; twice that with two views of each, as in the study",
         "epochs": f"about {epochs * math.ceil(units / batch)} steps of {batch} {noun}",
         "views": f"{noun} are seen {epochs} times on average, where "
@@ -200,8 +202,8 @@ def _plane(whole: Sequence[float], steps: Sequence[float], fits: Fits) -> Found:
     """The whole plane, its pixels grown until it fits."""
     growth = 1.0
     while True:
-        for narrow in (False, True):
-            network = Topology.of([edge / growth for edge in whole[1:]], steps[1:], narrow)
+        for small in (False, True):
+            network = SliceUNet.of([edge / growth for edge in whole[1:]], steps[1:], small)
             if fits(network) or growth > 16:
                 return network, growth
         growth *= 1.02
@@ -213,31 +215,24 @@ def _patch(whole: Sequence[float], steps: Sequence[float], fits: Fits) -> Found:
     while True:
         volume = [whole[0], whole[1] / growth, whole[2] / growth]
         grown = [steps[0], steps[1] * growth, steps[2] * growth]
-        for narrow in (False, True):
-            network = _largest(volume, grown, narrow, fits)
+        for small in (False, True):
+            network = _largest(volume, grown, small, fits)
             if math.prod(network.shape) >= SEEN * math.prod(volume) or growth > 16:
                 return network, growth
         growth *= 1.02
 
 
-def _largest(volume: Sequence[float], steps: Sequence[float], narrow: bool, fits: Fits) -> Topology:
+def _largest(volume: Sequence[float], steps: Sequence[float], small: bool, fits: Fits) -> Topology:
     """The volume, cut where it is seen most of until it fits."""
-    network = Topology.of(volume, steps, narrow)
+    network = PatchUNet.of(volume, steps, small)
     while not fits(network):
         widest = max(range(3), key=lambda axis: network.shape[axis] / volume[axis])
         shape = list(network.shape)
         shape[widest] -= network.divisors[widest]
         if shape[widest] <= 0:
             break
-        network = Topology.of(shape, steps, narrow)
+        network = PatchUNet.of(shape, steps, small)
     return network
-
-
-def _width(network: Topology) -> str:
-    """Of the first features beside nnU-Net's, in words."""
-    if network.channels[0] == WIDTH[len(network.shape)]:
-        return "half as wide, since an hour of a CPU holds few steps"
-    return "a quarter as wide, since more takes more memory than a step may (--memory)"
 
 
 def _rounded(step: float) -> float:
