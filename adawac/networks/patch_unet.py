@@ -5,10 +5,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from adawac.networks.topology import MOST_CHANNELS, VOXEL, Topology, halvings, padded
-
-WIDTH = 16
-"""Channels of the first features. nnU-Net has 32; but what an hour of a CPU teaches depends on its steps."""
+from adawac.networks.topology import MOST_CHANNELS, VOXEL, WIDTH, Topology, halvings, padded
 
 FEWEST_LEVELS = 3
 """That DynUNet takes."""

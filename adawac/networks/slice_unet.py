@@ -5,10 +5,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from adawac.networks.topology import MOST_CHANNELS, VOXEL, Topology, halvings, padded
-
-WIDTH = 16
-"""Channels of the first features. nnU-Net has 32; but what an hour of a CPU teaches depends on its steps."""
+from adawac.networks.topology import MOST_CHANNELS, VOXEL, WIDTH, Topology, halvings, padded
 
 DOWN, JOINED, UP, CLASS = 2.9, 3.5, 3.2, 3.0
 """Numbers that are kept for the gradient, a voxel: for each channel of a residual unit on the way down, of what is
@@ -16,7 +13,7 @@ joined on the way up, and of what comes of it; and for each class in the losses.
 
 
 class SliceUNet(Topology):
-    """MONAI's UNet: residual on the way down, thin on the way up. Of slices it learnt more than nnU-Net's network."""
+    """MONAI's UNet: residual on the way down, thin on that up. Of slices it learns no less than nnU-Net's network."""
 
     architecture = "monai.networks.nets.UNet"
     peak = 1.43

@@ -11,6 +11,9 @@ EDGE = 4
 
 MOST_HALVINGS = 5
 
+WIDTH = 16
+"""Channels of the first features. nnU-Net has 32; but what an hour of a CPU teaches depends on its steps."""
+
 MOST_CHANNELS = 320
 
 VOXEL = 6.0
@@ -71,7 +74,7 @@ class Topology(ABC):
     @property
     def divisors(self) -> tuple[int, ...]:
         """What the length of each axis is a multiple of."""
-        return tuple(math.prod(along) for along in zip(*self.strides, strict=True))
+        return _divisors(self.strides)
 
     @property
     def short_strides(self) -> list[int | list[int]]:
@@ -117,5 +120,8 @@ def padded(shape: Sequence[float], strides: Sequence[Sequence[int]]) -> tuple[in
         >>> padded((50, 35.5), [(2, 2), (2, 2)])
         (52, 36)
     """
-    along = (math.prod(axis) for axis in zip(*strides, strict=True))
-    return tuple(by * math.ceil(edge / by - 1e-6) for edge, by in zip(shape, along, strict=True))
+    return tuple(by * math.ceil(edge / by - 1e-6) for edge, by in zip(shape, _divisors(strides), strict=True))
+
+
+def _divisors(strides: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    return tuple(math.prod(along) for along in zip(*strides, strict=True))
