@@ -46,12 +46,12 @@ def checked(
         DataError: NaN or infinite voxels, nothing to be seen, no Hounsfield units where they are due, or intensities
             that are left alone and too large or small for half precision.
     """
-    if not np.isfinite(array.sum(dtype=np.float64)):  # one pass; the mask is only made when it is needed
+    lows, highs = array.min(axis=(1, 2, 3)).tolist(), array.max(axis=(1, 2, 3)).tolist()
+    if not np.isfinite((lows, highs)).all():  # NaN is the least and the most of whatever holds it
         raise DataError(
             f"{array.size - np.isfinite(array).sum()} of {array.size} voxels are NaN or infinite but intensities must "
             "be finite; repair or export the image again"
         )
-    lows, highs = array.min(axis=(1, 2, 3)).tolist(), array.max(axis=(1, 2, 3)).tolist()
     empty = [low == high and array[0].size > 1 for low, high in zip(lows, highs, strict=True)]
     if all(empty):
         raise DataError(f"every voxel is {lows[0]:.6g} but an image shows something; export the image again")

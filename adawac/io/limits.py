@@ -144,8 +144,9 @@ def read_voxels(
     dtype = np.dtype(dtype)
     whole = dtype.kind != "f" and scaling is None
     voxels = np.empty(count, dtype.newbyteorder("=") if whole else np.float32)
-    for start in range(0, count, _CHUNK):
-        part = voxels[start : start + _CHUNK]
+    step = _CHUNK // dtype.itemsize
+    for start in range(0, count, step):
+        part = voxels[start : start + step]
         raw = np.frombuffer(read_exactly(stream, len(part) * dtype.itemsize), dtype)
         with np.errstate(over="ignore"):  # of float64: infinite as float32
             part[:] = raw if scaling is None else apply_read_scaling(raw, *map(np.float64, scaling))
