@@ -40,3 +40,29 @@ def where_samples(
     result[chosen] = first
     result[others] = otherwise(*(tensor[others] for tensor in tensors))
     return result
+
+
+def change_samples(mask: Tensor, effect: Callable[..., Tensor], image: Tensor, *parameters: Tensor) -> Tensor:
+    """Apply an effect to the samples of `mask` and leave the others; as `where_samples`, at half the copying.
+
+    Args:
+        mask: (B,) bool.
+        effect: takes `image` and `parameters`, or the same rows of each, and treats every sample for itself.
+        image: (B, ...); stays as it is.
+        parameters: (B, ...) each.
+
+    Returns:
+        (B, ...); the image itself where nothing is changed.
+
+    Example:
+        >>> change_samples(torch.tensor([True, False]), torch.mul, torch.tensor([1, 2]), torch.tensor([5, 5]))
+        tensor([5, 2])
+    """
+    if mask.device.type != "cpu":
+        return torch.where(mask.reshape(-1, *[1] * (image.ndim - 1)), effect(image, *parameters), image)
+    chosen = mask.nonzero()[:, 0]
+    if len(chosen) == 0:
+        return image
+    if len(chosen) == len(mask):
+        return effect(image, *parameters)
+    return image.index_copy(0, chosen, effect(*(tensor[chosen] for tensor in (image, *parameters))))

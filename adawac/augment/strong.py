@@ -9,7 +9,7 @@ from torch import Tensor
 from adawac.augment import intensity
 from adawac.augment.chance import Chance
 from adawac.augment.randomness import Source, Stream
-from adawac.augment.samples import where_samples
+from adawac.augment.samples import change_samples
 from adawac.augment.views import Augmentation, RandomAugmentation
 from adawac.errors import ConfigError
 from adawac.types import View
@@ -76,7 +76,7 @@ class StrongAugmentation(RandomAugmentation):
             return image
         gate, position = source.uniform(Stream.LOW_RESOLUTION, 2).unbind(1)
         zoom = self.low_resolution.draw(gate, position, 1.0)
-        return where_samples(zoom < 1, intensity.low_resolution, lambda image, _: image, image, zoom)
+        return change_samples(zoom < 1, intensity.low_resolution, image, zoom)
 
     def draw(self, image: Tensor, label: Tensor, source: Source) -> View:
         """As `RandomAugmentation`, then the boxes; each view's from its own samples."""

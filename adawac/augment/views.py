@@ -3,7 +3,7 @@
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -15,7 +15,7 @@ from adawac.augment import intensity
 from adawac.augment.chance import Chance
 from adawac.augment.geometry import Warp, affine_map, is_mirrored, mirror_pairs, swap_sides, symmetries, warp
 from adawac.augment.randomness import Source, Stream
-from adawac.augment.samples import where_samples
+from adawac.augment.samples import change_samples
 from adawac.errors import ConfigError
 from adawac.types import View
 
@@ -274,26 +274,21 @@ class RandomAugmentation(Augmentation):
         noise, blur, shift, stretch, curve = values
         if self.noise.probability > 0:
             sigma = self.noise.draw(noisy, noise, 0.0)
-            image = _change(sigma > 0, intensity.add_noise, image, sigma, source.keys(Stream.NOISE))
+            image = change_samples(sigma > 0, intensity.add_noise, image, sigma, source.keys(Stream.NOISE))
         if self.blur.probability > 0:
             sigma = self.blur.draw(blurred, blur, 0.0)
             effect = partial(intensity.blur, radius=math.ceil(3 * self.blur.high))
-            image = _change(sigma > 0, effect, image, sigma)
+            image = change_samples(sigma > 0, effect, image, sigma)
         if self.brightness.probability > 0 or self.contrast.probability > 0:
             offset = self.brightness.draw(shifted, shift, 0.0)
             factor = self.contrast.draw_factor(stretched, stretch)
-            image = _change((offset != 0) | (factor != 1), intensity.shift_window, image, offset, factor)
+            image = change_samples((offset != 0) | (factor != 1), intensity.shift_window, image, offset, factor)
         if self.gamma.probability > 0:
             exponent = self.gamma.draw_factor(curved, curve)
-            image = _change(exponent != 1, intensity.gamma, image, exponent)
+            image = change_samples(exponent != 1, intensity.gamma, image, exponent)
         return image
 
 
 def _turns(position: Tensor, plane: tuple[int, int]) -> Tensor:
     """Quarter turns, 0 to 3, for numbers in [0, 1); only 0 and 2 fit a plane that is not square."""
     return (4 * position).floor() if plane[0] == plane[1] else 2 * (2 * position).floor()
-
-
-def _change(chosen: Tensor, effect: Callable[..., Tensor], image: Tensor, *parameters: Tensor) -> Tensor:
-    """Apply an effect to the chosen samples and leave the others."""
-    return where_samples(chosen, effect, lambda image, *_: image, image, *parameters)
