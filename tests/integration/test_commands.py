@@ -13,7 +13,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
 
 
-def test_help_names_every_verb_and_imports_nothing_heavy():
+def test_help_names_every_command_and_imports_nothing_heavy():
     code = (
         "import sys; from adawac.cli import main; code = main(['--help']); "
         "heavy = {'torch', 'lightning', 'monai', 'matplotlib', 'jsonargparse', 'nibabel', 'numpy'}; "
