@@ -66,7 +66,7 @@ def ours(name: str) -> dict[str, Any]:
     """Our plans, of slices and of patches."""
     plans = {}
     for kind, patches in (("2d", False), ("3d", True)):
-        plan = make_plan(fingerprint(name), MEMORY, patches)
+        plan = make_plan(fingerprint(name), MEMORY, patches, "gpu")
         plans[kind] = {
             "patch": plan.patch or plan.size,
             "spacing": plan.spacing,
@@ -131,11 +131,11 @@ def nnunets(name: str) -> dict[str, Any]:
 
 
 SAMPLES = [((256, 224), 4, 8), ((128, 128), 8, 24), ((64, 96, 96), 3, 2), ((40, 56, 40), 3, 4)]
-STEPS = [(*sample, small) for sample in SAMPLES for small in (False, True)]
-"""Shape, classes, samples of the steps whose memory is measured, and whether the network is small."""
+STEPS = [(*sample, small, width) for sample in SAMPLES for small, width in ((False, 16), (True, 16), (False, 32))]
+"""Shape, classes, samples of the steps whose memory is measured, whether the network is small, and its width."""
 
 
-def memory_of(shape: tuple[int, ...], classes: int, samples: int, small: bool) -> dict[str, Any]:
+def memory_of(shape: tuple[int, ...], classes: int, samples: int, small: bool, width: int) -> dict[str, Any]:
     """GiB by which the largest resident size of this process grows with two steps, after a tiny one."""
     import resource
 
@@ -150,7 +150,7 @@ def memory_of(shape: tuple[int, ...], classes: int, samples: int, small: bool) -
     from adawac.training.objective import over_scales
 
     def train(shape: tuple[int, ...], samples: int, steps: int) -> float:
-        topology = (SliceUNet if len(shape) == 2 else PatchUNet).of(shape, [1.0] * len(shape), small)
+        topology = (SliceUNet if len(shape) == 2 else PatchUNet).of(shape, [1.0] * len(shape), small, width)
         network = NetworkSpec(topology.architecture, topology.arguments).build(1, classes, len(shape))
         inner = torch.channels_last if len(shape) == 2 else torch.channels_last_3d
         network.to(memory_format=inner)
@@ -172,6 +172,7 @@ def memory_of(shape: tuple[int, ...], classes: int, samples: int, small: bool) -
         "classes": classes,
         "samples": samples,
         "small": small,
+        "width": width,
         "gib": round(train(shape, samples, 2) - before, 3),
     }
 

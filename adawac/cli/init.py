@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from adawac.cli.shown_data import recognised, show
 from adawac.cli.starting_config import render_config, render_study, study_folds
@@ -110,20 +110,18 @@ def _name(args: "Namespace") -> str:
     return args.name or "".join(c if c.isalnum() or c in "-_." else "_" for c in folder)
 
 
-def memory_here() -> float:
-    """GiB that a step may take here: on a CPU its time is short before its memory is."""
+def device_here() -> Literal["cpu", "gpu"]:
+    """What a training would run on here."""
     import torch
 
-    return 8.0 if torch.cuda.is_available() else 1.0
+    return "gpu" if torch.cuda.is_available() else "cpu"
 
 
-def bfloat16_here() -> bool:
-    """Whether training is faster in bfloat16 here: with a GPU, or a processor that need not emulate it."""
-    import torch
-
+def bfloat16_on(device: Literal["cpu", "gpu"]) -> bool:
+    """Whether training is faster in bfloat16: on a GPU, or on this processor if it need not emulate it."""
     from adawac.training.performance.cpu import emulates_bfloat16
 
-    return torch.cuda.is_available() or not emulates_bfloat16()
+    return device == "gpu" or not emulates_bfloat16()
 
 
 def parser() -> "TypedParser":
@@ -139,10 +137,16 @@ def parser() -> "TypedParser":
     made.add_argument("--name", type=str, help="name of the experiment; default: the folder's")
     made.add_argument("--3d", dest="patches", action="store_true", help="train on patches instead of slices")
     made.add_argument(
+        "--device",
+        type=Literal["cpu", "gpu"] | None,
+        help="that will train, which decides on the network's width and the number of steps; default: a GPU if there "
+        "is one",
+    )
+    made.add_argument(
         "--memory",
         type=PositiveFloat | None,
         metavar="GIB",
-        help="what a step may take, which decides on pixels, patch and batch; default: 8 with a GPU, 1 without",
+        help="what a step may take, which decides on pixels, patch and batch; default: 8 on a GPU, 1 on a CPU",
     )
     made.add_argument("--force", action="store_true", help="overwrite the files")
     made.add_argument("--skip-bad", action="store_true", help="go on without cases that have a problem, as fit will")
@@ -206,13 +210,14 @@ def _plan(made: "TypedParser", args: "Namespace") -> tuple[str, dict[str, Any], 
         print(f"note: {printable(as_options(note, made))}")
     split = replace(split, train=tuple(measured))  # as in `fit`
     num_bad = len(bad) if args.skip_bad else None
-    plan = make_plan(fingerprint, args.memory or memory_here(), args.patches)
+    device = args.device or device_here()
+    plan = make_plan(fingerprint, args.memory, args.patches, device)
     how = args.layout.as_dict() if args.layout else type(layout).__name__
     tested, there = (len({patients[case] for case in cases}) for cases in (split.test, patients))
     few = "1 patient to test is" if tested == 1 else f"{tested} patients to test are"
     folds = study_folds(tested, there)
     note = f"{few} too few for a verdict: the study tests each of {there} once, in {folds} folds" if folds else ""
-    given = (num_bad, args.ignore_label, collection.unannotated, bfloat16_here())
+    given = (num_bad, args.ignore_label, collection.unannotated, bfloat16_on(device))
     text = render_config(root, _name(args), how, pattern, split, fingerprint, plan, *given)
     if args.readers:  # so that fit reads them as well
         text = text.replace("\ndata:\n", f"\ndata:\n  readers: [{', '.join(args.readers)}]\n", 1)

@@ -26,19 +26,20 @@ class PatchUNet(Topology):
     peak = 1.65
 
     @classmethod
-    def of(cls, shape: Sequence[float], spacing: Sequence[float], small: bool = False) -> "PatchUNet":
+    def of(
+        cls, shape: Sequence[float], spacing: Sequence[float], small: bool = False, width: int = WIDTH
+    ) -> "PatchUNet":
         """First features at the sample's resolution, as nnU-Net's; where it is to be small, of half the channels.
 
         Example:
             >>> network = PatchUNet.of((36, 50, 35), (1, 1, 1))
             >>> network.shape, network.short_strides, network.channels
-            ((40, 56, 40), [1, 2, 2, 2], (16, 32, 64, 128))
+            ((40, 56, 40), [1, 2, 2, 2], (32, 64, 128, 256))
         """
         flat = (1,) * len(shape)
         strides = [flat, *halvings(shape, spacing)]
         strides += [flat] * (FEWEST_LEVELS - len(strides))
-        width = WIDTH // (1 + small)
-        channels = [min(MOST_CHANNELS, width * 2**level) for level in range(len(strides))]
+        channels = [min(MOST_CHANNELS, width // (1 + small) * 2**level) for level in range(len(strides))]
         return cls(padded(shape, strides), tuple(strides), tuple(channels), small)
 
     @property
@@ -57,9 +58,9 @@ class PatchUNet(Topology):
     @property
     def said(self) -> str:
         """Of its width."""
-        if self.small:
-            return "features as nnU-Net's, a quarter as wide, since more takes more memory than a step may (--memory)"
-        return "features as nnU-Net's, half as wide, since an hour of a CPU holds few steps"
+        return "features as nnU-Net's" + {1: "", 2: ", half as wide"}.get(
+            WIDTH // self.channels[0], ", a quarter as wide"
+        )
 
     def kept(self, num_classes: int) -> float:
         """On the way down and up, and in the losses of each scale."""

@@ -19,20 +19,22 @@ class SliceUNet(Topology):
     peak = 1.43
 
     @classmethod
-    def of(cls, shape: Sequence[float], spacing: Sequence[float], small: bool = False) -> "SliceUNet":
+    def of(
+        cls, shape: Sequence[float], spacing: Sequence[float], small: bool = False, width: int = WIDTH
+    ) -> "SliceUNet":
         """First features at the sample's resolution, as nnU-Net's; where it is to be small, at half of it.
 
         Example:
-            >>> network = SliceUNet.of((50, 35.5), (1, 1))
+            >>> network = SliceUNet.of((50, 35.5), (1, 1), width=16)
             >>> network.shape, network.short_strides, network.channels
             ((56, 40), [1, 2, 2, 2], (16, 32, 64, 128, 256))
         """
         strides = halvings(shape, spacing) or [(1,) * len(shape)]
-        wide = [min(MOST_CHANNELS, 2 * WIDTH * 2**level) for level in range(len(strides) + 1)]
+        wide = [min(MOST_CHANNELS, 2 * width * 2**level) for level in range(len(strides) + 1)]
         if small:
             return cls(padded(shape, strides), tuple(strides), tuple(wide), small)
         strides = [(1,) * len(shape), *strides]
-        return cls(padded(shape, strides), tuple(strides), (WIDTH, *wide))
+        return cls(padded(shape, strides), tuple(strides), (width, *wide))
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -44,8 +46,8 @@ class SliceUNet(Topology):
     def said(self) -> str:
         """Of the first features."""
         if self.small:
-            return "first features at half the resolution, since the whole takes more memory than a step may (--memory)"
-        return "first features at the whole resolution, as nnU-Net's"
+            return "first features at half the resolution"
+        return "first features at the whole resolution, as nnU-Net's" + ", half as wide" * (self.channels[0] < WIDTH)
 
     def kept(self, num_classes: int) -> float:
         """On the way down, joined on the way up, and what comes of it."""

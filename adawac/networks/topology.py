@@ -11,8 +11,8 @@ EDGE = 4
 
 MOST_HALVINGS = 5
 
-WIDTH = 16
-"""Channels of the first features. nnU-Net has 32; but what an hour of a CPU teaches depends on its steps."""
+WIDTH = 32
+"""Channels of the first features, as nnU-Net's."""
 
 MOST_CHANNELS = 320
 
@@ -44,13 +44,16 @@ class Topology(ABC):
 
     @classmethod
     @abstractmethod
-    def of(cls, shape: Sequence[float], spacing: Sequence[float], small: bool = False) -> "Topology":
+    def of(
+        cls, shape: Sequence[float], spacing: Sequence[float], small: bool = False, width: int = WIDTH
+    ) -> "Topology":
         """The network for a shape, padded until the strides divide it.
 
         Args:
             shape: voxels along each axis.
             spacing: mm along each axis, or anything in this proportion.
             small: for less memory.
+            width: channels of the first features, if it is not small.
         """
 
     @property
@@ -61,7 +64,7 @@ class Topology(ABC):
     @property
     @abstractmethod
     def said(self) -> str:
-        """What is particular to it, and why, in words."""
+        """What is particular to it, in words."""
 
     @abstractmethod
     def kept(self, num_classes: int) -> float:

@@ -12,8 +12,9 @@ References:
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from adawac.data.fingerprint import Fingerprint
@@ -22,7 +23,7 @@ from adawac.data.recognition import scan_axis
 from adawac.data.unit_kinds import PatchUnit
 from adawac.networks.patch_unet import PatchUNet
 from adawac.networks.slice_unet import SliceUNet
-from adawac.networks.topology import Topology
+from adawac.networks.topology import WIDTH, Topology
 
 AROUND, ENOUGH = 0.25, 10
 """How much of a plane is shown around the labels, as a share of how far they reach from its centre, where so many cases
@@ -42,13 +43,7 @@ NEIGHBOURS, CLOSE = 3, 3
 """Slices that a network of two dimensions is shown at a time, and pixels that they may lie apart: beyond that nnU-Net
 calls voxels anisotropic, and neighbours show other anatomy."""
 
-STEPS = (2500, 5000)
-"""Fewest and most steps of a training."""
-
-WORK = 250e6
-"""Voxels that a training looks at, within these bounds: half an hour to an hour of one CPU core, by its age."""
-
-EPOCHS = (10, 500)
+FEWEST_EPOCHS = 10
 
 OFTEN = 30
 """Epochs from which views are strong. Slices of 3 patients, seen 48 times each, taught 4 points more by them; those of
@@ -57,6 +52,34 @@ OFTEN = 30
 Fits = Callable[[Topology], bool]
 Found = tuple[Topology, float]
 """A network, and how many times as long its pixels are as those of the data."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a training may cost.
+
+    Attributes:
+        widths: channels of the first features: the first that fits, before the network is made small.
+        steps: fewest and most of a training.
+        work: voxels that a training looks at, within these bounds.
+        epochs: most of a training.
+        memory: GiB of a step, where nobody says more.
+    """
+
+    widths: tuple[int, ...]
+    steps: tuple[int, int]
+    work: float
+    epochs: int
+    memory: float
+
+
+BUDGETS: Mapping[str, Budget] = {
+    "cpu": Budget(widths=(WIDTH // 2,), steps=(2500, 5000), work=250e6, epochs=500, memory=1.0),
+    "gpu": Budget(widths=(WIDTH, WIDTH // 2), steps=(25_000, 25_000), work=math.inf, epochs=1000, memory=8.0),
+}
+"""Of a CPU half an hour to an hour of one core, by its age, whose memory is large and whose time is short. Of a GPU
+nnU-Net's width and memory, and a tenth of its steps: minutes to hours, by its kind; what that teaches was not measured.
+"""
 
 
 @dataclass(frozen=True)
@@ -90,14 +113,20 @@ class Plan:
     reasons: dict[str, str] = field(compare=False)
 
 
-def make_plan(facts: Fingerprint, memory: float, patches: bool = False) -> Plan:
+def make_plan(
+    facts: Fingerprint, memory: float | None = None, patches: bool = False, device: Literal["cpu", "gpu"] = "cpu"
+) -> Plan:
     """Plan a training.
 
     Args:
         facts: of the training cases.
-        memory: GiB that a step may take, above 0; where even the smallest sample takes more, that one is planned.
+        memory: GiB that a step may take, above 0; where even the smallest sample takes more, that one is planned. None:
+            the budget's.
         patches: train on patches, of three dimensions, instead of slices.
+        device: that will train, which decides on the budget.
     """
+    budget = BUDGETS[device]
+    memory = memory or budget.memory
     axis, why_axis = _axis(facts)
     order = [AXES.index(axis), *(other for other in range(3) if AXES[other] != axis)]
     steps = [1.0] * 3 if facts.spacing is None else [facts.spacing.median[each] for each in order]
@@ -108,7 +137,9 @@ def make_plan(facts: Fingerprint, memory: float, patches: bool = False) -> Plan:
         return network.memory(batch, neighbours * len(facts.channels), 1 + len(facts.classes))
 
     fewest, most = PATCHES if patches else SLICES
-    network, growth = (_patch if patches else _plane)(whole, steps, lambda net: takes(net, fewest) <= memory)
+    network, growth = (_patch if patches else _plane)(
+        whole, steps, budget.widths, lambda net: takes(net, fewest) <= memory
+    )
     why_spacing = "the median" if growth == 1 else f"{growth:.2f} times the median, for a step of {memory:g} GiB"
     depth, *plane = network.shape if patches else (1, *network.shape)
     size = [max(side, math.ceil(edge / growth * patches)) for side, edge in zip(plane, whole[1:], strict=True)]
@@ -119,8 +150,8 @@ def make_plan(facts: Fingerprint, memory: float, patches: bool = False) -> Plan:
     batch = next((size for size in range(most, fewest, -1) if takes(network, size) <= memory), fewest)
     batch = max(2, min(batch, units // 10))  # an epoch of ten steps
     voxels = batch * math.prod(network.shape)
-    wanted = min(STEPS[1], max(STEPS[0], WORK / voxels))
-    epochs = min(EPOCHS[1], max(EPOCHS[0], round(wanted * batch / units)))
+    wanted = min(budget.steps[1], max(budget.steps[0], budget.work / voxels))
+    epochs = min(budget.epochs, max(FEWEST_EPOCHS, round(wanted * batch / units)))
     noun = "patches" if patches else "slices"
     deepest = tuple(side // by for side, by in zip(network.shape, network.divisors, strict=True))
     reasons = {
@@ -129,9 +160,9 @@ def make_plan(facts: Fingerprint, memory: float, patches: bool = False) -> Plan:
         "size": why_size,
         "patch": f"{windows} of them, half overlapping, in a volume of the median size",
         "neighbours": why_neighbours,
-        "network": f"{network.said}; deepest ones of {by_times(deepest)}",
+        "network": f"{network.said}{_why_not_more(network, budget)}; deepest ones of {by_times(deepest)}",
         "batch_size": f"about {takes(network, batch):.2g} GiB; twice that with two views of each, as in the study",
-        "epochs": f"about {epochs * math.ceil(units / batch)} steps of {batch} {noun}",
+        "epochs": f"about {epochs * math.ceil(units / batch)} steps of {batch} {noun}, for a {device.upper()}",
         "views": f"{noun} are seen {epochs} times on average, where "
         + ("strong views taught more" if epochs >= OFTEN else "StrongAugmentation taught less")
         + " in our trials",
@@ -198,40 +229,52 @@ def _whole(facts: Fingerprint, order: Sequence[int], steps: Sequence[float]) -> 
     return whole, f"holds all labels and what is around them{said}, {by_times(whole[1:])} of them"
 
 
-def _plane(whole: Sequence[float], steps: Sequence[float], fits: Fits) -> Found:
+def _why_not_more(network: Topology, budget: Budget) -> str:
+    """Why a network is not as wide as nnU-Net's, or not at the whole resolution."""
+    if network.small or network.channels[0] < budget.widths[0]:
+        return ", since more takes more memory than a step may (--memory)"
+    return ", since an hour of a CPU holds few steps (--device)" if network.channels[0] < WIDTH else ""
+
+
+def _sizes(widths: Sequence[int]) -> list[tuple[int, bool]]:
+    """Width of a network and whether it is small, the largest first."""
+    return [*((width, False) for width in widths), (widths[-1], True)]
+
+
+def _plane(whole: Sequence[float], steps: Sequence[float], widths: Sequence[int], fits: Fits) -> Found:
     """The whole plane, its pixels grown until it fits."""
     growth = 1.0
     while True:
-        for small in (False, True):
-            network = SliceUNet.of([edge / growth for edge in whole[1:]], steps[1:], small)
+        for width, small in _sizes(widths):
+            network = SliceUNet.of([edge / growth for edge in whole[1:]], steps[1:], small, width)
             if fits(network) or growth > 16:
                 return network, growth
         growth *= 1.02
 
 
-def _patch(whole: Sequence[float], steps: Sequence[float], fits: Fits) -> Found:
+def _patch(whole: Sequence[float], steps: Sequence[float], widths: Sequence[int], fits: Fits) -> Found:
     """The largest patch that fits, in the proportions of the volume; pixels grown until it shows enough of that."""
     growth = 1.0
     while True:
         volume = [whole[0], whole[1] / growth, whole[2] / growth]
         grown = [steps[0], steps[1] * growth, steps[2] * growth]
-        for small in (False, True):
-            network = _largest(volume, grown, small, fits)
+        for width, small in _sizes(widths):
+            network = _largest(volume, partial(PatchUNet.of, spacing=grown, small=small, width=width), fits)
             if math.prod(network.shape) >= SEEN * math.prod(volume) or growth > 16:
                 return network, growth
         growth *= 1.02
 
 
-def _largest(volume: Sequence[float], steps: Sequence[float], small: bool, fits: Fits) -> Topology:
+def _largest(volume: Sequence[float], network_of: Callable[[Sequence[float]], Topology], fits: Fits) -> Topology:
     """The volume, cut where it is seen most of until it fits."""
-    network = PatchUNet.of(volume, steps, small)
+    network = network_of(volume)
     while not fits(network):
         widest = max(range(3), key=lambda axis: network.shape[axis] / volume[axis])
         shape = list(network.shape)
         shape[widest] -= network.divisors[widest]
         if shape[widest] <= 0:
             break
-        network = PatchUNet.of(shape, steps, small)
+        network = network_of(shape)
     return network
 
 

@@ -116,6 +116,15 @@ def test_patches_are_planned_on_demand(tmp_path):
     fit()
 
 
+def test_the_budget_is_that_of_the_device_that_will_train(tmp_path):
+    root = write_msd(tmp_path / "data", cases=4)
+    cpu, gpu = (init(root, "--3d", "--device", device, "--force") for device in ("cpu", "gpu"))
+    first = [made["model"]["network"]["arguments"]["filters"][0] for made in (cpu, gpu)]
+    assert first == [16, 32]
+    assert gpu["trainer"]["max_epochs"] > cpu["trainer"]["max_epochs"]
+    assert gpu["trainer"]["precision"] == "bf16-mixed"
+
+
 def test_a_study_that_is_there_is_not_overwritten(tmp_path, capsys):
     root = write_msd(tmp_path / "data", cases=4)
     Path("made_study.yaml").write_text("mine")

@@ -40,9 +40,9 @@ def facts(shape, spacing, cases=100, classes=2, channels=1, modality="mr", reach
     )
 
 
-def network_for(shape, spacing, small):
+def network_for(shape, spacing, small, width=16):
     """What is planned for slices, or for patches."""
-    return (SliceUNet if len(shape) == 2 else PatchUNet).of(shape, spacing, small)
+    return (SliceUNet if len(shape) == 2 else PatchUNet).of(shape, spacing, small, width)
 
 
 def test_hippocampus_as_nnunet_plans_it():
@@ -53,6 +53,27 @@ def test_hippocampus_as_nnunet_plans_it():
     assert slices.network.channels == (16, 32, 64, 128, 256)
     assert (patches.patch, patches.size) == ((40, 56, 40), (56, 40))
     assert patches.network.strides == ((1, 1, 1), *[(2, 2, 2)] * 3)
+    assert patches.network.channels == (16, 32, 64, 128)
+    assert "half as wide, since an hour of a CPU holds few steps (--device)" in patches.reasons["network"]
+
+
+def test_for_a_gpu_features_are_as_wide_as_nnunet_s_and_steps_are_ten_times_as_many():
+    hippocampus = facts((36, 50, 35), (1, 1, 1), cases=260)
+    on_cpu, on_gpu = (make_plan(hippocampus, patches=True, device=device) for device in ("cpu", "gpu"))
+    nnunet = json.loads((Path(__file__).parents[2] / "docs/results/plans.json").read_text())["plans"]
+    assert list(on_gpu.network.channels) == nnunet["Hippocampus (MSD 04)"]["nnunet"]["3d"]["channels"]
+    assert "as nnU-Net's; deepest" in on_gpu.reasons["network"]
+    assert on_gpu.patch == on_cpu.patch
+    steps_of_an_epoch = 260 / on_gpu.batch_size
+    assert on_gpu.epochs * steps_of_an_epoch == pytest.approx(25_000, rel=0.01)
+    assert on_cpu.epochs * steps_of_an_epoch < 5_000
+
+
+def test_where_memory_is_short_a_gpu_s_network_is_narrower_before_pixels_grow():
+    plans = [make_plan(facts((138, 169, 138), (1,) * 3), memory, True, "gpu") for memory in (32.0, 3.0, 0.2)]
+    assert [plan.network.channels[0] for plan in plans] == [32, 16, 8]
+    assert [plan.spacing[0] == 1 for plan in plans] == [True, True, False]
+    assert "half as wide, since more takes more memory" in plans[1].reasons["network"]
 
 
 def test_plans_of_known_data_sets_are_those_in_the_documents_and_their_planes_nnunet_s():
@@ -70,9 +91,9 @@ def test_plans_of_known_data_sets_are_those_in_the_documents_and_their_planes_nn
 
 def test_memory_at_its_height_is_estimated_within_a_fifth_of_what_processes_took():
     rows = json.loads((Path(__file__).parents[2] / "docs/results/plans.json").read_text())["memory"]
-    assert len(rows) >= 8
+    assert len(rows) >= 12
     for row in rows:
-        topology = network_for(row["shape"], [1.0] * len(row["shape"]), row["small"])
+        topology = network_for(row["shape"], [1.0] * len(row["shape"]), row["small"], row["width"])
         assert topology.memory(row["samples"], 1, row["classes"]) == pytest.approx(row["gib"], rel=0.2)
 
 
