@@ -1,6 +1,7 @@
 """Case tables as files: CSV for everybody, Parquet where they are large."""
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation.case_table import CaseRow, limits
 from adawac.io.atomic import atomic_write
+from adawac.io.case_column import csv_text
 from adawac.io.terminal import as_cell, of_cell
 from adawac.metrics import EMPTY_RULES
 
@@ -72,6 +74,8 @@ def write_csv(path: Path, rows: Iterable[CaseRow]) -> None:
 def read_csv(path: Path) -> list[CaseRow]:
     """Read a case table that `write_csv` or a study wrote, now or before hashes were written; other columns are left.
 
+    One that Excel has saved since is read, too: with semicolons or tabs, decimal commas, a byte order mark.
+
     Args:
         path: the file.
 
@@ -80,13 +84,14 @@ def read_csv(path: Path) -> list[CaseRow]:
     """
     path = Path(path)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file)  # pandas fills up a line torn in the middle, and takes it
-            columns = _check_columns(tuple(next(reader, ())), path)
-            return [
-                _row([of_cell(field) for field in fields], columns, f"{path}, line {reader.line_num}")
-                for fields in reader
-            ]
+        text, mark = csv_text(path)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)  # pandas takes a line torn in the middle
+        columns = _check_columns(tuple(next(reader, ())), path)
+        comma = mark != ","  # of decimals, as Excel writes them where fields are not parted by commas
+        return [
+            _row([of_cell(field) for field in fields], columns, f"{path}, line {reader.line_num}", comma)
+            for fields in reader
+        ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _unreadable(path, error) from error
 
@@ -158,13 +163,13 @@ def _check_columns(found: tuple[str, ...], path: Path) -> tuple[str, ...]:
     return found
 
 
-def _row(fields: Sequence[Any], columns: tuple[str, ...], place: str) -> CaseRow:
+def _row(fields: Sequence[Any], columns: tuple[str, ...], place: str, comma: bool = False) -> CaseRow:
     if len(fields) != len(columns):
         raise DataError(f"{place}: {len(fields)} fields where {len(columns)} are due; {_REMEDY}")
     of_column = dict(zip(columns, fields, strict=True))
     number, policy = of_column["value"], of_column["policy"]
     try:
-        value = float(number)
+        value = float(number.replace(",", ".") if comma else number)
     except (TypeError, ValueError):
         raise DataError(f"{place}: the value must be a number, found {number!r}; {_REMEDY}") from None
     least, most = limits(str(of_column["metric"]))

@@ -45,18 +45,29 @@ def read_lines(path: Path) -> tuple[tuple[str, ...], Lines]:
         ConfigError: the file cannot be read.
     """
     try:
-        content = path.read_bytes()
-        if content.startswith(b"PK\x03\x04"):
-            raise csv.Error("it is a table of Excel or another zip archive: save it as CSV")
-        text = normalize("NFC", content.decode(json.detect_encoding(content)))  # as names of cases
-        mark = max(",;\t", key=text.partition("\n")[0].count)
-        read = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
-        rows = [[field.strip() for field in row] for row in read if row]
+        text, mark = csv_text(path)
+        read = csv.reader(io.StringIO(normalize("NFC", text), newline=""), delimiter=mark, skipinitialspace=True)
+        rows = [[field.strip() for field in row] for row in read if row]  # in Unicode's form of the names of cases
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); give the path of a CSV file in UTF-8") from error
     header, *lines = rows or [[]]
     header = [name.lower() if name.lower() in KEYS else name for name in header]
     return tuple(header), [dict(zip_longest(header, line[: len(header)], fillvalue="")) for line in lines]
+
+
+def csv_text(path: Path) -> tuple[str, str]:
+    """What a CSV file holds, in whatever of Excel's ways it was saved, and the character between its fields.
+
+    Raises:
+        OSError: it cannot be opened.
+        UnicodeDecodeError: it is neither UTF-8 nor UTF-16.
+        csv.Error: it is no CSV file.
+    """
+    content = path.read_bytes()
+    if content.startswith(b"PK\x03\x04"):
+        raise csv.Error("it is a table of Excel or another zip archive: save it as CSV")
+    text = content.decode(json.detect_encoding(content))
+    return text, max(",;\t", key=text.partition("\n")[0].count)
 
 
 def column_of(path: Path, lines: Lines, key: str, column: str) -> dict[str, str]:

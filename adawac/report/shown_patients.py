@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from adawac.data.case_names import AUTO
 from adawac.data.patients import SuggestedPatients, patients_of
-from adawac.errors import counted, some_of
+from adawac.errors import DataError, counted, some_of
 from adawac.report.runs import MethodRun
 
 
@@ -22,11 +22,10 @@ def by_patient(runs: Sequence[MethodRun], pattern: str | None = AUTO) -> tuple[l
 
     Raises:
         ConfigError: the pattern is none.
-        DataError: it does not fit a case.
+        DataError: it does not fit a case, or case tables contradict each other.
     """
     cases = list(dict.fromkeys(row.case for run in runs for row in run.rows))
-    recorded = [{row.case: row.patient or row.case for row in run.rows} for run in runs]
-    patients, said = choose_patients(cases, next(filter(_says_more, recorded), {}), pattern)
+    patients, said = choose_patients(cases, _recorded(runs) if pattern == AUTO else {}, pattern)
     return [
         replace(
             run,
@@ -68,6 +67,46 @@ def choose_patients(
             f"each for a patient, {patients.quoted} says the same."
         )
     return patients, f"{counting}, as {'the case tables record' if as_recorded else 'was said'}."
+
+
+def _recorded(runs: Sequence[MethodRun]) -> dict[str, str]:
+    """Case -> patient, as the first case table says that knows more than the cases.
+
+    Raises:
+        DataError: another makes other cases one patient, so that their order would decide what is counted.
+    """
+    known: dict[str, str] = {}
+    first = ""
+    for run in runs:
+        of_run: dict[str, str] = {}
+        for case, patient in dict.fromkeys((row.case, row.patient) for row in run.rows if row.patient):
+            if of_run.setdefault(case, patient) != patient:
+                raise DataError(
+                    f"run {run.name}: case {case} is of patients {some_of(sorted((patient, of_run[case])))} in its "
+                    f"case table; {_SAY_WHOM}"
+                )
+        of_run = {row.case: of_run.get(row.case, row.case) for row in run.rows}
+        if not _says_more(of_run):
+            continue
+        if not known:
+            known, first = of_run, run.name
+        shared = sorted(known.keys() & of_run)
+        parted = zip(shared, _parted(known, shared), _parted(of_run, shared), strict=True)
+        if (case := next((case for case, mine, theirs in parted if mine != theirs), None)) is not None:
+            raise DataError(
+                f"case {case}: the case table of {first} says patient {known[case]}, that of {run.name} "
+                f"{of_run[case]}, and they do not have the same cases; {_SAY_WHOM}"
+            )
+    return known
+
+
+_SAY_WHOM = "say whom cases show by --patient-pattern: a CSV with the columns case and patient, or none for one each"
+
+
+def _parted(patients: Mapping[str, str], cases: Sequence[str]) -> list[int]:
+    """For each case the number of the first one of its patient, whatever patients are called."""
+    first: dict[str, int] = {}
+    return [first.setdefault(patients[case], number) for number, case in enumerate(cases)]
 
 
 def _says_more(recorded: Mapping[str, str]) -> bool:

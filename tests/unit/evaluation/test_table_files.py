@@ -1,5 +1,6 @@
 """Case tables on their way through files: CSV and Parquet, from now and from before hashes were written."""
 
+import csv
 import math
 import sys
 from pathlib import Path
@@ -161,3 +162,24 @@ def test_without_pyarrow_the_remedy_is_named_and_csv_still_works(tmp_path, monke
             use(tmp_path / "cases.parquet")
     write_csv(tmp_path / "cases.csv", [row()])
     assert read_table(tmp_path / "cases.csv") == [row()]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark", "point"),
+    [("utf-8-sig", ",", "."), ("utf-16", "\t", ","), ("utf-8-sig", ";", ","), ("utf-8", ";", ".")],
+)
+def test_a_table_that_excel_has_saved_since_is_read(tmp_path, encoding, mark, point):
+    rows = [row("a", 0.5), row("b", 0.125), row("c", math.nan)]
+    write_table(tmp_path / "cases.csv", rows)
+    with (
+        (tmp_path / "cases.csv").open(newline="") as file,
+        (tmp_path / "saved.csv").open("w", newline="", encoding=encoding) as saved,
+    ):
+        header, *lines = csv.reader(file)
+        place = header.index("value")
+        csv.writer(saved, delimiter=mark).writerows(
+            [header, *([*line[:place], line[place].replace(".", point), *line[place + 1 :]] for line in lines)]
+        )
+    back = read_table(tmp_path / "saved.csv")
+    assert back[:2] == rows[:2]
+    assert math.isnan(back[2].value)

@@ -176,3 +176,38 @@ def test_predictions_that_are_the_same_are_no_two_seeds(tmp_path, how):
     named = {"a": tmp_path / "one", "b": tmp_path / "same", "c": tmp_path / "other"}
     said = adawac.evaluate(named, labels=tmp_path / "labels", shared_cases=True).summary
     assert "The same predictions under two names, number for number: a and b." in said
+
+
+def _table(path, patients, shift=0.0):
+    write_table(
+        path,
+        [
+            row._replace(run=path.stem, method=path.stem, patient=patients[row.case])
+            for row in rows_of([each + shift for each in WORSE])
+        ],
+    )
+    return str(path)
+
+
+def test_tables_that_contradict_each_other_about_patients_are_refused_in_any_order(tmp_path):
+    """The number of patients, and every interval, was that of whichever table came first."""
+    pairs = _table(tmp_path / "pairs.csv", {case: f"p{number // 2}" for number, case in enumerate(CASES)})
+    each = _table(tmp_path / "each.csv", {case: f"q{number}" for number, case in enumerate(CASES)}, 0.01)
+    renamed = _table(tmp_path / "renamed.csv", {case: f"r{number // 2}" for number, case in enumerate(CASES)}, 0.02)
+    bare = _table(tmp_path / "bare.csv", {case: case for case in CASES}, 0.03)
+    for sources in ([pairs, each], [each, pairs]):
+        with pytest.raises(DataError, match=r"case ct_1: the case table of .* says patient .*--patient-pattern"):
+            adawac.evaluate(sources)
+        assert f"Measured on {len(CASES)} patients" in adawac.evaluate(sources, patient_pattern=None).summary
+    for sources in ([pairs, renamed, bare], [bare, renamed, pairs]):  # they part the cases alike, or say nothing of it
+        assert f"Measured on {len(CASES) // 2} patients" in adawac.evaluate(sources).summary
+
+
+def test_a_case_of_two_patients_is_refused(tmp_path):
+    path = _table(tmp_path / "torn.csv", {case: f"p{number // 2}" for number, case in enumerate(CASES)})
+    text = (tmp_path / "torn.csv").read_text()
+    (tmp_path / "torn.csv").write_text(text.replace('"ct_0","p0"', '"ct_0","p3"', 1))
+    with pytest.raises(DataError, match="run torn: case ct_0 is of patients p0, p3 in its case table"):
+        adawac.evaluate([path])
+    (tmp_path / "torn.csv").write_text(text.replace('"ct_0","p0"', '"ct_0",""', 1))
+    assert f"{len(CASES) // 2} patients" in adawac.evaluate([path]).summary
