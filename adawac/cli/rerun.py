@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adawac.errors import ConfigError, did_you_mean_file, printable
+from adawac.errors import ConfigError, printable
 from adawac.runs.config_diff import changed
 from adawac.training.suggestions import Parser
 
@@ -34,8 +34,7 @@ def main(argv: Sequence[str]) -> int:
     for path in (run.config_file, run.split_file, run.record_file, run.last):
         if not path.is_file():
             raise ConfigError(
-                f"{args.run} has no {path.relative_to(run.path)}{did_you_mean_file(args.run)} "
-                "give the folder of a run that has ended, "
+                f"{args.run} has no {path.relative_to(run.path)}{run.meant} give the folder of a run that has ended, "
                 "runs/NAME/version_0"
             )
     then = run.record

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from adawac.io.atomic import atomic_write
@@ -36,6 +37,17 @@ def short_hash(paths: Iterable[Path]) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()[:DIGITS]
+
+
+def hash_of(path: Path) -> str:
+    """The hash of a file, which is read once as long as it looks the same."""
+    status = path.stat()
+    return _hash(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache
+def _hash(path: Path, size: int, changed_ns: int) -> str:
+    return short_hash([path])
 
 
 class FileHashCache:

@@ -308,8 +308,10 @@ def chosen_classes(num_classes: int, classes: Sequence[int] | None) -> list[int]
         >>> chosen_classes(4, None), chosen_classes(4, [0, 3])
         ([1, 2, 3], [0, 3])
     """
+    if num_classes < 2:
+        raise ConfigError(f"num_classes is {num_classes}; count the background, too: 2 where there is a single class")
     chosen = list(range(1, num_classes)) if classes is None else [int(index) for index in classes]
-    if num_classes < 2 or len(set(chosen)) < len(chosen) or not all(0 <= index < num_classes for index in chosen):
+    if len(set(chosen)) < len(chosen) or not all(0 <= index < num_classes for index in chosen):
         raise ConfigError(
             f"classes {chosen} of {num_classes}; name each once, from 0 (background) to {num_classes - 1}"
         )

@@ -137,10 +137,14 @@ def slice_counts(
         ([[1, 1, 0]], [[1, 1, 1]], [[1, 2, 0]])
     """
     preds, target = label_array(preds, "preds"), label_array(target, "target")
-    if preds.shape != target.shape or target.ndim != 3:
+    if preds.shape != target.shape:
         raise DataError(
-            f"preds have shape {preds.shape} but target has {target.shape}, and both must be (slices, H, W); "
-            "predict on the grid of the label"
+            f"preds have shape {preds.shape} but target has {target.shape}; predict on the grid of the label"
+        )
+    if target.ndim != 3:
+        raise DataError(
+            f"preds and target have shape {target.shape}, but class indices of a case have (slices, H, W); leave out "
+            "the axis of a single channel ([:, 0] of a batch), or take the argmax over the channels of masks"
         )
     confusion = np.empty((len(target), num_classes, num_classes), dtype=np.int64)
     for row, (pred, reference) in enumerate(zip(preds, target, strict=True)):  # a slice fits the cache, a volume not
@@ -175,7 +179,8 @@ def label_array(labels: ArrayLike | Tensor, name: str) -> NDArray[np.generic]:
     array = numpy_array(labels)
     if array.dtype.kind not in "iub":
         raise DataError(
-            f"{name} have dtype {array.dtype}, but class indices are integers; take the argmax of the logits"
+            f"{name} have dtype {array.dtype}, but class indices are integers; take the argmax of the logits, "
+            "or .long() of what are indices already"
         )
     return array
 
@@ -194,7 +199,9 @@ def _check_values(values: NDArray[np.generic], num_classes: int, name: str) -> N
         return
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= num_classes:
+        found = low if low < 0 else high
+        ignored = f", or give ignore_index={found} to leave it out" if name.startswith("target") else ""
         raise DataError(
-            f"{name}: class indices must be 0 to {num_classes - 1}, found {low if low < 0 else high}; "
-            "list this class, merge it, or make it the ignored label"
+            f"{name}: class indices must be 0 to {num_classes - 1}, found {found}; list this class (num_classes "
+            f"counts the background, too){ignored}"
         )

@@ -72,6 +72,9 @@ class Source:
             )
         method, _, subset = name.partition("@")
         place, table = Path(path), Path(path) / CASES
+        run = RunFolder(place)
+        if place.is_dir() and not (run.exists or labels_at(place)) and run.meant != ";":
+            raise ConfigError(f"{text}: {path} holds no predictions and is no run folder{run.meant}")
         is_report = table.is_file() and (place / RESULTS).is_file()
         return cls(table if is_report else place, method, subset)
 

@@ -207,9 +207,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
                 raise ValueError(f"{broken} does not agree with its check sum: it was damaged")
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for one fact: the file is no safe checkpoint
+        damaged = "take it from a backup, or train again"
+        remedy = damaged if path.suffix == ".ckpt" else "give a run folder, or its checkpoints/best.ckpt"
         raise ConfigError(
-            f"{path}: not readable as a checkpoint of tensors and plain values ({first_line(error)}); take it from a "
-            "backup, or train again"
+            f"{path}: not readable as a checkpoint of tensors and plain values ({first_line(error)}); {remedy}"
         ) from error
     if not isinstance(checkpoint, dict) or RECIPE not in checkpoint:
         raise ConfigError(f"{path}: holds no {RECIPE!r}; give a checkpoint written by `adawac fit`")

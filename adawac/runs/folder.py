@@ -13,7 +13,7 @@ import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +21,7 @@ import yaml
 
 from adawac.errors import ConfigError, did_you_mean_file, one_line
 from adawac.io.atomic import write_text
-from adawac.io.hashing import short_hash
+from adawac.io.hashing import hash_of
 from adawac.runs.record import read_config, read_record
 from adawac.runs.suspects import read_suspects
 
@@ -60,8 +60,8 @@ class RunFolder:
         run = cls(Path(path).resolve())
         if not run.config_file.is_file():
             raise ConfigError(
-                f"{path} is no run folder (no {run.config_file.name} in it){did_you_mean_file(run.path)} "
-                "give one such as runs/NAME/version_0"
+                f"{path} is no run folder (no {run.config_file.name} in it){run.meant} give one such as "
+                "runs/NAME/version_0"
             )
         return run
 
@@ -184,6 +184,12 @@ class RunFolder:
         """Whether a run lies here: trained, or tested and then freed of all but its case table."""
         return self.config_file.is_file() or self.cases_file.is_file()
 
+    @property
+    def meant(self) -> str:
+        """What is meant by the folder of a run's versions, or by one in it; else what lies there and is called so."""
+        near = *RunFolder.versions(self.path.parent, self.path.name), RunFolder(self.path.parent)
+        return next((f"; did you mean {run.path}?" for run in near if run.exists), did_you_mean_file(self.path))
+
     # --- reading ------------------------------------------------------------------------------------------------------
 
     @property
@@ -198,7 +204,7 @@ class RunFolder:
                 return path
         raise ConfigError(
             f"{self.path}: neither a checkpoint nor a run folder with checkpoints/{self.best.name} or {self.last.name} "
-            f"in it{did_you_mean_file(self.path).rstrip(';')}"
+            f"in it{self.meant} give one such as runs/NAME/version_0"
         )
 
     @property
@@ -212,7 +218,7 @@ class RunFolder:
             path = self.checkpoint
         except ConfigError:
             return None
-        now = _hash(path, path.stat().st_size, path.stat().st_mtime_ns)
+        now = hash_of(path)
         if then in ("", now):
             return None
         return (
@@ -320,12 +326,6 @@ def _checkpoint_of(table: Path) -> str:
             return next(csv.DictReader(file), {}).get("checkpoint_hash") or ""
     except (OSError, ValueError, csv.Error):  # whoever reads the table will say so
         return ""
-
-
-@lru_cache
-def _hash(path: Path, size: int, changed_ns: int) -> str:
-    """Hash of a file, which is read once as long as it looks the same."""
-    return short_hash([path])
 
 
 def _mapping(path: Path, parse: Any) -> dict[str, Any]:

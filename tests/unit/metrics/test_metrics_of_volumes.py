@@ -152,6 +152,33 @@ class TestDice:
         with pytest.raises(DataError, match=r"preds have dtype .*float.*take the argmax of the logits"):
             VolumeDice(K).update(torch.zeros(SHAPE, dtype=dtype), VOLUMES["ct_0"][1], "a")
 
+    def test_a_batch_of_monai_is_refused_with_remedies_that_work(self):
+        """(B, 1, Z, Y, X) in float32, masks of classes along the channels, and -100 for what is ignored."""
+        preds, target = (
+            torch.stack([torch.as_tensor(pair[k]) for pair in VOLUMES.values()]).long()[:, None] for k in (0, 1)
+        )
+        cases, masks = list(VOLUMES), [one_hot(each[:, 0], K).movedim(-1, 1) for each in (preds, target)]
+        due = DiceMetric(include_background=False, reduction="none")(*masks)  # MONAI's; NaN where a class is absent
+        metric = VolumeDice(K, reduction="cases", policy="skip")
+        with pytest.raises(DataError, match=r"preds have dtype float32.*or \.long\(\) of what"):
+            metric.update(preds.float(), target.float(), cases)
+        with pytest.raises(DataError, match=r"shape \(1, .*leave out the axis of a single channel \(\[:, 0\]"):
+            metric.update(preds.float().long(), target.float().long(), cases)
+        with pytest.raises(DataError, match="take the argmax over the channels of masks"):
+            metric.update(*(mask.long() for mask in masks), cases)
+        for args in ((preds[:, 0], target[:, 0]), [mask.argmax(1) for mask in masks]):
+            metric.reset()
+            metric.update(*args, cases)
+            found = torch.stack(list(metric.compute().values()))
+            torch.testing.assert_close(found, due.float(), equal_nan=True)
+        metric.reset()
+        with pytest.raises(
+            DataError, match=r"target, slice 0: .* found -100; .*, or give ignore_index=-100 to leave it"
+        ):
+            metric.update(preds[:, 0], torch.full_like(target[:, 0], -100), cases)
+        with pytest.raises(ConfigError, match="num_classes is 1; count the background, too: 2 where"):
+            VolumeDice(1)
+
     def test_what_does_not_fit_is_refused(self):
         preds, target = VOLUMES["ct_0"]
         with pytest.raises(DataError, match="case: 2 given for 5 samples; give one for each"):

@@ -84,7 +84,7 @@ def test_dice_equals_medpy_on_random_volumes():
 
 
 def test_without_an_ignored_value_255_is_a_value_outside_the_classes():
-    with pytest.raises(DataError, match=r"target, slice 0: .* 0 to 2, found 255; .* the ignored label"):
+    with pytest.raises(DataError, match=r"target, slice 0: .* 0 to 2, found 255; .* ignore_index=255"):
         slice_counts(PREDS, TARGET, num_classes=3, ignore_index=None)
 
 

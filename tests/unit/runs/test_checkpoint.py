@@ -14,6 +14,7 @@ from adawac.errors import ConfigError
 from adawac.inference.segmenter import load
 from adawac.networks import NetworkSpec
 from adawac.runs.checkpoint import Recipe, find_checkpoint, load_matching, network_weights, read_checkpoint
+from adawac.runs.folder import RunFolder
 
 CLASSES = Classes.from_labels({0: "background", 1: "left", 5: "right", 7: "cord", 9: "unsure"}, ignore_value=9)
 SPEC = NetworkSpec("monai.networks.nets.UNet", {"channels": [4, 8], "strides": [2]})
@@ -237,3 +238,16 @@ class TestInitFrom:
         network = NetworkSpec(SPEC.architecture, {"channels": [3, 5], "strides": [2], "act": "RELU"}).build(1, 3)
         with pytest.raises(ConfigError, match=r"no weight of .*a.ckpt fits this network.*; drop init_from"):
             load_matching(network, path)
+
+
+@pytest.mark.parametrize("given", ["mine", "mine/version_1/checkpoints", "mine/version_1/model.onnx"])
+def test_the_run_that_is_meant_is_named(tmp_path, given):
+    for number in (0, 1):
+        (tmp_path / f"mine/version_{number}/checkpoints").mkdir(parents=True)
+        (tmp_path / f"mine/version_{number}/config.yaml").touch()
+    for refused in (lambda: find_checkpoint(tmp_path / given), lambda: RunFolder.open(tmp_path / given)):
+        with pytest.raises(ConfigError, match=r"did you mean .*mine/version_1\? give one such as runs/NAME/version_0"):
+            refused()
+    (tmp_path / "mine/version_1/model.onnx").touch()
+    with pytest.raises(ConfigError, match=r"model.onnx: not readable .*; give a run folder, or its checkpoints/best"):
+        read_checkpoint(tmp_path / "mine/version_1/model.onnx")
