@@ -124,10 +124,17 @@ def fit(
         ConfigError: a setting is not known, or settings contradict each other or the data.
         DataError: all problems of the data together.
     """
+    if isinstance(config, Mapping):
+        raise ConfigError("fit: config is a mapping; give a file, and settings by name: trainer={...}, data={...}")
     files = [config] if isinstance(config, str | os.PathLike) else list(config or ())
     given: dict[str, Any] = dict(overrides)
     settings = data if isinstance(data, Mapping) else {} if data is None else {"root": data}
     given |= {f"data.{key}": value for key, value in settings.items()}
+    if isinstance(weighting, Weighting):
+        raise ConfigError(
+            f"fit: weighting is made already, and fit knows of how many samples; give {type(weighting).__name__}, or "
+            'model={"weighting": {"class_path": ..., "init_args": {...}}}'
+        )
     if weighting is not None:
         given["model.weighting"] = (
             weighting if isinstance(weighting, str) else f"{weighting.__module__}.{weighting.__qualname__}"

@@ -107,7 +107,7 @@ class Segmenter:
         """
         if isinstance(image, Sequence) and not isinstance(image, str):
             return [self.predict(each, case, flip_left_right, largest_component, spacing=spacing) for each in image]
-        name, volume = _read(image, spacing, self.recipe.data.places)
+        name, volume = _read(image, spacing, self.recipe.data.places, self.recipe.data.preprocessing.grid.spacing)
         found = self.classify(volume, case or name, flip_left_right, largest_component)
         return self.recipe.data.classes.decode(found.preds)
 
@@ -184,16 +184,25 @@ class Segmenter:
         return [names.index(organ) for organ in dict.fromkeys(organs)]
 
 
-def _read(image: Image, spacing: Sequence[float] | None, places: Sequence[str]) -> tuple[str, Volume]:
-    """Name and volume of whatever holds an image."""
+def _read(
+    image: Image, spacing: Sequence[float] | None, places: Sequence[str], due: tuple[float, float] | None
+) -> tuple[str, Volume]:
+    """Name and volume of whatever holds an image, for a model that sees pixels of a size in mm, or of any."""
     if isinstance(image, Tensor):
         image = (image.float() if image.dtype == torch.bfloat16 else image).detach().cpu().numpy()  # unknown to NumPy
     if isinstance(image, np.ndarray):
+        if spacing is None and due is not None:
+            raise DataError(f"an array has no spacing, and the model sees pixels of {due} mm; give spacing=(z, y, x)")
         return "volume", Volume.of_array(image, spacing)
     if spacing is not None:
         raise ConfigError("spacing is given, but files say theirs; give it with arrays alone")
     if isinstance(image, Volume):
         return "volume", image
+    if not isinstance(image, str | os.PathLike):
+        raise DataError(
+            f"image is a {type(image).__name__}; give its file, or an array whose axes point Superior, Posterior and "
+            "Left, with its spacing"
+        )
     cases = find_images(Path(image), places)
     if len(cases) > 1:
         raise DataError(f"{image} holds {len(cases)} images; name one, or several in a list")

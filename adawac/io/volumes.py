@@ -87,9 +87,10 @@ class Volume:
             (5.0, 0.8, 0.8)
         """
         check_voxels("the array", array.shape, array.dtype)
+        if array.ndim not in (3, 4) or 0 in array.shape:
+            remedy = "give a slice as array[None]" if array.ndim == 2 else "give one volume"
+            raise DataError(f"a volume has shape (Z, Y, X) or (C, Z, Y, X) but this has {array.shape}; {remedy}")
         array = array if array.ndim == 4 else array[None]
-        if array.ndim != 4 or 0 in array.shape:
-            raise DataError(f"a volume has shape (Z, Y, X) or (C, Z, Y, X) but this has {array.shape}; give one volume")
         z, y, x = array.shape[1:]
         if spacing is None:
             return cls(array, Geometry((z, y, x)))

@@ -74,7 +74,7 @@ class Report:
 
 
 def evaluate(
-    sources: Iterable[Named] | Mapping[str, Named],
+    sources: Named | Iterable[Named] | Mapping[str, Named | Sequence[Named]],
     output: Named | None = None,
     *,
     labels: Named | None = None,
@@ -100,8 +100,8 @@ def evaluate(
     """Compare runs, or predictions of any tool, on the same test cases.
 
     Args:
-        sources: runs or their folders, folders of predictions, case tables; of a mapping the keys are METHOD or
-            METHOD@SUBSET. Several of one method are its seeds.
+        sources: runs or their folders, folders of predictions, case tables, one or several; of a mapping the keys are
+            METHOD or METHOD@SUBSET. Several of one method, such as a list in a mapping, are its seeds.
         output: folder for the report; None writes nothing.
         labels: folder of reference label maps, named like the predictions.
         images: folder of the images of the test cases, for pictures and for `predict`.
@@ -130,8 +130,12 @@ def evaluate(
     """
     empty_rule(policy or "penalise")  # known, before anything is read
     metrics = metrics or {}
-    named = (f"{name}={os.fspath(path)}" for name, path in sources.items()) if isinstance(sources, Mapping) else sources
-    chosen = [Source.parse(os.fspath(each)) for each in named]
+    named = sources if isinstance(sources, Mapping) else {"": sources}
+    chosen = [
+        Source.parse(f"{name}={os.fspath(path)}" if name else os.fspath(path))
+        for name, paths in named.items()
+        for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)
+    ]
     labels, images, metadata, output = map(_at_home, (labels, images, metadata, output))
     if patient_pattern == AUTO and metadata is not None and set(KEYS) <= set(metadata_header(Path(metadata))):
         patient_pattern = str(metadata)

@@ -92,10 +92,10 @@ def _recorded(runs: Sequence[MethodRun]) -> dict[str, str]:
             known, first = of_run, run.name
         shared = sorted(known.keys() & of_run)
         parted = zip(shared, _parted(known, shared), _parted(of_run, shared), strict=True)
-        if (case := next((case for case, mine, theirs in parted if mine != theirs), None)) is not None:
+        if (torn := next((each for each, mine, theirs in parted if mine != theirs), None)) is not None:
             raise DataError(
-                f"case {case}: the case table of {first} says patient {known[case]}, that of {run.name} "
-                f"{of_run[case]}, and they do not have the same cases; {_SAY_WHOM}"
+                f"case {torn}: the case table of {first} says patient {known[torn]}, that of {run.name} "
+                f"{of_run[torn]}, and they do not have the same cases; {_SAY_WHOM}"
             )
     return known
 

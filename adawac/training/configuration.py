@@ -19,6 +19,7 @@ from adawac.io.shipped import files_first, with_shipped, with_value
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 from adawac.training.others_runs import config_of
+from adawac.training.suggestions import suggestions
 from adawac.training.task import SegmentationTask
 from adawac.training.typed_parser import TypedParser
 from adawac.training.wrong_values import in_a_line
@@ -82,7 +83,8 @@ def resolve(given: Sequence[str] | Mapping[str, Any], *, exit_on_error: bool = F
     try:
         values = parser.parse_args(_expand(argv)[1:])
     except ArgumentError as error:
-        raise ConfigError(in_a_line(str(error)) or str(error)) from None
+        said = str(error)
+        raise ConfigError(in_a_line(said, [*suggestions(said, parser)]) or said) from None
     _refuse_empty_keys(argv[0], values)
     folders = {"runs": values.get("runs")} | {f"data.{key}": of for key, of in vars(values.data).items()}
     refuse_addresses(folders.items())

@@ -5,8 +5,10 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -126,6 +128,21 @@ def test_fit_takes_what_the_command_takes(run, home):
         adawac.fit(run.path / "config.yaml", data={"sise": [32, 32]})
 
 
+def test_fit_refuses_in_a_line_what_is_no_class_file_or_setting(run):
+    """As the command does; the parser's message has a dozen lines."""
+    config = run.path / "config.yaml"
+    for weighting in ("adawac", "Adawac"):
+        with pytest.raises(
+            ConfigError, match=r"^model.weighting: '\w+' is no class .*; did you mean AdaWAC\? .*$"
+        ) as said:
+            adawac.fit(config, weighting=weighting)
+        assert "\n" not in str(said.value)
+    with pytest.raises(ConfigError, match=r"weighting is made already, .* give AdaWAC, or model="):
+        adawac.fit(config, weighting=adawac.AdaWAC(10))
+    with pytest.raises(ConfigError, match="config is a mapping; give a file, and settings by name"):
+        adawac.fit({"name": "mine"})
+
+
 def test_fit_plans_for_a_folder_as_init_does(home, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tiny = {"max_epochs": 1, "accelerator": "cpu", "limit_train_batches": 1, "logger": False}
@@ -174,6 +191,18 @@ def test_arrays_are_refused_with_the_remedy(run, home):
         model.predict(np.zeros((4, 8, 8)), spacing=(0, 1, 1))
     with pytest.raises(DataError, match="holds 5 images; name one"):
         model.predict(home / "msd/imagesTr")
+    with pytest.raises(DataError, match="image is a Nifti1Image; give its file, or an array whose axes"):
+        model.predict(nib.load(home / "msd/imagesTr/pt_1.nii.gz"))
+    array = read_nifti(home / "msd/imagesTr/pt_1.nii.gz").array[0]
+    with pytest.raises(DataError, match=r"this has \(\d+, \d+\); give a slice as array\[None\]"):
+        model.predict(array[2], spacing=(1, 1))
+    assert model.predict(array[2][None], spacing=(1, 1, 1)).shape == (1, *array.shape[1:])
+    grid = replace(model.recipe.data.preprocessing.grid, spacing=(1.0, 1.0))
+    data = replace(model.recipe.data, preprocessing=replace(model.recipe.data.preprocessing, grid=grid))
+    spaced = adawac.Segmenter(replace(model.recipe, data=data), model.network)
+    with pytest.raises(DataError, match=r"pixels of \(1.0, 1.0\) mm; give spacing=\(z, y, x\)"):
+        spaced.predict(array)
+    assert spaced.predict(array, spacing=(3, 1, 1)).shape == array.shape
 
 
 def test_evaluate_gives_a_report_that_shows_itself(run, home, tmp_path, undrawn):
@@ -186,6 +215,10 @@ def test_evaluate_gives_a_report_that_shows_itself(run, home, tmp_path, undrawn)
     assert "against" in repr(report)
     assert "Two of one" in report._repr_html_()
     assert {row.method for row in report.cases} == {"mine", "again"}
+    for one in (run, run.path, str(run.path)):  # a text is a path, not its letters
+        assert [each.name for each in adawac.evaluate(one).contents.runs] == ["mine"]
+    seeds = adawac.evaluate({"both": [run, pair]}).contents.runs
+    assert [(each.method, each.name) for each in seeds] == [("both", "mine"), ("both", "pair")]
     shown = adawac.evaluate([run], labels=labels, images=images, predict=True, pictures=1)
     assert shown.page is None
     assert len({row.case for row in shown.cases}) == 5
