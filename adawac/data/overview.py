@@ -1,7 +1,7 @@
 """What was recognised in a data set, the choice that follows from it, and how to make another."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +50,16 @@ class Finding(NamedTuple):
     setting: str = ""
 
 
+class Seen(NamedTuple):
+    """What the rules look at, see `overview`."""
+
+    layout: str
+    collection: Collection
+    measured: Mapping[str, Measured]
+    classes: Sequence[str]
+    patients: Mapping[str, str]
+
+
 def overview(
     layout: str,
     collection: Collection,
@@ -66,84 +76,114 @@ def overview(
         classes: K names, background first.
         patients: case -> whom it shows.
     """
-    pairs = side_pairs(classes[1:])
+    seen = Seen(layout, collection, measured, classes, patients)
+    return [finding for rule in RULES for finding in rule(seen)]
+
+
+def _choices(seen: Seen) -> Iterator[Finding]:
+    """What is always chosen."""
+    pairs = side_pairs(seen.classes[1:])
     sides = ", ".join(f"{one} and {other}" for one, other in pairs.items())
-    found = [
-        Finding("layout", layout, "data.layout"),
-        Finding("intensities", _intensities(collection, measured), "data.modality"),
-        Finding("slices", *_slices(measured)),
-        Finding("patients", describe_patients(patients), "data.patient_pattern"),
-        Finding("left, right", sides or "no class names with sides", "data.mirror_pairs" if sides else ""),
-    ]
-    if classes[0] != "background":
-        found.append(Finding("background", f"the value 0, which is called {classes[0]}"))
-    full = [case for case, its in measured.items() if its.voxels.any() and not its.voxels[:, 0].any()]
-    if 0 < len(full) < len(measured):
-        found.append(Finding("background", f"none in {some_of(full)}: there, too, the background must be 0"))
+    yield Finding("layout", seen.layout, "data.layout")
+    yield Finding("intensities", _intensities(seen.collection, seen.measured), "data.modality")
+    yield Finding("slices", *_slices(seen.measured))
+    yield Finding("patients", describe_patients(seen.patients), "data.patient_pattern")
+    yield Finding("left, right", sides or "no class names with sides", "data.mirror_pairs" if sides else "")
+
+
+def _background(seen: Seen) -> Iterator[Finding]:
+    """A background of another name, or that some cases do not hold."""
+    if seen.classes[0] != "background":
+        yield Finding("background", f"the value 0, which is called {seen.classes[0]}")
+    full = [case for case, its in seen.measured.items() if its.voxels.any() and not its.voxels[:, 0].any()]
+    if 0 < len(full) < len(seen.measured):
+        yield Finding("background", f"none in {some_of(full)}: there, too, the background must be 0")
+
+
+def _last_values(seen: Seen) -> Iterator[Finding]:
+    """Values that may mean that nothing is labelled, or a mask."""
     for value in _LAST_VALUES:
-        if (name := f"class_{value}") in classes[2:]:
-            odd = [case for case, its in measured.items() if its.voxels[:, classes.index(name)].any()]
+        if (name := f"class_{value}") in seen.classes[2:]:
+            odd = [case for case, its in seen.measured.items() if its.voxels[:, seen.classes.index(name)].any()]
             said = f"in {some_of(odd)}, beside smaller values: is it to be ignored, or a mask of 0 and {value}?"
-            found.append(Finding(f"value {value}", said, "data.ignore_label"))
-    if _are_counted(measured, classes):
-        said = (
-            f"each case holds the values from 1 on, up to {len(classes) - 1}: if they count lesions or the like, join"
-        )
-        found.append(Finding("instances", f"{said} them, or write 1 for all", "data.merge"))
+            yield Finding(f"value {value}", said, "data.ignore_label")
+
+
+def _instances(seen: Seen) -> Iterator[Finding]:
+    """Values without names that count what each case has, such as lesions, and stand for no classes."""
+    names = list(seen.classes[1:])
+    if len(names) < 3 or names != [f"class_{value}" for value in range(1, len(names) + 1)]:
+        return
+    held = [np.flatnonzero(its.voxels[:, 1:].any(axis=0)) for its in seen.measured.values()]
+    if len({len(each) for each in held}) > 2 and all((each == np.arange(len(each))).all() for each in held):
+        said = f"each case holds the values from 1 on, up to {len(names)}: if they count lesions or the like, join them"
+        yield Finding("instances", f"{said}, or write 1 for all", "data.merge")
+
+
+def _same_labels(seen: Seen) -> Iterator[Finding]:
+    """Labels that several patients share."""
     alike: dict[str, list[str]] = defaultdict(list)
-    for case, its in measured.items():
+    for case, its in seen.measured.items():
         if its.voxels[:, 1:].any():
             alike[its.digest.label].append(case)
-    if copies := [" and ".join(cases) for cases in alike.values() if len({patients[case] for case in cases}) > 1]:
-        found.append(Finding("same label", f"voxel for voxel, of {some_of(copies)}: has each image its own?"))
-    if odd := _outliers(measured):
-        found.append(Finding("spacing", f"others than most: {some_of(odd)}", "data.spacing"))
-    held = {
-        name: sum(bool(case.voxels[:, k].any()) for case in measured.values()) for k, name in enumerate(classes) if k
-    }
-    found += _not_annotated(collection, measured)
-    if few := [f"{name} in {n} of {len(measured)} cases" for name, n in held.items() if 0 < n <= FEW * len(measured)]:
-        found.append(Finding("rare classes", some_of(few), "data.drop or data.merge"))
-    voxels = sum(case.voxels.sum(axis=0) for case in measured.values())
-    if specks := [
-        f"{classes[k]} ({counted(int(voxels[k]), 'voxel')})" for k in range(1, len(classes)) if 0 < voxels[k] < SPECK
-    ]:
-        found.append(Finding("tiny classes", f"{some_of(specks)}: of a slip?", "data.drop"))
-    if turned := reversed_order({case: its.places for case, its in measured.items()}, classes, pairs):
-        said = some_of([f"{case} ({pair})" for case, pair in turned.items()])
-        asked = "is the label mirrored, are values swapped, or does a header turn it?"
-        found.append(Finding("arrangement", f"the other way round than in nearly all others: {said}: {asked}"))
-    if odd := in_air(_medians(collection, measured, len(classes))):
-        said = f"where classes lie in {some_of(odd)}, unlike in others: is the label shifted or turned?"
-        found.append(Finding("air", said))
-    if odd := _without_air(collection, measured):
-        said = f"none in {some_of(odd)}, unlike in most: are they windowed, or upside down?"
-        found.append(Finding("air", said))
-    return found
+    copies = [" and ".join(cases) for cases in alike.values() if len({seen.patients[case] for case in cases}) > 1]
+    if copies:
+        yield Finding("same label", f"voxel for voxel, of {some_of(copies)}: has each image its own?")
 
 
-def _are_counted(measured: Mapping[str, Measured], classes: Sequence[str]) -> bool:
-    """Whether values without names count what each case has, such as lesions, and stand for no classes."""
-    if len(classes) < 4 or list(classes[1:]) != [f"class_{value}" for value in range(1, len(classes))]:
-        return False
-    held = [np.flatnonzero(its.voxels[:, 1:].any(axis=0)) for its in measured.values()]
-    return len({len(each) for each in held}) > 2 and all((each == np.arange(len(each))).all() for each in held)
+def _odd_spacings(seen: Seen) -> Iterator[Finding]:
+    """Spacings that stand out."""
+    if odd := _outliers(seen.measured):
+        yield Finding("spacing", f"others than most: {some_of(odd)}", "data.spacing")
 
 
-def _not_annotated(collection: Collection, measured: Mapping[str, Measured]) -> list[Finding]:
+def _not_annotated(seen: Seen) -> Iterator[Finding]:
     """Images without labels, and slices that are ignored from edge to edge."""
-    found = []
-    if paths := collection.unannotated:
+    if paths := seen.collection.unannotated:
         noun = "1 image has" if len(paths) == 1 else f"{len(paths)} images have"
         places = some_of(sorted({str(path.parent) for path in paths}))
-        learning = "data.unlabelled and model.teacher"
-        found.append(Finding("no label", f"{noun} none, in {places}: not trained on", learning))
-    ignored = sum(int(np.count_nonzero(~case.voxels.any(axis=1))) for case in measured.values())
+        yield Finding("no label", f"{noun} none, in {places}: not trained on", "data.unlabelled and model.teacher")
+    ignored = sum(int(np.count_nonzero(~case.voxels.any(axis=1))) for case in seen.measured.values())
     if ignored:
-        total = sum(len(case.voxels) for case in measured.values())
+        total = sum(len(case.voxels) for case in seen.measured.values())
         said = f"{ignored} of {total} slices are wholly ignored: nothing is learnt from them"
-        found.append(Finding("no label", said, "data.sampling WithUnlabelled and model.teacher"))
-    return found
+        yield Finding("no label", said, "data.sampling WithUnlabelled and model.teacher")
+
+
+def _rare_classes(seen: Seen) -> Iterator[Finding]:
+    """Classes of few cases, and of few voxels in all."""
+    cases = sum((case.voxels.any(axis=0).astype(int) for case in seen.measured.values()), np.zeros(1, int))
+    voxels = sum((case.voxels.sum(axis=0) for case in seen.measured.values()), np.zeros(1, int))
+    held = list(zip(seen.classes, cases.tolist(), voxels.tolist(), strict=True))[1:]
+    most = FEW * len(seen.measured)
+    if few := [f"{name} in {n} of {len(seen.measured)} cases" for name, n, _ in held if 0 < n <= most]:
+        yield Finding("rare classes", some_of(few), "data.drop or data.merge")
+    if specks := [f"{name} ({counted(size, 'voxel')})" for name, _, size in held if 0 < size < SPECK]:
+        yield Finding("tiny classes", f"{some_of(specks)}: of a slip?", "data.drop")
+
+
+def _arrangement(seen: Seen) -> Iterator[Finding]:
+    """Cases whose classes lie the other way round."""
+    places = {case: its.places for case, its in seen.measured.items()}
+    if turned := reversed_order(places, seen.classes, side_pairs(seen.classes[1:])):
+        said = some_of([f"{case} ({pair})" for case, pair in turned.items()])
+        asked = "is the label mirrored, are values swapped, or does a header turn it?"
+        yield Finding("arrangement", f"the other way round than in nearly all others: {said}: {asked}")
+
+
+def _air(seen: Seen) -> Iterator[Finding]:
+    """Cases whose classes lie in air, or that hold none."""
+    if odd := in_air(_medians(seen.collection, seen.measured, len(seen.classes))):
+        yield Finding("air", f"where classes lie in {some_of(odd)}, unlike in others: is the label shifted or turned?")
+    if odd := _without_air(seen.collection, seen.measured):
+        yield Finding("air", f"none in {some_of(odd)}, unlike in most: are they windowed, or upside down?")
+
+
+RULES: tuple[Callable[[Seen], Iterator[Finding]], ...] = (
+    _choices, _background, _last_values, _instances, _same_labels, _odd_spacings, _not_annotated, _rare_classes,
+    _arrangement, _air,
+)  # fmt: skip
+"""Each says what it finds; in the order in which it is read."""
 
 
 def _intensities(collection: Collection, measured: Mapping[str, Measured]) -> str:
