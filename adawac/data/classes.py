@@ -13,6 +13,9 @@ from adawac.types import IGNORE_INDEX
 _MANY = 20
 """Values without a name that no label map holds, but every image."""
 
+LAST_VALUES = (255, 32767, 65535)
+"""The largest numbers of types that label files have: what is not labelled is often called so."""
+
 
 @dataclass(frozen=True)
 class Classes:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.arrangement import in_air, reversed_order
+from adawac.data.classes import LAST_VALUES
 from adawac.data.fingerprint import Measured
 from adawac.data.layouts.base import Collection
 from adawac.data.modality import Modality, kinds_of
@@ -22,9 +23,6 @@ OUTLIER = 2.5
 
 FEW = 0.1
 """Share of the cases that hold a class, below which these are few."""
-
-_LAST_VALUES = (255, 32767, 65535)
-"""The largest numbers of types that label files have: what is not labelled is often called so."""
 
 SPECK = 10
 """Voxels of a class in all cases together, below which it is most likely a slip."""
@@ -102,7 +100,7 @@ def _background(seen: Seen) -> Iterator[Finding]:
 
 def _last_values(seen: Seen) -> Iterator[Finding]:
     """Values that may mean that nothing is labelled, or a mask."""
-    for value in _LAST_VALUES:
+    for value in LAST_VALUES:
         if (name := f"class_{value}") in seen.classes[2:]:
             odd = [case for case, its in seen.measured.items() if its.voxels[:, seen.classes.index(name)].any()]
             said = f"in {some_of(odd)}, beside smaller values: is it to be ignored, or a mask of 0 and {value}?"

@@ -14,7 +14,7 @@ from adawac.data.naming import alike_but_for_ends
 from adawac.errors import DataError, of_case, some_of
 from adawac.errors import name_problems as wrong_names
 from adawac.evaluation.case_table import NOBODY, CaseRow, MadeBy, case_rows
-from adawac.evaluation.references import References, as_named, read_classes
+from adawac.evaluation.references import References, as_named, names_told
 from adawac.evaluation.training_record import training_rows
 from adawac.inference.prediction_folder import MANIFEST, PICTURE, PROBABILITIES
 from adawac.io.image_cases import fixed_part
@@ -75,9 +75,8 @@ def name_problems(folder: Path, files: Iterable[str], references: References, sh
     files, cases = set(files), references.cases.keys()
     wrong = []
     if (said := fixed_part(folder) / "dataset.json").is_file():
-        told = read_classes(said)
         try:
-            references.classes.check_names(dict(zip(told.values, told.names, strict=True)), str(said))
+            references.classes.check_names(names_told(said), str(said))
         except DataError as error:
             wrong = [str(error)]
     if shared:
@@ -109,9 +108,9 @@ def from_files(files: dict[str, Path], references: References) -> Predict:
         else:
             volume = as_label(read_image(masks_of(path) or [path]), str(path))
         if difference := volume.geometry.difference(target.geometry):
-            raise DataError(
-                f"prediction {path} {difference}, as the reference has it; resample it to the reference's grid"
-            )
+            lost = "copy the reference's header into it if its voxels are the reference's, else "
+            remedy = lost * (volume.geometry.shape == target.geometry.shape) + "resample it to the reference's grid"
+            raise DataError(f"prediction {path} {difference}, as the reference has it; {remedy}")
         for note in volume.notes:
             log.warning(f"case {case}: prediction {note}")
         return encoded(volume.array[0], references, str(path), volume.names)

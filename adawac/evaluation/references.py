@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 import adawac.data.layouts as layouts
 from adawac.data.case_names import AUTO
-from adawac.data.classes import Classes
+from adawac.data.classes import LAST_VALUES, Classes
 from adawac.data.layouts.base import Case, Layout
-from adawac.data.layouts.files import parse_labels, read_json
+from adawac.data.layouts.files import is_region, parse_labels, read_json
 from adawac.data.layouts.folders import Folders
 from adawac.data.layouts.masks import are_masks, label_files, labels_at
 from adawac.data.patients import SuggestedPatients, patients_in
@@ -102,6 +102,11 @@ class References:
             if problems:
                 raise DataError.from_problems(list(problems.values()))
             classes = Classes.from_labels(names)
+            for value in {*LAST_VALUES} & {*classes.values[2:]}:
+                log.warning(
+                    f"--labels {labels}: value {value} beside smaller ones counts as a class; if such voxels are not "
+                    f'labelled, give --classes a dataset.json that says so: {{"labels": {{..., "ignore": {value}}}}}'
+                )
         return cls(layout, cases, classes, _patients(cases.values(), patient_pattern), axis)
 
     @classmethod
@@ -121,6 +126,8 @@ class References:
                 raise ConfigError(f"no {run.config_file.name} with {run.split_file.name}")
             test = split.test
             root, pattern = Path(run.setting("data", "root")), run.setting("data", "patient_pattern")
+            if not root.is_dir():
+                raise DataError(f"{run.path}: its data folder {root} is not there any more; give --labels and --images")
             layout = layouts.detect(root, _named_layout(run.setting("data", "layout")))
         except (ConfigError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
             raise ConfigError(
@@ -197,7 +204,10 @@ class References:
 def as_named(unknown: Sequence[int]) -> str:
     """What to do about values of references or predictions that stand for no class."""
     if list(unknown) == [255]:
-        return "if it is a mask of 0 and 255, write the class's value in place of 255"
+        return (
+            "if it is a mask of 0 and 255, write the class's value in place of 255; if such voxels of references are "
+            'not labelled, give --classes a dataset.json that says so: {"labels": {..., "ignore": 255}}'
+        )
     return (
         "write predictions and references with the same values, and name them all by --classes, as names of 1, 2, ... "
         "or a dataset.json"
@@ -218,8 +228,26 @@ def read_classes(path: Path) -> Classes:
         DataError: if the file is not readable or names no labels.
     """
     content = read_json(path)
-    names, ignore_value = parse_labels(content.get("labels", content), path)
+    labels = content.get("labels", content)
+    if isinstance(labels, Mapping) and (regions := [name for name, entry in labels.items() if is_region(entry)]):
+        raise DataError(
+            f"{path}: {some_of(regions)} are regions of several values, but a voxel has one class here; say what the "
+            "values mean by --classes, as names of 1, 2, ... or a dataset.json of single ones"
+        )
+    names, ignore_value = parse_labels(labels, path)
     return Classes.from_labels(names, ignore_value)
+
+
+def names_told(path: Path) -> dict[int, str]:
+    """What a dataset.json calls single label values, beside the ignored one and regions of several.
+
+    Raises:
+        DataError: if the file is not readable or names no labels.
+    """
+    content = read_json(path)
+    labels = content.get("labels", content)
+    single = isinstance(labels, Mapping) and {name: entry for name, entry in labels.items() if not is_region(entry)}
+    return parse_labels(single or labels, path)[0]
 
 
 def named_classes(names: Sequence[str]) -> Classes:

@@ -131,7 +131,8 @@ class Geometry:
         distance = float(np.linalg.norm(shift, axis=0).max())
         if distance <= GRID_TOLERANCE * min(other.spacing):
             return None
-        return f"lies {distance:.3g} mm off the grid due (spacing {other.spacing} mm)"
+        own = f", its own is {self.spacing} mm" * (self.spacing != other.spacing)
+        return f"lies {distance:.3g} mm off the grid due (spacing {other.spacing} mm{own})"
 
 
 def to_canonical(affine: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from adawac.evaluation import CaseRow, MadeBy, made_by, predicted_with, read_run
 from adawac.evaluation.predictions import Predict, from_files, measure, name_problems, prediction_files
 from adawac.evaluation.references import References
 from adawac.evaluation.training_record import Settings, predicted_with_of
+from adawac.evaluation.turned import turned
 from adawac.inference.prediction_folder import recorded
 from adawac.io.image_cases import fixed_part
 from adawac.io.readers import reader_of
@@ -245,6 +246,8 @@ def _of_predictions(
     said = recorded(fixed_part(source.path))
     settings = predicted_with_of(said)
     rows = measured(predict, references, MadeBy(str(source.path), method, predicted_with=settings))
+    if said_of := turned(predict, references, rows):
+        log.warning(f"{source.path}: {said_of}")
     run = MethodRun(
         method,
         source.subset,

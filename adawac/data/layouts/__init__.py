@@ -48,7 +48,10 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
         first = "unpack it, and " * ends_in(root, PACKED)
         raise DataError(f"{root}: this is a file; {first}give the folder of a data set")
     if not root.is_dir():
-        raise DataError(f"{root}: the data folder does not exist{did_you_mean_file(root)} correct the path")
+        meant = did_you_mean_file(root)
+        raise DataError(
+            f"{root}: the data folder does not exist{meant} correct the path (data.root of a configuration)"
+        )
     if named:
         return named
     if not any(root.iterdir()):

@@ -137,6 +137,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
+def is_region(entry: Any) -> bool:
+    """Whether what stands for a class in dataset.json are several values."""
+    return isinstance(entry, (list, tuple)) and len(entry) != 1
+
+
 def parse_labels(labels: Any, source: Path) -> tuple[dict[int, str], int | None]:
     """Labels of either generation of dataset.json: `{"1": "liver"}` or `{"liver": 1}`, whose numbers may be in quotes.
 
@@ -150,13 +155,12 @@ def parse_labels(labels: Any, source: Path) -> tuple[dict[int, str], int | None]
         raise DataError(f'{source}: `labels` must be a mapping, not {labels!r}; write {{"background": 0, "liver": 1}}')
     named: dict[int, str] = {}
     for key, entry in labels.items():
-        if isinstance(entry, (list, tuple)) and len(entry) == 1:  # a region of one value
-            entry = entry[0]
-        if isinstance(entry, (list, tuple)):
+        if is_region(entry):
             raise DataError(
                 f"{source}: label {key!r} is a region {list(entry)}, but a voxel has one class here; "
                 "give every value a name of its own and use `merge` to join classes"
             )
+        entry = entry[0] if isinstance(entry, (list, tuple)) else entry  # a region of one value
         value, name = (key, entry) if isinstance(entry, str) and whole(key) is not None else (entry, key)
         if (number := whole(value)) is None:
             raise DataError(f"{source}: label {key!r}: {entry!r} has no whole number; write {{name: value}}")
