@@ -7,6 +7,7 @@ import shlex
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import version
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: command and arguments; None takes the process's own.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    warnings.formatwarning = _in_a_line
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # not every terminal has the letters of every name
             stream.reconfigure(errors="backslashreplace")
@@ -77,6 +79,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _unexpected(argv, error)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be shown
         return 128 + SIGPIPE
+
+
+def _in_a_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning: ours without the place in the code, which tells a user nothing."""
+    if Path(__file__).parents[1] in Path(filename).parents:
+        return f"{printable(str(message))}\n"
+    return _FORMAT(message, category, filename, lineno, line)
+
+
+_FORMAT = warnings.formatwarning
+"""Python's own."""
 
 
 def _unread() -> bool:

@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
     from adawac.io.terminal import Console
     from adawac.study import read_study
     from adawac.study.resources import check_gpus, shares, visible_cpus, visible_gpus
-    from adawac.study.runner import resolve
+    from adawac.study.runner import begun_otherwise, resolve
 
     check_gpus(args.gpus_per_cell, "--gpus-per-cell")
     console = Console(highlight=False)
@@ -63,7 +63,11 @@ def main(argv: list[str]) -> int:
     if args.report:
         if all(cell.state != "finished" for cell in study.cells):
             raise ConfigError(f"no cell has finished in {study.folder}; run the study first, or correct --runs")
+        with console.status("checking what was run"):
+            otherwise = begun_otherwise([cell for cell in study.cells if cell.state == "finished"])
         _report(study, command, args.reference, console)
+        if otherwise is not None:
+            console.print(f"These are numbers of what was run: {otherwise}", markup=False, soft_wrap=True)
         return 0
     chosen = study.take(args.cells) if args.cells else study.cells
     with console.status(f"checking {len(chosen)} cells"):

@@ -125,7 +125,8 @@ def read_metadata(path: Path, column: str) -> Metadata:
     key = next((name for name in KEYS if name in header), None)
     if key is None or column not in header:
         raise DataError(
-            f"{path}: needs a column case or patient, and {column!r}, found {', '.join(header) or 'no header'}; add it"
+            f"{path}: needs a column case or patient, and {column!r}, found {', '.join(header) or 'no header'}"
+            f"{did_you_mean(column, header)} add it"
         )
     return Metadata(column, key, column_of(path, lines, key, column))
 

@@ -309,9 +309,10 @@ def powerless(compared: Sequence[Comparison], what: str) -> str:
         instead = f"{counted(needed, 'patient').capitalize()} could{f', or {instead}' if fewer else ''}."
     else:  # of more patients no smaller p is told
         instead = f"{instead.capitalize()} could." if fewer else ""
+    least = number(least_p(most), 5).rstrip("0").rstrip(".")
     return (
         f"This study could not have found a difference of {what}, however large: of {counted(most, 'patient')} p is at "
-        f"least {number(least_p(most), 5).rstrip('0')}, and {counted(family, 'comparison')} must be corrected for. "
+        f"least {least}, and {counted(family, 'comparison')} must be corrected for. "
         f"{instead}"
     ).rstrip()
 

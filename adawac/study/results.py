@@ -183,7 +183,9 @@ def results_table(study: Study, results: Sequence[CellResult], left_out: Sequenc
     caption = "mean ± standard deviation over runs; images seen and network passes of one run"
     planned = [tuple(cell.settings.values()) for cell in study.cells]
     done = [tuple(result.options[axis] for axis in axes) for result in results]
-    if any(done.count(settings) not in (0, planned.count(settings)) for settings in planned):
+    over = [tuple(result.options.get(axis) for axis in (SEED, FOLD)) for result in results]
+    averaged = {settings: {of for its, of in zip(done, over, strict=True) if its == settings} for settings in done}
+    if any(of != next(iter(averaged.values())) for of in averaged.values()):
         caption += ". Where runs are missing, means are of the others, of other seeds or cases than in the lines beside"
     if left_out:
         caption += f". Left out of the means: {'; '.join(left_out)}"

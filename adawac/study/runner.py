@@ -79,6 +79,20 @@ def _resolve(cell: Cell) -> "Config":
     return config
 
 
+def begun_otherwise(cells: Sequence[Cell]) -> str | None:
+    """What a cell was run with that the study gives it no more, as a report on what was run has to say; or None."""
+    for cell in cells:
+        try:
+            config = _resolve(cell)
+        except ConfigError:  # such as data that are not here, which a report needs not
+            continue
+        try:
+            _check_unchanged(cell, config)
+        except ConfigError as error:
+            return str(error)
+    return None
+
+
 def _check_unchanged(cell: Cell, config: "Config") -> None:
     """What has been trained under other settings is neither mixed in nor overwritten."""
     from adawac.training.configuration import resolve

@@ -268,6 +268,11 @@ def _options(key: str, axis: str, given: object, path: Path) -> dict[Any, Any]:
         return given
     if not isinstance(given, list) or not given:
         raise ConfigError(f"{place}: needs options, found {given!r}; map names to keys, or list values such as [0, 1]")
+    if key in (METHOD, SUBSET):
+        raise ConfigError(
+            f"{place}: {key} is no setting of `adawac fit`, so names alone set nothing; give each its keys, such as "
+            f"`{key}: {{{given[0]}: {{model.weighting: Pair}}}}`"
+        )
     if wrong := [value for value in given if not isinstance(value, (str, int, float))]:
         raise ConfigError(f"{place}: {wrong[0]!r} cannot name an option; write `name: {{{key}: {wrong[0]!r}}}`")
     names = [value if isinstance(value, str) else f"{axis}{json.dumps(value)}" for value in given]

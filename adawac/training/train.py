@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import (
@@ -124,6 +126,13 @@ class Training(TrainingCLI):
             raise ConfigError(
                 f"trainer.overfit_batches is {trainer.overfit_batches}, but the batches of an epoch are drawn anew; to "
                 "train on a few cases name them in a file, --data.split FileSplit --data.split.path FEW.json"
+            )
+        if TorchElasticEnvironment.detect() and trainer.world_size < (started := int(os.environ["WORLD_SIZE"])):
+            here = int(os.environ["LOCAL_WORLD_SIZE"])
+            raise ConfigError(
+                f"torchrun started {started} processes, but the trainer's settings make {trainer.world_size}, so that "
+                f"each would train alone; give --trainer.devices {here} --trainer.num_nodes {started // here}, or "
+                "leave torchrun out"
             )
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # unless the configuration names another
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
@@ -275,6 +284,8 @@ def _settle(values: Namespace) -> None:
     for option, remedy in _ABOVE_ZERO.items():
         if isinstance(value := values[option], int | float) and not value > 0:
             raise ConfigError(f"{option} is {value:g}; {remedy}")
+    if values.get("model.optimizer.init_args.lr") == 0:
+        log.warning("model.optimizer.init_args.lr is 0: the network stays as it begins")
     for option in ("runs", "data.root", "data.store", "model.init_from"):
         if (path := values.get(option)) is not None:
             values[option] = str(Path(path).expanduser().absolute())

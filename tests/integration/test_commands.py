@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+import warnings
 
 import pytest
+from tiny_data import write_msd
+from tiny_run import tiny_settings, write_config
 
 import adawac
 from adawac.cli import TOOLS, TRAINING, main
@@ -64,3 +67,27 @@ def test_options_of_training_are_refused_where_nothing_is_trained(command, optio
     assert main([command, str(tmp_path), option, "skip"]) == 2
     said = capsys.readouterr().err
     assert f"{option.partition('=')[0]} means something to `adawac fit` alone; leave it out" in said
+
+
+def test_a_warning_of_ours_shows_no_code(tmp_path):
+    """Python's own way names a file of the package and a line of it."""
+    program = (
+        "import warnings, adawac.cli, adawac.data.splits as splits\n"
+        "adawac.cli.main(['--version'])\n"
+        "warnings.warn_explicit('two cases are in no part', UserWarning, splits.__file__, 7)\n"
+        "warnings.warn_explicit('of another', UserWarning, warnings.__file__, 7)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stderr.startswith("two cases are in no part\n")
+    assert f"{warnings.__file__}:7: UserWarning: of another" in ended.stderr
+
+
+def test_processes_that_would_each_train_alone_are_refused(tmp_path, monkeypatch, capsys):
+    """Started by torchrun, with the trainer's own number of processes."""
+    settings = tiny_settings(tmp_path, write_msd(tmp_path / "msd", cases=4))
+    for name, value in {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["fit", "--config", str(write_config(tmp_path, settings))]) == 2
+    said = capsys.readouterr().err
+    assert "torchrun started 4 processes, but the trainer's settings make 1, so that each would train alone" in said
+    assert "give --trainer.devices 2 --trainer.num_nodes 2, or leave torchrun out" in said

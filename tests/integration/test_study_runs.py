@@ -169,6 +169,15 @@ class TestFinished:
         assert "give the study another name, or delete runs/tiny/erm-seed0" in said
         assert times(done.folder) == before
 
+    def test_a_report_on_a_changed_study_says_so(self, done, monkeypatch, capsys, undrawn):
+        monkeypatch.chdir(done.home)
+        assert main(["study", "study.yaml", "--report"]) == 0
+        assert "numbers of what was run" not in capsys.readouterr().out
+        assert main(["study", "study.yaml", "--report", "--model.dice_ratio", "0.25"]) == 0
+        said = capsys.readouterr().out
+        assert "These are numbers of what was run: cell erm-seed0 was begun with other settings" in said
+        assert "model.dice_ratio: default then, 0.25 now" in said
+
 
 @pytest.mark.slow
 class TestKilled:

@@ -107,6 +107,7 @@ class TestRefusal:
             ({"name": "s"}, "the grid is empty; give at least one axis"),
             ({"grid": {}}, "the grid is empty; give at least one axis"),
             ({"grid": {"method": {}}}, r"grid.method: needs options, found \{\}; map names to keys"),
+            ({"grid": {"method": ["a", "b"]}}, r"method is no setting .*; give each its keys, such as `method: \{a: "),
             ({"grid": {"seed": 3}}, "grid.seed: needs options, found 3; .* list values such as"),
             ({"grid": {"seed": [0, 0]}}, "grid.seed: the name seed0 comes twice .*; rename one"),
             ({"grid": {"method": {"ERM": {}, "erm": {}}}}, r"cells: the name erm comes twice \(the other is ERM\)"),
@@ -258,7 +259,7 @@ class TestTable:
             for seed in range(2)
         ]
         assert "Where runs are missing, means are of the others" in str(results_table(study, found[:-1]).caption)
-        for results in (found, found[:2]):
+        for results in (found, found[:2], found[::2]):  # of both methods the first seed alone: like with like
             assert "missing" not in str(results_table(study, results).caption)
 
     def test_one_seed_has_no_spread(self):

@@ -101,9 +101,8 @@ class FiniteGuard(Callback):
                 step.arrived.synchronize()
             if not step.finite:
                 raise TrainingError(
-                    f"{_describe(step, pl_module)}. {_last_checkpoint(trainer)}. Try a lower learning rate, "
-                    "trainer.gradient_clip_val, or trainer.precision 32-true; to leave such batches out: "
-                    "--non_finite skip"
+                    f"{_describe(step, pl_module)}. {_last_checkpoint(trainer)}. Try {_remedies(trainer)}; to "
+                    "leave such batches out: --non_finite skip"
                 )
 
     def _skip_unless_finite(
@@ -123,7 +122,7 @@ class FiniteGuard(Callback):
             raise TrainingError(
                 f"{_describe(step, pl_module)}, and leaving batches out does not help: "
                 + (f"{self._in_a_row} in a row" if healthy else "the network's own numbers are not finite any more")
-                + f". {_last_checkpoint(trainer)}. Try a lower learning rate or trainer.precision 32-true"
+                + f". {_last_checkpoint(trainer)}. Try {_remedies(trainer)}"
             )
 
 
@@ -156,6 +155,13 @@ def _slices(units: UnitTable, rows: Tensor) -> str:
     for row in sorted(rows.tolist()):  # by case, then by position
         by_case[units.cases[units.case[row]]].append(str(units.key(row)))
     return "; ".join(f"{case} {units.kind.noun[len(keys) > 1]} {', '.join(keys)}" for case, keys in by_case.items())
+
+
+def _remedies(trainer: pl.Trainer) -> str:
+    """What is not done yet."""
+    clips, precise = trainer.gradient_clip_val is not None, trainer.precision == "32-true"
+    untried = ["trainer.gradient_clip_val"] * (not clips) + ["trainer.precision 32-true"] * (not precise)
+    return ", or ".join(["a lower learning rate", *untried])
 
 
 def _last_checkpoint(trainer: pl.Trainer) -> str:

@@ -148,6 +148,8 @@ def test_what_so_few_patients_could_never_have_found_is_said():
     assert summary_sentence(five.subsets, "pair").endswith(said)
     assert said in text_of(five, TRUST)
     assert "95 % interval without ends" in text_of(five, "Verdicts")
+    one = report_of(*few("pair", WORSE, 1), *few("adawac", BETTER, 1))
+    assert "of 1 patient p is at least 1, and 1 comparison must be" in summary_sentence(one.subsets, "pair")
     # of 6 patients the least p is 0.031, twice that with two organs
     six = report_of(*few("pair", WORSE, 6), *few("adawac", BETTER, 6))
     nothing = "not significant after correction"
