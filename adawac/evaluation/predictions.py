@@ -136,8 +136,8 @@ def encoded(
     return preds
 
 
-def disjoint(rows: Iterable[CaseRow]) -> list[str]:
-    """Classes that predictions and references hold, in nearly all cases at other places: values may mean others.
+def disjoint(rows: Iterable[CaseRow]) -> str | None:
+    """Classes that predictions and references hold, in nearly all cases at other places; None without several.
 
     Args:
         rows: of one source.
@@ -152,7 +152,12 @@ def disjoint(rows: Iterable[CaseRow]) -> list[str]:
         held = [its for its in held if its["predicted_voxels"] > 0 and its["reference_voxels"] > 0]
         if len(held) > 1 and sum(its["dice"] < NOWHERE for its in held) >= MOSTLY * len(held):
             apart.append(name)
-    return apart if len(apart) > 1 else []
+    if len(apart) < 2:
+        return None
+    return (
+        f"{some_of(apart)} lie in most cases elsewhere than in the references: do values mean the same there? A "
+        "dataset.json beside predictions says what they mean"
+    )
 
 
 def measure(
@@ -205,9 +210,4 @@ def measure(
             except DataError as error:
                 problems[case] = of_case(case, error)
     table = [row for case in cases for row in rows.get(case, ())]
-    if apart := disjoint(table):
-        log.warning(
-            f"{made_by.run or made_by.method}: {some_of(apart)} lie in most cases elsewhere than in the references: do "
-            "values mean the same there? A dataset.json beside predictions says what they mean"
-        )
     return [*table, *training_rows(table, made_by.units)], [problems[case] for case in cases if case in problems]

@@ -69,6 +69,9 @@ def best_turn(preds: NDArray[np.integer], target: NDArray[np.integer]) -> tuple[
     held = [np.count_nonzero((np.flip(preds, axes) == theirs) & (theirs > 0)) for axes in ways]
     dice = [2 * each / max(sizes, 1) for each in held]
     best = int(np.argmax(dice))
-    if dice[0] >= POOR or dice[best] < max(POOR, dice[0] + MORE):
+    whatever = (
+        2 * np.count_nonzero((preds > 0) & (theirs > 0)) / max(sizes, 1)
+    )  # other numbers for classes of two sides
+    if whatever >= POOR or dice[best] < max(POOR, dice[0] + MORE):
         return None
     return " and ".join(WAYS[axis] for axis in ways[best]), dice[0], dice[best]

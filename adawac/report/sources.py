@@ -12,7 +12,7 @@ from adawac.data.layouts.masks import labels_at
 from adawac.data.sampling.draw_summary import DrawSummary
 from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean_file, some_of
 from adawac.evaluation import CaseRow, MadeBy, made_by, predicted_with, read_run, read_table
-from adawac.evaluation.predictions import Predict, from_files, measure, name_problems, prediction_files
+from adawac.evaluation.predictions import Predict, disjoint, from_files, measure, name_problems, prediction_files
 from adawac.evaluation.references import References
 from adawac.evaluation.training_record import Settings, predicted_with_of
 from adawac.evaluation.turned import turned
@@ -246,8 +246,8 @@ def _of_predictions(
     said = recorded(fixed_part(source.path))
     settings = predicted_with_of(said)
     rows = measured(predict, references, MadeBy(str(source.path), method, predicted_with=settings))
-    if said_of := turned(predict, references, rows):
-        log.warning(f"{source.path}: {said_of}")
+    if why := turned(predict, references, rows) or disjoint(rows):
+        log.warning(f"{source.path}: {why}")
     run = MethodRun(
         method,
         source.subset,
@@ -299,6 +299,7 @@ def _of_run(source: Source, references: References | None, again: bool, device: 
         draws=DrawSummary(**record["draws"]) if record.get("draws") else None,
         annotated=annotated_of(record),
         training=folder.split.train if folder.split else (),
+        seen=tuple(record.get("data", {}).keys() - (folder.split.val if folder.split else ())),  # whatever it says now
         chosen=folder.split.val if folder.split else (),
         suspects=folder.suspects,
         made=made_of(source.path, rows, record) | epochs_of(folder, record),

@@ -298,7 +298,8 @@ def _not_the_best(checkpoint: Path) -> str:
     """What is to be known of the checkpoint in which a run stopped, where it is taken because there is no better."""
     run = run_of_checkpoint(checkpoint)
     stands_in = checkpoint.absolute() == run.last.absolute() and not run.best.is_file()
-    return f" (there is no {run.best.name}: nothing was validated)" if stands_in else ""
+    why = "" if "val_dice" in run.record else ": nothing was validated"
+    return f" (there is no {run.best.name}{why})" if stands_in else ""
 
 
 def _lengthen(config: Namespace) -> None:

@@ -98,7 +98,7 @@ def test_a_checkpoint_is_not_measured_as_another_method_s(run, capsys):
     assert "model.teacher: not set then, MeanTeacher now" in capsys.readouterr().err
 
 
-def test_what_numbers_are_of_is_said_where_it_is_not_what_they_seem(run, caplog, tmp_path, monkeypatch):
+def test_what_numbers_are_of_is_said_where_it_is_not_what_they_seem(run, caplog, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     split = run.split
     train, [test] = sorted(split.train), split.test
@@ -114,8 +114,13 @@ def test_what_numbers_are_of_is_said_where_it_is_not_what_they_seem(run, caplog,
     assert said in caplog.text
     assert "preprocessing.window: [-125.0, 275.0] then, [-900.0, 900.0] now" in caplog.text
     caplog.clear()
+    capsys.readouterr()
     assert main(evaluate) == 0
     assert "test cases" not in caplog.text
+    assert f"{len(train)} of the {len(train) + 1} cases have the names of cases that" in (
+        told := capsys.readouterr().out
+    )
+    assert f"was trained on ({', '.join(train)})" in told
 
 
 def test_tables_of_one_checkpoint_that_was_tested_otherwise_say_so(run, capsys, tmp_path, monkeypatch):
