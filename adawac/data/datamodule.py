@@ -246,7 +246,7 @@ class SegmentationData(pl.LightningDataModule):
     def test_dataloader(self) -> "DataLoader[VolumeItem]":
         """Whole test volumes."""
         if not self.split.test:
-            raise DataError(f"{self.root}: the split names no test cases; add some, or use `adawac validate`")
+            raise DataError(f"{self.root}: the split names no test cases; add some, or use `adawac validate RUN`")
         return self._volumes(self.split.test)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:

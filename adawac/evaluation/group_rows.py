@@ -16,7 +16,7 @@ from adawac.errors import DataError, did_you_mean, some_of
 from adawac.evaluation.case_table import ANY_CLASS, VOXEL_VOLUME, CaseRow, higher_is_better
 from adawac.evaluation.counted import lost_classes
 from adawac.evaluation.pairing import MEAN_OF_CLASSES, SharedCases
-from adawac.io.case_column import KEYS, as_called, column_of, read_lines
+from adawac.io.case_column import KEYS, as_called, column_of, meant_by, read_lines
 
 SIZE_GROUPS = ("size 1 of 3", "size 2 of 3", "size 3 of 3", "organ absent")
 """Thirds of the test set by the organ's size, smallest first, and the cases that do not have it."""
@@ -124,9 +124,10 @@ def read_metadata(path: Path, column: str) -> Metadata:
     header, lines = read_lines(path)
     key = next((name for name in KEYS if name in header), None)
     if key is None or column not in header:
+        meant = ";" if column in header else did_you_mean(column, header)
         raise DataError(
-            f"{path}: needs a column case or patient, and {column!r}, found {', '.join(header) or 'no header'}"
-            f"{did_you_mean(column, header)} add it"
+            f"{path}: needs a column case or patient, and {column!r}, found {', '.join(header) or 'no header'}{meant} "
+            "add it"
         )
     return Metadata(column, key, column_of(path, lines, key, column))
 
@@ -154,7 +155,7 @@ def metadata_rows(rows: Iterable[CaseRow], metadata: Metadata) -> list[CaseRow]:
     due = {str(getattr(row, metadata.key)) for row in rows}
     values = {as_called(name, due): value for name, value in metadata.values.items()} | dict(metadata.values)
     if missing := sorted(due - values.keys()):
-        meant = did_you_mean(missing, sorted(values.keys() - due))
+        meant = meant_by(missing, due, values)
         raise DataError(
             f"metadata: no {metadata.column} for {metadata.key} {some_of(missing)}{meant} fill it in for each"
         )

@@ -71,7 +71,7 @@ def csv_text(path: Path) -> tuple[str, str]:
 
 
 def column_of(path: Path, lines: Lines, key: str, column: str) -> dict[str, str]:
-    """What a column says of each case (or patient) that it says anything of.
+    """What a column says of each case (or patient) that it says anything of; nan, as pandas writes it, is nothing.
 
     Args:
         path: where the lines are from, for errors.
@@ -85,9 +85,17 @@ def column_of(path: Path, lines: Lines, key: str, column: str) -> dict[str, str]
     values: dict[str, str] = {}
     for line in lines:
         name, value = line[key], line[column]
-        if name and value and values.setdefault(name, value) != value:
+        if name and value and value.lower() != "nan" and values.setdefault(name, value) != value:
             raise DataError(f"{path}: {key} {name} has two values of {column}; keep one line for it")
     return values
+
+
+def meant_by(missing: Sequence[str], due: Collection[str], told: Mapping[str, str]) -> str:
+    """What lines without a case may have been meant for; where no case has one, what they are called instead."""
+    others = sorted(told.keys() - set(due))
+    if len(missing) == len(due) and others:
+        return f" (the table calls them {some_of(others)});"
+    return did_you_mean(missing, others)
 
 
 def read_case_column(path: Path, column: str, cases: Sequence[str]) -> dict[str, str]:
@@ -114,6 +122,6 @@ def read_case_column(path: Path, column: str, cases: Sequence[str]) -> dict[str,
     named = [{**line, "case": as_called(line["case"], set(cases))} for line in lines]
     table = column_of(path, named, "case", column)
     if missing := [case for case in cases if case not in table]:
-        meant = did_you_mean(missing, sorted(table.keys() - set(cases)))
+        meant = meant_by(missing, cases, table)
         raise DataError(f"{path}: no {column} for case {some_of(missing)}{meant} add a line 'case,{column}' for each")
     return {case: table[case] for case in cases}

@@ -265,7 +265,7 @@ class TestSplits:
 
     def test_without_test_cases_testing_is_refused(self, module):
         data = module("test", split=FractionSplit(val=0.25, test=0))
-        with pytest.raises(DataError, match="the split names no test cases; add some, or use `adawac validate`"):
+        with pytest.raises(DataError, match="the split names no test cases; add some, or use `adawac validate RUN`"):
             data.test_dataloader()
 
 

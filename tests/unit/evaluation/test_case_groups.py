@@ -256,7 +256,7 @@ class TestMetadata:
         with pytest.raises(DataError, match=message):
             self.read(tmp_path, text)
 
-    @pytest.mark.parametrize("line", ["b,", "b", "b, ", ",Celle"])
+    @pytest.mark.parametrize("line", ["b,", "b", "b, ", ",Celle", "b,nan", "b,NaN"])
     def test_empty_fields_matter_only_where_a_case_is_tested(self, tmp_path, line):
         site = self.read(tmp_path, f"case,site\na,Aachen\nc,Bonn\n{line}\n")
         assert site.groups == ("site: Aachen", "site: Bonn")
@@ -275,3 +275,8 @@ class TestMetadata:
     def test_cases_without_metadata_are_named(self):
         with pytest.raises(DataError, match="metadata: no site for case b, c; fill it in for each"):
             metadata_rows(table(), Metadata("site", "case", {"a": "Aachen"}))
+
+    def test_a_table_that_calls_all_cases_otherwise_is_quoted(self):
+        """As Excel leaves of 001 and 002."""
+        with pytest.raises(DataError, match=r"no site for case a, b, c \(the table calls them 1, 2\); fill it in"):
+            metadata_rows(table(), Metadata("site", "case", {"1": "Aachen", "2": "Bonn"}))

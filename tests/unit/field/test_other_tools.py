@@ -281,3 +281,12 @@ def test_unlabelled_images_where_a_pattern_finds_them(tmp_path):
     found = unlabelled_cases(tmp_path / "more/*/ct.nii.gz")
     assert sorted(found) == ["unlabelled/p0", "unlabelled/p1", "unlabelled/p2"]
     assert [path.name for case in found.values() for path in case.images] == ["ct.nii.gz"] * 3
+
+
+def test_patients_that_are_nan_are_unknown_and_not_one(tmp_path):
+    """As pandas writes what it does not know; two cases of `nan` were one patient."""
+    (tmp_path / "a.csv").write_text("case,patient\nx,p1\ny,nan\nz,NaN\n")
+    with pytest.raises(DataError, match="no patient for case y, z; add a line 'case,patient' for each"):
+        read_case_column(tmp_path / "a.csv", "patient", ["x", "y", "z"])
+    with pytest.raises(DataError, match=r"no patient for case 001 \(the table calls them x\); add a line"):
+        read_case_column(tmp_path / "a.csv", "patient", ["001"])
