@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.unit_kinds import SINGLE_SLICE, UnitKind
+from adawac.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,16 @@ class UnitTable:
             shapes: for each volume, (S, h, w) on the training grid.
             voxels: for each volume, (units, K) voxels of each class on the native grid.
             classes: K class names, background first.
+
+        Raises:
+            DataError: if these do not fit together.
         """
+        counts = [np.shape(each) for each in voxels]
+        if not len(cases) == len(shapes) == len(counts) or {each[1:] for each in counts} != {(len(classes),)}:
+            raise DataError(
+                f"{len(cases)} cases, {len(shapes)} shapes and counts of shapes {counts} for {len(classes)} classes; "
+                f"give one of each for every volume, counts of (units, {len(classes)}), the background's first"
+            )
         starts = [kind.starts(shape) for shape in shapes]
         case = np.repeat(np.arange(len(cases), dtype=np.int32), [len(start) for start in starts])
         start = np.concatenate(starts)

@@ -43,7 +43,7 @@ class Poly(Schedule):
     """
 
     def __init__(self, power: float = 0.9) -> None:
-        if power <= 0:
+        if not power > 0:
             raise ConfigError(f"Poly: power is {power}; it must be above 0 (use Constant for no decay)")
         self.power = power
 

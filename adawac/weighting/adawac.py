@@ -91,19 +91,19 @@ class AdaWAC(PerSampleState, Weighting):
         num_samples: int = 0,
     ) -> None:
         super().__init__()
-        if step_size <= 0:
+        if not step_size > 0:
             raise ConfigError(f"AdaWAC: step_size is {step_size}; it must be above 0 (for no update use Pair)")
-        if consistency_ratio <= 0:
+        if not consistency_ratio > 0:
             raise ConfigError(
                 f"AdaWAC: consistency_ratio is {consistency_ratio}; it must be above 0 (for none use Pair)"
             )
-        if max_log_odds is not None and max_log_odds <= 0:
+        if max_log_odds is not None and not max_log_odds > 0:
             raise ConfigError(f"AdaWAC: max_log_odds is {max_log_odds}; it must be above 0, or null for no bound")
         if not 0 < mean_decay < 1:
             raise ConfigError(f"AdaWAC: mean_decay is {mean_decay}; it must lie between 0 and 1 (0.9 is usual)")
         if not 0 < prior < 1:
             raise ConfigError(f"AdaWAC: prior is {prior}; it must lie between 0 and 1 (the paper's is 0.5)")
-        if warm_up < 0 or decay < 0:
+        if not (warm_up >= 0 and decay >= 0):
             raise ConfigError(f"AdaWAC: warm_up is {warm_up} and decay {decay}; both must be at least 0")
         self.step_size = step_size
         self.calibrate = calibrate

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from adawac.data.groups import Grouping
 from adawac.data.sampling.block_sums import Blocks
-from adawac.data.sampling.sampling import Losses, Sampling
+from adawac.data.sampling.sampling import Losses, Sampling, check_size
 from adawac.data.sampling.systematic import Rows
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
@@ -99,7 +99,7 @@ class AdaptiveSampling(Sampling):
             raise ConfigError(f"AdaptiveSampling: floor is {floor}; give a share of a batch above 0, at most 1")
         if not 0 <= group_floor <= 1:
             raise ConfigError(f"AdaptiveSampling: group_floor is {group_floor}; give a share from 0 to 1")
-        if step_size < 0 or group_step_size < 0:
+        if not (step_size >= 0 and group_step_size >= 0):
             raise ConfigError(
                 f"AdaptiveSampling: step_size is {step_size} and group_step_size {group_step_size}; both must be at "
                 "least 0 (0 does not move)"
@@ -118,6 +118,7 @@ class AdaptiveSampling(Sampling):
         self.log_odds: NDArray[np.float64] = np.zeros(0)
         """(n,) z of every unit."""
         self.group_names: tuple[str, ...] = ()
+        self._n = 0
         self._log_q: NDArray[np.float64] = np.zeros(0)
         self._mean, self._mean_weight = 0.0, 0.0
 
@@ -186,6 +187,7 @@ class AdaptiveSampling(Sampling):
             size: B units of the batch, at most n.
             rng: of this batch alone.
         """
+        check_size(size, self._n)
         a_weight, alike = self._shares()
         of_blocks = self._sums @ a_weight + alike * self._blocks.count
         return Draw(*self._blocks.draw(of_blocks, partial(self._of_rows, a_weight=a_weight, alike=alike), size, rng))

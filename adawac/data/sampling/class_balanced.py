@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.data.sampling.sampling import Losses, Sampling
+from adawac.data.sampling.sampling import Losses, Sampling, check_size
 from adawac.data.sampling.systematic import Rows, at_most, draw_exactly
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
@@ -53,4 +53,5 @@ class ClassBalanced(Sampling):
 
     def draw(self, units: UnitTable, losses: Losses | None, size: int, rng: np.random.Generator) -> Rows:
         """Rows drawn by class and rows drawn from all."""
+        check_size(size, len(units))
         return draw_exactly(at_most(self.probabilities(units), 1 / size), units.dense, size, rng)

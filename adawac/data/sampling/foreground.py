@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from adawac.data.sampling.sampling import Losses, Sampling
+from adawac.data.sampling.sampling import Losses, Sampling, check_size
 from adawac.data.sampling.systematic import Rows
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
@@ -37,6 +37,7 @@ class ForegroundOversampling(Sampling):
 
     def draw(self, units: UnitTable, losses: Losses, size: int, rng: np.random.Generator) -> Rows:
         """Label-dense rows for the reserved share, then any of the others."""
+        check_size(size, len(units))
         dense = np.flatnonzero(units.dense)
         reserved = rng.permutation(dense)[: int(np.ceil(self.share * size))]
         others = np.setdiff1d(np.arange(len(units)), reserved, assume_unique=True)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from adawac.data.sampling.systematic import Rows
 from adawac.data.units import UnitTable
+from adawac.errors import ConfigError
 
 Losses = NDArray[np.float32]
 
@@ -45,12 +46,24 @@ class Sampling(ABC):
         """
 
 
+def check_size(size: int, units: int) -> None:
+    """Refuse a batch of more different rows than there are: a loop of somebody's own may ask for it.
+
+    Raises:
+        ConfigError: naming both, or that nothing is known of the units yet.
+    """
+    if not 1 <= size <= units:
+        remedy = f"give 1 to {units}" if units else "say which there are first, by `allocate(units)`"
+        raise ConfigError(f"a batch of {size} is drawn from {units} units, of which none comes twice; {remedy}")
+
+
 def without_replacement(log_weights: NDArray[np.floating], size: int, rng: np.random.Generator) -> Rows:
     """Different rows, drawn one after the other with probabilities proportional to the weights of those left.
 
     The largest of log-weights plus Gumbel noise are such a draw (Kool, van Hoof, Welling, ICML 2019). Among rows of
     infinite weight, which come first or last, the noise alone decides; so infinity is a number that noise still moves.
     """
+    check_size(size, len(log_weights))
     keys = np.clip(log_weights, -1e9, 1e9) + rng.gumbel(size=len(log_weights))
     largest = np.argpartition(keys, -size)[-size:]
     return largest[np.argsort(-keys[largest])]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adawac.data.sampling.sampling import Losses, Sampling
+from adawac.data.sampling.sampling import Losses, Sampling, check_size
 from adawac.data.sampling.systematic import Rows
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
@@ -49,6 +49,7 @@ class WithUnlabelled(Sampling):
 
     def draw(self, units: UnitTable, losses: Losses, size: int, rng: np.random.Generator) -> Rows:
         """Rows of both parts; the labelled ones first."""
+        check_size(size, len(units))
         if self._parts is None or self._parts.units is not units:  # a look at every unit, once
             self._parts = _Parts.of(units)
         parts = self._parts

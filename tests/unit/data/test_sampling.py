@@ -12,10 +12,11 @@ from adawac.data.sampling import (
     ForegroundOversampling,
     GroupBalanced,
     HardnessWeighted,
+    WithUnlabelled,
 )
 from adawac.data.sampling.systematic import at_most, draw_exactly
 from adawac.data.units import UnitTable
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, DataError
 
 N, DENSE = 60, 12
 SAMPLINGS = [
@@ -111,6 +112,7 @@ def test_units_whose_loss_was_not_finite_come_last(units, losses, sharpness):
         (lambda: AdaptiveSampling(floor=0.0), "above 0"),
         (lambda: AdaptiveSampling(group_floor=2.0), "from 0 to 1"),
         (lambda: AdaptiveSampling(step_size=-1.0), "at least 0"),
+        (lambda: AdaptiveSampling(step_size=float("nan")), "at least 0"),
         (lambda: AdaptiveSampling(max_log_odds=0.0), "above 0"),
         (lambda: AdaptiveSampling(lag=0), "the step before"),
     ],
@@ -118,6 +120,43 @@ def test_units_whose_loss_was_not_finite_come_last(units, losses, sharpness):
 def test_bad_settings_are_refused(make, remedy):
     with pytest.raises(ConfigError, match=remedy):
         make()
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        ClassBalanced(),
+        ForegroundOversampling(),
+        GroupBalanced(),
+        HardnessWeighted(),
+        AdaptiveSampling("classes"),
+        WithUnlabelled(),
+    ],
+)
+def test_a_batch_of_more_than_there_is_is_refused(units, losses, sampling):
+    """Rows are different ones; in a loop of one's own the draw had no end, rows twice, or fewer of them."""
+    rng = np.random.default_rng(0)
+    if isinstance(sampling, AdaptiveSampling):
+        with pytest.raises(
+            ConfigError, match=r"drawn from 0 units, .*; say which there are first, by `allocate\(units\)`"
+        ):
+            sampling.draw_batch(8, rng)
+        sampling.allocate(units)
+    assert sorted(sampling.draw(units, losses, N, rng).tolist()) == list(range(N))
+    for size in (0, N + 1):
+        with pytest.raises(ConfigError, match=f"a batch of {size} is drawn from {N} units, .*; give 1 to {N}"):
+            sampling.draw(units, losses, size, rng)
+
+
+def test_counts_that_do_not_fit_the_classes_are_refused():
+    counts = np.ones((5, 3), np.int64)
+    for cases, voxels, classes in (
+        (["a", "b"], [counts], ("background", "x", "y")),
+        (["a"], [counts], ("background", "x")),
+        (["a"], [counts[:, 0]], ("background", "x", "y")),
+    ):
+        with pytest.raises(DataError, match=r"give one of each for every volume, counts of \(units, \d\)"):
+            UnitTable.of_slices(cases, voxels, (8, 8), classes)
 
 
 def test_an_order_goes_on_with_the_losses_its_epoch_began_with(units, losses):

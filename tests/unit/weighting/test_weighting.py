@@ -249,6 +249,7 @@ def test_last_losses_survive_save_and_load():
         (TrimRatioACR, {"ratio": -0.1}, "TrimRatioACR: ratio is -0.1; give a share"),
         (ReweightOnly, {"step_size": 0.0}, "for no update use ERM"),
         (ReweightOnly, {"max_weight": 0.5}, "it must be at least 1"),
+        (AdaWAC, {"step_size": float("nan")}, "AdaWAC: step_size is nan; it must be above 0"),
         (PMDRO, {"step_size": float("nan")}, "PMDRO: step_size is nan; it must be above 0"),
         (PMDRO, {"step_size": 2.0, "temperature": 0.5}, "lower one of them"),
         (GroupDRO, {"step_size": -1.0}, "it must be above 0"),
