@@ -116,7 +116,13 @@ class Training(TrainingCLI):
         except Exception as error:  # of many kinds: what a trainer cannot be made of is a matter of settings
             if (ours := _said_by_a_part(error)) is not None:
                 raise ours from error
-            raise ConfigError(f"trainer: {one_line(error)}") from error
+            said, machine = one_line(error), ("accelerator", "devices", "strategy")
+            asked = [
+                f"trainer.{key} is {config['trainer'][key]}" for key in machine if config["trainer"][key] != "auto"
+            ]
+            of_machine = asked and any(word in said for word in ("backend", *machine))
+            remedy = f" ({', '.join(asked)}; auto takes what this machine has)" if of_machine else ""
+            raise ConfigError(f"trainer: {said}{remedy}") from error
         trainer.callbacks.sort(key=lambda each: not isinstance(each, ConfigRecord))  # before a signal may end it
         for callback in trainer.callbacks:
             for kind, instead in UNFIT.items():

@@ -82,6 +82,19 @@ def test_a_warning_of_ours_shows_no_code(tmp_path):
     assert f"{warnings.__file__}:7: UserWarning: of another" in ended.stderr
 
 
+def test_a_machine_without_what_is_asked_for_is_answered(tmp_path, capsys):
+    """As a configuration of a cluster, tried on a laptop; what is said does run."""
+    path = str(write_config(tmp_path, tiny_settings(tmp_path, write_msd(tmp_path / "msd", cases=4))))
+    for option, value in (("accelerator", "gpuu"), ("devices", "0"), ("strategy", "ddpp")):
+        assert main(["fit", "--config", path, f"--trainer.{option}", value]) == 2
+        assert f"trainer.{option} is {value}" in (said := capsys.readouterr().err)
+        assert "; auto takes what this machine has)" in said
+    assert main(["fit", "--config", path, "--trainer.max_time", "5"]) == 2
+    assert "auto takes" not in capsys.readouterr().err
+    auto = [f"--trainer.{option}=auto" for option in ("accelerator", "devices", "strategy")]
+    assert main(["fit", "--config", path, "--trainer.max_epochs=1", *auto]) == 0
+
+
 def test_processes_that_would_each_train_alone_are_refused(tmp_path, monkeypatch, capsys):
     """Started by torchrun, with the trainer's own number of processes."""
     settings = tiny_settings(tmp_path, write_msd(tmp_path / "msd", cases=4))
