@@ -132,6 +132,12 @@ def test_usable_without_a_table_of_units():
     assert weighting.weights.mean() == pytest.approx(1)
 
 
+def test_a_sample_alone_has_a_weight_of_one():
+    weighting = ReweightOnly(num_samples=1)
+    losses = SampleLosses(torch.tensor([0]), torch.tensor([3.0]), None, DENSE[:1])
+    assert weighting.step(losses).supervised.item() == pytest.approx(1)
+
+
 def test_a_sample_without_a_label_has_no_share_of_a_batch_by_official_scaling():
     weighting = make(ReweightOnly(official_scaling=True))
     index, ce = torch.tensor([0, 1, 2]), torch.tensor([torch.nan, 0.0, 0.0])
