@@ -160,6 +160,18 @@ def disjoint(rows: Iterable[CaseRow]) -> str | None:
     )
 
 
+def copied(rows: Iterable[CaseRow]) -> str | None:
+    """That every prediction is its reference, which no network's is; None where one differs.
+
+    Args:
+        rows: of one source.
+    """
+    overlaps = [row.value for row in rows if (row.metric, row.group) == ("dice", "all") and row.value == row.value]
+    if not overlaps or min(overlaps) < 1:
+        return None
+    return "every prediction is its reference, voxel for voxel: is this the folder of the predictions?"
+
+
 def measure(
     predict: Predict,
     references: References,

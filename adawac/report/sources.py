@@ -12,7 +12,15 @@ from adawac.data.layouts.masks import labels_at
 from adawac.data.sampling.draw_summary import DrawSummary
 from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean_file, some_of
 from adawac.evaluation import CaseRow, MadeBy, made_by, predicted_with, read_run, read_table
-from adawac.evaluation.predictions import Predict, disjoint, from_files, measure, name_problems, prediction_files
+from adawac.evaluation.predictions import (
+    Predict,
+    copied,
+    disjoint,
+    from_files,
+    measure,
+    name_problems,
+    prediction_files,
+)
 from adawac.evaluation.references import References
 from adawac.evaluation.training_record import Settings, predicted_with_of
 from adawac.evaluation.turned import turned
@@ -76,7 +84,7 @@ class Source:
         run = RunFolder(place)
         if place.is_dir() and not (run.exists or labels_at(place)) and run.meant != ";":
             raise ConfigError(f"{text}: {path} holds no predictions and is no run folder{run.meant}")
-        is_report = table.is_file() and (place / RESULTS).is_file()
+        is_report = table.is_file() and (place / RESULTS).is_file() and not labels_at(place)  # else one beside them
         return cls(table if is_report else place, method, subset)
 
     @property
@@ -84,7 +92,9 @@ class Source:
         """What it is, by what lies there."""
         if self.path.is_file() and not reader_of(self.path):
             return "table"
-        return "run" if RunFolder(self.path).exists else "predictions"
+        run = RunFolder(self.path)
+        with_table = run.exists and not labels_at(self.path)  # one that was freed of all else
+        return "run" if run.config_file.is_file() or with_table else "predictions"
 
 
 @dataclass(frozen=True)
@@ -246,7 +256,7 @@ def _of_predictions(
     said = recorded(fixed_part(source.path))
     settings = predicted_with_of(said)
     rows = measured(predict, references, MadeBy(str(source.path), method, predicted_with=settings))
-    if why := turned(predict, references, rows) or disjoint(rows):
+    if why := turned(predict, references, rows) or disjoint(rows) or copied(rows):
         log.warning(f"{source.path}: {why}")
     run = MethodRun(
         method,

@@ -131,3 +131,23 @@ def test_voxels_of_255_are_told_and_left_out_once_they_are_named(place, capsys, 
         array[:4] = 0
         save(place / path, array)
     assert f"mean Dice {mean_dice(place):.3f}" in capsys.readouterr().out
+
+
+def test_references_in_the_place_of_predictions_are_told(place, caplog):
+    assert main(["evaluate", "labels", "--labels", "labels", "-o", "out"]) == 0
+    assert "labels: every prediction is its reference, voxel for voxel" in caplog.text
+    caplog.clear()
+    assert evaluate() == 0
+    assert "voxel for voxel" not in caplog.text
+
+
+def test_a_report_among_the_predictions_does_not_stand_for_them(place, capsys):
+    """Written there once, it was read ever after, whatever became of the predictions."""
+    assert main(["evaluate", "preds", "--labels", "labels", "-o", "preds", "--pictures", "0"]) == 0
+    before = mean_dice(place)
+    assert f"mean Dice {before:.3f}" in capsys.readouterr().out
+    for seed in range(2):
+        save(place / f"preds/c{seed}.nii.gz", label(seed))
+    assert evaluate() == 0
+    assert before < mean_dice(place)
+    assert f"mean Dice {mean_dice(place):.3f}" in capsys.readouterr().out
