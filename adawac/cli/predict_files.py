@@ -87,8 +87,8 @@ def predict_files(
         where[did] = sorted({*known, *map(str, recorded(output).get(did, ()))})
         if known:
             print(
-                f"note: {len(known)} of {counted(len(cases), 'case')} have the names of cases that the model was "
-                f"{did.replace('_', ' ')} ({some_of(known)}): of others these labels say little"
+                f"note: the model was {did.replace('_', ' ')} cases of the same names ({some_of(known)}; "
+                f"{len(known)} of {len(cases)}): of others these labels say little"
             )
     folder.claim(cases, {"models": sorted(models), "settings": settings}, overwrite, where)
     due = folder.due(cases)
