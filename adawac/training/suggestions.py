@@ -150,10 +150,14 @@ def _settings(each: type[Any]) -> Iterator[str]:
 def _usable(base: type[Any]) -> Iterator[type[Any]]:
     """Classes of this package, and of the one that a base class is of, that are made of it and can be used."""
     packages = {"adawac", base.__module__.partition(".")[0]}
-    each: type[Any]
-    for each in [base, *base.__subclasses__()]:
+    for each in _made_of(base):
         named = each.__module__.partition(".")[0] in packages and not each.__name__.startswith("_")
         if named and not inspect.isabstract(each):
             yield each
-        if each is not base:
-            yield from _usable(each)
+
+
+def _made_of(base: type[Any]) -> Iterator[type[Any]]:
+    """A class and all that are made of it."""
+    yield base
+    for each in base.__subclasses__():
+        yield from _made_of(each)

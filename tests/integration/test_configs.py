@@ -12,6 +12,7 @@ import yaml
 from tiny_data import CLASS_NAMES, write_acdc_volumes, write_msd, write_synapse
 
 from adawac.cli import main
+from adawac.data.layouts import Folders
 from adawac.runs.checkpoint import read_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
@@ -300,6 +301,13 @@ class TestRefusal:
         assert named in said
         assert "nowhere" not in said
         assert said.count("--") < 10  # nor is it drowned in the names of all options
+
+    def test_classes_that_others_have_made_are_not_offered(self, capsys):
+        elsewhere = type("Elsewhere", (Folders,), {"__module__": "elsewhere"})
+        said = refusal(
+            capsys, "--config", str(CONFIGS / "openkbp_unet.yaml"), "--data.root", "nowhere", "--data.layout=Other"
+        )
+        assert elsewhere.__name__ not in said
 
     @pytest.mark.parametrize("key", ["data.size", "model.network", "model.network.arguments"])
     def test_key_of_a_file_with_nothing_behind_it(self, key, tmp_path, capsys):
