@@ -67,11 +67,10 @@ def best_turn(preds: NDArray[np.integer], target: NDArray[np.integer]) -> tuple[
     sizes = np.count_nonzero(preds[known]) + np.count_nonzero(theirs)
     ways = [*chain.from_iterable(combinations(range(3), count) for count in range(4))]
     held = [np.count_nonzero((np.flip(preds, axes) == theirs) & (theirs > 0)) for axes in ways]
-    dice = [2 * each / max(sizes, 1) for each in held]
+    dice = [float(2 * each / max(sizes, 1)) for each in held]
     best = int(np.argmax(dice))
-    whatever = (
-        2 * np.count_nonzero((preds > 0) & (theirs > 0)) / max(sizes, 1)
-    )  # other numbers for classes of two sides
+    # Whatever the class: sides may have been given each other's numbers.
+    whatever = 2 * np.count_nonzero((preds > 0) & (theirs > 0)) / max(sizes, 1)
     if whatever >= POOR or dice[best] < max(POOR, dice[0] + MORE):
         return None
     return " and ".join(WAYS[axis] for axis in ways[best]), dice[0], dice[best]
