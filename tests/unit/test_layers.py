@@ -53,3 +53,9 @@ def test_no_file_is_long():
 def test_no_two_files_have_one_name():
     names = [path.name for path in FILES.values() if path.name != "__init__.py"]
     assert sorted(names) == sorted(set(names))
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """Alone they run, together pytest refuses them."""
+    names = [path.name for path in ROOT.glob("tests/**/test_*.py")]
+    assert sorted(names) == sorted(set(names))
