@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
 def at_hand(sources: list[str]) -> tuple[int, int]:
     """Patients in the test set, and the fewest seeds that a method has on a training subset."""
     evaluated = evaluate_sources([Source.parse(text) for text in sources], None, "penalise")
-    runs, _ = by_patient([each.run for each in evaluated])
+    runs, _ = by_patient(evaluated)
     seeds: dict[tuple[str, str], int] = {}
     for run in runs:
         seeds[run.method, run.subset] = seeds.get((run.method, run.subset), 0) + 1

@@ -24,12 +24,11 @@ from adawac.report.blocks import Block, Document, Heading, Picture, Section, Tab
 from adawac.report.document import document
 from adawac.report.make import make_report
 from adawac.report.runs import MethodRun
-from adawac.report.sources import Evaluated
 from adawac.report.write import results, write_document
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS, BEFORE_WEIGHTS = "What the weights do", "Where it helps, and where not"
-RECORDED = {field.name for field in fields(MethodRun)} - {"rows", "weights"}
+RECORDED = {field.name for field in fields(MethodRun)} - {"rows", "weights", "predict"}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -47,7 +46,7 @@ def remake(folder: Path) -> None:
     """Replace the report in a folder."""
     then = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     report = make_report(
-        [Evaluated(run) for run in recorded_runs(folder, then)],
+        recorded_runs(folder, then),
         title=then["title"],
         reference=then["reference"],
         pictures=0,

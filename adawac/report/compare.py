@@ -142,14 +142,14 @@ def evaluate(
     references, why_none = None, ""
     if labels is not None:
         meaning = _classes(classes, Path(labels), chosen)
-        runs = [recipe_of(RunFolder(each.path)).data for each in chosen if each.kind == "run" and images is not None]
-        found = None if images is None else find_images(Path(images), runs[0].places if runs else ())
+        data = [recipe_of(RunFolder(each.path)).data for each in chosen if each.kind == "run" and images is not None]
+        found = None if images is None else find_images(Path(images), data[0].places if data else ())
         references = References.of_folder(Path(labels), meaning, found, patient_pattern, axis)
     elif images is not None or classes is not None:
         raise ConfigError("--images and --classes belong to --labels, the folder of the reference label maps; give it")
     else:
         references, why_none = references_of_runs(chosen, predict)
-    evaluated = evaluate_sources(
+    runs = evaluate_sources(
         chosen,
         None if references is None else replace(references, metrics=metrics),
         policy or "penalise",
@@ -159,7 +159,7 @@ def evaluate(
         track=bar("Measuring"),
         each=each,
     )
-    rows = [row for each in evaluated for row in each.run.rows]
+    rows = [row for run in runs for row in run.rows]
     if missing := metrics.keys() - {row.metric for row in rows}:
         raise ConfigError(
             f"--metrics: {', '.join(sorted(missing))} is measured of predictions, but all sources are case tables; "
@@ -171,7 +171,7 @@ def evaluate(
             f"--predict to measure run folders anew, or test the runs with --model.policy {policy}"
         )
     contents = make_report(
-        evaluated,
+        runs,
         references,
         title=title or (Path(output).resolve().name if output else "Evaluation"),
         reference=reference,

@@ -11,14 +11,13 @@ from adawac.evaluation import Metadata
 from adawac.evaluation.references import References
 from adawac.report.contents import Contents, choose_reference, subset_results
 from adawac.report.copies import warn_of_copies
-from adawac.report.runs import on_shared_cases
+from adawac.report.runs import MethodRun, on_shared_cases
 from adawac.report.shown_patients import by_patient
-from adawac.report.sources import Evaluated
 from adawac.report.worst_cases import worst_pictures
 
 
 def make_report(
-    evaluated: Sequence[Evaluated],
+    runs: Sequence[MethodRun],
     references: References | None = None,
     *,
     title: str = "Evaluation",
@@ -34,7 +33,7 @@ def make_report(
     """Compute everything that a report shows.
 
     Args:
-        evaluated: all runs.
+        runs: all runs.
         references: the test cases with images, for pictures; None where they are not at hand.
         title: of the report.
         reference: method that the others are compared with; None chooses, see `choose_reference`.
@@ -50,7 +49,6 @@ def make_report(
         ConfigError: if there is no such reference.
         DataError: if there are no runs, or they do not fit together.
     """
-    runs = [each.run for each in evaluated]
     if not runs:
         raise DataError("there is no finished run to report on; train and test one first")
     left_out: tuple[str, ...] = ()
@@ -58,10 +56,9 @@ def make_report(
         runs, left_out = on_shared_cases(runs)
     runs, of_patients = by_patient(runs, patient_pattern)
     runs[0] = replace(runs[0], doubts=(*runs[0].doubts, *warn_of_copies(runs[0])))
-    evaluated = [replace(each, run=run) for each, run in zip(evaluated, runs, strict=True)]  # pictures, too
     chosen = choose_reference([run.method for run in runs], reference)
     subsets = subset_results(runs, chosen, metadata)
-    drawn, why_not = worst_pictures(evaluated, references, pictures, why_no_references)
+    drawn, why_not = worst_pictures(runs, references, pictures, why_no_references)
     return Contents(
         title=title,
         reference=chosen,

@@ -14,6 +14,7 @@ from typing import Any
 from adawac.data.sampling.draw_summary import DrawSummary
 from adawac.errors import DataError, some_of
 from adawac.evaluation import ANY_CLASS, TRAINING_UNITS, CaseRow
+from adawac.evaluation.predictions import Predict
 from adawac.evaluation.summary import predicted_how
 from adawac.runs.config_diff import changed
 from adawac.runs.folder import RunFolder
@@ -54,6 +55,7 @@ class MethodRun:
         draws: how often its training slices were drawn; None where not recorded.
         annotated: training slices with a label, and without any; None where not recorded.
         doubts: what was warned of when it was read with the others, for whoever reads the report.
+        predict: predicts a case anew, to draw it; None where nothing is there to predict with.
     """
 
     method: str
@@ -74,6 +76,7 @@ class MethodRun:
     draws: DrawSummary | None = None
     annotated: tuple[int, int] | None = None
     doubts: tuple[str, ...] = ()
+    predict: Predict | None = None
 
     def __post_init__(self) -> None:
         """Let the rows, whose names may be those of another report or of none, say whose they are in this one."""

@@ -97,19 +97,6 @@ class Source:
         return "run" if run.config_file.is_file() or with_table else "predictions"
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """A run in the report, and how to see what it predicts.
-
-    Attributes:
-        run: its case table and record.
-        predict: predicts a case anew; None where nothing is there to predict with.
-    """
-
-    run: MethodRun
-    predict: Predict | None = None
-
-
 def evaluate_sources(
     sources: Sequence[Source],
     references: References | None,
@@ -120,7 +107,7 @@ def evaluate_sources(
     device: str = "cpu",
     track: Track[Any] | None = None,
     each: Each = one_by_one,
-) -> list[Evaluated]:
+) -> list[MethodRun]:
     """Case tables of all sources, read where they are there, measured where not.
 
     Args:
@@ -137,7 +124,7 @@ def evaluate_sources(
         ConfigError: if something has to be measured and there are no references.
         DataError: all problems of all sources together.
     """
-    evaluated: list[Evaluated] = []
+    runs: list[MethodRun] = []
     problems: list[str] = []
 
     def measured(predict: Predict, of: References, who: MadeBy) -> list[CaseRow]:
@@ -148,20 +135,20 @@ def evaluate_sources(
     for source in sources:
         try:
             if source.kind == "table":
-                evaluated += _of_table(source)
+                runs += _of_table(source)
             elif source.kind == "run":
-                evaluated.append(_of_run(source, references, again, device, measured))
+                runs.append(_of_run(source, references, again, device, measured))
             else:
-                evaluated.append(_of_predictions(source, references, shared, measured, problems))
+                runs.append(_of_predictions(source, references, shared, measured, problems))
         except DataError as error:
             problems.append(str(error))
     if problems:
         raise DataError.from_problems(list(dict.fromkeys(problems)))
-    doubts = [*warn_of_other_files(row for each in evaluated for row in each.run.rows), *_tell_of_guesses(sources)]
-    evaluated = _told_apart(evaluated)
-    doubts += check_seeds([each.run for each in evaluated])
-    evaluated = _with_subsets(evaluated)
-    return [replace(each, run=replace(each.run, doubts=tuple(doubts))) for each in evaluated[:1]] + evaluated[1:]
+    doubts = [*warn_of_other_files(row for run in runs for row in run.rows), *_tell_of_guesses(sources)]
+    runs = _told_apart(runs)
+    doubts += check_seeds(runs)
+    runs = _with_subsets(runs)
+    return [replace(run, doubts=tuple(doubts)) for run in runs[:1]] + runs[1:]
 
 
 def _tell_of_guesses(sources: Sequence[Source]) -> list[str]:
@@ -185,35 +172,30 @@ def _called(path: Path) -> str:
     return fixed_part(path).resolve().name
 
 
-def _told_apart(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
+def _told_apart(runs: Sequence[MethodRun]) -> list[MethodRun]:
     """Runs of one name, such as a/mine/version_0 and b/mine/version_0, say where they lie as well."""
-    times = Counter(each.run.name for each in evaluated)
-    return [
-        replace(each, run=replace(each.run, name=f"{each.run.name} ({each.run.made['from']})"))
-        if times[each.run.name] > 1
-        else each
-        for each in evaluated
-    ]
+    times = Counter(run.name for run in runs)
+    return [replace(run, name=f"{run.name} ({run.made['from']})") if times[run.name] > 1 else run for run in runs]
 
 
-def _with_subsets(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
+def _with_subsets(runs: Sequence[MethodRun]) -> list[MethodRun]:
     """Sources of which no subset is known belong to the only one there is.
 
     Raises:
         ConfigError: if there are several.
     """
-    known = {each.run.subset for each in evaluated} - {""}
-    unknown = [each.run.name for each in evaluated if not each.run.subset]
+    known = {run.subset for run in runs} - {""}
+    unknown = [run.name for run in runs if not run.subset]
     if len(known) > 1 and unknown:
         raise ConfigError(
             f"{', '.join(unknown)}: the other runs were trained on {', '.join(sorted(known))}; say with which of "
             "them to compare: METHOD@SUBSET=PATH"
         )
     subset = next(iter(known), "")
-    return [replace(each, run=replace(each.run, subset=each.run.subset or subset)) for each in evaluated]
+    return [replace(run, subset=run.subset or subset) for run in runs]
 
 
-def _of_table(source: Source) -> list[Evaluated]:
+def _of_table(source: Source) -> list[MethodRun]:
     """A case table of one or many runs; that of a run folder is of its present checkpoint."""
     if source.path.name == CASES and (stale := RunFolder(source.path.resolve().parent).stale_cases) is not None:
         raise DataError(stale)
@@ -230,14 +212,12 @@ def _of_table(source: Source) -> list[Evaluated]:
             )
     places = Counter(run for _, _, run in rows)  # two methods may call their seeds alike
     return [
-        Evaluated(
-            MethodRun(
-                source.method or method or source.path.stem,
-                source.subset or subset,
-                run if run and places[run] == 1 else " ".join(filter(None, (run or source.path.stem, method, subset))),
-                found,
-                made=made_of(source.path, found),
-            )
+        MethodRun(
+            source.method or method or source.path.stem,
+            source.subset or subset,
+            run if run and places[run] == 1 else " ".join(filter(None, (run or source.path.stem, method, subset))),
+            found,
+            made=made_of(source.path, found),
         )
         for (method, subset, run), found in rows.items()
     ]
@@ -245,7 +225,7 @@ def _of_table(source: Source) -> list[Evaluated]:
 
 def _of_predictions(
     source: Source, references: References | None, shared: bool, measured: Measured, problems: list[str]
-) -> Evaluated:
+) -> MethodRun:
     if references is None:
         raise ConfigError(f"{source.path} holds predictions; give the folder of the reference label maps, --labels")
     files = prediction_files(source.path)
@@ -258,7 +238,7 @@ def _of_predictions(
     rows = measured(predict, references, MadeBy(str(source.path), method, predicted_with=settings))
     if why := turned(predict, references, rows) or disjoint(rows) or copied(rows):
         log.warning(f"{source.path}: {why}")
-    run = MethodRun(
+    return MethodRun(
         method,
         source.subset,
         str(source.path),
@@ -267,11 +247,11 @@ def _of_predictions(
         axis=references.axis,
         seen=tuple(map(str, said.get("trained_on", ()))),
         chosen=tuple(map(str, said.get("chosen_on", ()))),
+        predict=predict,
     )
-    return Evaluated(run, predict)
 
 
-def _of_run(source: Source, references: References | None, again: bool, device: str, measured: Measured) -> Evaluated:
+def _of_run(source: Source, references: References | None, again: bool, device: str, measured: Measured) -> MethodRun:
     folder = RunFolder(source.path.resolve())
     record = folder.record
     measured_then = read_run(folder) if folder.cases_file.is_file() and not again else None
@@ -298,7 +278,7 @@ def _of_run(source: Source, references: References | None, again: bool, device: 
         method = source.method or folder.method or "AdaWAC"
         rows = measured(predict, references, made_by(folder, method, folder.checkpoint, predicted))
         axis = references.axis
-    run = MethodRun(
+    return MethodRun(
         method=source.method or (rows[0].method if rows else folder.experiment),
         subset=source.subset or str(record.get("subset", "")),
         name=folder.title,
@@ -315,8 +295,8 @@ def _of_run(source: Source, references: References | None, again: bool, device: 
         made=made_of(source.path, rows, record) | epochs_of(folder, record),
         axis=axis,
         unit=str(record.get("unit", "")),
+        predict=predict,
     )
-    return Evaluated(run, predict)
 
 
 def recipe_of(run: RunFolder) -> Recipe:

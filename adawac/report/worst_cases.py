@@ -17,7 +17,6 @@ from adawac.report.blocks import Picture
 from adawac.report.charts import encode
 from adawac.report.measured import Lost
 from adawac.report.runs import MethodRun
-from adawac.report.sources import Evaluated
 from adawac.report.wording import on_subset
 from adawac.types import IGNORE_INDEX
 
@@ -47,12 +46,12 @@ def worst_cases(runs: Sequence[MethodRun], count: int, lost: Lost | None = None)
 
 
 def worst_pictures(
-    evaluated: Sequence[Evaluated], references: References | None, count: int, why_none: str = ""
+    runs: Sequence[MethodRun], references: References | None, count: int, why_none: str = ""
 ) -> tuple[list[Picture], str]:
     """Pictures of the worst cases of each training subset, or why there are none.
 
     Args:
-        evaluated: all runs; of each method the first is shown that can predict as it was measured.
+        runs: all; of each method the first is shown that can predict as it was measured.
         references: the test cases, with images.
         count: pictures a subset; 0 for none.
         why_none: why there are no references.
@@ -62,16 +61,15 @@ def worst_pictures(
     if references is None or not references.has_images:
         return [], f"No pictures: {why_none or 'the images are not at hand; give --labels and --images'}."
     pictures: list[Picture] = []
-    lost = lost_classes(row for each in evaluated for row in each.run.rows)
-    subsets = dict.fromkeys(each.run.subset for each in evaluated)
-    for number, subset in enumerate(subsets):
-        here = [each for each in evaluated if each.run.subset == subset]
+    lost = lost_classes(row for run in runs for row in run.rows)
+    for number, subset in enumerate(dict.fromkeys(run.subset for run in runs)):
+        here = [run for run in runs if run.subset == subset]
         shown: dict[str, tuple[str, Predict]] = {}
-        for each in here:
-            if each.predict is not None and len(shown) < MOST_METHODS:
-                shown.setdefault(each.run.method, (each.run.name, each.predict))
-        others = dict.fromkeys(each.run.method for each in here if each.run.method not in shown)
-        for case, dice in worst_cases([each.run for each in here], count, lost).items():
+        for run in here:
+            if run.predict is not None and len(shown) < MOST_METHODS:
+                shown.setdefault(run.method, (run.name, run.predict))
+        others = dict.fromkeys(run.method for run in here if run.method not in shown)
+        for case, dice in worst_cases(here, count, lost).items():
             if case not in references.cases or not shown:
                 continue
             try:

@@ -81,7 +81,7 @@ def results(report: Contents) -> dict[str, Any]:
 
 def _run(run: MethodRun) -> dict[str, Any]:
     """Without the case table, which has a file of its own."""
-    facts = {key: value for key, value in vars(run).items() if key != "rows"}
+    facts = {key: value for key, value in vars(run).items() if key not in ("rows", "predict")}
     return {**_plain(facts), "cases": sorted(run.cases)}
 
 

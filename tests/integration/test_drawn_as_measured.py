@@ -89,5 +89,5 @@ def test_predictions_that_were_mirrored_are_told_from_those_that_were_not(run, t
 def test_a_report_says_how_long_was_trained_and_which_epoch_is_measured(run):
     assert main(["test", str(run.path)]) == 0
     [found] = evaluate_sources([Source.parse(str(run.path))], None, "penalise")
-    said = {name: found.run.made[name] for name in ("epochs", "steps", "measured after epoch")}
+    said = {name: found.made[name] for name in ("epochs", "steps", "measured after epoch")}
     assert said == {"epochs": "3", "steps": "3", "measured after epoch": str(torch.load(run.best)["epoch"] + 1)}

@@ -68,8 +68,8 @@ def test_a_run_that_went_on_keeps_the_record_of_each_part(tmp_path, capsys):
     assert set(now["earlier"][0]) == {"command", "versions", "code", "device"}
     assert main(["test", str(record.parent)]) == 0
     [evaluated] = evaluate_sources([Source(record.parent)], None, "penalise")
-    assert evaluated.run.made["torch"] == f"1.0, then {version('torch')}"
-    assert evaluated.run.made["device"] == "cpu"
+    assert evaluated.made["torch"] == f"1.0, then {version('torch')}"
+    assert evaluated.made["device"] == "cpu"
     assert main(["rerun", str(record.parent)]) == 1  # whose schedule is that of three epochs from the beginning
     said = capsys.readouterr().out
     assert f"differs: versions.torch: 1.0 then, {version('torch')} now" in said

@@ -22,7 +22,6 @@ from adawac.report import charts, patient_figures
 from adawac.report.make import make_report
 from adawac.report.patient_figures import Patients
 from adawac.report.runs import MethodRun
-from adawac.report.sources import Evaluated
 from adawac.report.write import write_report
 from adawac.runs.slice_weights import SliceWeights
 
@@ -76,7 +75,7 @@ def page(tmp_path_factory, undrawn):
         weights = SliceWeights(
             ("a",) * 8, ("p",) * 8, np.linspace(0, 1, 8), np.arange(8) % 2 > 0, random.random(8), random.random(8)
         )
-        evaluated.append(Evaluated(MethodRun(method, "full", method, rows, 100, 100 if k % 2 else 200, weights)))
+        evaluated.append(MethodRun(method, "full", method, rows, 100, 100 if k % 2 else 200, weights))
     out = tmp_path_factory.mktemp("pages")
     return write_report(make_report(evaluated, title="Seven methods"), out)
 

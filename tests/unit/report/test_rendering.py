@@ -12,7 +12,6 @@ from unit.report.test_contents import BETTER, CASES, WORSE, rows_of
 from adawac.report.make import make_report
 from adawac.report.markdown import escape
 from adawac.report.runs import MethodRun
-from adawac.report.sources import Evaluated
 from adawac.report.write import write_report
 from adawac.runs.slice_weights import SliceWeights
 
@@ -41,7 +40,7 @@ def folder(tmp_path_factory):
             for seed in "01":
                 name = f"{method} {subset} {EVIL} {seed}"
                 run = MethodRun(method, subset, name, rows, 100, 200, table, (f"{EVIL}:3",), {"from": f"/{EVIL}"})
-                evaluated.append(Evaluated(run))
+                evaluated.append(run)
     report = make_report(evaluated, title=f"T {EVIL}", command=f"adawac {EVIL}", unfinished={f"cell {EVIL}": "failed"})
     out = tmp_path_factory.mktemp("report")
     write_report(report, out)
@@ -108,7 +107,7 @@ def test_distances_in_millimetres_and_in_voxels_stand_in_columns_of_their_own(tm
     in_mm = rows_of(WORSE)
     in_voxels = [row._replace(metric=row.metric.replace("hd95_mm", "hd95_voxel")) for row in in_mm]
     runs = [MethodRun("pair", "", "a", in_mm), MethodRun("other", "", "b", in_voxels)]
-    write_report(make_report([Evaluated(run) for run in runs]), tmp_path)
+    write_report(make_report(runs), tmp_path)
     table = [line.split(" | ") for line in (tmp_path / "report.md").read_text().splitlines() if "|" in line]
     header = next(line for line in table if "HD95 (pooled), mm" in line)
     mm, voxel = header.index("HD95 (pooled), mm"), header.index("HD95 (pooled), voxel")
@@ -119,10 +118,10 @@ def test_distances_in_millimetres_and_in_voxels_stand_in_columns_of_their_own(tm
 
 def test_a_report_written_anew_leaves_no_figure_of_the_earlier_one(tmp_path, undrawn):
     runs = [MethodRun(name, "", name, rows_of(dice)) for name, dice in (("pair", WORSE), ("b", BETTER), ("c", WORSE))]
-    write_report(make_report([Evaluated(run) for run in runs]), tmp_path)
+    write_report(make_report(runs), tmp_path)
     assert (tmp_path / "figures/ranks_0.svg").is_file()
     (tmp_path / "figures/mine_0.svg").write_text("of somebody else")
-    write_report(make_report([Evaluated(run) for run in runs[:2]]), tmp_path)
+    write_report(make_report(runs[:2]), tmp_path)
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         *("groups_0.svg", "mine_0.svg", "organs_0.svg", "pairs_0.svg", "patients_0.svg", "position_0.svg")
     }

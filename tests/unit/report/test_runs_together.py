@@ -45,7 +45,7 @@ def test_methods_of_a_table_may_call_their_seeds_alike(tmp_path):
         for row in rows_of([each - 0.01 * int(seed) for each in dice])
     ]
     write_table(tmp_path / "cases.csv", rows)
-    runs = [each.run for each in evaluate_sources([Source.parse(str(tmp_path / "cases.csv"))], None, "penalise")]
+    runs = evaluate_sources([Source.parse(str(tmp_path / "cases.csv"))], None, "penalise")
     assert [(each.method, each.name) for each in runs] == [
         ("pair", "0 pair"),
         ("pair", "1 pair"),
@@ -61,12 +61,12 @@ def test_runs_of_one_name_in_two_folders_are_told_apart(tmp_path):
         (tmp_path / folder).mkdir()
         write_table(tmp_path / folder / "cases.csv", [row._replace(run="mine/version_0") for row in rows_of(dice)])
     sources = [Source.parse(f"{name}={tmp_path / name / 'cases.csv'}") for name in "ab"]
-    runs = [each.run for each in evaluate_sources(sources, None, "penalise")]
+    runs = evaluate_sources(sources, None, "penalise")
     check_runs(runs)
     for one, name in zip(runs, "ab", strict=True):
         assert (one.method, one.name) == (name, f"mine/version_0 ({tmp_path / name / 'cases.csv'})")
         assert {row.run for row in one.rows} == {one.name}
-    twice = [each.run for each in evaluate_sources([sources[0], sources[0]], None, "penalise")]
+    twice = evaluate_sources([sources[0], sources[0]], None, "penalise")
     with pytest.raises(DataError, match="comes 2 times; give each run once"):
         check_runs(twice)
 
