@@ -10,7 +10,23 @@ from typing import NamedTuple
 from torch import Tensor
 
 IGNORE_INDEX = 255
-"""Label value that is left out of every loss and every metric."""
+"""Label value that is left out of every loss and every metric; no class index is greater."""
+
+
+def unlabelled(label: Tensor) -> Tensor:
+    """(B,) True for samples of which no pixel is labelled.
+
+    By the least index of a sample: to compare pixel by pixel takes a CPU as long as to interpolate the image.
+
+    Args:
+        label: (B, ...) class indices.
+
+    Example:
+        >>> import torch
+        >>> unlabelled(torch.tensor([[[255, 255]], [[255, 0]]]))
+        tensor([ True, False])
+    """
+    return label.flatten(1).amin(1) == IGNORE_INDEX
 
 
 class Batch(NamedTuple):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adawac.augment.samples import where_samples
 from adawac.errors import ConfigError
-from adawac.types import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX, unlabelled
 
 NUDGE = 1e-3
 """Pixels by which ties between nearest pixels are parted: more than float32 misplaces them, and too little to see."""
@@ -170,8 +170,8 @@ def warp(image: Tensor, label: Tensor, by: Warp) -> tuple[Tensor, Tensor]:
         grid = _grid_of_volume(by.in_volume(shape), shape, by.control)
         picture = where_samples(tilted, _trilinear, _kept, image, lowest[:, :, :1], grid, picture)
         target = where_samples(tilted, _nearest_voxel, _kept, label, grid, target)
-    ignored = (label == IGNORE_INDEX).flatten(1).all(1).reshape(-1, *[1] * (label.ndim - 1))
-    return picture, target.masked_fill(ignored, IGNORE_INDEX)
+    ignored = (IGNORE_INDEX * unlabelled(label)).to(target.dtype).reshape(-1, *[1] * (label.ndim - 1))
+    return picture, target.maximum(ignored)  # no class index is greater
 
 
 def is_mirrored(affine: Tensor) -> Tensor:

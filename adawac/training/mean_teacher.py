@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from adawac.augment.randomness import Source, Stream
 from adawac.errors import ConfigError
 from adawac.networks import SegmentationNetwork
-from adawac.types import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX, unlabelled
 
 
 class MeanTeacher(nn.Module):
@@ -93,8 +93,3 @@ class MeanTeacher(nn.Module):
         filled = label.clone()
         filled[rows] = torch.where(probability >= self.confidence, best, IGNORE_INDEX).to(label.dtype)
         return filled
-
-
-def unlabelled(label: Tensor) -> Tensor:
-    """(B,) True for samples of which no pixel is labelled."""
-    return (label == IGNORE_INDEX).flatten(1).all(1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from adawac.processes.distributed import world_size
-from adawac.types import IGNORE_INDEX, SampleLosses, Weights
+from adawac.types import SampleLosses, Weights, unlabelled
 
 
 def detached(losses: SampleLosses, labelled: Tensor) -> SampleLosses:
@@ -45,7 +45,7 @@ def mean_of_views(losses: Tensor, label: Tensor, views: int) -> tuple[Tensor, Te
     Returns:
         (b,) means, and (b,) which samples have a labelled view.
     """
-    seen = (label != IGNORE_INDEX).flatten(1).any(1).view(views, -1)
+    seen = (~unlabelled(label)).view(views, -1)
     total = torch.where(seen, losses.view(views, -1), 0).sum(0)
     return total / seen.sum(0).clamp(min=1), seen.any(0)
 

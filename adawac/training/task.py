@@ -28,13 +28,13 @@ from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.processes.distributed import gather_losses, take_weights
 from adawac.runs.checkpoint import Recipe, load_matching
 from adawac.runs.resume import UNITS, check_resumable, check_testable, chosen_components, remembered
-from adawac.training.mean_teacher import MeanTeacher, unlabelled
+from adawac.training.mean_teacher import MeanTeacher
 from adawac.training.objective import detached, mean_of_views, over_scales, weighted_sum
 from adawac.training.performance.compile import Compiled
 from adawac.training.performance.cuda_graphs import GraphedStep, recorder
 from adawac.training.schedules import Poly, Schedule, begin, by_progress, progress
 from adawac.training.validation import Validation
-from adawac.types import Batch, NetworkOutput, SampleLosses, StepOutput
+from adawac.types import Batch, NetworkOutput, SampleLosses, StepOutput, unlabelled
 from adawac.weighting import AdaWAC, LastLosses, Weighting
 from adawac.weighting.rollback import Rollback
 

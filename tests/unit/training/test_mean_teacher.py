@@ -16,8 +16,8 @@ from adawac.data.sampling import WithUnlabelled
 from adawac.data.subsets import Annotated
 from adawac.errors import ConfigError
 from adawac.losses import CrossEntropy
-from adawac.training.mean_teacher import MeanTeacher, unlabelled
-from adawac.types import IGNORE_INDEX
+from adawac.training.mean_teacher import MeanTeacher
+from adawac.types import IGNORE_INDEX, unlabelled
 from adawac.weighting import ERM, SemiSupervised
 
 
