@@ -14,7 +14,7 @@ from adawac.evaluation.group_rows import (
     summarise_groups,
     voxel_volumes,
 )
-from adawac.evaluation.pairing import MEAN_OF_CLASSES, SharedCases
+from adawac.evaluation.pairing import MEAN_OF_CLASSES, InView, SharedCases
 from adawac.evaluation.statistics import (
     Comparison,
     Estimate,
@@ -39,6 +39,7 @@ __all__ = [
     "Comparison",
     "Estimate",
     "GroupSummary",
+    "InView",
     "LeftOut",
     "MadeBy",
     "Metadata",

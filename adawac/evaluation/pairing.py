@@ -6,6 +6,7 @@ method, so that the difference of two methods is the difference of their means.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -63,6 +64,7 @@ class SharedCases(NamedTuple):
     """One metric in one group: methods over the same cases.
 
     Attributes:
+        metric: its name in the case table.
         methods: their names.
         cases: (N,) ids.
         patients: (N,) whom each case shows.
@@ -80,6 +82,7 @@ class SharedCases(NamedTuple):
         ((array([[0.6]]),), ('c',))
     """
 
+    metric: str
     methods: tuple[str, ...]
     cases: NDArray[np.str_]
     patients: NDArray[np.str_]
@@ -144,7 +147,7 @@ class SharedCases(NamedTuple):
         names, cases = (together, *foreground), np.array(list(patients))
         pairs, left_out = counted(dict(zip(chosen, arrays, strict=True)), classes, list(patients), lost)
         shown = np.array(list(patients.values()))
-        return cls(tuple(chosen), cases, shown, names, classes, tuple(arrays), pairs, left_out)
+        return cls(metric, tuple(chosen), cases, shown, names, classes, tuple(arrays), pairs, left_out)
 
     def select(self, name: str) -> Selection:
         """A class by name, or the mean of classes by `MEAN_OF_CLASSES`."""
@@ -168,6 +171,30 @@ class SharedCases(NamedTuple):
         names = tuple(patients.tolist())
         arrays = tuple(means), tuple(scores), weights, names, tuple(levels), tuple(own)
         return Selection(*arrays, int(kept.sum()), left_out)
+
+
+class InView:
+    """Methods that are looked at together: each metric, once asked for, as one table of all that have it.
+
+    Attributes:
+        rows: name of the method -> its case table, of any number of runs.
+        lost: class -> why it counts in no mean; None: what the rows say, see `lost_classes`.
+    """
+
+    def __init__(self, rows: Mapping[str, Sequence[CaseRow]], lost: Mapping[str, str] | None = None) -> None:
+        self.rows, self.lost = rows, lost
+        self.shared = cache(self._shared)
+
+    def having(self, metric: str, group: str) -> dict[str, Sequence[CaseRow]]:
+        """The methods in which the metric was measured in the group."""
+        return {
+            method: rows
+            for method, rows in self.rows.items()
+            if any((row.metric, row.group) == (metric, group) for row in rows)
+        }
+
+    def _shared(self, metric: str, group: str) -> SharedCases:
+        return SharedCases.of(self.having(metric, group), metric, group, self.lost)
 
 
 def _cases(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> dict[str, str]:

@@ -152,15 +152,21 @@ def estimate_methods(
     Raises:
         DataError: as `compare`.
     """
-    table, (least, most) = SharedCases.of(rows_by_method, metric, group, lost), limits(metric)
-    estimates: dict[str, list[Estimate]] = {method: [] for method in table.methods}
-    for name in table.names:
+    table = SharedCases.of(rows_by_method, metric, group, lost)
+    return estimates(table, table.names)
+
+
+def estimates(table: SharedCases, names: Sequence[str]) -> dict[str, list[Estimate]]:
+    """Of each method the means of these classes, or of `MEAN_OF_CLASSES`, in their order."""
+    least, most = limits(table.metric)
+    found: dict[str, list[Estimate]] = {method: [] for method in table.methods}
+    for name in names:
         chosen = table.select(name)
         for method, mean, levels in zip(table.methods, chosen.means, chosen.levels, strict=True):
             low, high = map(float, mean_interval(levels)[1:3]) if len(levels) else (np.nan, np.nan)
             low, high = float(np.maximum(low, least)), float(np.minimum(high, most))  # NaN stays NaN
-            estimates[method].append(Estimate(name, mean, low, high, len(levels), levels.shape[1], chosen.left_out))
-    return estimates
+            found[method].append(Estimate(name, mean, low, high, len(levels), levels.shape[1], chosen.left_out))
+    return found
 
 
 def compare(
@@ -197,25 +203,28 @@ def compare(
     if reference not in rows_by_method:
         raise ConfigError(f"reference {reference!r} is no method here; choose one of {', '.join(rows_by_method)}")
     higher_is_better(metric)
-    least, most = limits(metric)
-    span = most - least
     table = SharedCases.of(rows_by_method, metric, group, lost)
-    selected = [table.select(name) for name in table.names]
-    pairs: list[list[Comparison]] = []
+    pairs = corrected(list(differences(table, reference, table.names).values()))
+    return [comparison for pair in pairs for comparison in pair]
+
+
+def differences(table: SharedCases, reference: str, names: Sequence[str]) -> dict[str, list[Comparison]]:
+    """Of each other method the comparisons of these classes, in their order, without correction and verdict."""
+    least, most = limits(table.metric)
+    span = most - least
     theirs = table.methods.index(reference)
-    for mine, method in enumerate(table.methods):
-        if method == reference:
-            continue
-        pair = []
-        for name, chosen in zip(table.names, selected, strict=True):
+    found: dict[str, list[Comparison]] = {method: [] for method in table.methods if method != reference}
+    for name in names:
+        chosen = table.select(name)
+        for method, pair in found.items():
+            mine = table.methods.index(method)
             first, second = chosen.scores[mine], chosen.scores[theirs]
             _, low, high, p = map(float, paired_test(first, second, chosen.weights))
             low, high = (end if np.isinf(end) else float(np.clip(end, -span, span)) for end in (low, high))
             numbers = (chosen.means[mine] - chosen.means[theirs], low, high, p, np.nan)
             runs, n = (first.shape[1], second.shape[1]), len(chosen.weights)
-            pair.append(Comparison(method, reference, metric, name, *numbers, 0, n, runs, chosen.left_out, None))
-        pairs.append(pair)
-    return [comparison for pair in corrected(pairs) for comparison in pair]
+            pair.append(Comparison(method, reference, table.metric, name, *numbers, 0, n, runs, chosen.left_out, None))
+    return found
 
 
 def corrected(pairs: Sequence[Sequence[Comparison]]) -> list[tuple[Comparison, ...]]:

@@ -1,9 +1,8 @@
 """From case tables to the numbers that are read first: means over cases, and methods side by side."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from rich.text import Text
 from adawac.errors import DataError, counted, percent, rounded, some_of
 from adawac.evaluation.case_table import ANY_CLASS, CaseRow
 from adawac.evaluation.counted import LeftOut, left_out_of
-from adawac.evaluation.pairing import MEAN_OF_CLASSES, SharedCases
+from adawac.evaluation.pairing import MEAN_OF_CLASSES, InView
 from adawac.metrics import EmptyPolicy, policy_note
 
 SHOWN = {
@@ -61,7 +60,7 @@ class Summary:
         patients: whom they show; means are over patients.
         runs: number of runs.
         classes: names of the foreground classes, in the order of the table.
-        shared: metric and group -> all methods in view that have it.
+        view: all methods in view.
         values: (group, metric, class) -> one value a case and run, whether it counts or not.
     """
 
@@ -71,7 +70,7 @@ class Summary:
     patients: int
     runs: int
     classes: tuple[str, ...]
-    shared: Callable[[str, str], SharedCases]
+    view: InView
     values: Mapping[tuple[str, str, str], Sequence[float]]
 
     @property
@@ -94,14 +93,14 @@ class Summary:
         return Mean(self._select(metric, group, MEAN_OF_CLASSES).value, counted, len(per_class) - counted)
 
     def _select(self, metric: str, group: str, name: str) -> Mean:
-        shared = self.shared(metric, group)
+        shared = self.view.shared(metric, group)
         chosen = shared.select(name)
         return Mean(chosen.means[shared.methods.index(self.method)], chosen.cases, len(chosen.left_out))
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
         """What does not count in the means of Dice over all slices, nor in the others that are shown, and why."""
-        return left_out_of({said: self.shared(*of).left_out for of, said in SHOWN.items() if self._measures(*of)})
+        return left_out_of_means(self.view)
 
     def total(self, metric: str, group: str = "all", class_name: str | None = None) -> float:
         """Sum over cases of a count, of one class or, by default, of all foreground classes."""
@@ -152,6 +151,11 @@ class Summary:
         return min(means.items(), key=lambda item: item[1].value) if means else None
 
 
+def left_out_of_means(view: InView) -> tuple[LeftOut, ...]:
+    """What does not count in the means of Dice over all slices, nor in the others that are shown, and why."""
+    return left_out_of({said: view.shared(*of).left_out for of, said in SHOWN.items() if view.having(*of)})
+
+
 def summarise(rows: Iterable[CaseRow]) -> Summary:
     """Gather the case table of one method.
 
@@ -186,20 +190,11 @@ def summarise_methods(
     Raises:
         DataError: if the tables do not fit together.
     """
-
-    @cache
-    def shared(metric: str, group: str) -> SharedCases:
-        measured = {
-            method: rows
-            for method, rows in rows_by_method.items()
-            if any((row.metric, row.group) == (metric, group) for row in rows)
-        }
-        return SharedCases.of(measured, metric, group, lost)
-
-    return {method: _summary(method, rows, shared) for method, rows in rows_by_method.items()}
+    view = InView(rows_by_method, lost)
+    return {method: _summary(method, rows, view) for method, rows in rows_by_method.items()}
 
 
-def _summary(method: str, rows: Sequence[CaseRow], shared: Callable[[str, str], SharedCases]) -> Summary:
+def _summary(method: str, rows: Sequence[CaseRow], view: InView) -> Summary:
     policies = sorted({row.policy for row in rows})
     if len(policies) != 1:
         raise DataError(
@@ -222,7 +217,7 @@ def _summary(method: str, rows: Sequence[CaseRow], shared: Callable[[str, str], 
         patients=len({row.patient or row.case for row in rows}),
         runs=len({row.run for row in rows}),
         classes=tuple(dict.fromkeys(row.class_name for row in rows if row.class_name != ANY_CLASS)),
-        shared=shared,
+        view=view,
         values={key: tuple(cell.values()) for key, cell in values.items()},
     )
 

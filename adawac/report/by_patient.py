@@ -7,13 +7,12 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.evaluation import ANY_CLASS, MEAN_OF_CLASSES, CaseRow, SharedCases, lost_classes, voxel_volumes
+from adawac.evaluation import ANY_CLASS, MEAN_OF_CLASSES, CaseRow, SharedCases, voxel_volumes
 from adawac.report import patient_figures
 from adawac.report.blocks import Block
 from adawac.report.charts import method_styles, picture
 from adawac.report.contents import Contents, SubsetResult
 from adawac.report.details import organ_name, subheading
-from adawac.report.measured import Lost, Rows, has
 from adawac.report.patient_figures import Patients
 
 Floats = NDArray[np.float64]
@@ -23,21 +22,17 @@ VOXELS = ("reference_voxels", "predicted_voxels")
 
 def by_patient(report: Contents) -> Iterable[Block]:
     """Figures of each training subset."""
-    lost = lost_classes(row for run in report.runs for row in run.rows)  # as in the tables, over all subsets
     for i, subset in enumerate(report.subsets):
-        rows: dict[str, list[CaseRow]] = {}
-        for run in report.runs:
-            if run.subset == subset.name:
-                rows.setdefault(run.method, []).extend(run.rows)
-        blocks = list(_figures(report, subset, rows, lost, i))
+        blocks = list(_figures(report, subset, i))
         yield from [*subheading(report, subset), *blocks] if blocks else []
 
 
-def _figures(report: Contents, subset: SubsetResult, rows: Rows, lost: Lost, i: int) -> Iterable[Block]:
+def _figures(report: Contents, subset: SubsetResult, i: int) -> Iterable[Block]:
+    view, rows = subset.view, subset.view.rows
     measured = {
-        title: SharedCases.of(rows, metric, "all", lost)
+        title: view.shared(metric, "all")
         for title, metric in (("Dice", "dice"), ("HD95, mm", "hd95_mm"), ("HD95, voxels", "hd95_voxel"))
-        if all(has(each, metric, "all") for each in rows.values())
+        if len(view.having(metric, "all")) == len(rows)
     }
     if not measured:
         return

@@ -15,23 +15,22 @@ from adawac.evaluation import (
     ANY_CLASS,
     Comparison,
     Estimate,
+    InView,
     LeftOut,
     Metadata,
     Ranking,
     Share,
-    SharedCases,
     corrected,
-    estimate_methods,
     lost_classes,
     rank_methods,
     summarise,
 )
-from adawac.evaluation.counted import left_out_of
-from adawac.evaluation.summary import SHOWN
+from adawac.evaluation.statistics import differences, estimates
+from adawac.evaluation.summary import left_out_of_means
 from adawac.metrics import EmptyPolicy, policy_note
 from adawac.report.blocks import Picture
 from adawac.report.families import Family, families
-from adawac.report.measured import Lost, Rows, by_method, having, means, of_class
+from adawac.report.measured import differences_in, means_in
 from adawac.report.runs import MethodRun, check_runs
 from adawac.runs.slice_weights import SliceWeights
 
@@ -98,9 +97,11 @@ class SubsetResult:
         left_out: what does not count in the means over whole volumes and label-dense slices, and why.
         cuts: how the volumes are cut into slices -> methods; empty where all runs cut them alike.
         units: what was trained on, "slice" or "patch" -> methods; empty where it is the same for all.
+        view: case tables of the methods.
     """
 
     name: str
+    view: InView = field(repr=False)
     methods: tuple[MethodResult, ...]
     comparisons: Mapping[str, tuple[Comparison, ...]]
     false_slices: Mapping[str, Comparison]
@@ -197,30 +198,12 @@ def subset_results(
     for run in runs:
         subsets.setdefault(run.subset, {}).setdefault(run.method, []).append(run)
     lost = lost_classes(row for run in runs for row in run.rows)
-    return _judged([_subset_result(name, methods, reference, metadata, lost) for name, methods in subsets.items()])
-
-
-def _judged(subsets: Sequence[SubsetResult]) -> tuple[SubsetResult, ...]:
-    """With verdicts on organs and their mean, corrected for all that are in view; what else is compared gets none."""
-    pairs = iter(corrected([found for subset in subsets for found in subset.comparisons.values()]))
+    found = [_subset_result(name, methods, reference, metadata, lost) for name, methods in subsets.items()]
+    # Verdicts on organs and their mean, corrected for all that are in view; what else is compared gets none.
+    pairs = iter(corrected([each for subset in found for each in subset.comparisons.values()]))
     return tuple(
-        replace(
-            subset,
-            comparisons={method: next(pairs) for method in subset.comparisons},
-            false_slices=_unjudged(subset.false_slices),
-            families=tuple(
-                replace(
-                    family, differences={method: _unjudged(groups) for method, groups in family.differences.items()}
-                )
-                for family in subset.families
-            ),
-        )
-        for subset in subsets
+        replace(subset, comparisons={method: next(pairs) for method in subset.comparisons}) for subset in found
     )
-
-
-def _unjudged(comparisons: Mapping[str, Comparison]) -> dict[str, Comparison]:
-    return {name: replace(each, p_holm=math.nan, family=0, verdict=None) for name, each in comparisons.items()}
 
 
 def _subset_result(
@@ -228,25 +211,24 @@ def _subset_result(
     methods: Mapping[str, Sequence[MethodRun]],
     reference: str,
     metadata: Sequence[Metadata],
-    lost: Lost,
+    lost: Mapping[str, str],
 ) -> SubsetResult:
-    rows = {method: [row for run in runs for row in run.rows] for method, runs in methods.items()}
-    compared = rows if reference in rows else {}
+    view = InView({method: [row for run in runs for row in run.rows] for method, runs in methods.items()}, lost)
+    dice = view.shared("dice", "all")
     together = [run for each in methods.values() for run in each]
     cuts = _cuts(together)
-    alike = {} if cuts else of_class(compared, "false_positive_slices", ANY_CLASS)
-    sliced = by_method(alike, reference, "false_positive_slices", "sparse", lost)
-    measured = {each: SharedCases.of(of, *each, lost) for each in SHOWN if (of := having(rows, *each))}
-    dice = measured["dice", "all"]
-    enough = len(rows) > 2 and len(dice.select(dice.names[0]).weights) > 1
+    false_slices = (view, reference, "false_positive_slices", "sparse", ANY_CLASS)
+    enough = len(methods) > 2 and len(dice.select(dice.names[0]).weights) > 1
+    compared = differences(dice, reference, dice.names) if reference in methods else {}
     return SubsetResult(
         name=name,
-        methods=tuple(_method_results(rows, methods, lost)),
-        comparisons=by_method(compared, reference, "dice", "all", lost),
-        false_slices={method: found[0] for method, found in sliced.items()},
-        ranking=rank_methods(rows, lost=lost) if enough else None,
-        families=tuple(families(rows, reference, metadata, lost, by_position=not cuts)),
-        left_out=left_out_of({SHOWN[each]: shared.left_out for each, shared in measured.items()}),
+        view=view,
+        methods=tuple(_method_results(view, methods)),
+        comparisons={method: tuple(found) for method, found in compared.items()},
+        false_slices={} if cuts else differences_in(*false_slices),
+        ranking=rank_methods(view.rows, lost=lost) if enough else None,
+        families=tuple(families(view, reference, metadata, by_position=not cuts)),
+        left_out=left_out_of_means(view),
         cuts=cuts,
         units=_unlike((run.unit, run.method) for run in together if run.unit),
     )
@@ -282,13 +264,14 @@ def _unlike(pairs: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, ...]]:
     return {kind: tuple(found) for kind, found in methods.items()} if len(methods) > 1 else {}
 
 
-def _method_results(rows: Rows, methods: Mapping[str, Sequence[MethodRun]], lost: Lost) -> Iterable[MethodResult]:
-    dice = estimate_methods(rows, "dice", "all", lost)
-    dense, recall = (means(rows, metric, "dense", lost) for metric in ("dice", "recall"))
-    false_voxels = means(of_class(rows, "false_positive_voxels", ANY_CLASS), "false_positive_voxels", "sparse", lost)
-    hd95 = {unit: means(rows, f"hd95_{unit}", "all", lost) for unit in ("mm", "voxel")}
+def _method_results(view: InView, methods: Mapping[str, Sequence[MethodRun]]) -> Iterable[MethodResult]:
+    table = view.shared("dice", "all")
+    dice = estimates(table, table.names)
+    dense, recall = (means_in(view, metric, "dense") for metric in ("dice", "recall"))
+    false_voxels = means_in(view, "false_positive_voxels", "sparse", ANY_CLASS)
+    hd95 = {unit: means_in(view, f"hd95_{unit}", "all") for unit in ("mm", "voxel")}
     for name, runs in methods.items():
-        summary = summarise(rows[name])
+        summary = summarise(view.rows[name])
         unit = min(hd95, key=lambda unit: -hd95[unit][name].n if name in hd95[unit] else 0)
         yield MethodResult(
             name=name,

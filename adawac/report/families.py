@@ -9,6 +9,7 @@ from adawac.evaluation import (
     CaseRow,
     Comparison,
     GroupSummary,
+    InView,
     Metadata,
     group_summaries,
     metadata_rows,
@@ -16,7 +17,7 @@ from adawac.evaluation import (
     size_rows,
     voxel_volumes,
 )
-from adawac.report.measured import Lost, Rows, by_method, has
+from adawac.report.measured import differences_in
 
 
 @dataclass(frozen=True)
@@ -38,32 +39,30 @@ class Family:
     differences: Mapping[str, Mapping[str, Comparison]]
 
 
-def families(
-    rows: Rows, reference: str, metadata: Sequence[Metadata], lost: Lost, by_position: bool
-) -> Iterable[Family]:
+def families(view: InView, reference: str, metadata: Sequence[Metadata], by_position: bool) -> Iterable[Family]:
     """Every family of groups of which the rows tell anything."""
     positions = position_groups()
-    labelled = {method: _where_labelled(each, positions) for method, each in rows.items()}
-    if by_position and all(has(each, "dice", positions[0]) for each in labelled.values()):
+    labelled = {method: _where_labelled(each, positions) for method, each in view.rows.items()}
+    if by_position and len(view.having("dice", positions[0])) == len(view.rows):
         note = (
             "The volume in fifths, first slice to last; Dice of the organs that the reference has there, so that empty "
             "slices decide nothing."
         )
-        yield _family("Position along the volume", note, positions, labelled, reference, lost)
-    together = [row for each in rows.values() for row in each]
-    if has(together, "reference_voxels", "all"):
-        sized: dict[str, list[CaseRow]] = {method: [] for method in rows}
+        yield _family("Position along the volume", note, positions, InView(labelled, view.lost), reference)
+    together = [row for each in view.rows.values() for row in each]
+    if view.having("reference_voxels", "all"):
+        sized: dict[str, list[CaseRow]] = {method: [] for method in view.rows}
         for row in size_rows(together):
             sized[row.method].append(row)
         size = "volume" if voxel_volumes(together) else "number of voxels (not every spacing is known)"
         note = (
             f"For each organ, thirds of the test cases by its {size} in the reference, smallest first, equal together."
         )
-        yield _family("Organ size", note, SIZE_GROUPS[:3], sized, reference, lost)
+        yield _family("Organ size", note, SIZE_GROUPS[:3], InView(sized, view.lost), reference)
     for column in metadata:
-        grouped = {method: metadata_rows(each, column) for method, each in rows.items()}
+        grouped = {method: metadata_rows(each, column) for method, each in view.rows.items()}
         note = f"Test cases by {column.column}, from the metadata."
-        yield _family(column.column, note, column.groups, grouped, reference, lost)
+        yield _family(column.column, note, column.groups, InView(grouped, view.lost), reference)
 
 
 def _where_labelled(rows: Iterable[CaseRow], groups: Sequence[str]) -> list[CaseRow]:
@@ -79,12 +78,8 @@ def _where_labelled(rows: Iterable[CaseRow], groups: Sequence[str]) -> list[Case
     ]
 
 
-def _family(title: str, note: str, groups: Sequence[str], rows: Rows, reference: str, lost: Lost) -> Family:
-    differences: dict[str, dict[str, Comparison]] = {method: {} for method in rows if method != reference}
-    for group in groups:
-        compared = by_method(rows if reference in rows else {}, reference, "dice", group, lost)
-        for method, comparisons in compared.items():
-            if comparisons[0].n:
-                differences[method][group] = comparisons[0]
-    summaries = group_summaries(rows, groups, lost=lost)
-    return Family(title, note, tuple(groups), summaries, differences if reference in rows else {})
+def _family(title: str, note: str, groups: Sequence[str], view: InView, reference: str) -> Family:
+    found = {group: differences_in(view, reference, "dice", group) for group in groups}
+    others = [method for method in view.rows if method != reference and reference in view.rows]
+    differences = {method: {group: of[method] for group, of in found.items() if method in of} for method in others}
+    return Family(title, note, tuple(groups), group_summaries(view.rows, groups, lost=view.lost), differences)

@@ -58,7 +58,7 @@ def make_report(
     runs[0] = replace(runs[0], doubts=(*runs[0].doubts, *warn_of_copies(runs[0])))
     chosen = choose_reference([run.method for run in runs], reference)
     subsets = subset_results(runs, chosen, metadata)
-    drawn, why_not = worst_pictures(runs, references, pictures, why_no_references)
+    drawn, why_not = worst_pictures(subsets, runs, references, pictures, why_no_references)
     return Contents(
         title=title,
         reference=chosen,

@@ -61,7 +61,7 @@ class MethodRun:
     method: str
     subset: str
     name: str
-    rows: Sequence[CaseRow]
+    rows: Sequence[CaseRow] = field(repr=False)
     images_seen: int | None = None
     network_passes: int | None = None
     weights: SliceWeights | None = None
@@ -76,7 +76,7 @@ class MethodRun:
     draws: DrawSummary | None = None
     annotated: tuple[int, int] | None = None
     doubts: tuple[str, ...] = ()
-    predict: Predict | None = None
+    predict: Predict | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Let the rows, whose names may be those of another report or of none, say whose they are in this one."""

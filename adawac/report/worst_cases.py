@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.errors import AdaWACError, rounded
-from adawac.evaluation import CaseRow, SharedCases, lost_classes
+from adawac.evaluation import InView
 from adawac.evaluation.predictions import Predict
 from adawac.evaluation.references import References
 from adawac.figures import Panel, side_by_side
 from adawac.io.steps import spacing_of
 from adawac.report.blocks import Picture
 from adawac.report.charts import encode
-from adawac.report.measured import Lost
+from adawac.report.contents import SubsetResult
 from adawac.report.runs import MethodRun
 from adawac.report.wording import on_subset
 from adawac.types import IGNORE_INDEX
@@ -24,18 +24,9 @@ MOST_METHODS = 4
 """Panels of a picture."""
 
 
-def worst_cases(runs: Sequence[MethodRun], count: int, lost: Lost | None = None) -> dict[str, float]:
-    """Cases of the lowest Dice, mean over the organs that count, methods and runs, the worst first.
-
-    Args:
-        runs: over the same cases.
-        count: how many.
-        lost: class -> why it counts in no mean; None: what these runs say.
-    """
-    rows: dict[str, list[CaseRow]] = {}
-    for run in runs:
-        rows.setdefault(run.method, []).extend(run.rows)
-    shared = SharedCases.of(rows, "dice", "all", lost)
+def worst_cases(view: InView, count: int) -> dict[str, float]:
+    """So many cases of the lowest Dice, mean over the organs that count, methods and runs, the worst first."""
+    shared = view.shared("dice", "all")
     values = np.stack([each.mean(axis=1) for each in shared.values], axis=1)  # however many runs a method has
     means = {
         case: float(found[:, pairs].mean())
@@ -46,11 +37,16 @@ def worst_cases(runs: Sequence[MethodRun], count: int, lost: Lost | None = None)
 
 
 def worst_pictures(
-    runs: Sequence[MethodRun], references: References | None, count: int, why_none: str = ""
+    subsets: Sequence[SubsetResult],
+    runs: Sequence[MethodRun],
+    references: References | None,
+    count: int,
+    why_none: str = "",
 ) -> tuple[list[Picture], str]:
     """Pictures of the worst cases of each training subset, or why there are none.
 
     Args:
+        subsets: the training subsets.
         runs: all; of each method the first is shown that can predict as it was measured.
         references: the test cases, with images.
         count: pictures a subset; 0 for none.
@@ -61,19 +57,18 @@ def worst_pictures(
     if references is None or not references.has_images:
         return [], f"No pictures: {why_none or 'the images are not at hand; give --labels and --images'}."
     pictures: list[Picture] = []
-    lost = lost_classes(row for run in runs for row in run.rows)
-    for number, subset in enumerate(dict.fromkeys(run.subset for run in runs)):
-        here = [run for run in runs if run.subset == subset]
+    for number, subset in enumerate(subsets):
+        here = [run for run in runs if run.subset == subset.name]
         shown: dict[str, tuple[str, Predict]] = {}
         for run in here:
             if run.predict is not None and len(shown) < MOST_METHODS:
                 shown.setdefault(run.method, (run.name, run.predict))
         others = dict.fromkeys(run.method for run in here if run.method not in shown)
-        for case, dice in worst_cases(here, count, lost).items():
+        for case, dice in worst_cases(subset.view, count).items():
             if case not in references.cases or not shown:
                 continue
             try:
-                picture = _picture(case, dice, subset, shown, references, f"{number}_{len(pictures)}")
+                picture = _picture(case, dice, subset.name, shown, references, f"{number}_{len(pictures)}")
                 pictures.append(replace(picture, caption=picture.caption + _not_drawn(list(others))))
             except AdaWACError as error:
                 return pictures, f"Pictures are missing: {error}."

@@ -80,17 +80,15 @@ def results(report: Contents) -> dict[str, Any]:
 
 
 def _run(run: MethodRun) -> dict[str, Any]:
-    """Without the case table, which has a file of its own."""
-    facts = {key: value for key, value in vars(run).items() if key not in ("rows", "predict")}
-    return {**_plain(facts), "cases": sorted(run.cases)}
+    return {**_plain(run), "cases": sorted(run.cases)}
 
 
 def _plain(value: object) -> Any:
-    """Dataclasses and named tuples as mappings, NaN as null."""
+    """Dataclasses and named tuples as mappings, NaN as null; without case tables, which have a file of their own."""
     if isinstance(value, SliceWeights):
         return _plain({"slices": len(value.case), "mean": value.means, "auroc": value.auroc})
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value) if field.repr}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return _plain(value._asdict())
     if isinstance(value, Mapping):

@@ -231,7 +231,7 @@ def test_figures_leave_out_what_the_tables_leave_out(monkeypatch):
     report = report_of(MethodRun("pair", "full", "a", full), MethodRun("pair", "half", "b", [*rows_of(WORSE), *spleen]))
     list(by_patient(report))
     assert [found.mean for found in shown["Dice"]["mean of organs"].values()] == pytest.approx([sum(WORSE) / 8])
-    assert worst_cases([report.runs[0]], 1, dict.fromkeys(["spleen"], "")) == {"ct_3": pytest.approx(0.62)}
+    assert worst_cases(report.subsets[0].view, 1) == {"ct_3": pytest.approx(0.62)}
 
 
 def test_false_positive_voxels_are_the_one_mean_as_their_slices_are():
