@@ -57,17 +57,18 @@ def read_table(path: Path) -> list[CaseRow]:
     return (read_parquet if _is_parquet(path) else read_csv)(path)
 
 
-def write_csv(path: Path, rows: Iterable[CaseRow]) -> None:
+def write_csv(path: Path, rows: Iterable[Iterable[Any]], columns: Sequence[str] = COLUMNS) -> None:
     """Write a case table as CSV, whole or not at all.
 
     Args:
         path: the file, replaced if it is there.
         rows: of any number of cases, methods and runs.
+        columns: of the rows.
     """
     with atomic_write(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         # Names are quoted whatever is in them; floats are written in their shortest exact form.
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(columns)
         writer.writerows([as_cell(field) for field in row] for row in rows)
 
 

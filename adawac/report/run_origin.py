@@ -18,10 +18,11 @@ def annotated_of(record: Mapping[str, Any]) -> tuple[int, int] | None:
     return dense + sparse, ignored
 
 
-def made_of(path: Path, rows: Sequence[CaseRow], record: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """Where a run lies, and what is recorded of its making."""
+def made_of(path: Path, rows: Sequence[CaseRow], folder: RunFolder | None = None) -> dict[str, str]:
+    """Where a run lies, what is recorded of its making, and after how many of its epochs what is measured was saved."""
     first = rows[0] if rows else None
-    parts = [] if record is None else [*record.get("earlier", []), record]  # of a run that went on, perhaps elsewhere
+    record = {} if folder is None else folder.record
+    parts = [*record.get("earlier", []), record]  # of a run that went on, perhaps elsewhere
     facts = {
         "checkpoint": first.checkpoint_hash if first else "",
         "config": first.config_hash if first else "",
@@ -29,15 +30,11 @@ def made_of(path: Path, rows: Sequence[CaseRow], record: Mapping[str, Any] | Non
         "device": _in_turn(part.get("device") for part in parts),
         "torch": _in_turn((part.get("versions") or {}).get("torch") for part in parts),
         "from": str(path),
+        "epochs": record.get("epochs"),
+        "steps": record.get("steps"),
+        "measured after epoch": epoch_of(folder.checkpoint) if folder is not None and folder.checkpoints else None,
     }
-    return {name: value for name, value in facts.items() if value}
-
-
-def epochs_of(folder: RunFolder, record: Mapping[str, Any]) -> dict[str, str]:
-    """How long it was trained, and after how many of the epochs the checkpoint was written that is measured."""
-    tested = epoch_of(folder.checkpoint) if folder.checkpoints else None
-    known = {"epochs": record.get("epochs"), "steps": record.get("steps"), "measured after epoch": tested}
-    return {name: str(value) for name, value in known.items() if value is not None}
+    return {name: str(value) for name, value in facts.items() if value not in (None, "")}
 
 
 def _in_turn(values: Iterable[str | None]) -> str:

@@ -299,11 +299,10 @@ def check_runs(runs: Sequence[MethodRun]) -> None:
         for run in runs
         if run.rows and not any((row.metric, row.group) == ("dice", "all") for row in run.rows)
     ]
-    names = [run.name for run in runs]
     problems += [
-        f"run {name}: comes {names.count(name)} times; give each run once, or rename its folder"
-        for name in dict.fromkeys(names)
-        if names.count(name) > 1
+        f"run {name}: comes {times} times; give each run once, or rename its folder"
+        for name, times in Counter(run.name for run in runs).items()
+        if times > 1
     ]
     everybody = set().union(*(run.cases for run in runs))
     for run in runs:

@@ -31,7 +31,7 @@ from adawac.io.terminal import Track
 from adawac.metrics import EmptyPolicy
 from adawac.processes.cluster import Each, one_by_one
 from adawac.report.anew import predicted_by
-from adawac.report.run_origin import annotated_of, epochs_of, made_of
+from adawac.report.run_origin import annotated_of, made_of
 from adawac.report.runs import MethodRun, check_seeds, warn_of_other_files
 from adawac.runs.checkpoint import RECIPE, Recipe, read_checkpoint
 from adawac.runs.folder import CASES, RunFolder
@@ -292,7 +292,7 @@ def _of_run(source: Source, references: References | None, again: bool, device: 
         seen=tuple(record.get("data", {}).keys() - (folder.split.val if folder.split else ())),  # whatever it says now
         chosen=folder.split.val if folder.split else (),
         suspects=folder.suspects,
-        made=made_of(source.path, rows, record) | epochs_of(folder, record),
+        made=made_of(source.path, rows, folder),
         axis=axis,
         unit=str(record.get("unit", "")),
         predict=predict,

@@ -69,14 +69,11 @@ def worst_pictures(
                 continue
             try:
                 picture = _picture(case, dice, subset.name, shown, references, f"{number}_{len(pictures)}")
-                pictures.append(replace(picture, caption=picture.caption + _not_drawn(list(others))))
+                left = f" Not drawn: {', '.join(others)}." if others else ""
+                pictures.append(replace(picture, caption=picture.caption + left))
             except AdaWACError as error:
                 return pictures, f"Pictures are missing: {error}."
     return pictures, "" if pictures else "No pictures: no run can predict the worst cases anew as it was measured."
-
-
-def _not_drawn(methods: Sequence[str]) -> str:
-    return f" Not drawn: {', '.join(methods)}." if methods else ""
 
 
 def _picture(

@@ -71,7 +71,7 @@ def results(report: Contents) -> dict[str, Any]:
         "reference": report.reference,
         "policy": report.policy,
         "runs": [_run(run) for run in report.runs],
-        "subsets": _plain(report.subsets),
+        "subsets": plain(report.subsets),
         "left_out": list(report.left_out),
         "unfinished": dict(report.unfinished),
         "command": report.command,
@@ -80,19 +80,19 @@ def results(report: Contents) -> dict[str, Any]:
 
 
 def _run(run: MethodRun) -> dict[str, Any]:
-    return {**_plain(run), "cases": sorted(run.cases)}
+    return {**plain(run), "cases": sorted(run.cases)}
 
 
-def _plain(value: object) -> Any:
+def plain(value: object) -> Any:
     """Dataclasses and named tuples as mappings, NaN as null; without case tables, which have a file of their own."""
     if isinstance(value, SliceWeights):
-        return _plain({"slices": len(value.case), "mean": value.means, "auroc": value.auroc})
+        return plain({"slices": len(value.case), "mean": value.means, "auroc": value.auroc})
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value) if field.repr}
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.repr}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return _plain(value._asdict())
+        return plain(value._asdict())
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,11 +1,9 @@
 """What came out of a study: a line per method and subset over seeds, and the case tables of all cells together."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +20,9 @@ from adawac.evaluation import (
     summarise_methods,
 )
 from adawac.evaluation.summary import Summary
+from adawac.evaluation.table_files import write_csv
 from adawac.io.atomic import write_text
-from adawac.io.terminal import as_cell
+from adawac.report.write import plain
 from adawac.study.spec import FOLD, SEED, Cell, Study
 
 
@@ -146,9 +145,7 @@ def gather(study: Study) -> tuple[list[CellResult], list[str]]:
     run (the cell) and the axes of the study.
     """
     columns = list(dict.fromkeys(("run", *study.axes, *COLUMNS)))
-    table = io.StringIO()
-    writer = csv.writer(table, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    writer.writerow(columns)
+    lines = []
     finished = [cell for cell in study.cells if cell.state == "finished"]
     for cell in finished:
         rows = tested(cell)
@@ -156,24 +153,17 @@ def gather(study: Study) -> tuple[list[CellResult], list[str]]:
         labels = {"run": cell.name, "method": method or rows[0].method, "subset": subset}
         for row in rows:
             values = {**dict(zip(COLUMNS, row, strict=True)), **cell.options, **labels}
-            writer.writerow([as_cell(values[column]) for column in columns])
+            lines.append([values[column] for column in columns])
     results, left_out = cell_results(finished)
     content = {
         "study": study.name,
         "axes": study.axes,
         "unfinished": {cell.name: cell.state for cell in study.cells if cell.state != "finished"},
-        "cells": [
-            {
-                key: None if isinstance(value, float) and math.isnan(value) else value
-                for key, value in asdict(each).items()
-            }
-            for each in results
-        ],
+        "cells": plain(results),
         "left_out": left_out,
     }
-    numbers = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    for name, text in {"cells.csv": table.getvalue(), "results.json": numbers}.items():
-        write_text(study.folder / name, text)
+    write_csv(study.folder / "cells.csv", lines, columns)
+    write_text(study.folder / "results.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
     return results, left_out
 
 

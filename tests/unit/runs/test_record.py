@@ -77,5 +77,5 @@ def test_whatever_is_taken_can_be_reported(tmp_path_factory, key, value):
         record = run.record
     except ConfigError:
         return
-    made_of(run.path, [], record)
+    made_of(run.path, [], run)
     f"{record.get('images_seen', 0):,}"
