@@ -14,7 +14,8 @@ from adawac.evaluation.group_rows import (
     summarise_groups,
     voxel_volumes,
 )
-from adawac.evaluation.pairing import MEAN_OF_CLASSES, InView, SharedCases
+from adawac.evaluation.in_view import InView
+from adawac.evaluation.pairing import MEAN_OF_CLASSES, SharedCases
 from adawac.evaluation.statistics import (
     Comparison,
     Estimate,

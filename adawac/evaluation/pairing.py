@@ -6,7 +6,6 @@ method, so that the difference of two methods is the difference of their means.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -171,30 +170,6 @@ class SharedCases(NamedTuple):
         names = tuple(patients.tolist())
         arrays = tuple(means), tuple(scores), weights, names, tuple(levels), tuple(own)
         return Selection(*arrays, int(kept.sum()), left_out)
-
-
-class InView:
-    """Methods that are looked at together: each metric, once asked for, as one table of all that have it.
-
-    Attributes:
-        rows: name of the method -> its case table, of any number of runs.
-        lost: class -> why it counts in no mean; None: what the rows say, see `lost_classes`.
-    """
-
-    def __init__(self, rows: Mapping[str, Sequence[CaseRow]], lost: Mapping[str, str] | None = None) -> None:
-        self.rows, self.lost = rows, lost
-        self.shared = cache(self._shared)
-
-    def having(self, metric: str, group: str) -> dict[str, Sequence[CaseRow]]:
-        """The methods in which the metric was measured in the group."""
-        return {
-            method: rows
-            for method, rows in self.rows.items()
-            if any((row.metric, row.group) == (metric, group) for row in rows)
-        }
-
-    def _shared(self, metric: str, group: str) -> SharedCases:
-        return SharedCases.of(self.having(metric, group), metric, group, self.lost)
 
 
 def _cases(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> dict[str, str]:

@@ -139,7 +139,6 @@ def estimate_methods(
     rows_by_method: Mapping[str, Sequence[CaseRow]],
     metric: str = "dice",
     group: str = "all",
-    lost: Mapping[str, str] | None = None,
 ) -> dict[str, list[Estimate]]:
     """As `estimate`, of several methods over the pairs of class and case that count in all of them.
 
@@ -147,12 +146,11 @@ def estimate_methods(
         rows_by_method: name of the method -> its case table, of any number of runs.
         metric: name in the case table.
         group: of slices or cases.
-        lost: class -> why it counts in no mean; None: what the rows say, see `lost_classes`.
 
     Raises:
         DataError: as `compare`.
     """
-    table = SharedCases.of(rows_by_method, metric, group, lost)
+    table = SharedCases.of(rows_by_method, metric, group)
     return estimates(table, table.names)
 
 
@@ -174,7 +172,6 @@ def compare(
     reference: str,
     metric: str = "dice",
     group: str = "all",
-    lost: Mapping[str, str] | None = None,
 ) -> list[Comparison]:
     """Every other method against the reference: of the mean of classes first, then of each class.
 
@@ -183,7 +180,6 @@ def compare(
         reference: name of the method to compare with.
         metric: name in the case table, one with a direction.
         group: of slices or cases.
-        lost: class -> why it counts in no mean; None: what the rows say, see `lost_classes`.
 
     Raises:
         ConfigError: if there is no such reference, or neither more nor less of the metric is better.
@@ -203,7 +199,7 @@ def compare(
     if reference not in rows_by_method:
         raise ConfigError(f"reference {reference!r} is no method here; choose one of {', '.join(rows_by_method)}")
     higher_is_better(metric)
-    table = SharedCases.of(rows_by_method, metric, group, lost)
+    table = SharedCases.of(rows_by_method, metric, group)
     pairs = corrected(list(differences(table, reference, table.names).values()))
     return [comparison for pair in pairs for comparison in pair]
 

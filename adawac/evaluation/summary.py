@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
 from adawac.errors import DataError, counted, percent, rounded, some_of
 from adawac.evaluation.case_table import ANY_CLASS, CaseRow
 from adawac.evaluation.counted import LeftOut, left_out_of
-from adawac.evaluation.pairing import MEAN_OF_CLASSES, InView
+from adawac.evaluation.in_view import InView
+from adawac.evaluation.pairing import MEAN_OF_CLASSES
 from adawac.metrics import EmptyPolicy, policy_note
 
 SHOWN = {
@@ -102,15 +104,19 @@ class Summary:
         """What does not count in the means of Dice over all slices, nor in the others that are shown, and why."""
         return left_out_of_means(self.view)
 
+    def of(self, metric: str, group: str = "all", class_name: str | None = None) -> NDArray[np.float64]:
+        """A value for each case and run, of one class or, by default, of all foreground classes."""
+        names = self.classes if class_name is None else (class_name,)
+        return np.concatenate([np.empty(0), *(self.values.get((group, metric, name), ()) for name in names)])
+
     def total(self, metric: str, group: str = "all", class_name: str | None = None) -> float:
         """Sum over cases of a count, of one class or, by default, of all foreground classes."""
-        names = self.classes if class_name is None else (class_name,)
-        return float(sum(np.nansum(self.values.get((group, metric, name), ())) for name in names))
+        return float(np.nansum(self.of(metric, group, class_name)))
 
     @property
     def missed(self) -> Share:
         """Organs nowhere predicted, of those in the references; over classes, cases and runs."""
-        return self._share("missed", sum(voxels > 0 for voxels in self._reference_voxels()))
+        return self._share("missed", int((self.of("reference_voxels") > 0).sum()))
 
     @property
     def false_alarms(self) -> Share:
@@ -118,16 +124,12 @@ class Summary:
 
         A reference that is wholly ignored says of no organ that it is not there.
         """
-        unknown = sum(np.isnan(self.values.get(("all", "false_alarm", name), ())).sum() for name in self.classes)
-        absent = sum(voxels == 0 for voxels in self._reference_voxels())
-        return self._share("false_alarm", int(absent - unknown))
+        absent, unknown = self.of("reference_voxels") == 0, np.isnan(self.of("false_alarm"))
+        return self._share("false_alarm", int(absent.sum() - unknown.sum()))
 
     def _share(self, metric: str, whole: int) -> Share:
         """Of a count over foreground classes; of nothing where it was not measured."""
-        return Share(int(self.total(metric)), whole) if self._measures(metric) else Share(0, 0)
-
-    def _measures(self, metric: str, group: str = "all") -> bool:
-        return any((group, metric, name) in self.values for name in self.classes)
+        return Share(int(self.total(metric)), whole) if self.of(metric).size else Share(0, 0)
 
     @property
     def ignored_slices(self) -> int:
@@ -139,10 +141,6 @@ class Summary:
         """Slices with any foreground predicted, of the label-sparse ones; over cases and runs."""
         found, slices = (self.total(metric, "sparse", ANY_CLASS) for metric in ("false_positive_slices", "slices"))
         return Share(int(found), int(slices))
-
-    def _reference_voxels(self) -> list[float]:
-        """Of every class in every case and run."""
-        return [v for name in self.classes for v in self.values.get(("all", "reference_voxels", name), ())]
 
     @property
     def worst_class(self) -> tuple[str, Mean] | None:

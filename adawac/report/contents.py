@@ -30,7 +30,6 @@ from adawac.evaluation.summary import left_out_of_means
 from adawac.metrics import EmptyPolicy, policy_note
 from adawac.report.blocks import Picture
 from adawac.report.families import Family, families
-from adawac.report.measured import differences_in, means_in
 from adawac.report.runs import MethodRun, check_runs
 from adawac.runs.slice_weights import SliceWeights
 
@@ -217,7 +216,7 @@ def _subset_result(
     dice = view.shared("dice", "all")
     together = [run for each in methods.values() for run in each]
     cuts = _cuts(together)
-    false_slices = (view, reference, "false_positive_slices", "sparse", ANY_CLASS)
+    false_slices = reference, "false_positive_slices", "sparse", ANY_CLASS
     enough = len(methods) > 2 and len(dice.select(dice.names[0]).weights) > 1
     compared = differences(dice, reference, dice.names) if reference in methods else {}
     return SubsetResult(
@@ -225,7 +224,7 @@ def _subset_result(
         view=view,
         methods=tuple(_method_results(view, methods)),
         comparisons={method: tuple(found) for method, found in compared.items()},
-        false_slices={} if cuts else differences_in(*false_slices),
+        false_slices={} if cuts else view.differences(*false_slices),
         ranking=rank_methods(view.rows, lost=lost) if enough else None,
         families=tuple(families(view, reference, metadata, by_position=not cuts)),
         left_out=left_out_of_means(view),
@@ -267,9 +266,9 @@ def _unlike(pairs: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, ...]]:
 def _method_results(view: InView, methods: Mapping[str, Sequence[MethodRun]]) -> Iterable[MethodResult]:
     table = view.shared("dice", "all")
     dice = estimates(table, table.names)
-    dense, recall = (means_in(view, metric, "dense") for metric in ("dice", "recall"))
-    false_voxels = means_in(view, "false_positive_voxels", "sparse", ANY_CLASS)
-    hd95 = {unit: means_in(view, f"hd95_{unit}", "all") for unit in ("mm", "voxel")}
+    dense, recall = (view.means(metric, "dense") for metric in ("dice", "recall"))
+    false_voxels = view.means("false_positive_voxels", "sparse", ANY_CLASS)
+    hd95 = {unit: view.means(f"hd95_{unit}", "all") for unit in ("mm", "voxel")}
     for name, runs in methods.items():
         summary = summarise(view.rows[name])
         unit = min(hd95, key=lambda unit: -hd95[unit][name].n if name in hd95[unit] else 0)

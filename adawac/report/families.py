@@ -17,7 +17,6 @@ from adawac.evaluation import (
     size_rows,
     voxel_volumes,
 )
-from adawac.report.measured import differences_in
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def _where_labelled(rows: Iterable[CaseRow], groups: Sequence[str]) -> list[Case
 
 
 def _family(title: str, note: str, groups: Sequence[str], view: InView, reference: str) -> Family:
-    found = {group: differences_in(view, reference, "dice", group) for group in groups}
+    found = {group: view.differences(reference, "dice", group) for group in groups}
     others = [method for method in view.rows if method != reference and reference in view.rows]
     differences = {method: {group: of[method] for group, of in found.items() if method in of} for method in others}
     return Family(title, note, tuple(groups), group_summaries(view.rows, groups, lost=view.lost), differences)

@@ -10,9 +10,8 @@ from adawac.errors import DataError
 from adawac.evaluation import Metadata
 from adawac.evaluation.references import References
 from adawac.report.contents import Contents, choose_reference, subset_results
-from adawac.report.copies import warn_of_copies
 from adawac.report.runs import MethodRun, on_shared_cases
-from adawac.report.shown_patients import by_patient
+from adawac.report.shown_patients import by_patient, warn_of_copies
 from adawac.report.worst_cases import worst_pictures
 
 

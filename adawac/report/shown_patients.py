@@ -1,5 +1,7 @@
 """Whom the test cases of a report show: the unit of its statistics, the same in all its runs."""
 
+import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -7,6 +9,8 @@ from adawac.data.case_names import AUTO
 from adawac.data.patients import SuggestedPatients, patients_of
 from adawac.errors import DataError, counted, some_of
 from adawac.report.runs import MethodRun
+
+log = logging.getLogger(__name__)
 
 
 def by_patient(runs: Sequence[MethodRun], pattern: str | None = AUTO) -> tuple[list[MethodRun], str]:
@@ -121,3 +125,25 @@ def _related(run: MethodRun) -> tuple[str, ...]:
     for case in run.training:
         trained.setdefault(patients[case], set()).add(case)
     return tuple(case for case in sorted(run.cases) if trained.get(patients[case], set()) - {case})
+
+
+def warn_of_copies(run: MethodRun) -> list[str]:
+    """Warn of cases of two patients of which every number is the same, as of a file that was copied; what was said.
+
+    Where case tables say how large organs are: by Dice alone two cases may be equal.
+    """
+    held = {row.case for row in run.rows if row.metric == "reference_voxels" and row.value > 0}
+    patients = {row.case: row.patient or row.case for row in run.rows}
+    alike: dict[object, list[str]] = defaultdict(list)
+    for case, numbers in run.numbers.items():
+        if case in held:
+            alike[numbers].append(case)
+    copies = [cases for cases in alike.values() if len({patients[case] for case in cases}) > 1]
+    if not copies:
+        return []
+    said = (
+        f"{some_of([' and '.join(cases) for cases in copies])}: every number is the same; if they are one case under "
+        "several names, they count as several patients, and intervals are too short"
+    )
+    log.warning(said)
+    return [said]

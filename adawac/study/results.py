@@ -145,7 +145,7 @@ def gather(study: Study) -> tuple[list[CellResult], list[str]]:
     run (the cell) and the axes of the study.
     """
     columns = list(dict.fromkeys(("run", *study.axes, *COLUMNS)))
-    lines = []
+    lines: list[list[object]] = []
     finished = [cell for cell in study.cells if cell.state == "finished"]
     for cell in finished:
         rows = tested(cell)

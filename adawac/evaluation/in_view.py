@@ -1,0 +1,47 @@
+"""Methods that are looked at together, so that all means and differences of them are over the same pairs."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from adawac.evaluation.case_table import CaseRow
+from adawac.evaluation.pairing import SharedCases
+from adawac.evaluation.statistics import Comparison, Estimate, differences, estimates
+
+
+class InView:
+    """Case tables of methods; each metric, once asked for, is one table of all that have it.
+
+    Attributes:
+        rows: name of the method -> its case table, of any number of runs.
+        lost: class -> why it counts in no mean; None: what the rows say, see `lost_classes`.
+    """
+
+    def __init__(self, rows: Mapping[str, Sequence[CaseRow]], lost: Mapping[str, str] | None = None) -> None:
+        self.rows, self.lost = rows, lost
+        self.shared = cache(self._shared)
+
+    def having(self, metric: str, group: str) -> dict[str, Sequence[CaseRow]]:
+        """The methods in which the metric was measured in the group."""
+        return {
+            method: rows
+            for method, rows in self.rows.items()
+            if any((row.metric, row.group) == (metric, group) for row in rows)
+        }
+
+    def _shared(self, metric: str, group: str) -> SharedCases:
+        return SharedCases.of(self.having(metric, group), metric, group, self.lost)
+
+    def means(self, metric: str, group: str, name: str = "") -> dict[str, Estimate]:
+        """Method -> mean of this class, or of classes; of those methods in which the metric was measured."""
+        if not self.having(metric, group):
+            return {}
+        table = self.shared(metric, group)
+        return {method: mean for method, [mean] in estimates(table, [name or table.names[0]]).items()}
+
+    def differences(self, reference: str, metric: str, group: str, name: str = "") -> dict[str, Comparison]:
+        """Method -> the same against the reference, where any case counts; without correction and verdict."""
+        if reference not in self.having(metric, group):
+            return {}
+        table = self.shared(metric, group)
+        found = differences(table, reference, [name or table.names[0]])
+        return {method: each for method, [each] in found.items() if each.n}
