@@ -4,8 +4,18 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from adawac.evaluation.case_table import CaseRow
+from adawac.evaluation.counted import LeftOut, left_out_of
 from adawac.evaluation.pairing import SharedCases
 from adawac.evaluation.statistics import Comparison, Estimate, differences, estimates
+
+SHOWN = {
+    ("dice", "all"): "Dice",
+    ("hd95_mm", "all"): "HD95 in mm",
+    ("hd95_voxel", "all"): "HD95 in voxels",
+    ("dice", "dense"): "Dice on label-dense slices",
+    ("recall", "dense"): "recall on label-dense slices",
+}
+"""Metrics of which means are shown, of whole volumes or of label-dense slices, and their names in words."""
 
 
 class InView:
@@ -30,6 +40,11 @@ class InView:
 
     def _shared(self, metric: str, group: str) -> SharedCases:
         return SharedCases.of(self.having(metric, group), metric, group, self.lost)
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What does not count in the means of Dice over all slices, nor in the others that are shown, and why."""
+        return left_out_of({said: self.shared(*of).left_out for of, said in SHOWN.items() if self.having(*of)})
 
     def means(self, metric: str, group: str, name: str = "") -> dict[str, Estimate]:
         """Method -> mean of this class, or of classes; of those methods in which the metric was measured."""

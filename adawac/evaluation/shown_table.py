@@ -6,7 +6,7 @@ from html import escape
 
 from adawac.errors import DataError, counted, rounded
 from adawac.evaluation.case_table import CaseRow
-from adawac.evaluation.summary import Summary, in_words, summarise_methods, summary_lines
+from adawac.evaluation.summary import how_many, in_words, summarise_methods, summary_lines
 
 
 class CaseTable(list[CaseRow]):
@@ -33,7 +33,8 @@ class CaseTable(list[CaseRow]):
         try:
             summaries = summarise_methods(self.methods)
             said = "; ".join(
-                f"{name}, {_cases(each)}, Dice {in_words(each.mean(), 'classes')}" for name, each in summaries.items()
+                f"{name}, {how_many(each, counted(each.cases, 'case'))}, Dice {in_words(each.mean(), 'classes')}"
+                for name, each in summaries.items()
             )
         except DataError as error:  # such as methods of other cases, of which there is no common mean
             said = f"{counted(len(self), 'row')}, no means: {error}"
@@ -63,11 +64,6 @@ class CaseTable(list[CaseRow]):
 
 def _number(value: float) -> str:
     return rounded(value) if math.isfinite(value) else "-"
-
-
-def _cases(summary: Summary) -> str:
-    patients = f" of {counted(summary.patients, 'patient')}" if summary.patients < summary.cases else ""
-    return f"{counted(summary.cases, 'case')}{patients}" + (f" x {summary.runs} runs" if summary.runs > 1 else "")
 
 
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

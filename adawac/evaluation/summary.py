@@ -12,19 +12,10 @@ from rich.text import Text
 
 from adawac.errors import DataError, counted, percent, rounded, some_of
 from adawac.evaluation.case_table import ANY_CLASS, CaseRow
-from adawac.evaluation.counted import LeftOut, left_out_of
+from adawac.evaluation.counted import LeftOut
 from adawac.evaluation.in_view import InView
 from adawac.evaluation.pairing import MEAN_OF_CLASSES
 from adawac.metrics import EmptyPolicy, policy_note
-
-SHOWN = {
-    ("dice", "all"): "Dice",
-    ("hd95_mm", "all"): "HD95 in mm",
-    ("hd95_voxel", "all"): "HD95 in voxels",
-    ("dice", "dense"): "Dice on label-dense slices",
-    ("recall", "dense"): "recall on label-dense slices",
-}
-"""Metrics of which means are shown, of whole volumes or of label-dense slices, and their names in words."""
 
 
 class Mean(NamedTuple):
@@ -102,7 +93,7 @@ class Summary:
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
         """What does not count in the means of Dice over all slices, nor in the others that are shown, and why."""
-        return left_out_of_means(self.view)
+        return self.view.left_out
 
     def of(self, metric: str, group: str = "all", class_name: str | None = None) -> NDArray[np.float64]:
         """A value for each case and run, of one class or, by default, of all foreground classes."""
@@ -147,11 +138,6 @@ class Summary:
         """The class of the lowest mean Dice; None where no class has any."""
         means = {name: mean for name, mean in self.per_class().items() if mean.n}
         return min(means.items(), key=lambda item: item[1].value) if means else None
-
-
-def left_out_of_means(view: InView) -> tuple[LeftOut, ...]:
-    """What does not count in the means of Dice over all slices, nor in the others that are shown, and why."""
-    return left_out_of({said: view.shared(*of).left_out for of, said in SHOWN.items() if view.having(*of)})
 
 
 def summarise(rows: Iterable[CaseRow]) -> Summary:
@@ -280,7 +266,7 @@ def summary_lines(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> tuple[list
         raise DataError(
             f"methods side by side need one empty-mask policy, found {found}; evaluate them all with the same one"
         )
-    lines = [["cases", *(_cases(summary) for summary in summaries)]]
+    lines = [["cases", *(how_many(summary, str(summary.cases)) for summary in summaries)]]
     for name in dict.fromkeys(name for summary in summaries for name in summary.classes):
         lines.append([f"Dice, {name}", *(in_words(s.per_class().get(name)) for s in summaries)])
     lines.append(["Dice, mean of classes", *(in_words(s.mean(), "classes") for s in summaries)])
@@ -319,9 +305,10 @@ def predicted_how(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> str:
     return "; ".join(f"{', '.join(of)} with {said}" for said, of in methods.items())
 
 
-def _cases(summary: Summary) -> str:
+def how_many(summary: Summary, cases: str) -> str:
+    """So many cases, in words, and their patients and runs where these are of another number."""
     patients = f" of {counted(summary.patients, 'patient')}" if summary.patients < summary.cases else ""
-    return f"{summary.cases}{patients}" + (f" x {summary.runs} runs" if summary.runs > 1 else "")
+    return f"{cases}{patients}" + (f" x {summary.runs} runs" if summary.runs > 1 else "")
 
 
 def in_words(mean: Mean | None, of: str = "cases", digits: int = 3) -> str:

@@ -26,7 +26,6 @@ from adawac.evaluation import (
     summarise,
 )
 from adawac.evaluation.statistics import differences, estimates
-from adawac.evaluation.summary import left_out_of_means
 from adawac.metrics import EmptyPolicy, policy_note
 from adawac.report.blocks import Picture
 from adawac.report.families import Family, families
@@ -121,11 +120,11 @@ class Contents:
         policy: what empty masks are worth.
         runs: everything that went in.
         subsets: what came out.
-        patients: a sentence on whom the cases show; empty where every case is a patient of its own.
-        command: what was typed to make the report; "" where it was not typed.
-        versions: package -> version that made the report.
         left_out: cases that were not taken, each with the reason.
         unfinished: runs that are missing -> why.
+        command: what was typed to make the report; "" where it was not typed.
+        versions: package -> version that made the report.
+        patients: a sentence on whom the cases show; empty where every case is a patient of its own.
         pictures: worst cases.
         no_pictures: why there are none.
     """
@@ -135,13 +134,13 @@ class Contents:
     policy: EmptyPolicy
     runs: Sequence[MethodRun]
     subsets: Sequence[SubsetResult]
-    patients: str = ""
-    command: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
     left_out: Sequence[str] = ()
     unfinished: Mapping[str, str] = field(default_factory=dict)
-    pictures: Sequence[Picture] = ()
-    no_pictures: str = ""
+    command: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    patients: str = field(default="", repr=False)
+    pictures: Sequence[Picture] = field(default=(), repr=False)
+    no_pictures: str = field(default="", repr=False)
 
     @property
     def policy_note(self) -> str:
@@ -227,7 +226,7 @@ def _subset_result(
         false_slices={} if cuts else view.differences(*false_slices),
         ranking=rank_methods(view.rows, lost=lost) if enough else None,
         families=tuple(families(view, reference, metadata, by_position=not cuts)),
-        left_out=left_out_of_means(view),
+        left_out=view.left_out,
         cuts=cuts,
         units=_unlike((run.unit, run.method) for run in together if run.unit),
     )

@@ -13,7 +13,6 @@ from adawac.report import html, markdown
 from adawac.report.blocks import Document, Section
 from adawac.report.contents import Contents
 from adawac.report.document import document
-from adawac.report.runs import MethodRun
 from adawac.report.wording import summary
 from adawac.runs.slice_weights import SliceWeights
 
@@ -65,26 +64,12 @@ def write_document(content: Document, numbers: Mapping[str, Any], folder: Path) 
 
 def results(report: Contents) -> dict[str, Any]:
     """All numbers of a report as plain values; what is undefined is null."""
-    return {
-        "title": report.title,
-        "summary": summary(report),
-        "reference": report.reference,
-        "policy": report.policy,
-        "runs": [_run(run) for run in report.runs],
-        "subsets": plain(report.subsets),
-        "left_out": list(report.left_out),
-        "unfinished": dict(report.unfinished),
-        "command": report.command,
-        "versions": dict(report.versions),
-    }
-
-
-def _run(run: MethodRun) -> dict[str, Any]:
-    return {**plain(run), "cases": sorted(run.cases)}
+    runs = [{**plain(run), "cases": sorted(run.cases)} for run in report.runs]
+    return {"title": report.title, "summary": summary(report), **plain(report), "runs": runs}
 
 
 def plain(value: object) -> Any:
-    """Dataclasses and named tuples as mappings, NaN as null; without case tables, which have a file of their own."""
+    """Dataclasses and named tuples as mappings, NaN as null; without what has a file of its own (`repr=False`)."""
     if isinstance(value, SliceWeights):
         return plain({"slices": len(value.case), "mean": value.means, "auroc": value.auroc})
     if is_dataclass(value):
