@@ -7,7 +7,10 @@ Shapes use B for samples of a batch, C for channels, K for classes (background i
 import warnings
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+from adawac.errors import DataError
 
 IGNORE_INDEX = 255
 """Label value that is left out of every loss and every metric; no class index is greater."""
@@ -27,6 +30,25 @@ def unlabelled(label: Tensor) -> Tensor:
         tensor([ True, False])
     """
     return label.flatten(1).amin(1) == IGNORE_INDEX
+
+
+def check_label(image: Tensor, label: Tensor, channels: bool = False) -> None:
+    """Hold a label against an image, or logits: of another shape it would be learnt from at other pixels, in silence.
+
+    Args:
+        image: (B, C, H, W) or (B, C, D, H, W).
+        label: (B, H, W) or (B, D, H, W).
+        channels: whether (B, 1, H, W) will do, too.
+
+    Raises:
+        DataError: if it has another shape.
+    """
+    shapes = [(len(image), *image.shape[2:])] + channels * [(len(image), 1, *image.shape[2:])]
+    if tuple(label.shape) not in shapes:
+        raise DataError(
+            f"a batch of shape {tuple(image.shape)} (samples, channels, pixels) has a label of shape "
+            f"{tuple(label.shape)}; give {shapes[0]}, a class a pixel (label[:, 0] of one with a channel)"
+        )
 
 
 class Batch(NamedTuple):
@@ -80,7 +102,14 @@ class NetworkOutput(NamedTuple):
         return tuple(NetworkOutput(*output) for output in zip(self.logits.chunk(views), features, strict=True))
 
 
-class SampleLosses(NamedTuple):
+class _SampleLosses(NamedTuple):
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs
+    supervised: Tensor
+    consistency: Tensor | None
+    dense: Tensor
+
+
+class SampleLosses(_SampleLosses):
     """Losses of every sample of a batch, before they are weighted.
 
     Attributes:
@@ -90,12 +119,24 @@ class SampleLosses(NamedTuple):
             infinite where it is not finite.
         consistency: (B,) consistency loss between the two views, lambda_ac included; None with one view.
         dense: (B,) bool, True for label-dense samples.
+
+    Raises:
+        DataError: if these are not one number a sample, or the rows no whole numbers.
     """
 
-    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs
-    supervised: Tensor
-    consistency: Tensor | None
-    dense: Tensor
+    __slots__ = ()
+
+    def __new__(cls, index: Tensor, supervised: Tensor, consistency: Tensor | None, dense: Tensor) -> "SampleLosses":
+        """Losses that are one a sample: of other shapes each sample would get what is of another, or of all."""
+        shapes = [list(each.shape) for each in (index, supervised, consistency, dense) if each is not None]
+        if any(len(shape) != 1 or shape != shapes[0] for shape in shapes):
+            raise DataError(
+                f"losses of samples have the shapes {shapes}; give index, supervised, consistency and dense one number "
+                'a sample, (B,) each (cross_entropy(..., reduction="none").flatten(1).mean(1))'
+            )
+        if index.dtype == torch.bool or index.is_floating_point():
+            raise DataError(f"index is {index.dtype}; give the row of each sample, whole numbers from 0")
+        return super().__new__(cls, index.long(), supervised, consistency, dense)
 
     @property
     def ce(self) -> Tensor:

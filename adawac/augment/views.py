@@ -17,7 +17,7 @@ from adawac.augment.geometry import Warp, affine_map, is_mirrored, mirror_pairs,
 from adawac.augment.randomness import Source, Stream
 from adawac.augment.samples import change_samples
 from adawac.errors import ConfigError
-from adawac.types import View
+from adawac.types import View, check_label
 
 _Self = TypeVar("_Self", bound="Augmentation")
 
@@ -80,6 +80,7 @@ class Augmentation(ABC):
 
         Raises:
             ConfigError: if slices are to be reversed where a sample is one slice.
+            DataError: if the label is not of the image's pixels, without channels.
 
         Example:
             >>> image, label = torch.rand(2, 1, 8, 8), torch.zeros(2, 8, 8, dtype=torch.uint8)
@@ -89,6 +90,7 @@ class Augmentation(ABC):
             >>> torch.equal(views.image[2:], second.image)
             True
         """
+        check_label(image, label)
         count = len(source.views)
         # Autocast would take the maps to bfloat16, which cannot tell pixel 200 from 201.
         with torch.no_grad(), torch.autocast(image.device.type, enabled=False):

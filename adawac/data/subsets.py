@@ -184,7 +184,8 @@ class Annotated(Subset):
         unlabelled: whether the others are trained on without their labels.
 
     Raises:
-        ConfigError: if `volumes` or `every` is below 1.
+        ConfigError: if `volumes` or `every` is below 1, or `every` above 1 where samples are patches: these overlap,
+            and what one hides its neighbours show.
 
     Example:
         >>> voxels = [np.array([[9, 0], [7, 2]])] * 4
@@ -208,6 +209,8 @@ class Annotated(Subset):
 
     def without_labels(self, units: UnitTable) -> NDArray[np.bool_]:
         """All but the annotated rows."""
+        if self.every > 1 and units.kind.spatial_dims == 3:
+            raise ConfigError(f"Annotated: every is {self.every}, but patches share voxels; give volumes instead")
         volumes = _volumes(units)
         number = len(volumes) if self.volumes is None else self.volumes
         if number > len(volumes):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation.case_table import CaseRow, limits
 from adawac.io.atomic import atomic_write
-from adawac.io.case_column import csv_text
+from adawac.io.case_column import csv_text, is_nothing
 from adawac.io.terminal import as_cell, of_cell
 from adawac.metrics import EMPTY_RULES
 
@@ -92,6 +93,7 @@ def read_csv(path: Path) -> list[CaseRow]:
         return [
             _row([of_cell(field) for field in fields], columns, f"{path}, line {reader.line_num}", comma)
             for fields in reader
+            if fields  # blank lines are none
         ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _unreadable(path, error) from error
@@ -170,7 +172,8 @@ def _row(fields: Sequence[Any], columns: tuple[str, ...], place: str, comma: boo
     of_column = dict(zip(columns, fields, strict=True))
     number, policy = of_column["value"], of_column["policy"]
     try:
-        value = float(number.replace(",", ".") if comma else number)
+        said = ("" if number is None else str(number)).strip().replace(",", "." if comma else ",")
+        value = math.nan if is_nothing(said) else float(said)  # as pandas and R write what is undefined
     except (TypeError, ValueError):
         raise DataError(f"{place}: the value must be a number, found {number!r}; {_REMEDY}") from None
     least, most = limits(str(of_column["metric"]))

@@ -70,8 +70,18 @@ def csv_text(path: Path) -> tuple[str, str]:
     return text, max(",;\t", key=text.partition("\n")[0].count)
 
 
+def is_nothing(text: str) -> bool:
+    """Whether a cell says nothing: it is empty, or holds what pandas, R or a spreadsheet write there.
+
+    Example:
+        >>> [is_nothing(text) for text in ("", "NaN", "NA", "#N/A", "none", "0")]
+        [True, True, True, True, False, False]
+    """
+    return text.lower() in ("", "nan", "na", "<na>", "n/a", "#n/a", "null")
+
+
 def column_of(path: Path, lines: Lines, key: str, column: str) -> dict[str, str]:
-    """What a column says of each case (or patient) that it says anything of; nan, as pandas writes it, is nothing.
+    """What a column says of each case (or patient) that it says anything of.
 
     Args:
         path: where the lines are from, for errors.
@@ -85,7 +95,7 @@ def column_of(path: Path, lines: Lines, key: str, column: str) -> dict[str, str]
     values: dict[str, str] = {}
     for line in lines:
         name, value = line[key], line[column]
-        if name and value and value.lower() != "nan" and values.setdefault(name, value) != value:
+        if name and not is_nothing(value) and values.setdefault(name, value) != value:
             raise DataError(f"{path}: {key} {name} has two values of {column}; keep one line for it")
     return values
 

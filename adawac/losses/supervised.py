@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from adawac.errors import ConfigError
-from adawac.types import IGNORE_INDEX
+from adawac.types import IGNORE_INDEX, check_label
 
 SMOOTH = 1e-5
 """Added to both sides of a Dice: an absent class that is not predicted costs nothing."""
@@ -138,6 +138,7 @@ def dice_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
 
 def _dice_sums(logits: Tensor, label: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
     """Sums over the pixels of each sample, (B, K) each: of p g, of p^2 and of g."""
+    check_label(logits, label, channels=True)
     logits = full_precision(logits).flatten(2)
     # A compiler shares the logarithms with the cross-entropy; uncompiled they would be one more pass.
     probs = logits.log_softmax(1).exp() if torch.compiler.is_compiling() else logits.softmax(1)
@@ -200,6 +201,7 @@ def full_precision(values: Tensor) -> Tensor:
 
 def _cross_entropies(logits: Tensor, label: Tensor) -> Tensor:
     """(B, P), of every pixel; 0 where it is ignored."""
+    check_label(logits, label, channels=True)
     logits, label = full_precision(logits).flatten(2), label.flatten(1).long()
     return F.cross_entropy(logits, label, ignore_index=IGNORE_INDEX, reduction="none")
 

@@ -202,6 +202,8 @@ def _of_table(source: Source) -> list[MethodRun]:
     rows: dict[tuple[str, str, str], list[CaseRow]] = {}
     for row in read_table(source.path):
         rows.setdefault((row.method, row.subset, row.run), []).append(row)
+    if not rows:
+        raise DataError(f"{source.path}: the case table has no rows; measure the run anew, or leave it out")
     of_kind = ("methods", source.method, 0), ("subsets", source.subset, 1)
     for kind, given, place in of_kind:
         names = list(dict.fromkeys(key[place] for key in rows))

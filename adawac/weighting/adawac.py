@@ -137,8 +137,9 @@ class AdaWAC(PerSampleState, Weighting):
         choose between: one that nobody annotated keeps its prior, and has its consistency loss alone, (0, 1).
 
         Raises:
-            ConfigError: if there is no consistency loss.
+            ConfigError: if there is no consistency loss, or no such row.
         """
+        rows = self.rows_of(losses.index, self.log_odds)
         supervised = losses.supervised.to(self.log_odds.dtype)
         consistency = self.required_consistency(losses).to(self.log_odds.dtype)
         finite = supervised.isfinite() & consistency.isfinite()
@@ -149,13 +150,13 @@ class AdaWAC(PerSampleState, Weighting):
             ratio = self.consistency_ratio * mean_supervised / mean_consistency
             difference = (supervised - ratio * consistency) / mean_supervised
             difference = difference - (self.threshold - self.consistency_ratio)
-        before = self.log_odds[losses.index]
+        before = self.log_odds[rows]
         seen = finite | (supervised.isnan() & consistency.isfinite())
         after = before + self._step_size_now(seen) * difference
         if self.max_log_odds is not None:
             after = after.clamp(-self.max_log_odds, self.max_log_odds)
         after = torch.where(finite, after, before)
-        self.log_odds[losses.index] = after
+        self.log_odds[rows] = after
         beta = after.sigmoid().masked_fill(supervised.isnan(), 0)
         return Weights(supervised=beta, consistency=(1 - beta) * ratio)
 

@@ -95,12 +95,12 @@ class GroupDRO(PerSampleState, Weighting):
         """Move the probabilities of the batch's groups and return the samples' weights.
 
         Raises:
-            ConfigError: if no groups are known.
+            ConfigError: if no groups are known, or no such row.
         """
         if not self.names:
             raise ConfigError("GroupDRO: the groups are not known; call allocate(units) or assign(member, names) first")
         supervised = losses.supervised.to(self.log_q.dtype)
-        member = torch.where(supervised.isnan(), -1, self.member[losses.index])
+        member = torch.where(supervised.isnan(), -1, self.member[self.rows_of(losses.index, self.member)])
         finite = supervised.isfinite() & (member >= 0)
         total = self._sums(member, torch.where(finite, supervised, 0))
         count = self._sums(member, finite.to(supervised.dtype))

@@ -46,12 +46,13 @@ class LastLosses(PerSampleState):
     @torch.no_grad()
     def record(self, losses: SampleLosses) -> None:
         """Store the losses of a batch, and count it."""
-        self.draws[losses.index] += 1
+        rows = self.rows_of(losses.index, self.draws)
+        self.draws[rows] += 1
         supervised = losses.supervised.float()
-        self.supervised[losses.index] = torch.where(supervised.isnan(), self.supervised[losses.index], supervised)
+        self.supervised[rows] = torch.where(supervised.isnan(), self.supervised[rows], supervised)
         if losses.consistency is not None:
             consistency = losses.consistency.float()
-            self.consistency[losses.index] = torch.where(consistency.isnan(), torch.inf, consistency)
+            self.consistency[rows] = torch.where(consistency.isnan(), torch.inf, consistency)
 
     @property
     def drawn(self) -> NDArray[np.bool_]:

@@ -93,14 +93,18 @@ class ReweightOnly(PerSampleState, Weighting):
         """Add to the log-weights of the batch's samples and return their weights.
 
         A non-finite loss adds nothing.
+
+        Raises:
+            ConfigError: if there is no such row.
         """
+        rows = self.rows_of(losses.index, self.log_weights)
         supervised = losses.supervised.to(self.log_weights.dtype)
-        before = self.log_weights[losses.index]
+        before = self.log_weights[rows]
         after = torch.where(supervised.isfinite(), self.retention * before + self.step_size * supervised, before)
         if self.official_scaling:
             unlabelled = supervised.isnan()  # has no share in the batch's sum of 1
             after = torch.where(unlabelled, before, after.masked_fill(unlabelled, -torch.inf).log_softmax(0))
-        self.log_weights[losses.index] = after
+        self.log_weights[rows] = after
         return Weights(after.exp() if self.official_scaling else self._relative(after), None)
 
     def _relative(self, log_weights: Tensor) -> Tensor:

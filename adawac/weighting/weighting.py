@@ -70,11 +70,28 @@ class Weighting(nn.Module, ABC):
 class PerSampleState(nn.Module):
     """Base for modules whose buffers have a row per training sample.
 
-    Their size is known only once the data are, so loading a state dict takes over the saved size.
+    Their size is known only once the data are, so loading a state dict takes over the saved size where there is none.
     """
 
     renamed_buffers: ClassVar[dict[str, str]] = {}
     """Names of buffers in checkpoints of 0.1.0, and what they are called now."""
+
+    def rows_of(self, index: Tensor, table: Tensor) -> Tensor:
+        """The rows of a batch in a table of all samples, looked at where no device has to be waited for.
+
+        Raises:
+            ConfigError: if there is no such row (one below 0 would be that of another sample), or one comes twice.
+        """
+        if index.device.type == "cpu" and len(index):
+            rows, name = index.tolist(), type(self).__name__
+            if min(rows) < 0 or max(rows) >= len(table):
+                raise ConfigError(
+                    f"{name}: a batch has index {min(rows) if min(rows) < 0 else max(rows)} of {len(table)} "
+                    f"samples, counted from 0; give {name}(num_samples=...) all that there are"
+                )
+            if len(set(rows)) < len(rows):
+                raise ConfigError(f"{name}: a sample comes twice in a batch; draw without replacement")
+        return index
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: object) -> None:
         for old, new in self.renamed_buffers.items():
@@ -82,7 +99,7 @@ class PerSampleState(nn.Module):
                 state_dict[prefix + new] = state_dict.pop(prefix + old)
         for name, buffer in list(self.named_buffers(recurse=False)):
             saved = state_dict.get(prefix + name)
-            if saved is not None and saved.shape != buffer.shape:
+            if saved is not None and buffer.shape[:1] == (0,):  # else torch refuses another size: other samples
                 setattr(self, name, torch.empty_like(saved, device=buffer.device))
         super()._load_from_state_dict(state_dict, prefix, *args)
 

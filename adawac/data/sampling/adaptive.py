@@ -5,7 +5,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from adawac.data.groups import Grouping
 from adawac.data.sampling.block_sums import Blocks
@@ -192,23 +192,29 @@ class AdaptiveSampling(Sampling):
         of_blocks = self._sums @ a_weight + alike * self._blocks.count
         return Draw(*self._blocks.draw(of_blocks, partial(self._of_rows, a_weight=a_weight, alike=alike), size, rng))
 
-    def observe(self, batch: Draw, losses: NDArray[np.floating]) -> None:
+    def observe(self, batch: Draw, losses: ArrayLike | torch.Tensor) -> None:
         """Move the weights by the losses of a batch.
 
         Args:
             batch: as it was drawn.
             losses: (B,) supervised loss of each of its units. NaN: it has none, and keeps its weight; infinite ones
                 count as hard, and move no mean.
+
+        Raises:
+            ConfigError: if these are not one a unit of the batch.
         """
-        known = ~np.isnan(losses)
+        given: NDArray[np.float64] = torch.as_tensor(losses).detach().double().cpu().numpy()
+        if given.shape != batch.rows.shape:
+            raise ConfigError(f"losses of shape {given.shape} for {len(batch.rows)} units; give one a unit")
+        known = ~np.isnan(given)
         rows, rarity = batch.rows[known], 1 / (self._n * batch.p[known])
-        losses = losses[known].astype(np.float64)
-        finite = np.isfinite(losses)
+        hard = given[known]
+        finite = np.isfinite(hard)
         if not finite.any():
             return
-        mean = np.average(losses[finite], weights=rarity[finite])
+        mean = np.average(hard[finite], weights=rarity[finite])
         self._mean, self._mean_weight = 0.9 * self._mean + 0.1 * mean, 0.9 * self._mean_weight + 0.1
-        hardness = np.minimum(losses / max(self._mean / self._mean_weight, np.finfo(np.float64).tiny), CAP)
+        hardness = np.minimum(hard / max(self._mean / self._mean_weight, np.finfo(np.float64).tiny), CAP)
         moved = self.log_odds[rows] + self.step_size * np.minimum(rarity, CAP) * (hardness - 1)
         self.log_odds[rows] = moved.clip(-self.max_log_odds, self.max_log_odds)
         self._beta[rows] = _sigmoid(self.log_odds[rows])
@@ -227,7 +233,17 @@ class AdaptiveSampling(Sampling):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Go on from a state of the same units and groups, once they are allocated.
+
+        Raises:
+            ConfigError: if it is of others.
+        """
+        there, saved = ((len(self.log_odds), len(self._log_q)), (len(state["log_odds"]), len(state["log_q"])))
+        if there != saved:
+            raise ConfigError(
+                f"AdaptiveSampling: the state is of {saved[0]} units in {saved[1]} groups, but allocated are "
+                f"{there[0]} in {there[1]}; call allocate(units) with the units and the balance that it was saved with"
+            )
         self.log_odds = state["log_odds"].numpy().copy()
         self._log_q = state["log_q"].numpy().copy()
         self._mean, self._mean_weight = state["mean"].tolist()
@@ -245,7 +261,7 @@ def _members(balance: Grouping | str | None, units: UnitTable) -> dict[str, Rows
         return {"all": np.flatnonzero(units.labelled)}
     if isinstance(balance, str):
         of_class = dict(zip(units.classes[1:], units.rows_of_class[1:], strict=True))
-        return {name: rows for name, rows in of_class.items() if len(rows)}
+        return {name: rows for name, rows in of_class.items() if len(rows)} or _members(None, units)
     member, names = balance(units)
     return {name: np.flatnonzero(member == group) for group, name in enumerate(names)}
 

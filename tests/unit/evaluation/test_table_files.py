@@ -129,8 +129,8 @@ def test_a_parquet_file_that_is_no_case_table_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"has the columns .*, found \('dice',\); write the table anew"):
         read_table(path)
     columns = dict(zip(COLUMNS, zip(*[row("a"), row("b")], strict=True), strict=True))
-    pyarrow.parquet.write_table(pyarrow.table(columns | {"value": [0.5, None]}), path)
-    with pytest.raises(DataError, match="row 2: the value must be a number, found None; write the table anew"):
+    pyarrow.parquet.write_table(pyarrow.table(columns | {"value": ["0.5", "good"]}), path)
+    with pytest.raises(DataError, match="row 2: the value must be a number, found 'good'; write the table anew"):
         read_table(path)
 
 
