@@ -7,9 +7,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import lightning.pytorch as pl
 from jsonargparse import ArgumentError, Namespace
 from jsonargparse.typing import PositiveInt
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser
 
 from adawac.data.datamodule import SegmentationData
 from adawac.errors import ConfigError
@@ -43,12 +44,7 @@ class Config:
     @cached_property
     def text(self) -> str:
         """YAML of what is not a default."""
-        dumped: str = (
-            parsers()
-            .parser_of(self.command)
-            .dump(self.values, skip_unset=False, skip_default=True, skip_validation=True)
-        )
-        return dumped
+        return parser_of(self.command).dump(self.values, skip_unset=False, skip_default=True, skip_validation=True)
 
 
 def resolve(given: Sequence[str] | Mapping[str, Any], *, exit_on_error: bool = False) -> Config:
@@ -78,7 +74,7 @@ def resolve(given: Sequence[str] | Mapping[str, Any], *, exit_on_error: bool = F
     if argv[0] != "fit" and (idle := {option.partition("=")[0] for option in argv} & FIT_ALONE):
         raise ConfigError(f"{', '.join(sorted(idle))} means something to `adawac fit` alone; leave it out")
     find_in_working_folder()  # classes of the user's own, such as `--model.weighting hard.HardHalf`
-    parser = parser_of(argv[0])  # by itself: the parser above it would go over all settings once more
+    parser = parser_of(argv[0])
     parser.exit_on_error = exit_on_error
     try:
         values = parser.parse_args(_expand(argv)[1:])
@@ -95,118 +91,78 @@ class TrainingParser(TypedParser, LightningArgumentParser):
     """Lightning's parser, which suggests what was meant."""
 
 
-class TrainingCLI(LightningCLI):
-    """Task and data module on the command line; one seed for both; a run folder named as the experiment."""
+@cache
+def parser_of(command: str) -> TrainingParser:
+    """All options of fit, validate or test, made once in a process: trainer, task and data module, and the run's own.
 
-    def __init__(self, **options: Any) -> None:
-        usages = {name: f"adawac {name} RUN [--trust] [--KEY VALUE ...]" for name in COMMANDS}
-        usages["fit"] = "adawac fit YAML [--KEY VALUE ...]"
-        super().__init__(
-            SegmentationTask,
-            SegmentationData,
-            seed_everything_default=1234,
-            auto_configure_optimizers=False,  # the task's own, model.optimizer and model.schedule
-            load_from_checkpoint_support=False,  # a checkpoint's recipe says what the task was made of
-            trainer_defaults={
-                "use_distributed_sampler": False,
-                "max_epochs": 20,
-                "log_every_n_steps": 10,
-                "enable_model_summary": False,
-            },
-            parser_class=TrainingParser,
-            # Above what is wrong with an option, in place of the names of all of them.
-            parser_kwargs={"prog": "adawac", **{name: {"usage": usage} for name, usage in usages.items()}},
-            **options,
-        )
+    One seed rules both; a run folder is named as the experiment.
+    """
+    given = "YAML" if command == "fit" else "RUN [--trust]"
+    parser = TrainingParser(
+        prog=f"adawac {command}",
+        # Above what is wrong with an option, in place of the names of all of them.
+        usage=f"adawac {command} {given} [--KEY VALUE ...]",
+        description=str(getattr(pl.Trainer, command).__doc__).strip().partition("\n")[0],
+        dump_header=[f"lightning.pytorch=={pl.__version__}"],  # type: ignore[attr-defined]
+    )
+    parser.add_argument("-c", "--config", action="config", help="Path to a configuration file in json or yaml format.")
+    parser.add_argument(
+        "--seed_everything",
+        type=bool | int,
+        default=1234,
+        help="Set to an int to run seed_everything with this value before classes instantiation. Set to True to use a "
+        "random seed.",
+    )
+    parser.add_lightning_class_args(pl.Trainer, "trainer")
+    parser.set_defaults(
+        {
+            "trainer.use_distributed_sampler": False,
+            "trainer.max_epochs": 20,
+            "trainer.log_every_n_steps": 10,
+            "trainer.enable_model_summary": False,
+        }
+    )
+    parser.add_lightning_class_args(SegmentationTask, "model")
+    parser.add_lightning_class_args(SegmentationData, "data")
+    parser.add_argument("--name", type=str, default="run", help="name of the experiment: runs/NAME/version_K")
+    parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+    parser.add_argument(
+        "--resume",
+        type=str | None,
+        help="auto: go on from the newest whole checkpoint of the run, or begin it; or a run folder or checkpoint",
+    )
+    parser.add_argument(
+        "--non_finite",
+        type=Literal["stop", "skip"],
+        default="stop",
+        help="what a loss or gradient that is not finite does: stop the training, or leave the batch out",
+    )
+    parser.add_argument(
+        "--times",
+        type=PositiveInt,
+        default=1,
+        help="so many times the trainer's epochs (or steps), validated as often in all; such as 2 for training on "
+        "one view, which costs half of training on two",
+    )
+    parser.add_argument(
+        "--pictures",
+        type=bool,
+        default=True,
+        help="draw weights and predictions into TensorBoard at every validation; takes a second or two",
+    )
+    for seed in ("data.seed", "model.seed"):
+        parser.link_arguments("seed_everything", seed, compute_fn=seed_of)
+    parser.add_method_arguments(pl.Trainer, command, skip=NO_SETTINGS)
+    return parser
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """The commands of training."""
-        return COMMANDS
 
-    def parser_of(self, command: str) -> LightningArgumentParser:
-        """The parser of one command."""
-        return self._parser(command)
-
-    def use_parsers_of(self, other: "TrainingCLI") -> None:
-        """Share the parsers of another."""
-        self.parser = other.parser
-        self._subcommand_parsers = other._subcommand_parsers
-        self._subcommand_method_arguments = other._subcommand_method_arguments
-
-    def _parse_ckpt_path(self) -> None:
-        """Checkpoints rule no settings; here Lightning would read one for them, and fail on other files in its way."""
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the run's name and its folder, and let one seed rule all randomness."""
-        parser.add_argument("--name", type=str, default="run", help="name of the experiment: runs/NAME/version_K")
-        parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
-        parser.add_argument(
-            "--resume",
-            type=str | None,
-            help="auto: go on from the newest whole checkpoint of the run, or begin it; or a run folder or checkpoint",
-        )
-        parser.add_argument(
-            "--non_finite",
-            type=Literal["stop", "skip"],
-            default="stop",
-            help="what a loss or gradient that is not finite does: stop the training, or leave the batch out",
-        )
-        parser.add_argument(
-            "--times",
-            type=PositiveInt,
-            default=1,
-            help="so many times the trainer's epochs (or steps), validated as often in all; such as 2 for training on "
-            "one view, which costs half of training on two",
-        )
-        parser.add_argument(
-            "--pictures",
-            type=bool,
-            default=True,
-            help="draw weights and predictions into TensorBoard at every validation; takes a second or two",
-        )
-        for seed in ("data.seed", "model.seed"):
-            parser.link_arguments("seed_everything", seed, compute_fn=seed_of)
+NO_SETTINGS = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule"}
+"""Arguments of the trainer's methods that are made from settings."""
 
 
 def seed_of(seed_everything: bool | int) -> int:
     """The one number that a seed stands for: true, any seed, is 0; so is false, where only ours has a seed."""
     return 0 if isinstance(seed_everything, bool) else seed_everything
-
-
-COMMANDS = {
-    "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule"},
-    "validate": {"model", "dataloaders", "datamodule"},
-    "test": {"model", "dataloaders", "datamodule"},
-}
-"""Methods of the trainer, and which of their arguments are not settings."""
-
-
-class _Arguments(TrainingCLI):
-    """What can be set, and nothing of what Lightning would do with it."""
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.config = Namespace(subcommand="fit", fit=Namespace(seed_everything=False))  # type: ignore[no-untyped-call]
-
-    def instantiate_classes(self) -> None:
-        pass
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
-
-
-@cache
-def parsers() -> TrainingCLI:
-    """The parsers of all commands, made once in a process."""
-    made = _Arguments()
-    for command in COMMANDS:  # its parser answers for itself, --print_config too
-        del made.parser_of(command).parent_parser  # type: ignore[attr-defined]
-    return made
-
-
-def parser_of(command: str) -> LightningArgumentParser:
-    """All options of fit, validate or test."""
-    return parsers().parser_of(command)
 
 
 @cache

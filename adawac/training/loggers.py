@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 from jsonargparse import Namespace, get_loader
-from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
 
@@ -84,32 +84,35 @@ def missing_package(error: ModuleNotFoundError) -> ConfigError:
     )
 
 
-class ConfigRecord(SaveConfigCallback):
+class ConfigRecord(Callback):
     """Writes `config.yaml` into the run's folder, and tells the trackers the settings and that folder.
 
     Not before a step was made: where a checkpoint is refused, or nothing is left to train, the record of the steps that
     were made stays.
+
+    Args:
+        text: of the file.
     """
 
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._settings: dict[str, Any] = get_loader("yaml")(text)
+        self._written = False
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Tell the task its settings, which a checkpoint holds; write nothing yet, unlike Lightning."""
+        """Tell the task its settings, which a checkpoint holds."""
         parts = {f"model.{name}": _defaults(type(getattr(pl_module, name))) for name in PARTS}
-        self._text: str = self.parser.dump(self.config, skip_unset=False, skip_validation=True)  # once: half a second
-        self._settings: dict[str, Any] = get_loader("yaml")(self._text)
         pl_module.settings = settings_of(self._settings, parts)  # type: ignore[assignment]
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Write and tell, once."""
-        if self.already_saved:
+        if self._written:
             return
-        self.already_saved = True
+        self._written = True
         if (run := RunFolder.of_trainer(trainer)) is not None:
             write_text(run.config_file, self._text)
             for tracker in trainer.loggers[1:]:
                 tracker.log_hyperparams(self._settings | {"run_folder": str(run.path)})
-
-    def save_config(self, *_: Any) -> None:
-        """Nothing: Lightning asks for it where it is not to write the file."""
 
 
 def _defaults(kind: type) -> dict[str, Any]:

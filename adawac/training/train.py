@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 from jsonargparse import Namespace
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -16,12 +17,14 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import (
     BackboneFinetuning,
     BatchSizeFinder,
+    Callback,
     LearningRateFinder,
     ModelCheckpoint,
     ModelPruning,
     ProgressBar,
     StochasticWeightAveraging,
 )
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from adawac.data.case_names import AUTO
@@ -34,7 +37,7 @@ from adawac.runs.claim import claimed, continued, held
 from adawac.runs.folder import RunFolder, find_checkpoint, run_of_checkpoint
 from adawac.training.callbacks import default_callbacks
 from adawac.training.callbacks.interruption import interruptible
-from adawac.training.configuration import Config, TrainingCLI, parsers, seed_of
+from adawac.training.configuration import Config, parser_of, seed_of
 from adawac.training.loggers import ConfigRecord, all_loggers, missing_package, place_trackers, run_logger
 from adawac.training.performance.cpu import emulates_bfloat16, keep_freed_memory
 
@@ -54,100 +57,82 @@ UNFIT = {
 """Callbacks of Lightning's that would do something else than they promise, and what to do instead."""
 
 
-class Training(TrainingCLI):
-    """Makes all parts that a configuration names, and runs them in a run's folder.
+def _run(config: Config, run: RunFolder | None) -> None:
+    """Make all parts that a configuration names, and run them in a run's folder.
 
     Args:
-        config: settings, with paths that are absolute.
+        config: settings, with paths that are absolute; trackers are placed in it.
         run: folder of the run; None in processes but the first, which Lightning tells.
     """
+    values, parser, trains = config.values, parser_of(config.command), config.command == "fit"
+    recorded = values.clone()  # without the places of trackers
+    recorded["ckpt_path"] = None  # another run from it has another, or none
+    if values["seed_everything"] is not False:
+        pl.seed_everything(values["seed_everything"], workers=True)
+    own_logger = run_logger(values, None if run is None else run.path.name, trains)
+    place_trackers(values, Path(own_logger.log_dir))
+    try:
+        parts = parser.instantiate(values)
+    except ValueError as error:  # what a part says about a bad value is passed on without jsonargparse's wrapping
+        if (ours := _said_by_a_part(error)) is not None:
+            raise ours from None
+        raise
+    first: list[Callback] = []  # before a signal may end it
+    if trains and not values["trainer.fast_dev_run"]:
+        first = [ConfigRecord(parser.dump(recorded, skip_unset=False, skip_validation=True))]
+    trainer = _make_trainer(parts, first, own_logger)
+    given = {key: parts[key] for key in ("ckpt_path", "weights_only", "verbose") if key in parts}
+    getattr(trainer, config.command)(parts["model"], datamodule=parts["data"], **given)
 
-    def __init__(self, config: Config, run: RunFolder | None) -> None:
-        self.run = run
-        super().__init__(
-            args=Namespace(subcommand=config.command, **{config.command: config.values}),  # type: ignore[no-untyped-call]
-            save_config_callback=ConfigRecord if config.command == "fit" else None,  # how it was trained
-            save_config_kwargs={"save_to_log_dir": False},  # it writes the file itself
+
+def _make_trainer(parts: Namespace, first: list[Callback], own_logger: TensorBoardLogger) -> Any:
+    """Make the trainer, with our callbacks, logging to the run's folder and to what else its settings name."""
+    settings: dict[str, Any] = {**parts["trainer"]}
+    unwanted = tuple(kind for option, kind in SWITCHED_OFF_BY.items() if settings[option] is False)
+    ours = [c for c in default_callbacks(parts["non_finite"], parts["pictures"]) if not isinstance(c, unwanted)]
+    theirs = settings["callbacks"] or []
+    callbacks = [*first, *(theirs if isinstance(theirs, list) else [theirs]), *ours]
+    if settings["barebones"]:
+        raise ConfigError(
+            "trainer.barebones is true, but allows neither checkpoints nor records, of which a run is made; leave "
+            "it out (--pictures false and --trainer.enable_progress_bar false save the most)"
         )
-
-    def setup_parser(self, *args: Any, **kwargs: Any) -> None:
-        """Take the parsers that have read the configuration: to make them again would take seconds."""
-        self.use_parsers_of(parsers())
-
-    def parse_arguments(self, parser: Any, args: Any) -> None:
-        """Take the settings as they were read: Lightning would read them once more."""
-        self.config = args
-
-    def instantiate_classes(self) -> None:
-        """Make all parts; what a part says about a bad value is passed on without jsonargparse's wrapping."""
-        # Without the places of trackers and the checkpoint to go on from: another run from it has others, or none.
-        self._recorded = self.config
-        self.config = self.config.clone()
-        self._recorded[f"{self._recorded['subcommand']}.ckpt_path"] = None
-        config = self.config[self.config["subcommand"]]
-        trains = self.config["subcommand"] == "fit"
-        self._run_logger = run_logger(config, None if self.run is None else self.run.path.name, trains)
-        place_trackers(config, Path(self._run_logger.log_dir))
-        try:
-            super().instantiate_classes()
-        except ValueError as error:
-            if (ours := _said_by_a_part(error)) is not None:
-                raise ours from None
-            raise
-
-    def instantiate_trainer(self, **kwargs: Any) -> Any:
-        """Make the trainer, logging to the run's folder and to what else the configuration names."""
-        self.config = self._recorded
-        config = self.config_init[self.config_init["subcommand"]]
-        unwanted = tuple(kind for option, kind in SWITCHED_OFF_BY.items() if config["trainer"][option] is False)
-        self.trainer_defaults["callbacks"] = [
-            c for c in default_callbacks(config["non_finite"], config["pictures"]) if not isinstance(c, unwanted)
-        ]
-        if config["trainer"]["barebones"]:
-            raise ConfigError(
-                "trainer.barebones is true, but allows neither checkpoints nor records, of which a run is made; leave "
-                "it out (--pictures false and --trainer.enable_progress_bar false save the most)"
-            )
-        if config["trainer"]["default_root_dir"] is None:  # where a run without a logger lies
-            kwargs["default_root_dir"] = self._run_logger.log_dir
-        kwargs["logger"] = all_loggers(self._run_logger, config["trainer"]["logger"])
-        try:
-            trainer: Any = super().instantiate_trainer(**kwargs)
-        except Exception as error:  # of many kinds: what a trainer cannot be made of is a matter of settings
-            if (ours := _said_by_a_part(error)) is not None:
-                raise ours from error
-            said, machine = one_line(error), ("accelerator", "devices", "strategy")
-            asked = [
-                f"trainer.{key} is {config['trainer'][key]}" for key in machine if config["trainer"][key] != "auto"
-            ]
-            of_machine = asked and any(word in said for word in ("backend", *machine))
-            remedy = f" ({', '.join(asked)}; auto takes what this machine has)" if of_machine else ""
-            raise ConfigError(f"trainer: {said}{remedy}") from error
-        trainer.callbacks.sort(key=lambda each: not isinstance(each, ConfigRecord))  # before a signal may end it
-        for callback in trainer.callbacks:
-            for kind, instead in UNFIT.items():
-                if isinstance(callback, kind):
-                    raise ConfigError(f"trainer.callbacks: {type(callback).__name__} is of no use here: {instead}")
-        if trainer.overfit_batches:
-            raise ConfigError(
-                f"trainer.overfit_batches is {trainer.overfit_batches}, but the batches of an epoch are drawn anew; to "
-                "train on a few cases name them in a file, --data.split FileSplit --data.split.path FEW.json"
-            )
-        if TorchElasticEnvironment.detect() and trainer.world_size < (started := int(os.environ["WORLD_SIZE"])):
-            here = int(os.environ["LOCAL_WORLD_SIZE"])
-            raise ConfigError(
-                f"torchrun started {started} processes, but the trainer's settings make {trainer.world_size}, so that "
-                f"each would train alone; give --trainer.devices {here} --trainer.num_nodes {started // here}, or "
-                "leave torchrun out"
-            )
-        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # unless the configuration names another
-            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
-        if trainer.precision == "bf16-mixed" and trainer.strategy.root_device.type == "cpu" and emulates_bfloat16():
-            log.warning(
-                "this processor has no bfloat16 (AMX or AVX512-BF16) and emulates it, several times slower than "
-                "float32; add --trainer.precision 32-true"
-            )
-        return trainer
+    made = {**settings, "callbacks": callbacks, "logger": all_loggers(own_logger, settings["logger"])}
+    made["default_root_dir"] = settings["default_root_dir"] or own_logger.log_dir  # where a run without a logger lies
+    try:
+        trainer: Any = pl.Trainer(**made)
+    except Exception as error:  # of many kinds: what a trainer cannot be made of is a matter of settings
+        if (known := _said_by_a_part(error)) is not None:
+            raise known from error
+        said, machine = one_line(error), ("accelerator", "devices", "strategy")
+        asked = [f"trainer.{key} is {settings[key]}" for key in machine if settings[key] != "auto"]
+        of_machine = asked and any(word in said for word in ("backend", *machine))
+        remedy = f" ({', '.join(asked)}; auto takes what this machine has)" if of_machine else ""
+        raise ConfigError(f"trainer: {said}{remedy}") from error
+    for callback in trainer.callbacks:
+        for kind, instead in UNFIT.items():
+            if isinstance(callback, kind):
+                raise ConfigError(f"trainer.callbacks: {type(callback).__name__} is of no use here: {instead}")
+    if trainer.overfit_batches:
+        raise ConfigError(
+            f"trainer.overfit_batches is {trainer.overfit_batches}, but the batches of an epoch are drawn anew; to "
+            "train on a few cases name them in a file, --data.split FileSplit --data.split.path FEW.json"
+        )
+    if TorchElasticEnvironment.detect() and trainer.world_size < (started := int(os.environ["WORLD_SIZE"])):
+        here = int(os.environ["LOCAL_WORLD_SIZE"])
+        raise ConfigError(
+            f"torchrun started {started} processes, but the trainer's settings make {trainer.world_size}, so that "
+            f"each would train alone; give --trainer.devices {here} --trainer.num_nodes {started // here}, or "
+            "leave torchrun out"
+        )
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # unless the configuration names another
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+    if trainer.precision == "bf16-mixed" and trainer.strategy.root_device.type == "cpu" and emulates_bfloat16():
+        log.warning(
+            "this processor has no bfloat16 (AMX or AVX512-BF16) and emulates it, several times slower than "
+            "float32; add --trainer.precision 32-true"
+        )
+    return trainer
 
 
 def train(config: Config) -> RunFolder | None:
@@ -175,7 +160,7 @@ def train(config: Config) -> RunFolder | None:
         _settle(config.values)
         if config.command != "fit" and (checkpoint := config.values["ckpt_path"]) is not None:
             log.info("%s: %s%s", config.command, checkpoint, _not_the_best(Path(checkpoint)))
-        Training(config, run)
+        _run(config, run)
         return run
 
 
@@ -253,7 +238,6 @@ def _speak_of_the_run_alone() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     for message in (
-        "LightningCLI's args parameter",  # it fears that `args` and the command line are two different things
         ".*isinstance.treespec, LeafSpec",
         ".*is smaller than the logging interval",
         "Total length of `list` across ranks is zero",  # a split without validation cases
