@@ -9,9 +9,13 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from signal import Signals
+from typing import TypeVar
 from unicodedata import category, normalize
 
 from adawac.errors.problems import grouped
+
+Kind = TypeVar("Kind")
+Thing = TypeVar("Thing")
 
 _SIGNS = "=+-@$%"
 
@@ -172,6 +176,19 @@ def some_of(names: Sequence[str]) -> str:
     """
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more
+
+
+def together(pairs: Iterable[tuple[Kind, Thing]]) -> dict[Kind, list[Thing]]:
+    """What is of one kind, of pairs of a kind and a thing, both in their order.
+
+    Example:
+        >>> together([("odd", 1), ("even", 2), ("odd", 3)])
+        {'odd': [1, 3], 'even': [2]}
+    """
+    found: dict[Kind, list[Thing]] = {}
+    for kind, thing in pairs:
+        found.setdefault(kind, []).append(thing)
+    return found
 
 
 def counted(count: int, what: str) -> str:

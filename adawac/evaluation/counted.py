@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.errors import counted as number_of
-from adawac.errors import some_of
+from adawac.errors import some_of, together
 from adawac.evaluation.case_table import TRAINING_UNITS, CaseRow
 from adawac.metrics.means import counting_pairs
 
@@ -122,9 +122,7 @@ def left_out_of(metrics: Mapping[str, Sequence[LeftOut]]) -> tuple[LeftOut, ...]
     dice = metrics.get("Dice", ())
     further = []
     for metric, found in metrics.items():
-        alike: dict[LeftOut, list[str]] = {}  # classes of one reason and the same cases
-        for each in found:
-            if each not in dice:
-                alike.setdefault(each._replace(class_name=metric), []).append(each.class_name)
+        # classes of one reason and the same cases
+        alike = together((each._replace(class_name=metric), each.class_name) for each in found if each not in dice)
         further += [each._replace(class_name=", ".join([metric, *names])) for each, names in alike.items()]
     return (*dice, *further)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from adawac.errors import DataError, counted, rounded
+from adawac.errors import DataError, counted, rounded, together
 from adawac.evaluation.case_table import CaseRow
 from adawac.evaluation.summary import how_many, in_words, summarise_methods, summary_lines
 
@@ -22,10 +22,9 @@ class CaseTable(list[CaseRow]):
     def methods(self) -> dict[str, list[CaseRow]]:
         """The rows of each method; of each on each training subset, where there are several: those are no seeds."""
         several = len({row.subset for row in self}) > 1
-        found: dict[str, list[CaseRow]] = {}
-        for row in self:
-            found.setdefault(f"{row.method} on {row.subset or 'no subset'}" if several else row.method, []).append(row)
-        return found
+        return together(
+            (f"{row.method} on {row.subset or 'no subset'}" if several else row.method, row) for row in self
+        )
 
     def __repr__(self) -> str:
         if not self:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
-from adawac.errors import DataError, counted, percent, rounded, some_of
+from adawac.errors import DataError, counted, percent, rounded, some_of, together
 from adawac.evaluation.case_table import ANY_CLASS, CaseRow
 from adawac.evaluation.counted import LeftOut
 from adawac.evaluation.in_view import InView
@@ -296,10 +296,11 @@ def predicted_how(rows_by_method: Mapping[str, Sequence[CaseRow]]) -> str:
         >>> predicted_how({"erm": [row], "pair": [row], "nnU-Net": [row._replace(predicted_with="")]})
         'precision 32-true'
     """
-    methods: dict[str, dict[str, None]] = {}
-    for method, rows in rows_by_method.items():
-        for said in dict.fromkeys(row.predicted_with for row in rows if row.predicted_with):
-            methods.setdefault(said, {})[method] = None
+    methods = together(
+        (said, method)
+        for method, rows in rows_by_method.items()
+        for said in dict.fromkeys(row.predicted_with for row in rows if row.predicted_with)
+    )
     if len(methods) < 2:
         return next(iter(methods), "")
     return "; ".join(f"{', '.join(of)} with {said}" for said, of in methods.items())

@@ -6,7 +6,7 @@ from itertools import chain, combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.errors import some_of
+from adawac.errors import some_of, together
 from adawac.evaluation.case_table import CaseRow
 from adawac.evaluation.predictions import Predict
 from adawac.evaluation.references import References
@@ -33,10 +33,8 @@ def turned(predict: Predict, references: References, rows: Sequence[CaseRow]) ->
         references: of all cases.
         rows: case table of the predictions.
     """
-    dice: dict[str, list[float]] = {}
-    for row in rows:
-        if (row.metric, row.group) == ("dice", "all") and not np.isnan(row.value):
-            dice.setdefault(row.case, []).append(row.value)
+    measured = [row for row in rows if (row.metric, row.group) == ("dice", "all") and not np.isnan(row.value)]
+    dice = together((row.case, row.value) for row in measured)
     poor = [case for case, values in dice.items() if np.mean(values) < POOR][:LOOKED_AT]
     if not poor or len(poor) < min(len(dice), LOOKED_AT):
         return None

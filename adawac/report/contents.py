@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from adawac.data.sampling.draw_summary import DrawSummary
-from adawac.errors import ConfigError, did_you_mean
+from adawac.errors import ConfigError, did_you_mean, together
 from adawac.evaluation import (
     ANY_CLASS,
     Comparison,
@@ -192,11 +192,9 @@ def subset_results(
         DataError: if the runs do not fit together, or metadata lack a case.
     """
     check_runs(runs)
-    subsets: dict[str, dict[str, list[MethodRun]]] = {}
-    for run in runs:
-        subsets.setdefault(run.subset, {}).setdefault(run.method, []).append(run)
+    subsets = together((run.subset, run) for run in runs)
     lost = lost_classes(row for run in runs for row in run.rows)
-    found = [_subset_result(name, methods, reference, metadata, lost) for name, methods in subsets.items()]
+    found = [_subset_result(name, here, reference, metadata, lost) for name, here in subsets.items()]
     # Verdicts on organs and their mean, corrected for all that are in view; what else is compared gets none.
     pairs = iter(corrected([each for subset in found for each in subset.comparisons.values()]))
     return tuple(
@@ -206,15 +204,15 @@ def subset_results(
 
 def _subset_result(
     name: str,
-    methods: Mapping[str, Sequence[MethodRun]],
+    runs: Sequence[MethodRun],
     reference: str,
     metadata: Sequence[Metadata],
     lost: Mapping[str, str],
 ) -> SubsetResult:
-    view = InView({method: [row for run in runs for row in run.rows] for method, runs in methods.items()}, lost)
+    methods = together((run.method, run) for run in runs)
+    view = InView(together((run.method, row) for run in runs for row in run.rows), lost)
     dice = view.shared("dice", "all")
-    together = [run for each in methods.values() for run in each]
-    cuts = _cuts(together)
+    cuts = _cuts(runs)
     false_slices = reference, "false_positive_slices", "sparse", ANY_CLASS
     enough = len(methods) > 2 and len(dice.select(dice.names[0]).weights) > 1
     compared = differences(dice, reference, dice.names) if reference in methods else {}
@@ -228,7 +226,7 @@ def _subset_result(
         families=tuple(families(view, reference, metadata, by_position=not cuts)),
         left_out=view.left_out,
         cuts=cuts,
-        units=_unlike((run.unit, run.method) for run in together if run.unit),
+        units=_unlike((run.unit, run.method) for run in runs if run.unit),
     )
 
 
@@ -256,10 +254,8 @@ def _cuts(runs: Sequence[MethodRun]) -> Mapping[str, tuple[str, ...]]:
 
 def _unlike(pairs: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, ...]]:
     """Kind -> the methods that are of it, of pairs of both; empty where there is only one kind."""
-    methods: dict[str, dict[str, None]] = {}
-    for kind, method in pairs:
-        methods.setdefault(kind, {})[method] = None
-    return {kind: tuple(found) for kind, found in methods.items()} if len(methods) > 1 else {}
+    methods = together(pairs)
+    return {kind: tuple(dict.fromkeys(found)) for kind, found in methods.items()} if len(methods) > 1 else {}
 
 
 def _method_results(view: InView, methods: Mapping[str, Sequence[MethodRun]]) -> Iterable[MethodResult]:

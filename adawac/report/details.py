@@ -1,10 +1,9 @@
 """The sections of a report that go into detail: organs, where it helps and where not, weights, labels to look at."""
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from adawac.errors import counted, some_of
+from adawac.errors import counted, some_of, together
 from adawac.evaluation import MEAN_OF_CLASSES, Ranking
 from adawac.evaluation.group_rows import GroupMean
 from adawac.report import charts
@@ -302,10 +301,7 @@ def suspects(report: Contents) -> Iterable[Block]:
         runs = [run for run in runs if run.name not in blind]
         mixed = [run.name for run in runs if run.weights is not None and run.weights.mixed]
         runs = [run for run in runs if run.name not in mixed]
-        places = defaultdict(list)
-        for run in runs:
-            for place, name in enumerate(run.suspects or ()):
-                places[name].append(place)
+        places = together((name, place) for run in runs for place, name in enumerate(run.suspects or ()))
         if places or blind or mixed:
             yield from subheading(report, subset)
         if blind:

@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from adawac.data.sampling.draw_summary import DrawSummary
-from adawac.errors import DataError, some_of
+from adawac.errors import DataError, some_of, together
 from adawac.evaluation import ANY_CLASS, TRAINING_UNITS, CaseRow
 from adawac.evaluation.predictions import Predict
 from adawac.evaluation.summary import predicted_how
@@ -101,10 +101,11 @@ class MethodRun:
     @property
     def numbers(self) -> dict[str, frozenset[tuple[str, str, str, str]]]:
         """Case -> all that was measured of its prediction, to tell whether two are the same."""
-        found: dict[str, set[tuple[str, str, str, str]]] = defaultdict(set)
-        for row in self.rows:
-            if row.metric != TRAINING_UNITS:
-                found[row.case].add((row.class_name, row.group, row.metric, f"{row.value:.9g}"))
+        found = together(
+            (row.case, (row.class_name, row.group, row.metric, f"{row.value:.9g}"))
+            for row in self.rows
+            if row.metric != TRAINING_UNITS
+        )
         return {case: frozenset(numbers) for case, numbers in found.items()}
 
     @property
@@ -117,10 +118,11 @@ class MethodRun:
             0.9
         """
         whole = {(row.class_name, row.case, row.metric): row.value for row in self.rows if row.group == "all"}
-        dice = defaultdict(list)
-        for name, case, metric in whole:
-            if metric == "dice" and whole.get((name, case, "reference_voxels"), 0) > 0:
-                dice[name].append(whole[name, case, metric])
+        dice = together(
+            (name, value)
+            for (name, case, metric), value in whole.items()
+            if metric == "dice" and whole.get((name, case, "reference_voxels"), 0) > 0
+        )
         return max((fmean(values) for values in dice.values()), default=math.nan)
 
 
@@ -161,9 +163,7 @@ def nouns(runs: Sequence[MethodRun]) -> tuple[str, str]:
 
 def predicted_unlike(runs: Sequence[MethodRun]) -> str:
     """That predictions were not made alike, where case tables say so; empty where they were, or nothing is known."""
-    rows: dict[str, list[CaseRow]] = {}
-    for run in runs:
-        rows.setdefault(run.method, []).extend(run.rows)
+    rows = together((run.method, row) for run in runs for row in run.rows)
     alike = len({row.predicted_with for run in runs for row in run.rows} - {""}) < 2
     return "" if alike else f"Predictions were not made alike: {predicted_how(rows)}."
 
@@ -311,17 +311,14 @@ def check_runs(runs: Sequence[MethodRun]) -> None:
                 f"run {run.name}: lacks case {some_of(missing)}, which another has; evaluate all on the same cases, "
                 "or give --shared-cases to leave out the others"
             )
-    organs: dict[str, set[str]] = {}  # of each subset, within which methods are compared
-    checkpoints: dict[tuple[str, str, str], list[str]] = {}
-    for run in runs:
-        organs.setdefault(run.subset, set()).update(run.organs)
-        if checkpoint := run.checkpoint:
-            checkpoints.setdefault((run.method, run.subset, checkpoint), []).append(run.name)
+    # Of each subset, within which methods are compared.
+    organs = together((run.subset, organ) for run in runs for organ in run.organs)
+    checkpoints = together(((run.method, run.subset, run.checkpoint), run.name) for run in runs if run.checkpoint)
     problems += [
         f"run {run.name}: has no rows of {some_of(missing)}, which another has, so that means are of other organs; "
         "measure all with the same classes, or keep them apart by METHOD@SUBSET=PATH"
         for run in runs
-        if run.rows and (missing := sorted(organs[run.subset] - run.organs))
+        if run.rows and (missing := sorted({*organs.get(run.subset, ())} - run.organs))
     ]
     problems += [
         f"runs {', '.join(copies)} of {method}: the same checkpoint is one run, not {len(copies)} seeds; give it once"

@@ -1,13 +1,12 @@
 """Whom the test cases of a report show: the unit of its statistics, the same in all its runs."""
 
 import logging
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from adawac.data.case_names import AUTO
 from adawac.data.patients import SuggestedPatients, patients_of
-from adawac.errors import DataError, counted, some_of
+from adawac.errors import DataError, counted, some_of, together
 from adawac.report.runs import MethodRun
 
 log = logging.getLogger(__name__)
@@ -121,10 +120,8 @@ def _says_more(recorded: Mapping[str, str]) -> bool:
 def _related(run: MethodRun) -> tuple[str, ...]:
     """Test cases that by their names are of patients of whom the run was trained on another case."""
     patients = patients_of([*run.training, *sorted(run.cases - set(run.training))])
-    trained: dict[str, set[str]] = {}
-    for case in run.training:
-        trained.setdefault(patients[case], set()).add(case)
-    return tuple(case for case in sorted(run.cases) if trained.get(patients[case], set()) - {case})
+    trained = together((patients[case], case) for case in run.training)
+    return tuple(case for case in sorted(run.cases) if {*trained.get(patients[case], ())} - {case})
 
 
 def warn_of_copies(run: MethodRun) -> list[str]:
@@ -134,10 +131,7 @@ def warn_of_copies(run: MethodRun) -> list[str]:
     """
     held = {row.case for row in run.rows if row.metric == "reference_voxels" and row.value > 0}
     patients = {row.case: row.patient or row.case for row in run.rows}
-    alike: dict[object, list[str]] = defaultdict(list)
-    for case, numbers in run.numbers.items():
-        if case in held:
-            alike[numbers].append(case)
+    alike = together((numbers, case) for case, numbers in run.numbers.items() if case in held)
     copies = [cases for cases in alike.values() if len({patients[case] for case in cases}) > 1]
     if not copies:
         return []

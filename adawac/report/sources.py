@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from adawac.data.layouts.masks import labels_at
 from adawac.data.sampling.draw_summary import DrawSummary
-from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean_file, some_of
+from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean_file, some_of, together
 from adawac.evaluation import CaseRow, MadeBy, made_by, predicted_with, read_run, read_table
 from adawac.evaluation.predictions import (
     Predict,
@@ -154,9 +154,7 @@ def evaluate_sources(
 def _tell_of_guesses(sources: Sequence[Source]) -> list[str]:
     """Warn of folders that nobody named and that are called alike, as mine/out and theirs/out are; what was said."""
     unnamed = [source.path for source in sources if not source.method and source.kind == "predictions"]
-    alike: dict[str, list[str]] = {}
-    for path in dict.fromkeys(unnamed):
-        alike.setdefault(_called(path), []).append(str(path))
+    alike = together((_called(path), str(path)) for path in dict.fromkeys(unnamed))
     told = [
         f"{some_of(paths)} count as seeds of {name}, as they are called so; METHOD=PATH tells them apart"
         for name, paths in alike.items()
@@ -199,9 +197,7 @@ def _of_table(source: Source) -> list[MethodRun]:
     """A case table of one or many runs; that of a run folder is of its present checkpoint."""
     if source.path.name == CASES and (stale := RunFolder(source.path.resolve().parent).stale_cases) is not None:
         raise DataError(stale)
-    rows: dict[tuple[str, str, str], list[CaseRow]] = {}
-    for row in read_table(source.path):
-        rows.setdefault((row.method, row.subset, row.run), []).append(row)
+    rows = together(((row.method, row.subset, row.run), row) for row in read_table(source.path))
     if not rows:
         raise DataError(f"{source.path}: the case table has no rows; measure the run anew, or leave it out")
     of_kind = ("methods", source.method, 0), ("subsets", source.subset, 1)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from adawac.errors import beside, counted, rounded, some_of
+from adawac.errors import beside, counted, rounded, some_of, together
 from adawac.evaluation import Comparison, Estimate
 from adawac.evaluation.intervals import ENUMERATED, LEVEL
 from adawac.evaluation.statistics import Verdict, least_p
@@ -227,23 +227,22 @@ def _rest(methods: Sequence[str], subsets: Sequence[SubsetResult], reference: st
         for subset in subsets
         if method in subset.comparisons
     ]
-    differ: dict[tuple[str, Verdict], list[str]] = {}
-    for method, subset, verdict in found:
-        if verdict in ("better", "worse"):
-            differ.setdefault((subset, verdict), []).append(method)
+    differ = together(
+        ((subset, verdict), method) for method, subset, verdict in found if verdict in ("better", "worse")
+    )
     clauses = [
         f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {verdict}"
         + (f" on {on_subset(subset)}" if subset else "")
         for (subset, verdict), names in differ.items()
     ]
     sentences = [f"Against {reference}, {', '.join(clauses)}."] if clauses else []
-    of_method = {name: {each[2] for each in found if each[0] == name} for name, _, _ in found}
-    others: dict[tuple[str, Verdict], list[str]] = {}
-    for verdict in _WORDS:
-        for method, subset, this in found:
-            if this == verdict and verdict not in ("better", "worse"):
-                everywhere = of_method[method] == {verdict}
-                others.setdefault(("" if everywhere else subset, verdict), []).append(method)
+    of_method = together((method, verdict) for method, _, verdict in found)
+    others = together(
+        (("" if {*of_method[method]} == {verdict} else subset, verdict), method)
+        for verdict in _WORDS
+        for method, subset, this in found
+        if this == verdict and verdict not in ("better", "worse")
+    )
     for (subset, verdict), names in others.items():
         names = list(dict.fromkeys(names))
         verb, _, rest = _WORDS[verdict].partition(" ")
