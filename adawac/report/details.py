@@ -1,14 +1,14 @@
 """The sections of a report that go into detail: organs, where it helps and where not, weights, labels to look at."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from adawac.errors import counted, some_of, together
 from adawac.evaluation import MEAN_OF_CLASSES, Ranking
 from adawac.evaluation.group_rows import GroupMean
 from adawac.report import charts
 from adawac.report.blocks import Block, Heading, Paragraph, Picture, Table
-from adawac.report.contents import Contents, SubsetResult
+from adawac.report.contents import Contents, MethodResult, SubsetResult
 from adawac.report.families import Family
 from adawac.report.runs import nouns
 from adawac.report.wording import (
@@ -35,10 +35,19 @@ MOST_SUSPECTS = 10
 
 OF = "\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}"
 
+Columns = Mapping[str, Callable[[MethodResult], str]]
+"""Title of a column -> what it says of a method."""
+
 
 def subheading(report: Contents, subset: SubsetResult) -> list[Block]:
     """Which subset this is about, where there are several."""
     return [Heading(on_subset(subset.name, capital=True))] if len(report.subsets) > 1 else []
+
+
+def method_table(first: str, methods: Sequence[MethodResult], columns: Columns, note: str = "") -> Table:
+    """A line a method, a column a title with what stands beneath it; the first column has this title."""
+    lines = ((method.name, *(cell(method) for cell in columns.values())) for method in methods)
+    return Table((first, *columns), tuple(lines), note)
 
 
 def organs(report: Contents) -> Iterable[Block]:
@@ -140,29 +149,18 @@ def groups(report: Contents) -> Iterable[Block]:
 
 
 def _dense_and_sparse(report: Contents, subset: SubsetResult) -> Table:
-    header = (
-        "slices", "Dice, label-dense", "recall, label-dense",
-        "label-sparse slices (no foreground) with false positives",
-        f"such slices per volume, difference to {report.reference}", "false-positive voxels per volume",
-    )  # fmt: skip
-    lines = []
-    for method in subset.methods:
-        found = subset.false_slices.get(method.name)
-        against = (
-            ""
-            if found is None
-            else f"{signed(found.difference, 2)} ({interval(found.low, found.high, 2, sign=True) or 'without ends'})"
-        )
-        lines.append(
-            (
-                method.name,
-                estimated(method.dense),
-                estimated(method.recall),
-                str(method.false_slices),
-                against,
-                number(method.false_voxels, 1),
-            )
-        )
+    def against(method: MethodResult) -> str:
+        if (found := subset.false_slices.get(method.name)) is None:
+            return ""
+        return f"{signed(found.difference, 2)} ({interval(found.low, found.high, 2, sign=True) or 'without ends'})"
+
+    columns: Columns = {
+        "Dice, label-dense": lambda method: estimated(method.dense),
+        "recall, label-dense": lambda method: estimated(method.recall),
+        "label-sparse slices (no foreground) with false positives": lambda method: str(method.false_slices),
+        f"such slices per volume, difference to {report.reference}": against,
+        "false-positive voxels per volume": lambda method: number(method.false_voxels, 1),
+    }
     most = max((method.ignored_slices for method in subset.methods), default=0)
     ignored = f"Neither: {most} slices that are wholly ignored. " if most else ""
     note = (
@@ -170,7 +168,7 @@ def _dense_and_sparse(report: Contents, subset: SubsetResult) -> Table:
         "overlap with, so what counts is how many stay clean: their numbers are over cases and runs, and a difference "
         f"below 0 is of fewer false positives. {ignored}{report.policy_note} {left_out_of_means(subset)}"
     ).rstrip()
-    return Table(header, tuple(lines), note)
+    return method_table("slices", subset.methods, columns, note)
 
 
 def group_lines(subset: SubsetResult, reference: str) -> dict[str, list[charts.Line]]:
@@ -256,21 +254,14 @@ def weights(report: Contents) -> Iterable[Block]:
             f"Each mark is a training {one} at the end of the run that is named; lines join the means in tenths of the "
             "volume.",
         )
-        header = ("weights", "runs", many, "label-dense", "mean, label-dense", "mean, label-sparse", "AUROC")
-        lines = []
-        for method in weighted:
-            means = [table.means for table in method.weights]
-            lines.append(
-                (
-                    method.name,
-                    str(len(method.weights)),
-                    spread([len(table.case) for table in method.weights]),
-                    spread([int(table.dense.sum()) for table in method.weights]),
-                    _over_runs([each.dense for each in means]),
-                    _over_runs([each.sparse for each in means]),
-                    _over_runs([table.auroc for table in method.weights]),
-                )
-            )
+        columns: Columns = {
+            "runs": lambda method: str(len(method.weights)),
+            many: lambda method: spread([len(each.case) for each in method.weights]),
+            "label-dense": lambda method: spread([int(each.dense.sum()) for each in method.weights]),
+            "mean, label-dense": lambda method: _over_runs([each.means.dense for each in method.weights]),
+            "mean, label-sparse": lambda method: _over_runs([each.means.sparse for each in method.weights]),
+            "AUROC": lambda method: _over_runs([each.auroc for each in method.weights]),
+        }
         note = (
             f"AUROC: how well the weights detect label-dense {many}, which nobody told AdaWAC of; 0.5 says nothing, "
             "1 is perfect, below 0.5 they lie the other way round. From the lowest run to the highest. All is of "
@@ -280,7 +271,7 @@ def weights(report: Contents) -> Iterable[Block]:
         if subset.units or subset.cuts:
             of = "; ".join(shared_out(kinds) for kinds in (subset.units, subset.cuts) if kinds)
             note += f" Methods here do not weigh the same things, so that the rows are no comparison ({of})."
-        yield Table(header, tuple(lines), note)
+        yield method_table("weights", weighted, columns, note)
 
 
 def _over_runs(values: Sequence[float]) -> str:

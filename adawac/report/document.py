@@ -6,6 +6,7 @@ failures look like, can this be trusted, and how was it made.
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from adawac.errors import counted
 from adawac.evaluation import Comparison
@@ -13,7 +14,7 @@ from adawac.report.annotated import annotated
 from adawac.report.blocks import Block, Code, Document, Finding, Paragraph, Section, Table
 from adawac.report.by_patient import by_patient
 from adawac.report.contents import Contents, MethodResult
-from adawac.report.details import groups, organs, subheading, suspects, weights
+from adawac.report.details import Columns, groups, method_table, organs, subheading, suspects, weights
 from adawac.report.drawn import drawn
 from adawac.report.runs import nouns
 from adawac.report.wording import (
@@ -97,13 +98,18 @@ def _verdicts(report: Contents) -> Iterable[Block]:
 
 def _methods(report: Contents) -> Iterable[Block]:
     units = sorted({method.unit for subset in report.subsets for method in subset.methods})
-    header = (
-        "method", "runs", "Dice, mean of organs", *(f"HD95 (pooled), {unit}" for unit in units), "organs missed",
-        "organs falsely found", "images seen", "network passes",
-    )  # fmt: skip
+    columns: Columns = {
+        "runs": lambda method: str(len(method.runs)),
+        "Dice, mean of organs": lambda method: estimated(method.dice[0]),
+        **{f"HD95 (pooled), {unit}": partial(_hd95, unit) for unit in units},
+        "organs missed": lambda method: str(method.missed),
+        "organs falsely found": lambda method: str(method.false_alarms),
+        "images seen": lambda method: spread(method.images_seen),
+        "network passes": lambda method: spread(method.network_passes),
+    }
     for subset in report.subsets:
         yield from subheading(report, subset)
-        yield Table(header, tuple(_method_line(method, units) for method in subset.methods))
+        yield method_table("method", subset.methods, columns)
         yield from _said(left_out_of_means(subset))
     unlike = "".join(
         f" What an image is differs here: {shared_out(subset.units)}." for subset in report.subsets if subset.units
@@ -122,17 +128,8 @@ def _methods(report: Contents) -> Iterable[Block]:
     yield from _said(" ".join(known))
 
 
-def _method_line(method: MethodResult, units: Sequence[str]) -> tuple[str, ...]:
-    return (
-        method.name,
-        str(len(method.runs)),
-        estimated(method.dice[0]),
-        *(estimated(method.hd95, 1) if unit == method.unit else "-" for unit in units),
-        str(method.missed),
-        str(method.false_alarms),
-        spread(method.images_seen),
-        spread(method.network_passes),
-    )
+def _hd95(unit: str, method: MethodResult) -> str:
+    return estimated(method.hd95, 1) if unit == method.unit else "-"
 
 
 def _trust(report: Contents) -> Iterable[Block]:

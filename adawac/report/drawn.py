@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from adawac.report.blocks import Block, Table
-from adawac.report.contents import Contents, MethodResult
-from adawac.report.details import subheading
+from adawac.report.contents import Contents
+from adawac.report.details import Columns, method_table, subheading
 from adawac.report.runs import nouns
 from adawac.report.wording import number, spread
 
@@ -18,9 +18,17 @@ def drawn(report: Contents) -> Iterable[Block]:
         if not methods:
             continue
         yield from subheading(report, subset)
-        yield Table(
-            ("draws", "label-dense", "least", "median", "most", f"effective {many}"),
-            tuple(_of_slices(method) for method in methods),
+        columns: Columns = {
+            "label-dense": lambda method: number(fmean(each.dense for each in method.draws)),
+            "least": lambda method: spread([each.least for each in method.draws]),
+            "median": lambda method: spread([each.median for each in method.draws]),
+            "most": lambda method: spread([each.most for each in method.draws]),
+            f"effective {many}": lambda method: spread([round(each.effective) for each in method.draws]),
+        }
+        yield method_table(
+            "draws",
+            methods,
+            columns,
             f"Share of the draws that were of label-dense {many}; draws of the {one} that came least often, of the one "
             f"in the middle and of the one that came most often; so many {many}, drawn equally often, would vary as "
             "much. Shares are means over runs, counts from the least run to the most.",
@@ -34,15 +42,3 @@ def drawn(report: Contents) -> Iterable[Block]:
             ),
             f"Share of the draws that held each class; a {one} may hold several.",
         )
-
-
-def _of_slices(method: MethodResult) -> tuple[str, ...]:
-    draws = method.draws
-    return (
-        method.name,
-        number(fmean(each.dense for each in draws)),
-        spread([each.least for each in draws]),
-        spread([each.median for each in draws]),
-        spread([each.most for each in draws]),
-        spread([round(each.effective) for each in draws]),
-    )
