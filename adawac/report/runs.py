@@ -195,11 +195,8 @@ def unlike(runs: Sequence[MethodRun]) -> tuple[str, ...]:
 
 def _trained_unlike(runs: Sequence[MethodRun]) -> str:
     """Whose training cases differ on any training subset; seeds and folds may differ where those of all methods do."""
-    subsets: dict[str, dict[str, set[frozenset[str]]]] = {}
-    for run in runs:
-        if run.training:
-            subsets.setdefault(run.subset, {}).setdefault(run.method, set()).add(frozenset(run.training))
-    for methods in subsets.values():
+    for here in together((run.subset, run) for run in runs if run.training).values():
+        methods = together((run.method, frozenset(run.training)) for run in here)
         if len(set(map(frozenset, methods.values()))) > 1:
             said = (
                 f"{method} on {' or '.join(map(str, sorted(set(map(len, sets)))))}" for method, sets in methods.items()
@@ -269,12 +266,12 @@ def _measured_alike(runs: Sequence[MethodRun]) -> list[tuple[MethodRun, MethodRu
         and (not (one.checkpoint and other.checkpoint) or one.checkpoint == other.checkpoint)
     ]
     numbers = {run.name: run.numbers for pair in pairs for run in pair}
-    found = []
-    for one, other in pairs:
-        mine, theirs = numbers[one.name], numbers[other.name]
-        if (shared := mine.keys() & theirs.keys()) and all(mine[case] == theirs[case] for case in shared):
-            found.append((one, other))
-    return found
+
+    def alike(mine: Mapping[str, object], theirs: Mapping[str, object]) -> bool:
+        shared = mine.keys() & theirs.keys()
+        return bool(shared) and all(mine[case] == theirs[case] for case in shared)
+
+    return [(one, other) for one, other in pairs if alike(numbers[one.name], numbers[other.name])]
 
 
 def _same_under_two_names(runs: Sequence[MethodRun]) -> str:

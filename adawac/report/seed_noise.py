@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from adawac.evaluation import CaseRow, SharedCases, lost_classes
+from adawac.errors import together
+from adawac.evaluation import SharedCases, lost_classes
 from adawac.evaluation.intervals import LEVEL
 from adawac.report.runs import MethodRun
 
@@ -28,13 +29,10 @@ def seed_noise(runs: Sequence[MethodRun]) -> float | None:
         sqrt(2) standard deviations, in Dice, times the quantile of t with as many degrees of freedom as the variance
         is known by: by few runs it is hardly known. None where no method has several runs.
     """
-    subsets: dict[str, dict[str, list[CaseRow]]] = {}
-    for run in runs:
-        subsets.setdefault(run.subset, {}).setdefault(run.method, []).extend(run.rows)
-    lost = lost_classes(row for methods in subsets.values() for rows in methods.values() for row in rows)
+    lost = lost_classes(row for run in runs for row in run.rows)
     squares, freedom = 0.0, 0
-    for methods in subsets.values():
-        table = SharedCases.of(methods, "dice", "all", lost)
+    for here in together((run.subset, run) for run in runs).values():
+        table = SharedCases.of(together((run.method, row) for run in here for row in run.rows), "dice", "all", lost)
         for scores in table.select(table.names[0]).scores:
             if len(scores):
                 squares += float(scores.mean(axis=0).var() * scores.shape[1])
