@@ -1,5 +1,6 @@
 """From one patient's anatomy to a CT: Hounsfield units with partial volume and noise, and a label map."""
 
+from collections.abc import Sequence
 from math import ceil
 
 import numpy as np
@@ -109,10 +110,9 @@ def render(
         part = slice(first, first + slab)
         grid = (z[part], y, x)
         texture = mottle.on(grid)
-        for points, scene in ((_scanner_points(grid), table()), (pose.points(grid), layers)):
-            canvas = _Canvas(image[part], label[part], texture, points, pixel)
-            for layer in scene:
-                canvas.paint(layer)
+        still = np.broadcast_arrays(grid[2], grid[1][:, None], grid[0][:, None, None])
+        for points, scene in ((still, table()), (pose.points(grid), layers)):
+            _paint(scene, image[part], label[part], texture, points, pixel)
     _scan(image, rng, pixel, dose_noise)
 
     if spacing_mm is None:
@@ -127,50 +127,45 @@ def _centred(count: int, step: float) -> Array:
     return centres
 
 
-def _scanner_points(grid: tuple[Array, Array, Array]) -> Points:
-    z, y, x = np.meshgrid(*grid, indexing="ij", sparse=True)
-    x, y, z = np.broadcast_arrays(x, y, z)
-    return x, y, z
-
-
-class _Canvas:
-    """A slab of slices under the brush.
+def _paint(
+    scene: Sequence[Layer],
+    image: Array,
+    label: NDArray[np.uint8],
+    texture: Array,
+    points: Sequence[Array],
+    pixel: float,
+) -> None:
+    """Mix layers in, one after the other, by how much of each voxel they cover; a label wins from one half on.
 
     Args:
-        image: (Z, Y, X) HU, painted in place.
+        scene: the layers.
+        image: (Z, Y, X) HU of a slab of slices, painted in place.
         label: (Z, Y, X) classes, painted in place.
         texture: (Z, Y, X) mottling of unit variance.
-        points: coordinates of the voxels in the frame of the shapes.
+        points: x, y, z of the voxels in the frame of the shapes.
         pixel: distance of two voxels in plane, mm: the width over which an edge is a mixture of two tissues.
     """
-
-    def __init__(self, image: Array, label: NDArray[np.uint8], texture: Array, points: Points, pixel: float) -> None:
-        self.image, self.label, self.texture, self.points, self.pixel = image, label, texture, points, pixel
-        # Which coordinates each plane of voxels spans, so that a layer is computed only where its box is.
-        self.spans = []
-        for axis, values in enumerate((points[2], points[1], points[0])):
-            others = tuple({0, 1, 2} - {axis})
-            self.spans.append((values.min(axis=others), values.max(axis=others)))
-
-    def paint(self, layer: Layer) -> None:
-        """Mix a layer in by how much of each voxel it covers; its label wins from one half on."""
-        width = self.pixel + layer.blur
-        (x0, y0, z0), (x1, y1, z1) = layer.shape.box
-        window = []
-        for (low, high), start, end in zip(self.spans, (z0, y0, x0), (z1, y1, x1), strict=True):
-            hit = np.flatnonzero((high > start - width) & (low < end + width))
-            if len(hit) == 0:
-                return
-            window.append(slice(hit[0], hit[-1] + 1))
-        box = (window[0], window[1], window[2])
-        x, y, z = self.points
+    x, y, z = points
+    # Which coordinates each plane of voxels spans, so that a layer is computed only where its box is.
+    spans = [
+        (values.min(axis=others), values.max(axis=others)) for values, others in ((x, (0, 1)), (y, (0, 2)), (z, (1, 2)))
+    ]
+    for layer in scene:
+        width = pixel + layer.blur
+        hits = [
+            np.flatnonzero((high > start - width) & (low < end + width))
+            for (low, high), start, end in zip(spans, *layer.shape.box, strict=True)
+        ]
+        if not all(map(len, hits)):
+            continue
+        box = tuple(slice(hit[0], hit[-1] + 1) for hit in reversed(hits))
         depth = layer.shape.distance((x[box], y[box], z[box]))
         cover = np.clip(np.float32(0.5) - depth / np.float32(width), 0, 1)
-        tissue = layer.hu + np.float32(layer.texture) * self.texture[box] if layer.texture else layer.hu
-        canvas = self.image[box]
+        tissue = layer.hu + np.float32(layer.texture) * texture[box] if layer.texture else layer.hu
+        canvas = image[box]
         canvas += cover * (tissue - canvas)
         if layer.label is not None:
-            self.label[box][cover > 0.5] = layer.label
+            label[box][cover > 0.5] = layer.label
 
 
 def _scan(image: Array, rng: np.random.Generator, pixel: float, noise_hu: float) -> None:

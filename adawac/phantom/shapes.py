@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import inf
 
 import numpy as np
@@ -12,25 +13,21 @@ Array = NDArray[np.float32]
 Points = tuple[Array, Array, Array]
 """Coordinates x, y, z in mm (arrays of one shape): +x left, +y posterior, +z superior."""
 Vec = tuple[float, float, float]
-Box = tuple[Vec, Vec]
-"""Lowest and highest corner of what a shape can touch; infinite where it has no end."""
+Box = NDArray[np.float64]
+"""(2, 3) lowest and highest corner of what a shape can touch; infinite where it has no end."""
 
-EVERYWHERE: Box = ((-inf, -inf, -inf), (inf, inf, inf))
+OUTWARDS = np.array([[-1.0], [1.0]])
+"""Which way a corner goes where a box grows."""
 
 
 class Shape(ABC):
-    """A solid: how far is a point from its surface, and which box holds it."""
+    """A solid: how far is a point from its surface, and which box holds it: all, where none is said."""
 
-    box: Box
+    box: Box = inf * OUTWARDS.repeat(3, axis=1)
 
     @abstractmethod
     def distance(self, p: Points) -> Array:
         """Signed distance (mm) of every point to the surface, negative inside; first order close to it."""
-
-
-def _grown(box: Box, mm: float) -> Box:
-    (x0, y0, z0), (x1, y1, z1) = box
-    return (x0 - mm, y0 - mm, z0 - mm), (x1 + mm, y1 + mm, z1 + mm)
 
 
 class Ellipsoid(Shape):
@@ -60,8 +57,7 @@ class Ellipsoid(Shape):
         self.reach = float(min(radii))
         with np.errstate(invalid="ignore"):  # 0 * inf along the axis of a cylinder
             half = np.sqrt(np.nansum((axes * np.array(radii)) ** 2, axis=1))
-        low, high = np.array(center) - half, np.array(center) + half
-        self.box = ((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+        self.box = np.array(center) + half * OUTWARDS
 
     def distance(self, p: Points) -> Array:
         """Exact for a ball, first order for others: (r - 1) r / |grad|."""
@@ -93,9 +89,8 @@ class Tube(Shape):
     def __init__(self, points: Sequence[Vec], radii: Sequence[float]) -> None:
         self.points = np.asarray(points, dtype=np.float32)
         self.radii = np.asarray(radii, dtype=np.float32)
-        low = (self.points - self.radii[:, None]).min(axis=0).tolist()
-        high = (self.points + self.radii[:, None]).max(axis=0).tolist()
-        self.box = ((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+        low, high = self.points - self.radii[:, None], self.points + self.radii[:, None]
+        self.box = np.array([low.min(axis=0), high.max(axis=0)], dtype=np.float64)
 
     def distance(self, p: Points) -> Array:
         """Smallest distance to the segments, minus the radius there."""
@@ -121,14 +116,12 @@ class Trunk(Shape):
         half_depth: semi-axis along y at the waist, in mm.
         y: of the axis, in mm.
         flare: growth of both semi-axes 100 mm above or below the waist, as a share.
-        box: the trunk fills the field of view.
     """
 
     half_width: float
     half_depth: float
     y: float
     flare: float = 0.05
-    box: Box = EVERYWHERE
 
     def distance(self, p: Points) -> Array:
         """Distance along the ray from the axis."""
@@ -149,7 +142,6 @@ class HalfSpace(Shape):
 
     normal: Vec
     offset: float
-    box: Box = EVERYWHERE
 
     def distance(self, p: Points) -> Array:
         """Distance to the plane."""
@@ -165,7 +157,7 @@ class Grown(Shape):
 
     def __init__(self, shape: Shape, mm: float) -> None:
         self.shape, self.mm = shape, mm
-        self.box = _grown(shape.box, mm)
+        self.box = shape.box + mm * OUTWARDS
 
     def distance(self, p: Points) -> Array:
         """Distance to the moved surface."""
@@ -178,16 +170,12 @@ class Union(Shape):
 
     def __init__(self, *shapes: Shape, blend: float = 0.0) -> None:
         self.shapes, self.blend = shapes, blend
-        low = np.min([s.box[0] for s in shapes], axis=0)
-        high = np.max([s.box[1] for s in shapes], axis=0)
-        self.box = _grown(((low[0], low[1], low[2]), (high[0], high[1], high[2])), blend / 4)
+        low, high = zip(*(shape.box for shape in shapes), strict=True)
+        self.box = np.array([np.min(low, axis=0), np.max(high, axis=0)]) + blend / 4 * OUTWARDS
 
     def distance(self, p: Points) -> Array:
         """Smooth minimum of the distances."""
-        out = self.shapes[0].distance(p)
-        for shape in self.shapes[1:]:
-            out = _smooth_min(out, shape.distance(p), self.blend)
-        return out
+        return _smooth_min([shape.distance(p) for shape in self.shapes], self.blend)
 
 
 class Common(Shape):
@@ -195,16 +183,12 @@ class Common(Shape):
 
     def __init__(self, *shapes: Shape, blend: float = 0.0) -> None:
         self.shapes, self.blend = shapes, blend
-        low = np.max([s.box[0] for s in shapes], axis=0)
-        high = np.min([s.box[1] for s in shapes], axis=0)
-        self.box = ((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+        low, high = zip(*(shape.box for shape in shapes), strict=True)
+        self.box = np.array([np.max(low, axis=0), np.min(high, axis=0)])
 
     def distance(self, p: Points) -> Array:
         """Smooth maximum of the distances."""
-        out = self.shapes[0].distance(p)
-        for shape in self.shapes[1:]:
-            out = -_smooth_min(-out, -shape.distance(p), self.blend)
-        return out
+        return -_smooth_min([-shape.distance(p) for shape in self.shapes], self.blend)
 
 
 class Without(Shape):
@@ -216,10 +200,7 @@ class Without(Shape):
 
     def distance(self, p: Points) -> Array:
         """Smooth maximum of the distance and the holes' negative distances."""
-        out = self.shape.distance(p)
-        for hole in self.holes:
-            out = -_smooth_min(-out, hole.distance(p), self.blend)
-        return out
+        return -_smooth_min([-self.shape.distance(p), *(hole.distance(p) for hole in self.holes)], self.blend)
 
 
 class Repeated(Shape):
@@ -235,8 +216,7 @@ class Repeated(Shape):
 
     def __init__(self, shape: Shape, period: float, phase: float = 0.0, lean: float = 0.0, sag: float = 0.0) -> None:
         self.shape, self.period, self.phase, self.lean, self.sag = shape, period, phase, lean, sag
-        (x0, y0, _), (x1, y1, _) = shape.box
-        self.box = ((x0, y0, -inf), (x1, y1, inf))
+        self.box = np.hstack([shape.box[:, :2], Shape.box[:, 2:]])
 
     def distance(self, p: Points) -> Array:
         """Distance to the copy whose slot holds the point."""
@@ -249,10 +229,15 @@ class Repeated(Shape):
         return self.shape.distance((p[0], p[1], z))
 
 
-def _smooth_min(a: Array, b: Array, blend: float) -> Array:
-    """Minimum of two distances whose kink is replaced by a parabola `blend` mm wide."""
-    if blend == 0:
-        return np.minimum(a, b)
-    h = np.maximum(np.float32(blend) - np.abs(a - b), 0)
-    out: Array = np.minimum(a, b) - h * h * np.float32(0.25 / blend)
-    return out
+def _smooth_min(distances: Sequence[Array], blend: float) -> Array:
+    """Minimum of distances, the kink between two of them replaced by a parabola `blend` mm wide."""
+
+    def smaller(a: Array, b: Array) -> Array:
+        least: Array = np.minimum(a, b)
+        if blend == 0:
+            return least
+        h = np.maximum(np.float32(blend) - np.abs(a - b), 0)
+        rounded: Array = least - h * h * np.float32(0.25 / blend)
+        return rounded
+
+    return reduce(smaller, distances)
