@@ -35,12 +35,30 @@ CASES = "cases.csv"
 """Name of a case table, in the folder of a run and of a report."""
 
 
+class _File:
+    """A file of a run, by its name in the folder; of a `RunFolder` its path."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: "RunFolder", kind: type) -> Path:
+        return run.path / self.name
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one training; `open` takes one that is there, `of_trainer` the one that is being written.
 
     Attributes:
         path: RUNS/NAME/version_K.
+        config_file: all settings.
+        split_file: which cases were trained on, validated and left for the test.
+        record_file: what the run was made of, and what it took.
+        cases_file: the case table, see `adawac.evaluation.read_table`.
+        weights_file: weights of all training slices.
+        suspects_file: slices whose labels may be missing.
+        best: checkpoint of the highest validation Dice.
+        last: checkpoint where the training stopped.
 
     Example:
         >>> run = RunFolder(Path("runs/mine/version_1"))
@@ -134,45 +152,14 @@ class RunFolder:
         """What a report calls the run: its experiment, and its version where that is not the first."""
         return self.experiment if self.path.name == "version_0" else f"{self.experiment}/{self.path.name}"
 
-    @property
-    def config_file(self) -> Path:
-        """All settings."""
-        return self.path / "config.yaml"
-
-    @property
-    def split_file(self) -> Path:
-        """Which cases were trained on, validated and left for the test."""
-        return self.path / "split.json"
-
-    @property
-    def record_file(self) -> Path:
-        """What the run was made of, and what it took."""
-        return self.path / "run.json"
-
-    @property
-    def cases_file(self) -> Path:
-        """The case table, see `adawac.evaluation.read_table`."""
-        return self.path / CASES
-
-    @property
-    def weights_file(self) -> Path:
-        """Weights of all training slices."""
-        return self.path / "weights.csv"
-
-    @property
-    def suspects_file(self) -> Path:
-        """Slices whose labels may be missing."""
-        return self.path / "suspects.csv"
-
-    @property
-    def best(self) -> Path:
-        """Checkpoint of the highest validation Dice."""
-        return self.path / "checkpoints/best.ckpt"
-
-    @property
-    def last(self) -> Path:
-        """Checkpoint where the training stopped."""
-        return self.path / "checkpoints/last.ckpt"
+    config_file = _File("config.yaml")
+    split_file = _File("split.json")
+    record_file = _File("run.json")
+    cases_file = _File(CASES)
+    weights_file = _File("weights.csv")
+    suspects_file = _File("suspects.csv")
+    best = _File("checkpoints/best.ckpt")
+    last = _File("checkpoints/last.ckpt")
 
     @property
     def checkpoints(self) -> list[Path]:

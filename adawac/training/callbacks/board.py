@@ -1,14 +1,12 @@
 """What TensorBoard opens on: the curves that matter together, the learning rate, and the settings beside the Dice."""
 
-from typing import cast
-
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
 from adawac.runs.config_diff import flatten
-from adawac.training.callbacks.checkpoints import run_checkpoint
+from adawac.training.callbacks.checkpoints import validated_dice
 from adawac.training.task import SegmentationTask
 
 LAYOUT = {
@@ -43,16 +41,12 @@ class Board(Callback):
         """Log the learning rate of the first group of parameters."""
         pl_module.log("train/learning_rate", trainer.optimizers[0].param_groups[0]["lr"], sync_dist=True)
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
         """Put the settings beside the Dice of the best checkpoint, which is tested: runs are compared by it."""
-        flat = flatten(cast(SegmentationTask, pl_module).settings or {})
+        flat = flatten(pl_module.settings or {})
         shown = {key: value for key, value in flat.items() if key.startswith(SHOWN) and value is not None}
-        plain = {
-            key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in shown.items()
-        }
-        best = run_checkpoint(trainer)
-        dice = None if best is None else best.best_dice
-        if dice is None:  # nothing was validated, or nothing keeps the best: what came last is not it
+        plain = {key: each if isinstance(each, bool | int | float | str) else str(each) for key, each in shown.items()}
+        if (dice := validated_dice(trainer)) is None:  # what came last is not the best
             return
         summaries = hparams(plain, {"val/best_dice": dice})  # type: ignore[no-untyped-call]
         for logger in boards(trainer):

@@ -25,12 +25,6 @@ class RunCheckpoint(ModelCheckpoint):
         """Under which the checkpoints of before hold it."""
         return self.state_key.replace(type(self).__name__, ModelCheckpoint.__name__, 1)
 
-    @property
-    def best_dice(self) -> float | None:
-        """Validation Dice of the best checkpoint; None where no epoch had any, of which Lightning keeps -inf."""
-        score = None if self.best_model_score is None else float(self.best_model_score)
-        return score if score is not None and math.isfinite(score) else None
-
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
         """Whether an epoch is at least as good as the best so far."""
         if super().check_monitor_top_k(trainer, current) or current is None or self.best_model_score is None:
@@ -63,6 +57,12 @@ class RunCheckpoint(ModelCheckpoint):
 def run_checkpoint(trainer: pl.Trainer) -> RunCheckpoint | None:
     """What keeps the best checkpoint of the run; None where none is kept."""
     return next((each for each in trainer.checkpoint_callbacks if isinstance(each, RunCheckpoint)), None)
+
+
+def validated_dice(trainer: pl.Trainer) -> float | None:
+    """Validation Dice of the best checkpoint; None where none is kept, or no epoch had any (-inf there)."""
+    score = getattr(run_checkpoint(trainer), "best_model_score", None)
+    return float(score) if score is not None and math.isfinite(score) else None
 
 
 def _keep_settings(callback: Callback, state: dict[str, Any]) -> None:

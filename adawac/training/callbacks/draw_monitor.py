@@ -1,7 +1,5 @@
 """Shows after every epoch what was drawn, where a sampling decides it."""
 
-from typing import cast
-
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
@@ -18,11 +16,11 @@ class DrawMonitor(Callback):
     - `draws/q/GROUP`: share that an `AdaptiveSampling` gives to a group now.
     """
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
         """Log."""
-        task = cast(SegmentationTask, pl_module)
-        sampling = task.data.sampling
-        if sampling is None or (drawn := DrawSummary.of(task.data.units, task.last_losses.draws.cpu().numpy())) is None:
+        data, draws = pl_module.data, pl_module.last_losses.draws.cpu().numpy()
+        sampling = data.sampling
+        if sampling is None or (drawn := DrawSummary.of(data.units, draws)) is None:
             return
         scalars = drawn.scalars()
         if isinstance(sampling, AdaptiveSampling) and len(sampling.q) > 1:

@@ -61,13 +61,13 @@ class StopOnSignal(Callback):
     def __init__(self) -> None:
         self._signum = 0
 
-    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the signals over."""
-        self._listen()
-
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the signals over."""
-        self._listen()
+        if threading.current_thread() is threading.main_thread():
+            for signum in _asking():
+                signal.signal(signum, self._remember)
+
+    on_sanity_check_start = on_train_start
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -84,11 +84,6 @@ class StopOnSignal(Callback):
         """Stop between two volumes; other processes may have more of them, so only a process alone does."""
         if trainer.world_size == 1:
             self._stop_if_asked(trainer)
-
-    def _listen(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for signum in _asking():
-                signal.signal(signum, self._remember)
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
         if self._signum:

@@ -1,6 +1,6 @@
 """Shows predictions over the image in TensorBoard, after validation."""
 
-from typing import Any, cast
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -38,10 +38,10 @@ class PredictionPictures(Callback):
         self.every_n_validations = every_n_validations
         self._validations = 0
 
-    def on_validation_batch_end(
+    def on_validation_batch_end(  # type: ignore[override]
         self,
         trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
+        pl_module: SegmentationTask,
         outputs: Any,
         batch: VolumeItem,
         batch_idx: int,
@@ -50,7 +50,7 @@ class PredictionPictures(Callback):
         """Draw one volume."""
         if trainer.sanity_checking or batch_idx >= self.cases or self._validations % self.every_n_validations:
             return
-        facts = cast(SegmentationTask, pl_module).data.facts
+        facts = pl_module.data.facts
         target = np.asarray(batch.target)
         position = fullest_slice(target)
         for board in boards(trainer):

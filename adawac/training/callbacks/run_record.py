@@ -17,7 +17,7 @@ from adawac.errors import counted, rounded
 from adawac.runs.checkpoint import epoch_of
 from adawac.runs.folder import RunFolder
 from adawac.runs.provenance import git_state, versions
-from adawac.training.callbacks.checkpoints import run_checkpoint
+from adawac.training.callbacks.checkpoints import validated_dice
 from adawac.types import Batch
 
 log = logging.getLogger(__name__)
@@ -88,8 +88,7 @@ class RunRecord(Callback):
         """Say how well the best checkpoint does and what to type next."""
         if (run := RunFolder.of_trainer(trainer)) is None:
             return
-        best = run_checkpoint(trainer)
-        dice = None if best is None else best.best_dice
+        dice = validated_dice(trainer)
         if self._began:
             draws = pl_module.last_losses.draws.cpu().numpy()  # type: ignore[operator, union-attr]
             drawn = DrawSummary.of(trainer.datamodule.units, draws)  # type: ignore[attr-defined]

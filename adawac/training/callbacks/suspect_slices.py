@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from typing import cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -31,11 +30,10 @@ class SuspectSlices(Callback):
     any.
     """
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_fit_end(self, trainer: pl.Trainer, task: SegmentationTask) -> None:  # type: ignore[override]
         """Write, and say how many there are, or why there are none."""
         if (run := RunFolder.of_trainer(trainer)) is None:
             return
-        task = cast(SegmentationTask, pl_module)
         log_odds = None if (weights := weights_in_use(task)) is None else weights[1]
         if log_odds is None and task.data.sampling is not None:
             return

@@ -1,7 +1,7 @@
 """Shows after every epoch how the weights separate the slices, and on what scales the losses are."""
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -54,9 +54,8 @@ class WeightMonitor(Callback):
     def __init__(self, cases: int = 4) -> None:
         self.cases = cases
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: SegmentationTask) -> None:  # type: ignore[override]
         """Read the tables and log."""
-        task = cast(SegmentationTask, pl_module)
         last = task.last_losses
         seen = np.flatnonzero(task.data.units.labelled & last.drawn)
         units = task.data.units.take(seen)
@@ -81,11 +80,11 @@ class WeightMonitor(Callback):
                 if log_odds is not None:
                     board.experiment.add_histogram("log_odds", scores, trainer.global_step)
         # All processes have computed the same; to say so costs nothing and spares a warning a scalar.
-        pl_module.log_dict({name: value for name, value in scalars.items() if math.isfinite(value)}, sync_dist=True)
+        task.log_dict({name: value for name, value in scalars.items() if math.isfinite(value)}, sync_dist=True)
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_fit_end(self, trainer: pl.Trainer, task: SegmentationTask) -> None:  # type: ignore[override]
         """Write the table of weights, where the method has one."""
-        task, run = cast(SegmentationTask, pl_module), RunFolder.of_trainer(trainer)
+        run = RunFolder.of_trainer(trainer)
         if (found := weights_in_use(task)) is not None and run is not None:
             SliceWeights.of_units(task.data.units, *found, task.last_losses.drawn).write(run.weights_file)
 
