@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     except DataError as error:
         if not args.json:
             raise
-        print(json.dumps({"data": str(root), "problems": [_plain(line, "data set") for line in error.problems]}))
+        print(json.dumps({"data": str(root), "problems": [*map(_plain, error.problems)]}))
         return 2
     picture: Path = args.picture or Path(f"check_{root.name}.png")
     if args.json:
@@ -78,11 +78,10 @@ def _tell(checkup: "Checkup", path: Path, made: "TypedParser") -> None:
             print(f"no file of all: {path} cannot be written ({error.strerror}); name another place with --picture")
 
 
-def _plain(line: str, of: str) -> dict[str, str]:
+def _plain(line: str) -> dict[str, str]:
     """A problem for a script."""
-    problem = Problem.of(line)
-    plain = {"of": problem.kind or of, "name": problem.name, "problem": problem.what, "remedy": problem.remedy}
-    return plain | {"rule": problem.rule}
+    kind, name, what, remedy = problem = Problem.of(line)
+    return {"of": kind or "data set", "name": name, "problem": what, "remedy": remedy, "rule": problem.rule}
 
 
 def _record(checkup: "Checkup", root: Path) -> dict[str, Any]:
@@ -91,7 +90,7 @@ def _record(checkup: "Checkup", root: Path) -> dict[str, Any]:
         "data": str(root),
         "sound_cases": list(checkup.measured),
         "classes": list(checkup.classes),
-        "problems": [_plain(line, "data set") for line in checkup.problems],
+        "problems": [*map(_plain, checkup.problems)],
         "notes": list(checkup.notes),
         "recognised": {finding.topic: finding.found for finding in checkup.recognised},
     }

@@ -110,20 +110,6 @@ def _name(args: "Namespace") -> str:
     return args.name or "".join(c if c.isalnum() or c in "-_." else "_" for c in folder)
 
 
-def device_here() -> Literal["cpu", "gpu"]:
-    """What a training would run on here."""
-    import torch
-
-    return "gpu" if torch.cuda.is_available() else "cpu"
-
-
-def bfloat16_on(device: Literal["cpu", "gpu"]) -> bool:
-    """Whether training is faster in bfloat16: on a GPU, or on this processor if it need not emulate it."""
-    from adawac.training.performance.cpu import emulates_bfloat16
-
-    return device == "gpu" or not emulates_bfloat16()
-
-
 def parser() -> "TypedParser":
     """The command's options."""
     from jsonargparse.typing import PositiveFloat
@@ -169,6 +155,7 @@ def _plan(made: "TypedParser", args: "Namespace") -> tuple[str, dict[str, Any], 
         ConfigError: `adawac fit` would refuse the configuration.
         DataError: all problems of the data together.
     """
+    import torch
     import yaml
 
     from adawac.data.checkup import absent
@@ -178,6 +165,7 @@ def _plan(made: "TypedParser", args: "Namespace") -> tuple[str, dict[str, Any], 
     from adawac.data.modality import current
     from adawac.data.overview import overview
     from adawac.io.terminal import bar
+    from adawac.training.performance.cpu import emulates_bfloat16
     from adawac.training.plan import make_plan
 
     use_readers(args.readers)
@@ -210,14 +198,14 @@ def _plan(made: "TypedParser", args: "Namespace") -> tuple[str, dict[str, Any], 
         print(f"note: {printable(as_options(note, made))}")
     split = replace(split, train=tuple(measured))  # as in `fit`
     num_bad = len(bad) if args.skip_bad else None
-    device = args.device or device_here()
+    device: Literal["cpu", "gpu"] = args.device or ("gpu" if torch.cuda.is_available() else "cpu")
     plan = make_plan(fingerprint, args.memory, args.patches, device)
     how = args.layout.as_dict() if args.layout else type(layout).__name__
     tested, there = (len({patients[case] for case in cases}) for cases in (split.test, patients))
     few = "1 patient to test is" if tested == 1 else f"{tested} patients to test are"
     folds = study_folds(tested, there)
     note = f"{few} too few for a verdict: the study tests each of {there} once, in {folds} folds" if folds else ""
-    given = (num_bad, args.ignore_label, collection.unannotated, bfloat16_on(device))
+    given = (num_bad, args.ignore_label, collection.unannotated, device == "gpu" or not emulates_bfloat16())
     text = render_config(root, _name(args), how, pattern, split, fingerprint, plan, *given)
     if args.readers:  # so that fit reads them as well
         text = text.replace("\ndata:\n", f"\ndata:\n  readers: [{', '.join(args.readers)}]\n", 1)

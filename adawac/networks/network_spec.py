@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,25 @@ class NetworkSpec:
 
     def __post_init__(self) -> None:
         parameters = _parameters(self.architecture, _load(self.architecture))
-        self._check_names(parameters)
+        given = f"network {self.architecture}: argument"
+        allowed = [name for name, p in parameters.items() if name not in FROM_DATA and p.kind is not p.VAR_KEYWORD]
+        takes_any = len(allowed) < len([name for name in parameters if name not in FROM_DATA])
+        for name in self.arguments:
+            if name in FROM_DATA:
+                raise ConfigError(f"{given} {name} is decided by the data; leave it out")
+            if name not in allowed and not takes_any:
+                raise ConfigError(
+                    f"{given} {name} does not exist{did_you_mean(name, allowed)} "
+                    f"It takes {', '.join(allowed) or 'none'}. Arguments that a "
+                    "YAML gives another network stay until others are given: --model.network.arguments '{}' clears them"
+                )
+        missing = [
+            name
+            for name in allowed
+            if parameters[name].default is inspect.Parameter.empty and name not in self.arguments
+        ]
+        if missing:
+            raise ConfigError(f"network {self.architecture}: set {', '.join(missing)} among its arguments")
 
     @classmethod
     def of_untrusted(cls, plain: dict[str, Any]) -> "NetworkSpec":
@@ -79,28 +97,6 @@ monai.networks are made unasked; if you trust who wrote it, say so: `--trust`, o
             )
         arguments = without_downloads(plain.get("arguments", {}), _parameters(path, loaded))
         return cls(**{**plain, "arguments": arguments})
-
-    def _check_names(self, parameters: dict[str, inspect.Parameter]) -> None:
-        """Compare the names of the arguments with the constructor's."""
-        given = f"network {self.architecture}: argument"
-        allowed = [name for name, p in parameters.items() if name not in FROM_DATA and p.kind is not p.VAR_KEYWORD]
-        takes_any = len(allowed) < len([name for name in parameters if name not in FROM_DATA])
-        for name in self.arguments:
-            if name in FROM_DATA:
-                raise ConfigError(f"{given} {name} is decided by the data; leave it out")
-            if name not in allowed and not takes_any:
-                raise ConfigError(
-                    f"{given} {name} does not exist{did_you_mean(name, allowed)} "
-                    f"It takes {', '.join(allowed) or 'none'}. Arguments that a "
-                    "YAML gives another network stay until others are given: --model.network.arguments '{}' clears them"
-                )
-        missing = [
-            name
-            for name in allowed
-            if parameters[name].default is inspect.Parameter.empty and name not in self.arguments
-        ]
-        if missing:
-            raise ConfigError(f"network {self.architecture}: set {', '.join(missing)} among its arguments")
 
     def build(self, in_channels: int, num_classes: int, spatial_dims: int = 2) -> SegmentationNetwork:
         """Make the network for the data at hand.
@@ -154,13 +150,9 @@ def _load(path: str) -> Callable[..., nn.Module]:
             "monai.networks.nets.UNet"
         ) from error
     if not callable(constructor := getattr(module, name, None)):
-        meant = did_you_mean(name, _classes(module))
+        meant = did_you_mean(name, [each for each, value in vars(module).items() if inspect.isclass(value)])
         raise ConfigError(f"network architecture {path!r}: {module_name} has no {name}{meant} give the path of a class")
     return constructor  # type: ignore[no-any-return]
-
-
-def _classes(module: Any) -> Iterable[str]:
-    return [name for name, value in vars(module).items() if inspect.isclass(value)]
 
 
 def _parameters(path: str, constructor: Callable[..., nn.Module]) -> dict[str, inspect.Parameter]:

@@ -1,5 +1,6 @@
 """TransUNet: a ResNet-50 whose last features go through a vision transformer, and a decoder with skips."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -113,21 +114,14 @@ class Attention(nn.Module):
         return out
 
 
-class MLP(nn.Module):
+def _mlp(hidden: int, inner: int, dropout: float) -> nn.Sequential:
     """Two layers with GELU between them and dropout after both."""
-
-    def __init__(self, hidden: int, inner: int, dropout: float) -> None:
-        super().__init__()
-        self.dense_0, self.dense_1 = nn.Linear(hidden, inner), nn.Linear(inner, hidden)
-        self.dropout = nn.Dropout(dropout)
-        for layer in (self.dense_0, self.dense_1):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.normal_(layer.bias, std=1e-6)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(N, T, F) to the same shape."""
-        out: Tensor = self.dropout(self.dense_1(self.dropout(F.gelu(self.dense_0(tokens)))))
-        return out
+    dense_0, dense_1 = nn.Linear(hidden, inner), nn.Linear(inner, hidden)
+    for layer in (dense_0, dense_1):
+        nn.init.xavier_uniform_(layer.weight)
+        nn.init.normal_(layer.bias, std=1e-6)
+    first = {"dense_0": dense_0, "gelu": nn.GELU(), "dropout_0": nn.Dropout(dropout)}
+    return nn.Sequential(OrderedDict({**first, "dense_1": dense_1, "dropout_1": nn.Dropout(dropout)}))
 
 
 class Block(nn.Module):
@@ -136,7 +130,7 @@ class Block(nn.Module):
     def __init__(self, hidden: int, heads: int, inner: int, dropout: float) -> None:
         super().__init__()
         self.norm1, self.attention = nn.LayerNorm(hidden, eps=1e-6), Attention(hidden, heads)
-        self.norm2, self.mlp = nn.LayerNorm(hidden, eps=1e-6), MLP(hidden, inner, dropout)
+        self.norm2, self.mlp = nn.LayerNorm(hidden, eps=1e-6), _mlp(hidden, inner, dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(N, T, F) to the same shape."""

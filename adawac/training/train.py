@@ -156,7 +156,7 @@ def train(config: Config) -> RunFolder | None:
         # The run's own split leaves out what the run left out.
         warnings.filterwarnings("ignore", message=".*into no part: left out")
     config = Config(config.command, config.values.clone())
-    with connection_closed(), interruptible(), _lightning_refuses(), _place(config) as run, _full_disk(config, run):
+    with connection_closed(), interruptible(), _place(config) as run, _explained(config, run):
         _settle(config.values)
         if config.command != "fit" and (checkpoint := config.values["ckpt_path"]) is not None:
             log.info("%s: %s%s", config.command, checkpoint, _not_the_best(Path(checkpoint)))
@@ -198,8 +198,11 @@ def _place(config: Config) -> Iterator[RunFolder | None]:
 
 
 @contextmanager
-def _full_disk(config: Config, run: RunFolder | None) -> Iterator[None]:
-    """Say what a full disk means for a training that has saved something, whichever of its files met it first."""
+def _explained(config: Config, run: RunFolder | None) -> Iterator[None]:
+    """Say what a full disk means for a training that has saved something, whichever of its files met it first.
+
+    And pass on what Lightning says of the trainer's settings once it sees the data, without its traceback.
+    """
     try:
         yield
     except OSError as error:
@@ -211,12 +214,6 @@ def _full_disk(config: Config, run: RunFolder | None) -> Iterator[None]:
             "space and go on with --resume auto"
         ) from error
 
-
-@contextmanager
-def _lightning_refuses() -> Iterator[None]:
-    """Pass on what Lightning says of the trainer's settings once it sees the data, without its traceback."""
-    try:
-        yield
     except ModuleNotFoundError as error:
         if error.name is None:  # said by a callback; imports name the module
             raise missing_package(error) from error

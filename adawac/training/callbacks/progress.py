@@ -58,23 +58,19 @@ class ProgressLines(ProgressBar):
             said.append(f"{timedelta(seconds=round(left))} left")
         log.info(", ".join(said))
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin to count the volumes."""
-        self._lines = Lines("validate", int(sum(trainer.num_val_batches)))
-
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to count the volumes."""
-        self._lines = Lines("test", int(sum(trainer.num_test_batches)))
+        total = int(sum(trainer.num_test_batches or trainer.num_val_batches))
+        self._lines = Lines("test" if trainer.testing else "validate", total)
 
-    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """A volume is done."""
-        if trainer.is_global_zero and trainer.state.fn == "validate":
-            self._lines.advance()
+    on_validation_start = on_test_start
 
     def on_test_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """A volume is done."""
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and trainer.state.fn != "fit":
             self._lines.advance()
+
+    on_validation_batch_end = on_test_batch_end  # type: ignore[assignment]
 
 
 def run_progress() -> ProgressBar:
