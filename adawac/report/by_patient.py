@@ -23,8 +23,8 @@ VOXELS = ("reference_voxels", "predicted_voxels")
 def by_patient(report: Contents) -> Iterable[Block]:
     """Figures of each training subset."""
     for i, subset in enumerate(report.subsets):
-        blocks = list(_figures(report, subset, i))
-        yield from [*subheading(report, subset), *blocks] if blocks else []
+        yield from subheading(report, subset)
+        yield from _figures(report, subset, i)
 
 
 def _figures(report: Contents, subset: SubsetResult, i: int) -> Iterable[Block]:
@@ -34,8 +34,6 @@ def _figures(report: Contents, subset: SubsetResult, i: int) -> Iterable[Block]:
         for title, metric in (("Dice", "dice"), ("HD95, mm", "hd95_mm"), ("HD95, voxels", "hd95_voxel"))
         if len(view.having(metric, "all")) == len(rows)
     }
-    if not measured:
-        return
     values = {title: {name: _patients(shared, name) for name in shared.names} for title, shared in measured.items()}
     organs = [organ_name(name) for name in next(iter(measured.values())).names if name != ANY_CLASS]
     panels = {title: {organ_name(name): each for name, each in of.items()} for title, of in values.items()}

@@ -79,7 +79,7 @@ def pairs(
         reference: its name.
         higher: metric -> whether more is better.
     """
-    methods = list(dict.fromkeys(method for each in panels.values() for method in each))
+    methods = list(next(iter(panels.values())))
     columns = columns_for(methods, most=6)
     blocks = -(-len(methods) // columns)
     figure = Figure((WIDTH, 0.2 + 2.3 * len(panels) * blocks), layout="constrained")
@@ -88,13 +88,12 @@ def pairs(
         axes.set_visible(False)
     for k, (metric, of_method) in enumerate(panels.items()):
         for i, method in enumerate(methods):
-            if method in of_method:
-                axes = grid[(i // columns) * len(panels) + k, i % columns]
-                _pair(axes, *of_method[method], higher[metric])
-                axes.set_title(fitted(method, columns) if k == 0 else "", fontsize=9, loc="left")
-                axes.set_xticks([0, 1], [fitted(name, 2 * columns, 3) for name in (reference, method)])
-                if i % columns == 0:
-                    axes.set_ylabel(metric, fontsize=9)
+            axes = grid[(i // columns) * len(panels) + k, i % columns]
+            _pair(axes, *of_method[method], higher[metric])
+            axes.set_title(fitted(method, columns) if k == 0 else "", fontsize=9, loc="left")
+            axes.set_xticks([0, 1], [fitted(name, 2 * columns, 3) for name in (reference, method)])
+            if i % columns == 0:
+                axes.set_ylabel(metric, fontsize=9)
     return figure
 
 

@@ -72,7 +72,7 @@ anything = st.recursive(
 @given(key=st.sampled_from(sorted(SOUND)), value=anything)
 @settings(max_examples=80, deadline=None, derandomize=True)
 def test_whatever_is_taken_can_be_reported(tmp_path_factory, key, value):
-    run = run_with(tmp_path_factory.getbasetemp(), json.dumps(SOUND | {key: value}))
+    run = run_with(tmp_path_factory.mktemp("record"), json.dumps(SOUND | {key: value}))
     try:
         record = run.record
     except ConfigError:
