@@ -1,7 +1,6 @@
 """Methods that are looked at together, so that all means and differences of them are over the same pairs."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 
 from adawac.evaluation.case_table import CaseRow
 from adawac.evaluation.counted import LeftOut, left_out_of
@@ -28,7 +27,7 @@ class InView:
 
     def __init__(self, rows: Mapping[str, Sequence[CaseRow]], lost: Mapping[str, str] | None = None) -> None:
         self.rows, self.lost = rows, lost
-        self.shared = cache(self._shared)
+        self._tables: dict[tuple[str, str], SharedCases] = {}
 
     def having(self, metric: str, group: str) -> dict[str, Sequence[CaseRow]]:
         """The methods in which the metric was measured in the group."""
@@ -38,8 +37,15 @@ class InView:
             if any((row.metric, row.group) == (metric, group) for row in rows)
         }
 
-    def _shared(self, metric: str, group: str) -> SharedCases:
-        return SharedCases.of(self.having(metric, group), metric, group, self.lost)
+    def shared(self, metric: str, group: str) -> SharedCases:
+        """These methods over the same cases.
+
+        Raises:
+            DataError: see `SharedCases.of`.
+        """
+        if (metric, group) not in self._tables:
+            self._tables[metric, group] = SharedCases.of(self.having(metric, group), metric, group, self.lost)
+        return self._tables[metric, group]
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:

@@ -62,7 +62,7 @@ def make_report(
         title=title,
         reference=chosen,
         policy=next(row.policy for run in runs for row in run.rows),
-        runs=runs,
+        runs=[replace(run, predict=None) for run in runs],  # so that a report can be pickled
         subsets=subsets,
         patients=of_patients,
         command=command,

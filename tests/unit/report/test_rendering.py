@@ -1,6 +1,7 @@
 """Names from the data are text, whatever is in them; a page needs nothing but itself."""
 
 import json
+import pickle
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from unit.report.test_contents import BETTER, CASES, WORSE, rows_of
 
+from adawac.report.compare import Report
 from adawac.report.make import make_report
 from adawac.report.markdown import escape
 from adawac.report.runs import MethodRun
@@ -153,3 +155,13 @@ def test_a_browser_shows_it_without_a_complaint(folder, tmp_path):
     assert "script" not in {tag for tag, _ in elements.found}
     assert "CONSOLE" not in done.stderr, done.stderr
     assert '"http://g' not in log.read_text()
+
+
+def test_a_report_can_be_pickled(undrawn):
+    """As notebooks and other processes do, whatever there is to predict with."""
+    pair = MethodRun("pair", "full", "a", rows_of(WORSE))
+    adawac = MethodRun("adawac", "full", "b", rows_of(BETTER), predict=lambda case, target: target.array[0])
+    report = Report(make_report([pair, adawac]))
+    again = pickle.loads(pickle.dumps(report))
+    assert again.summary == report.summary
+    assert again._repr_html_() == report._repr_html_()
