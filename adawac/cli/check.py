@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adawac.cli.shown_data import recognised, show, tell
 from adawac.data.modality import current
 from adawac.errors import DataError, counted, printable
 from adawac.errors.problems import Problem, grouped
@@ -62,15 +63,13 @@ def main(argv: Sequence[str]) -> int:
 
 def _tell(checkup: "Checkup", path: Path, made: "TypedParser") -> None:
     """Print the problems, those of one rule together, and write all of them into a file."""
-    told = grouped(checkup.problems)
-    for line in told:
-        print(printable(as_options(line, made)))
+    tell(checkup.problems, made)
     advice = (
         "; with --skip-bad, `adawac init` and `adawac fit` go on without cases that have one" if checkup.bad else ""
     )
     rest = f", but {len(checkup.whole)} of the whole data set will remain" if checkup.bad and checkup.whole else ""
     print(f"{counted(len(checkup.problems), 'problem')}{advice}{rest}")
-    if told != list(checkup.problems):
+    if grouped(checkup.problems) != list(checkup.problems):
         try:
             write_text(path, as_options("\n".join(map(printable, checkup.problems)) + "\n", made))
             print(f"all of them: {path}")
@@ -112,14 +111,12 @@ def parser() -> "TypedParser":
 
 def _show(checkup: "Checkup", name: str, picture: Path, made: "TypedParser") -> None:
     """Table, what was recognised, and picture of the cases without a problem."""
-    from adawac.cli.shown_data import recognised, show
     from adawac.figures import data_overview
 
     if checkup.fingerprint is not None:
         show(checkup.fingerprint, printable(name))
     recognised(checkup.recognised, made)
-    for note in grouped(checkup.notes):
-        print(f"note: {printable(as_options(note, made))}")
+    tell(checkup.notes, made, "note: ")
     if checkup.measured:
         found = list(checkup.measured.values())
         spacings = [case.cut_spacing for case in found]

@@ -7,13 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from adawac.cli.shown_data import recognised, show
+from adawac.cli.shown_data import recognised, show, tell
 from adawac.cli.starting_config import render_config, render_study, study_folds
-from adawac.errors import ConfigError, DataError, printable
-from adawac.errors.problems import grouped
+from adawac.errors import ConfigError, DataError
 from adawac.io.atomic import write_text
 from adawac.io.own_code import find_in_working_folder, use_readers
-from adawac.training.suggestions import as_options
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -185,8 +183,7 @@ def _plan(made: "TypedParser", args: "Namespace") -> tuple[str, dict[str, Any], 
     bad += sorted(unsound.values())
     if bad and not args.skip_bad:
         raise DataError.from_problems(bad)
-    for problem in grouped(bad):
-        print(f"left out: {printable(as_options(problem, made))}")
+    tell(bad, made, "left out: ")
     fingerprint = Fingerprint.of_measured(collection, list(measured.values()))
     show(fingerprint, f"{collection.name} ({type(layout).__name__})")
     if held_out := len(split.val) + len(split.test):
@@ -194,8 +191,7 @@ def _plan(made: "TypedParser", args: "Namespace") -> tuple[str, dict[str, Any], 
     names = Classes.from_labels(collection.labels, collection.ignore_value).names
     recognised(overview(type(layout).__name__, collection, measured, names, patients), made)
     notes = [note for found in measured.values() for note in found.notes]
-    for note in grouped([*collection.passed_over, *split.notes, *notes, *absent(names, measured)]):
-        print(f"note: {printable(as_options(note, made))}")
+    tell([*collection.passed_over, *split.notes, *notes, *absent(names, measured)], made, "note: ")
     split = replace(split, train=tuple(measured))  # as in `fit`
     num_bad = len(bad) if args.skip_bad else None
     device: Literal["cpu", "gpu"] = args.device or ("gpu" if torch.cuda.is_available() else "cpu")

@@ -5,6 +5,7 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from adawac.errors import percent, printable
+from adawac.errors.problems import grouped
 from adawac.training.suggestions import as_options
 
 if TYPE_CHECKING:
@@ -64,6 +65,18 @@ def recognised(findings: "Sequence[Finding]", made: "TypedParser") -> None:
         typed = as_options(setting, made)
         place = " in the configuration" if typed == setting else ""
         print(f"{topic:12} {printable(found)}" + f" [otherwise: {typed}{place}]" * bool(setting))
+
+
+def tell(lines: Sequence[str], made: "TypedParser", label: str = "") -> None:
+    """Print lines on the data, those of one rule together.
+
+    Args:
+        lines: problems or notes.
+        made: the command's options, which stand for settings.
+        label: before each.
+    """
+    for line in grouped(lines):
+        print(label + printable(as_options(line, made)))
 
 
 def _range(spread: "Spread") -> str:

@@ -33,6 +33,7 @@ class MeanTeacher(nn.Module):
         NeurIPS 2020 (labels of a weak view where it is sure, learnt from a strong one).
     """
 
+    network: SegmentationNetwork
     steps: Tensor
     progress: Tensor
 
@@ -46,7 +47,6 @@ class MeanTeacher(nn.Module):
         self.decay = decay
         self.confidence = confidence
         self.ramp = ramp
-        self.network: SegmentationNetwork | None = None
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("progress", torch.zeros(()), persistent=False)
 
@@ -62,7 +62,6 @@ class MeanTeacher(nn.Module):
             network: that learns.
             progress: share of the training that is done.
         """
-        assert self.network is not None
         self.progress.fill_(progress)
         self.steps += 1
         decay = ((1 + self.steps) / (10 + self.steps)).clamp(max=self.decay)  # a tensor: the host need not wait for it
@@ -83,7 +82,6 @@ class MeanTeacher(nn.Module):
         Returns:
             Labels of the same shape and type.
         """
-        assert self.network is not None
         gate = source.uniform(Stream.TEACH, 1)[:, 0]
         taught = unlabelled(label) & (gate * self.ramp <= self.progress)
         rows = taught.nonzero()[:, 0]
