@@ -77,14 +77,12 @@ def _read(data: str | os.PathLike[str], options: Mapping[str, Any]) -> tuple["Ty
     """Options that were given by their names, as the command line would read them."""
     from jsonargparse import ArgumentError
 
-    from adawac.training.wrong_values import in_a_line
-
     made = parser()
     made.exit_on_error = False
     try:
         return made, made.parse_object({"root": os.fspath(data), **options})
     except ArgumentError as error:
-        raise ConfigError(in_a_line(str(error)) or str(error)) from None
+        raise made.refusal(error) from None
 
 
 def _write(made: "TypedParser", args: "Namespace") -> tuple[Path, Path]:

@@ -20,10 +20,8 @@ from adawac.io.shipped import files_first, with_shipped, with_value
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 from adawac.training.others_runs import config_of
-from adawac.training.suggestions import suggestions
 from adawac.training.task import SegmentationTask
 from adawac.training.typed_parser import TypedParser
-from adawac.training.wrong_values import in_a_line
 
 FIT_ALONE = {"--resume", "--non_finite", "--times", "--pictures"}
 """Options that do nothing where nothing is trained."""
@@ -79,8 +77,7 @@ def resolve(given: Sequence[str] | Mapping[str, Any], *, exit_on_error: bool = F
     try:
         values = parser.parse_args(_expand(argv)[1:])
     except ArgumentError as error:
-        said = str(error)
-        raise ConfigError(in_a_line(said, [*suggestions(said, parser)]) or said) from None
+        raise parser.refusal(error) from None
     _refuse_empty_keys(argv[0], values)
     folders = {"runs": values.get("runs")} | {f"data.{key}": of for key, of in vars(values.data).items()}
     refuse_addresses(folders.items())
@@ -124,36 +121,32 @@ def parser_of(command: str) -> TrainingParser:
     )
     parser.add_lightning_class_args(SegmentationTask, "model")
     parser.add_lightning_class_args(SegmentationData, "data")
-    parser.add_argument("--name", type=str, default="run", help="name of the experiment: runs/NAME/version_K")
-    parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
-    parser.add_argument(
-        "--resume",
-        type=str | None,
-        help="auto: go on from the newest whole checkpoint of the run, or begin it; or a run folder or checkpoint",
-    )
-    parser.add_argument(
-        "--non_finite",
-        type=Literal["stop", "skip"],
-        default="stop",
-        help="what a loss or gradient that is not finite does: stop the training, or leave the batch out",
-    )
-    parser.add_argument(
-        "--times",
-        type=PositiveInt,
-        default=1,
-        help="so many times the trainer's epochs (or steps), validated as often in all; such as 2 for training on "
-        "one view, which costs half of training on two",
-    )
-    parser.add_argument(
-        "--pictures",
-        type=bool,
-        default=True,
-        help="draw weights and predictions into TensorBoard at every validation; takes a second or two",
-    )
+    parser.add_function_arguments(_options_of_a_run, as_group=False)
     for seed in ("data.seed", "model.seed"):
         parser.link_arguments("seed_everything", seed, compute_fn=seed_of)
     parser.add_method_arguments(pl.Trainer, command, skip=NO_SETTINGS)
     return parser
+
+
+def _options_of_a_run(
+    name: str = "run",
+    runs: str = "runs",
+    resume: str | None = None,
+    non_finite: Literal["stop", "skip"] = "stop",
+    times: PositiveInt = 1,
+    pictures: bool = True,
+) -> None:
+    """Says what can be set besides trainer, task and data.
+
+    Args:
+        name: name of the experiment: runs/NAME/version_K
+        runs: folder of all runs
+        resume: auto: go on from the newest whole checkpoint of the run, or begin it; or a run folder or checkpoint
+        non_finite: what a loss or gradient that is not finite does: stop the training, or leave the batch out
+        times: so many times the trainer's epochs (or steps), validated as often in all; such as 2 for training on one
+            view, which costs half of training on two
+        pictures: draw weights and predictions into TensorBoard at every validation; takes a second or two
+    """
 
 
 NO_SETTINGS = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule"}

@@ -32,18 +32,6 @@ class FolderLogger(TensorBoardLogger):
         """Nothing."""
 
 
-def run_logger(config: Namespace, version: str | None, trains: bool = True) -> TensorBoardLogger:
-    """The logger that stands for the run's folder `runs/NAME/version_K`, whatever else tracks the run.
-
-    Args:
-        config: of the command.
-        version: folder to go on in; None for a new one.
-        trains: else no events are written.
-    """
-    kind = TensorBoardLogger if trains else FolderLogger
-    return kind(config["runs"], config["name"], version, default_hp_metric=False)
-
-
 def place_trackers(config: Namespace, run: Path) -> None:
     """Let a relative `save_dir` of a tracker lie in the run's folder, and name it after the run if it has no name.
 

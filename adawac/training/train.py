@@ -38,7 +38,7 @@ from adawac.runs.folder import RunFolder, find_checkpoint, run_of_checkpoint
 from adawac.training.callbacks import default_callbacks
 from adawac.training.callbacks.interruption import interruptible
 from adawac.training.configuration import Config, parser_of, seed_of
-from adawac.training.loggers import ConfigRecord, all_loggers, missing_package, place_trackers, run_logger
+from adawac.training.loggers import ConfigRecord, FolderLogger, all_loggers, missing_package, place_trackers
 from adawac.training.performance.cpu import emulates_bfloat16, keep_freed_memory
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,9 @@ def _run(config: Config, run: RunFolder | None) -> None:
     recorded["ckpt_path"] = None  # another run from it has another, or none
     if values["seed_everything"] is not False:
         pl.seed_everything(values["seed_everything"], workers=True)
-    own_logger = run_logger(values, None if run is None else run.path.name, trains)
+    # Stands for the run's folder `runs/NAME/version_K`, whatever else tracks the run.
+    kind = TensorBoardLogger if trains else FolderLogger
+    own_logger = kind(values["runs"], values["name"], None if run is None else run.path.name, default_hp_metric=False)
     place_trackers(values, Path(own_logger.log_dir))
     try:
         parts = parser.instantiate(values)

@@ -52,6 +52,11 @@ class TypedParser(ArgumentParser):
             super().error(line, ex)
         super().error(explained(message, self), ex)
 
+    def refusal(self, error: Exception) -> ConfigError:
+        """The same of an error that it raised, where it does not leave."""
+        said = str(error)
+        return ConfigError(in_a_line(said, [*suggestions(said, self)]) or said)
+
 
 def _read_yaml(text: str) -> Any:
     """As jsonargparse does, if it is no bomb, with names of earlier versions as they are now."""

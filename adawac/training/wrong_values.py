@@ -7,7 +7,9 @@ from adawac.errors import did_you_mean
 
 KEY = re.compile(r'Parser key "([^"]+)"')
 EXPECTED = re.compile(r"Expected an? (.+?)\.?\s*$", re.MULTILINE)
-VALUE = re.compile(r"(?:(?:Got|Given) value|Not of type \w+): (.+?)(?= does not conform|\. Got value: |\n|$)")
+VALUE = re.compile(
+    r"(?:(?:Got|Given) value|Not of type \w+): (?!does not conform)(.+?)(?= does not conform|\. Got value: |\n|$)"
+)
 NO_SETTING = re.compile(r"(?:given class_path '(?:\w+\.)*(\w+)':\s+)?Option '([^']+)' is not accepted")
 LEAST = re.compile(r"restriction v(>=?)(-?[\d.]+)")
 NESTED = re.compile(r"NestedArg\(key='\w+', val='(.*)'\)")

@@ -3,16 +3,14 @@
 import logging
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from adawac.errors import ConfigError, did_you_mean, percent
 from adawac.training.callbacks.checkpoints import RunCheckpoint
-
-if TYPE_CHECKING:
-    from adawac.training.task import SegmentationTask
+from adawac.training.task import SegmentationTask
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +28,7 @@ class Foresight(Callback):
         ConfigError: a callback watches a name that is not logged.
     """
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: "SegmentationTask") -> None:  # type: ignore[override]
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
         """Look at names, and at the labels of the validation."""
         held = pl_module.data.validation_voxels()[1:] > 0
         if len(pl_module.data.split.val) and not held.any():
@@ -49,7 +47,7 @@ class Foresight(Callback):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             _check_monitor(callback, names, foretold=_all_known(trainer, pl_module))
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: "SegmentationTask") -> None:  # type: ignore[override]
+    def on_train_start(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
         """Look at how long is trained."""
         every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs or -1
         if every is not None and 0 < epochs < every and trainer.enable_validation:
@@ -77,7 +75,7 @@ class Foresight(Callback):
             )
 
 
-def logged(task: "SegmentationTask", organs: list[str]) -> Iterator[str]:
+def logged(task: SegmentationTask, organs: list[str]) -> Iterator[str]:
     """Names that a training logs: what callbacks can watch."""
     yield from ("train/loss", "train/dice_loss", "train/ce", "train/feature_std", "train/learning_rate")
     if task.weighting.uses_consistency:
@@ -109,7 +107,7 @@ def _all_known(trainer: pl.Trainer, task: pl.LightningModule) -> bool:
     return all(type(each).__module__.startswith(("adawac.", "lightning.")) for each in parts)
 
 
-def _arguments(task: "SegmentationTask", callback: str) -> dict[str, Any] | None:
+def _arguments(task: SegmentationTask, callback: str) -> dict[str, Any] | None:
     """Arguments of a callback of the configuration; None where it has none of this class."""
     callbacks = (task.settings or {}).get("trainer", {}).get("callbacks", {})
     arguments: dict[str, Any] | None = callbacks.get(callback, {}).get("init_args")

@@ -3,7 +3,7 @@
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
@@ -22,9 +22,7 @@ from adawac.evaluation import (
 from adawac.io.terminal import Console
 from adawac.processes.distributed import gather_cases
 from adawac.runs.folder import RunFolder
-
-if TYPE_CHECKING:
-    from adawac.training.task import SegmentationTask
+from adawac.training.task import SegmentationTask
 
 
 class CaseTableWriter(Callback):
@@ -37,7 +35,7 @@ class CaseTableWriter(Callback):
     def __init__(self) -> None:
         self.rows: list[CaseRow] = []
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: "SegmentationTask") -> None:  # type: ignore[override]
+    def on_test_start(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
         """Find out who is going to predict."""
         self._measured: dict[str, list[CaseRow]] = {}
         method, units = type(pl_module.weighting).__name__, pl_module.units_of_class
@@ -49,7 +47,7 @@ class CaseTableWriter(Callback):
         self._made_by: MadeBy = trainer.strategy.broadcast(who)
 
     def on_test_batch_end(  # type: ignore[override]
-        self, trainer: pl.Trainer, pl_module: "SegmentationTask", outputs: Any, batch: VolumeItem, *_: Any
+        self, trainer: pl.Trainer, pl_module: SegmentationTask, outputs: Any, batch: VolumeItem, *_: Any
     ) -> None:
         """Measure a volume (S, H, W) on its native grid."""
         self._measured[batch.case] = case_rows(

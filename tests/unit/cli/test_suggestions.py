@@ -3,6 +3,7 @@
 import pytest
 
 from adawac.cli import main
+from adawac.cli.init import init
 from adawac.data.classes import Classes
 from adawac.errors import ConfigError, did_you_mean
 from adawac.metrics import empty_rule
@@ -140,3 +141,13 @@ def test_a_value_of_the_wrong_kind_is_said_in_a_line(options, said, here, capsys
     assert len(error.splitlines()) == 1
     assert "jsonargparse" not in error
     assert "Union" not in error
+
+
+def test_what_init_does_not_take_is_said_in_a_line_from_python_too(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["init", str(tmp_path), "--memory=-1"])
+    assert "error: memory is -1; give a number above 0 or null\n" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"^memory is -1; give a number above 0 or null$"):
+        init(tmp_path, memory=-1)
+    with pytest.raises(ConfigError, match=r"^layout: 'MDS' is no class that is known here; did you mean MSD\?"):
+        init(tmp_path, layout="MDS")
