@@ -1,5 +1,7 @@
 """What can be typed: the help of training on a page, and the configurations that come along."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,24 @@ def test_help_of_training_is_a_page_of_options_that_there_are(command, capsys):
     assert options <= {*parser_of(command)._option_string_actions, "--trust"}
     if command == "fit":
         assert any("--trainer.max_epochs" in line and "(default: 20)" in line for line in said)
+
+
+@pytest.mark.parametrize("command", sorted(TRAINING))
+def test_defaults_on_the_page_are_those_that_there_are(command, capsys):
+    main([command, "--help"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  --")]
+    parser = parser_of(command)
+    for option, line in ((line.split()[0], line) for line in lines):
+        default = None if option == "--trust" else parser.get_default(option[2:])
+        if isinstance(default, bool | int | float) or default in ("auto", "run", "runs"):
+            assert line.endswith(f"(default: {str(default).lower()})")
+        else:
+            assert not line.endswith(")") or "(default: " not in line
+
+
+def test_help_of_training_waits_for_no_library():
+    code = "import sys; from adawac.cli import main; main(['fit', '--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
 
 
 def test_configurations_that_come_along_are_listed_printed_and_found(capsys, tmp_path, monkeypatch):
