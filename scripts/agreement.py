@@ -1,6 +1,6 @@
 """Where the limit lies, in the networks or in the labels: how far predictions agree with each other and with these.
 
-    python scripts/agreement.py LABELS FIRST SECOND -o agreement.json
+    python scripts/agreement.py LABELS FIRST SECOND --organs 1 2 -o agreement.json
 
 Takes three folders of NIfTI files of the same names. Two networks that are unlike each other in kind and agree with
 each other more than with the labels, and miss them on the same patients, have found what images say; what is left is
@@ -10,40 +10,44 @@ only the labels can make: another network has to do better than that before it t
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import correlation, fmean
+from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
-
-from adawac.metrics import volume_dice
+from numpy.typing import NDArray
 
 
-def dice_of(preds: Path, target: Path, classes: int) -> float:
-    """Mean Dice of the organs of one patient."""
-    first, second = (
-        torch.from_numpy(np.asanyarray(nib.load(path).dataobj).astype(np.int64)) for path in (preds, target)
-    )
-    return float(volume_dice(first, second, classes).nanmean())
+def masks_of(file: Path, organs: Sequence[int]) -> NDArray[np.bool_]:
+    """(organs, X, Y, Z) where a file has each organ."""
+    return np.asanyarray(nib.load(file).dataobj) == np.array(organs).reshape(-1, 1, 1, 1)
 
 
-def compared(labels: Path, first: Path, second: Path) -> dict[str, float]:
+def dice_of(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """Mean Dice of the organs that one of both has."""
+    both, either = (first & second).sum((1, 2, 3)), first.sum((1, 2, 3)) + second.sum((1, 2, 3))
+    return float(np.mean(2 * both[either > 0] / either[either > 0]))
+
+
+def compared(labels: Path, first: Path, second: Path, organs: Sequence[int]) -> dict[str, Any]:
     """Dice of both with the labels, of each with the other, and how alike patients fare.
 
     Args:
-        labels: folder of `CASE.nii.gz`, classes from 0 on.
+        labels: folder of `CASE.nii.gz`.
         first: folder of predictions of all of these.
         second: likewise.
+        organs: class indices that count.
     """
-    files = sorted(labels.glob("*.nii.gz"))
-    classes = 1 + max(int(np.asanyarray(nib.load(file).dataobj).max()) for file in files)
-    one, two, each_other = (
-        [dice_of(preds / file.name, target / file.name, classes) for file in files]
-        for preds, target in ((first, labels), (second, labels), (first, second))
-    )
+    one, two, each_other = [], [], []
+    for file in sorted(labels.glob("*.nii.gz")):
+        target, its, others = (masks_of(folder / file.name, organs) for folder in (labels, first, second))
+        one.append(dice_of(its, target))
+        two.append(dice_of(others, target))
+        each_other.append(dice_of(its, others))
     return {
-        "patients": len(files),
+        "patients": len(one),
         "first": fmean(one),
         "second": fmean(two),
         "each_other": fmean(each_other),
@@ -57,9 +61,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("labels", "first", "second"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--organs", type=int, nargs="+", required=True, help="class indices that count, such as 1 2")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
-    text = json.dumps(compared(options.labels, options.first, options.second), indent=1)
+    text = json.dumps(compared(options.labels, options.first, options.second, options.organs), indent=1)
     print(text)
     if options.output:
         options.output.write_text(text + "\n")

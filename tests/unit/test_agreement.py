@@ -20,7 +20,7 @@ def test_by_hand(tmp_path):
             row = np.zeros((10, 1, 1), np.uint8)
             row[:length] = 1
             nib.save(nib.Nifti1Image(row, np.eye(4)), tmp_path / name / f"pt_{patient}.nii.gz")
-    found = agreement.compared(*(tmp_path / name for name in lengths))
+    found = agreement.compared(*(tmp_path / name for name in lengths), [1])
     first, second, each_other = (1, 4 / 6, 8 / 10), (4 / 6, 4 / 6, 1), (4 / 6, 1, 8 / 10)
     assert found == pytest.approx(
         {
