@@ -261,13 +261,8 @@ def _of_run(source: Source, references: References | None, again: bool, device: 
         rows, axis = measured_then, str(folder.setting("data", "axis") or "")
         due, there = set(folder.split.test if folder.split else ()), {row.case for row in rows}
         if there < due:
-            log.warning(
-                "%s was measured on %d of %d test cases; on all: adawac test %s",
-                folder.cases_file,
-                len(there),
-                len(due),
-                source.path,
-            )
+            measured_of = f"{folder.cases_file} was measured on {len(there)} of {len(due)} test cases"
+            log.warning(f"{measured_of}; on all: adawac test {source.path}")
     elif references is None or predict is None:
         raise ConfigError(
             f"{source.path} has no case table; run `adawac test {source.path}`, or give --labels, --images"
