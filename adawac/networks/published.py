@@ -1,7 +1,7 @@
 """Published weights: files of other projects as the start of a network of ours."""
 
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -59,40 +59,42 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def check_names(path: Path, wanted: Iterable[str], found: Iterable[str]) -> None:
-    """Refuse a file in which weights are missing.
+@torch.no_grad()
+def fill(
+    path: Path, places: Mapping[str, Tensor], found: Mapping[str, Any], convert: Callable[[str, Any, Tensor], Tensor]
+) -> None:
+    """Copy what a file holds to where the network keeps it.
+
+    Args:
+        path: of the file.
+        places: name in the file -> where it belongs.
+        found: name -> value, of all that the file holds.
+        convert: name, value and place to a tensor like the place.
 
     Raises:
-        ConfigError: naming those that are missing.
+        ConfigError: naming weights that are missing, or one that has another shape than its place.
 
     Example:
-        >>> check_names(Path("r.pth"), ["conv1.weight", "bn1.bias"], ["conv1.weight"])
+        >>> places = {"conv1.weight": torch.zeros(1), "bn1.bias": torch.zeros(1)}
+        >>> fill(Path("r.pth"), places, {"conv1.weight": torch.ones(1)}, lambda name, value, place: value)
         Traceback (most recent call last):
         adawac.errors.ConfigError: r.pth: 1 of 2 weights of this network are missing: bn1.bias; give the file that \
 was published for it, or leave init_from out
     """
-    wanted, found = list(wanted), set(found)
-    missing = [name for name in wanted if name not in found]
-    if missing:
+    if missing := [name for name in places if name not in found]:
         named = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
         raise ConfigError(
-            f"{path}: {len(missing)} of {len(wanted)} weights of this network are missing: {named}; "
+            f"{path}: {len(missing)} of {len(places)} weights of this network are missing: {named}; "
             "give the file that was published for it, or leave init_from out"
         )
-
-
-def shaped(path: Path, name: str, value: Tensor, shape: torch.Size) -> Tensor:
-    """The value, if it has the shape of its place.
-
-    Raises:
-        ConfigError: if it has another.
-    """
-    if value.shape != shape:
-        raise ConfigError(
-            f"{path}: {name} has shape {tuple(value.shape)} but this network needs {tuple(shape)}; "
-            "leave its arguments at those of the published network"
-        )
-    return value
+    for name, place in places.items():
+        value = convert(name, found[name], place)
+        if value.shape != place.shape:
+            raise ConfigError(
+                f"{path}: {name} has shape {tuple(value.shape)} but this network needs {tuple(place.shape)}; "
+                "leave its arguments at those of the published network"
+            )
+        place.copy_(value)
 
 
 def first_kernel(kernel: Tensor, in_channels: int) -> Tensor:

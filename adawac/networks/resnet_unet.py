@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 
 from adawac.networks.decoder import Decoder
-from adawac.networks.published import check_names, first_kernel, read_state_dict, shaped
+from adawac.networks.published import fill, first_kernel, read_state_dict
 
 
 class ResNetUNet(nn.Module):
@@ -28,6 +27,7 @@ class ResNetUNet(nn.Module):
         "U-Net", MICCAI 2015; this pairing is the UNet of Dong, Xie, Ward, ICML 2023.
 
     Example:
+        >>> import torch
         >>> network = ResNetUNet(1, 3, width=4, units=(1, 1, 1, 1), decoder_channels=(8, 8, 4, 4, 4))
         >>> network(torch.zeros(2, 1, 32, 64)).shape
         torch.Size([2, 3, 32, 64])
@@ -83,13 +83,11 @@ class ResNetUNet(nn.Module):
         Raises:
             ConfigError: if weights are missing or have another shape.
         """
-        theirs = read_state_dict(path)
-        ours: dict[str, Tensor] = self.encoder.state_dict()
         # Counters of batches seen, which older files lack, change nothing at a fixed momentum.
-        wanted = [name for name in ours if not name.endswith("num_batches_tracked")]
-        check_names(path, wanted, theirs)
-        kernel = theirs["conv1.weight"]
-        theirs["conv1.weight"] = first_kernel(kernel, ours["conv1.weight"].shape[1]) if kernel.ndim == 4 else kernel
-        with torch.no_grad():
-            for name in wanted:
-                ours[name].copy_(shaped(path, name, theirs[name], ours[name].shape))
+        ours = {name: own for name, own in self.encoder.state_dict().items() if not name.endswith("batches_tracked")}
+        fill(path, ours, read_state_dict(path), _converted)
+
+
+def _converted(name: str, value: Tensor, place: Tensor) -> Tensor:
+    """A published weight, the first kernel for as many channels as images have."""
+    return first_kernel(value, place.shape[1]) if name == "conv1.weight" and value.ndim == 4 else value

@@ -3,13 +3,15 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from adawac.networks.decoder import Decoder, conv_norm_relu
-from adawac.networks.published import check_names, first_kernel, read_npz, shaped
+from adawac.networks.published import fill, first_kernel, read_npz
 
 PUBLISHED_NAMES = {
     "resnet.": "",
@@ -245,12 +247,8 @@ class TransUNet(nn.Module):
         Raises:
             ConfigError: if weights are missing or have another shape.
         """
-        theirs = read_npz(path)
         ours = {published_name(n): p for n, p in self.named_parameters() if n.startswith(("resnet.", "transformer."))}
-        check_names(path, ours, theirs)
-        with torch.no_grad():
-            for name, parameter in ours.items():
-                parameter.copy_(_converted(path, name, torch.from_numpy(theirs[name]), parameter))
+        fill(path, ours, read_npz(path), _converted)
 
 
 def published_name(name: str) -> str:
@@ -278,8 +276,9 @@ def resized(position: Tensor, grid: tuple[int, int]) -> Tensor:
     return F.interpolate(position, grid, mode="bilinear", align_corners=True)
 
 
-def _converted(path: Path, name: str, value: Tensor, place: Tensor) -> Tensor:
+def _converted(name: str, array: NDArray[Any], place: Tensor) -> Tensor:
     """A published array in PyTorch's layout: HWIO to OIHW, (in, heads, out) to (out, in), tokens to a map."""
+    value = torch.from_numpy(array)
     if name.endswith("pos_embedding"):
         tokens = value[:, value.shape[1] - int(value.shape[1] ** 0.5) ** 2 :]  # one more than a square: a class token
         side = int(tokens.shape[1] ** 0.5)
@@ -292,4 +291,4 @@ def _converted(path: Path, name: str, value: Tensor, place: Tensor) -> Tensor:
         value = value.reshape(place.shape[1], place.shape[0]).T
     elif value.numel() == place.numel():
         value = value.reshape(place.shape)  # the norms of the ResNet are (1, 1, 1, C) there
-    return shaped(path, name, value, place.shape)
+    return value

@@ -14,11 +14,6 @@ from adawac.phantom.shapes import (
 from adawac.phantom.torso import body, chest, muscles, skeleton
 
 
-def draw_habitus(draw: Draw) -> Habitus:
-    """Draw a patient's build and contrast phase."""
-    return Habitus(draw.near(18, 9), draw.near(72, 5), draw.near(-61, 5), draw.near(0.5, 0.5))
-
-
 def table() -> list[Layer]:
     """The scanner's table: a foam pad in a thin curved shell, which keeps its place under every patient."""
     under = HalfSpace((0, -1, 0), -80.0)
@@ -30,24 +25,24 @@ def table() -> list[Layer]:
     ]
 
 
-def draw_layers(draw: Draw, habitus: Habitus) -> list[Layer]:
+def draw_layers(draw: Draw) -> list[Layer]:
     """Draw a patient's anatomy, to be painted from first to last.
 
     Args:
         draw: random numbers of the patient.
-        habitus: the patient's build.
 
     Returns:
         Layers, outermost first; labelled organs after the unlabelled tissue that they displace.
     """
+    habitus = Habitus(draw.near(18, 9), draw.near(72, 5), draw.near(-61, 5), draw.near(0.5, 0.5))
     wall = Trunk(draw.near(132, 6), draw.near(93, 5), -2.0)
     cavity = Trunk(wall.half_width - 12, wall.half_depth - 10, -3.0)
-    layers: list[Layer] = []
-    layers += body(draw, habitus, wall, cavity)
-    layers += chest(draw, habitus, cavity)
-    layers += muscles(draw, wall)
-    layers += skeleton(draw, wall)
-    layers += bowel(draw, cavity)
-    layers += organs(draw, habitus, cavity)
-    layers += vessels(draw, habitus)
-    return layers
+    return [
+        *body(draw, habitus, wall, cavity),
+        *chest(draw, habitus, cavity),
+        *muscles(draw, wall),
+        *skeleton(draw, wall),
+        *bowel(draw, cavity),
+        *organs(draw, habitus, cavity),
+        *vessels(draw, habitus),
+    ]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 from scipy.ndimage import correlate1d, gaussian_filter
 
-from adawac.phantom.anatomy import draw_habitus, draw_layers, table
+from adawac.phantom.anatomy import draw_layers, table
 from adawac.phantom.layers import AIR, Draw, Layer
 from adawac.phantom.shapes import Array, Points
 
@@ -97,7 +97,7 @@ def render(
     """
     rng = np.random.default_rng((seed, patient))
     draw = Draw(rng)
-    layers = draw_layers(draw, draw_habitus(draw))
+    layers = draw_layers(draw)
     pose, mottle = Pose(draw), Field(rng, 9.0)
     dose_noise, view, length = draw.near(12, 3), draw.near(370, 30), draw.near(240, 15)
 

@@ -101,8 +101,7 @@ class FiniteGuard(Callback):
                 step.arrived.synchronize()
             if not step.finite:
                 raise TrainingError(
-                    f"{_describe(step, pl_module)}. {_last_checkpoint(trainer)}. Try {_remedies(trainer)}; to "
-                    "leave such batches out: --non_finite skip"
+                    f"{_describe(step, pl_module)}. {_advice(trainer)}; to leave such batches out: --non_finite skip"
                 )
 
     def _skip_unless_finite(
@@ -122,7 +121,7 @@ class FiniteGuard(Callback):
             raise TrainingError(
                 f"{_describe(step, pl_module)}, and leaving batches out does not help: "
                 + (f"{self._in_a_row} in a row" if healthy else "the network's own numbers are not finite any more")
-                + f". {_last_checkpoint(trainer)}. Try {_remedies(trainer)}"
+                + f". {_advice(trainer)}"
             )
 
 
@@ -157,14 +156,11 @@ def _slices(units: UnitTable, rows: Tensor) -> str:
     return "; ".join(f"{case} {units.kind.noun[len(keys) > 1]} {', '.join(keys)}" for case, keys in by_case.items())
 
 
-def _remedies(trainer: pl.Trainer) -> str:
-    """What is not done yet."""
-    clips, precise = trainer.gradient_clip_val is not None, trainer.precision == "32-true"
-    untried = ["trainer.gradient_clip_val"] * (not clips) + ["trainer.precision 32-true"] * (not precise)
-    return ", or ".join(["a lower learning rate", *untried])
-
-
-def _last_checkpoint(trainer: pl.Trainer) -> str:
+def _advice(trainer: pl.Trainer) -> str:
+    """Where to go on from, and what is not done yet."""
     folder = getattr(run_checkpoint(trainer), "dirpath", None)
     files = sorted(Path(folder).glob("*.ckpt"), key=lambda path: path.stat().st_mtime) if folder else []
-    return f"The last good checkpoint is {files[-1]}" if files else "There is no checkpoint yet"
+    last = f"The last good checkpoint is {files[-1]}" if files else "There is no checkpoint yet"
+    clips, precise = trainer.gradient_clip_val is not None, trainer.precision == "32-true"
+    untried = ["trainer.gradient_clip_val"] * (not clips) + ["trainer.precision 32-true"] * (not precise)
+    return f"{last}. Try {', or '.join(['a lower learning rate', *untried])}"

@@ -32,9 +32,6 @@ def interruptible(saved: str = "nothing had to be saved") -> Iterator[None]:
     Args:
         saved: what it says has been saved, and how to go on.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise Interrupted(signum, saved)
@@ -48,7 +45,9 @@ def interruptible(saved: str = "nothing had to be saved") -> Iterator[None]:
 
 
 def _asking() -> list[int]:
-    """Signals that ask for the end in this process."""
+    """Signals that ask for the end in this process; none in threads but the main one, which alone hears them."""
+    if threading.current_thread() is not threading.main_thread():
+        return []
     return [each for each in SIGNALS if each in SIGNALS[:2] or signal.getsignal(each) is not signal.SIG_IGN]
 
 
@@ -63,9 +62,8 @@ class StopOnSignal(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the signals over."""
-        if threading.current_thread() is threading.main_thread():
-            for signum in _asking():
-                signal.signal(signum, self._remember)
+        for signum in _asking():
+            signal.signal(signum, self._remember)
 
     on_sanity_check_start = on_train_start
 
