@@ -27,6 +27,7 @@ from adawac.io.images import passed_over
 from adawac.io.volumes import Volume
 from adawac.runs.checkpoint import Recipe
 from adawac.runs.folder import RunFolder
+from adawac.types import IGNORE_INDEX
 
 log = logging.getLogger(__name__)
 
@@ -273,6 +274,11 @@ def _named_layout(setting: Any) -> Layout | None:
             f"the run's layout {path} cannot be imported ({error}); give the test cases with --labels and --images"
         ) from error
     return layout
+
+
+def labelled(reference: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Where a reference says a class; elsewhere it is to be ignored."""
+    return np.asarray(reference != IGNORE_INDEX)
 
 
 def _patients(cases: Iterable[Case], pattern: str | None) -> dict[str, str]:

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from adawac.errors import some_of, together
 from adawac.evaluation.case_table import CaseRow
 from adawac.evaluation.predictions import Predict
-from adawac.evaluation.references import References
-from adawac.types import IGNORE_INDEX
+from adawac.evaluation.references import References, labelled
 
 WAYS = ("head to foot", "front to back", "left to right")
 """Of the axes of a canonical volume."""
@@ -60,7 +59,7 @@ def best_turn(preds: NDArray[np.integer], target: NDArray[np.integer]) -> tuple[
         >>> best_turn(target[:, :, ::-1], target), best_turn(target, target)
         (('left to right', 0.0, 1.0), None)
     """
-    known = target != IGNORE_INDEX
+    known = labelled(target)
     theirs = np.where(known, target, 0)
     sizes = np.count_nonzero(preds[known]) + np.count_nonzero(theirs)
     ways = [*chain.from_iterable(combinations(range(3), count) for count in range(4))]

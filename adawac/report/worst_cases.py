@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from adawac.errors import AdaWACError, rounded
 from adawac.evaluation import InView
 from adawac.evaluation.predictions import Predict
-from adawac.evaluation.references import References
+from adawac.evaluation.references import References, labelled
 from adawac.figures import Panel, side_by_side
 from adawac.io.steps import spacing_of
 from adawac.report.blocks import Picture
@@ -18,7 +18,6 @@ from adawac.report.charts import encode
 from adawac.report.contents import SubsetResult
 from adawac.report.runs import MethodRun
 from adawac.report.wording import on_subset
-from adawac.types import IGNORE_INDEX
 
 MOST_METHODS = 4
 """Panels of a picture."""
@@ -85,7 +84,7 @@ def _picture(
     image = references.cut(references.image(case, target).array[0])
     position = telling_slice(reference, list(preds.values()))
     steps = references.steps(target)
-    window, outlined = shown_window(image[position]), np.where(reference == IGNORE_INDEX, 0, reference)[position]
+    window, outlined = shown_window(image[position]), np.where(labelled(reference), reference, 0)[position]
     figure = side_by_side(
         {method: Panel(window, outlined, each[position]) for method, each in preds.items()},
         references.classes.names,
@@ -135,5 +134,5 @@ def telling_slice(reference: NDArray[np.integer], preds: Sequence[NDArray[np.int
         >>> telling_slice(reference, [pred])
         2
     """
-    wrong = sum(((each != reference) & (reference != IGNORE_INDEX)).sum(axis=(1, 2)) for each in preds)
+    wrong = sum(((each != reference) & labelled(reference)).sum(axis=(1, 2)) for each in preds)
     return int(np.argmax(wrong))
