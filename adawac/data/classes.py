@@ -164,7 +164,7 @@ class Classes:
             K class indices; classes without a partner stay.
 
         Raises:
-            ConfigError: if a name is unknown or has two partners.
+            ConfigError: if a name is unknown, its own partner or that of two.
 
         Example:
             >>> Classes.from_labels({1: "left", 2: "right", 3: "cord"}).mirror_table({"left": "right"})
@@ -172,8 +172,10 @@ class Classes:
         """
         table = list(range(len(self)))
         for one, other in pairs.items():
+            if one == other:
+                raise ConfigError(f"mirror_pairs: {one!r} is its own partner; name the class of the other side")
             for name in (one, other):
-                if name not in self.names:
+                if name not in self.names[1:]:
                     raise ConfigError(
                         f"mirror_pairs: {name!r} is no class{did_you_mean(name, self.names[1:])} name two of "
                         f"{list(self.names[1:])} or leave the pair out"

@@ -1,4 +1,4 @@
-"""YAML, of which is known how much it stands for and how deep it is nested before anything is made of it."""
+"""YAML, of which is known how much it stands for, how deep it is nested and that no key hides another of its name."""
 
 import yaml
 
@@ -10,13 +10,13 @@ MOST_LEVELS = 100
 
 
 def bounded(text: str) -> str:
-    r"""The text, if it stands for no more than anyone writes.
+    r"""The text, if it stands for no more than anyone writes, and has each key once.
 
     Aliases that double with every line, and `<<` of them, cost their parser no time; what they unfold to costs all of
     it. So they are counted by the marks in the text alone, in time and memory of its length.
 
     Raises:
-        ValueError: it unfolds to too much, or is nested too deep.
+        ValueError: it unfolds to too much, is nested too deep, or a key comes twice: the last would hide the others.
         yaml.YAMLError: it is no YAML.
 
     Example:
@@ -29,14 +29,24 @@ def bounded(text: str) -> str:
     sizes: dict[str, int] = {}
     within: list[int] = [0]  # values of each that is open, the whole first
     anchors: list[str | None] = []
+    nodes: list[list[tuple[str, int]]] = [[]]  # in each that is open: text and line
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.NodeEvent):
+            line = event.start_mark.line + 1 if event.start_mark else 0
+            nodes[-1].append((getattr(event, "value", "<<"), line))
         match event:
             case yaml.CollectionStartEvent(anchor=anchor):
+                nodes.append([])
                 anchors.append(anchor)
                 within.append(1)
                 if anchor is not None:
                     sizes[anchor] = MOST_VALUES  # until it is known: of one that holds itself
             case yaml.CollectionEndEvent():
+                inside, keys = nodes.pop(), set[str]()
+                for key, line in inside[::2] if isinstance(event, yaml.MappingEndEvent) else ():
+                    if key in keys:
+                        raise ValueError(f"line {line}: {key} comes twice; rename or remove one of them")
+                    keys |= {key} - {"<<"}
                 size = within.pop()
                 if (anchor := anchors.pop()) is not None:
                     sizes[anchor] = size

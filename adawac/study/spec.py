@@ -20,7 +20,7 @@ averaged over; what is called `method` is compared on each `subset`.
 
 import json
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -233,25 +233,13 @@ def read_study(path: Path, runs: Path, more: Sequence[str] = ()) -> Study:
     return Study(name, folder, tuple(axes), tuple(cells), resources)
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML in which a name that comes twice is an error, not the end of the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
-            raise ConfigError(f"line {node.start_mark.line + 1}: {twice[0]} comes twice; rename or remove one of them")
-        return super().construct_mapping(node, deep)
-
-
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(bounded(path.read_text(encoding="utf-8")), _StrictLoader)
+        content = yaml.safe_load(bounded(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(
             f"{path}: cannot be read as YAML ({error}){did_you_mean_file(path)} give the file of a study"
         ) from error
-    except ConfigError as error:
-        raise ConfigError(f"{path}, {error}") from None
     return _mapping(content, str(path))
 
 

@@ -64,4 +64,5 @@ def _read_yaml(text: str) -> Any:
         bounded(text)
     except ValueError as error:
         raise ConfigError(f"the configuration that begins with {text[:40].splitlines()[0]!r}: {error}") from None
-    return with_new_names(_YAML(text))
+    read = with_new_names(_YAML(text))
+    return {} if read is None and text.lstrip().startswith("#") else read  # an overlay that is commented out

@@ -118,6 +118,14 @@ def test_mirror_table_swaps_pairs():
         assert classes.mirror_table(pairs) == (0, 2, 1, 3)
 
 
+def test_no_class_is_its_own_partner_or_the_backgrounds():
+    classes = Classes.from_labels({1: "left_kidney", 2: "right_kidney", 3: "cord"})
+    with pytest.raises(ConfigError, match="'left_kidney' is its own partner; name the class of the other side"):
+        classes.mirror_table({"left_kidney": "left_kidney"})  # a slip, with which views would exchange nothing
+    with pytest.raises(ConfigError, match="'background' is no class"):
+        classes.mirror_table({"cord": "background"})
+
+
 def test_mirror_table_refuses_unknown_names_and_second_partners():
     classes = Classes.from_labels(LABELS)
     with pytest.raises(

@@ -91,3 +91,21 @@ def test_values_are_counted_as_they_unfold(levels, monkeypatch):
     monkeypatch.setattr("adawac.io.yaml_text.MOST_VALUES", count(content) - 1)
     with pytest.raises(ValueError, match="unfold"):
         bounded(f"[{text}]")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("trainer: {max_epochs: 1}\nname: a\ntrainer: {max_epochs: 3}\n", 3, "trainer"),
+        ("data:\n  drop: [a]\n  size: [8, 8]\n  drop: [b]\n", 4, "drop"),
+        ("[{a: 1}, {b: {c: 1, c: 2}}]", 1, "c"),
+    ],
+)
+def test_a_key_that_comes_twice_hides_nothing(text, line, key):
+    with pytest.raises(ValueError, match=f"line {line}: {key} comes twice; rename or remove one of them"):
+        bounded(text)
+
+
+def test_a_name_may_come_again_elsewhere():
+    text = "a: {k: 1}\nb: {k: 1}\nk: [k, k, {k: k}]\nc: &c {l: k}\nd: {<<: *c, l: l}\n"
+    assert yaml.safe_load(bounded(text)) == yaml.safe_load(text)
