@@ -66,7 +66,7 @@ class VolumeStore:
         preprocessing: Preprocessing,
         in_channels: int,
     ) -> None:
-        self.folder = folder or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "adawac"
+        self.folder = folder or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "adawac"
         self.layout = layout
         self.classes = classes
         self.preprocessing = preprocessing

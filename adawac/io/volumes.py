@@ -257,7 +257,7 @@ def as_label(volume: Volume, name: str) -> Volume:
             f"{name}: label values must be whole numbers but {int(wrong.sum())} voxels are not, "
             f"such as {float(array[wrong][0]):.4g}; {_remedy(array, wrong)}"
         )
-    if (largest := np.abs(whole).max()) >= 1 << 24:
+    if (largest := float(np.abs(whole).max())) >= 1 << 24:
         raise DataError(f"{name}: floats hold no label value of {largest:.0f} exactly; export the label as integers")
     return replace(volume, array=whole.astype(np.int32))
 

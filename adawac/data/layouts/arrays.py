@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.layouts.base import Case, Layout
-from adawac.errors import DataError
+from adawac.errors import DataError, some_of
 from adawac.io.canonical import Geometry
 from adawac.io.images import list_files
 from adawac.io.limits import check_voxels, read_exactly, read_rest, read_voxels, too_large
@@ -39,7 +39,8 @@ class ArrayLayout(Layout):
 
     def read_label(self, case: Case) -> Volume:
         """Read a case's label, see `Layout.read_label`."""
-        return as_label(_read(case.label, "label"), str(case.label[0]))
+        first, last = case.label[0], case.label[-1]
+        return as_label(_read(case.label, "label"), str(first) if first == last else f"{first} to {last.name}")
 
 
 def base_of(places: Iterable[Path], folders: Iterable[str]) -> Path | None:
@@ -136,7 +137,8 @@ def _load(path: Path, key: str) -> NDArray[Any]:
     except FileNotFoundError as error:
         raise DataError(f"{path}: the file does not exist; restore it") from error
     except KeyError as error:
-        raise DataError(f"{path}: there must be an array {key!r} but there is none; export it again") from error
+        there = f" (it holds {some_of(error.args[0])})" if error.args[0] else ""
+        raise DataError(f"{path}: there must be an array {key!r} but there is none; export it again{there}") from error
     except (
         OSError,
         EOFError,
@@ -152,7 +154,9 @@ def _load(path: Path, key: str) -> NDArray[Any]:
 def _from_npz(path: Path, key: str) -> NDArray[Any]:
     """An array of an npz file, never a pickle, and only as large as its header may say."""
     with zipfile.ZipFile(path) as archive:
-        entry = archive.getinfo(f"{key}.npy")
+        if (name := f"{key}.npy") not in archive.namelist():
+            raise KeyError([name.removesuffix(".npy") for name in archive.namelist()])
+        entry = archive.getinfo(name)
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a bound
             raise ValueError(f"{entry.filename} is compressed as NumPy never does")
         with archive.open(entry) as stream:
@@ -177,12 +181,13 @@ def _from_npz(path: Path, key: str) -> NDArray[Any]:
 def _from_h5(path: Path, key: str) -> NDArray[Any]:
     """An array that the h5 file itself holds: nothing is read that the file only points to."""
     with h5py.File(path, "r") as content:
-        link = content.get(key, getlink=True)
+        if (link := content.get(key, getlink=True)) is None:
+            raise KeyError([*content])
         if isinstance(link, h5py.ExternalLink):
             raise _points_elsewhere(path, key, f"a link to {link.filename!r}")
         array = content[key]
         if not isinstance(array, h5py.Dataset):
-            raise KeyError(key)
+            raise KeyError([f"{key}/{name}" for name in array])
         if array.file.filename != content.filename:  # by way of a link to a group that is a link to another file
             raise _points_elsewhere(path, key, f"a link to {array.file.filename!r}")
         if array.is_virtual:

@@ -13,7 +13,7 @@ from tiny_data import (
     write_synapse,
 )
 
-from adawac.data.layouts import ACDC, Synapse, detect
+from adawac.data.layouts import ACDC, Case, Synapse, detect
 from adawac.errors import DataError
 
 
@@ -137,3 +137,35 @@ def test_h5_of_the_wrong_shape(tmp_path):
         file["image"] = np.zeros((2, 3, 4, 5), np.float32)
     with pytest.raises(DataError, match=r"2 or 3 dimensions .*export it again"):
         ACDC().read_image(case)
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5"])
+def test_arrays_of_other_names_are_named(tmp_path, kind):
+    path, arrays = tmp_path / f"case.{kind}", {"img": np.ones((2, 8, 8)), "mask": np.ones((2, 8, 8))}
+    if kind == "npz":
+        np.savez(path, **arrays)
+    else:
+        with h5py.File(path, "w") as file:
+            for name, array in arrays.items():
+                file[name] = array
+    with pytest.raises(DataError, match=r"array 'image' but there is none; export it again \(it holds img, mask\)"):
+        Synapse().read_image(Case("case", (path,), (path,)))
+
+
+def test_a_label_in_many_files_is_not_blamed_on_the_first(tmp_path):
+    labels = np.zeros((3, 8, 8), np.float32)
+    labels[2, 0, 0] = np.nan
+    paths = [tmp_path / f"case0001_slice{n:03d}.npz" for n in range(3)]
+    for path, label in zip(paths, labels, strict=True):
+        np.savez(path, image=label, label=label)
+    with pytest.raises(
+        DataError, match=r"case0001_slice000\.npz to case0001_slice002\.npz: label values must be whole"
+    ):
+        Synapse().read_label(Case("case0001", tuple(paths), tuple(paths)))
+
+
+def test_masks_of_truth_values_warn_of_nothing(tmp_path, recwarn):
+    path = tmp_path / "case.npz"
+    np.savez(path, image=np.zeros((2, 8, 8)), label=np.eye(8, dtype=bool)[None].repeat(2, 0))
+    assert Synapse().read_label(Case("case", (path,), (path,))).array.sum() == 16
+    assert not recwarn.list

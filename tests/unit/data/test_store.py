@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import h5py
 import nibabel as nib
@@ -138,6 +139,8 @@ class TestRoundTrip:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         prepared(root, None)
         assert len(list((tmp_path / "cache/adawac").glob("pt_*/*/case.json"))) == 3
+        monkeypatch.setenv("XDG_CACHE_HOME", "")  # as if it were not set, says its specification
+        assert store_of(root, None)[0].folder == Path("~/.cache/adawac").expanduser()
 
 
 class TestMadeOnce:
