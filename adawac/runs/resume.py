@@ -162,10 +162,8 @@ def check_testable(
     images = {digest.partition("-")[0] for digest in json.loads(checkpoint.get(DATA, "{}")).get("train", {}).values()}
     if known := [case for case, digest in measured.items() if digest.partition("-")[0] in images]:
         log.warning(
-            "%d of %d cases are measured that the checkpoint was trained on (%s): that tells nothing of other patients",
-            len(known),
-            len(measured),
-            some_of(known),
+            f"{len(known)} of {len(measured)} cases are measured that the checkpoint was trained on ({some_of(known)})"
+            ": that tells nothing of other patients"
         )
     return tuple(lines)
 

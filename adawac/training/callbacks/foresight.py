@@ -33,9 +33,8 @@ class Foresight(Callback):
         held = pl_module.data.validation_voxels()[1:] > 0
         if len(pl_module.data.split.val) and not held.any():
             log.warning(
-                "none of %d validation cases holds any class, so val/dice tells nothing and no epoch is the best; move "
-                "labelled cases into val",
-                len(pl_module.data.split.val),
+                f"none of {len(pl_module.data.split.val)} validation cases holds any class, so val/dice tells nothing "
+                "and no epoch is the best; move labelled cases into val"
             )
         classes = pl_module.data.facts.classes.names[1:]
         learned = pl_module.units_of_class or {}
@@ -52,9 +51,8 @@ class Foresight(Callback):
         every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs or -1
         if every is not None and 0 < epochs < every and trainer.enable_validation:
             log.warning(
-                "trainer.check_val_every_n_epoch is %d, but trainer.max_epochs is %d: it is validated once, at the end",
-                every,
-                epochs,
+                f"trainer.check_val_every_n_epoch is {every}, but trainer.max_epochs is {epochs}: it is validated "
+                "once, at the end"
             )
         batches = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         limits = [limit for limit in (epochs * batches, trainer.max_steps) if limit > 0]
@@ -66,12 +64,9 @@ class Foresight(Callback):
         )
         if (left := average["decay"] ** updates) > STILL_START:
             log.warning(
-                "EMAWeightAveraging: decay is %g, but the average is of %d steps: %s %% of it are the weights before "
-                "training; train longer, or give decay %.3g",
-                average["decay"],
-                updates,
-                percent(left),
-                0.01 ** (1 / updates),
+                f"EMAWeightAveraging: decay is {average['decay']:g}, but the average is of {updates} steps: "
+                f"{percent(left)} % of it are the weights before training; train longer, or give decay "
+                f"{0.01 ** (1 / updates):.3g}"
             )
 
 

@@ -64,12 +64,9 @@ class SuspectSlices(Callback):
         write_suspects(run.suspects_file, found)
         if found:
             log.info(
-                "%s: %d of %d label-sparse %s are harder than half of the label-dense ones; is a label missing? %s",
-                run.suspects_file.name,
-                len(found),
-                np.count_nonzero(units.sparse),
-                units.kind.noun[1],
-                some_of([f"{case}:{key}" for case, key, _ in found]),
+                f"{run.suspects_file.name}: {len(found)} of {np.count_nonzero(units.sparse)} label-sparse "
+                f"{units.kind.noun[1]} are harder than half of the label-dense ones; is a label missing? "
+                + some_of([f"{case}:{key}" for case, key, _ in found])
             )
 
 
