@@ -162,7 +162,7 @@ def test_a_dice_loss_may_be_sought_the_lowest_of_by_its_old_name_too(path, caplo
 def test_what_nobody_foresaw_is_a_line_and_a_traceback_in_a_file(path, capsys, monkeypatch, raised, code, said):
     here = compile("def breaks(trained):\n raise raised", fit.__file__, "exec")
     exec(here, scope := {"raised": raised})
-    monkeypatch.setattr(fit, "train", scope["breaks"])
+    monkeypatch.setattr(training, "train", scope["breaks"])
     assert main(["fit", str(path)]) == code
     error = capsys.readouterr().err
     assert f"adawac fit: {said}" in error
@@ -177,7 +177,7 @@ def test_what_nobody_foresaw_is_a_line_and_a_traceback_in_a_file(path, capsys, m
 
 def test_where_the_folder_cannot_be_written_the_file_lies_elsewhere(path, capsys, monkeypatch):
     Path("adawac_fit_error.log").mkdir()
-    monkeypatch.setattr(fit, "train", lambda _: (_ for _ in ()).throw(RuntimeError("broken")))
+    monkeypatch.setattr(training, "train", lambda _: (_ for _ in ()).throw(RuntimeError("broken")))
     assert main(["fit", str(path)]) == 2
     log = Path(capsys.readouterr().err.rpartition(" is in ")[2].strip())
     assert "RuntimeError: broken" in log.read_text()
