@@ -23,7 +23,7 @@ WIDE = 10.0
 """What scaled intensities stay below, be it 0 to 1 or deviations from a mean; others, such as 0 to 255, are noted."""
 
 REMEDIES: Mapping[Modality, str] = {
-    "ct": "rescale the image to HU, or set data.modality to `mr` or `prescaled`",
+    "ct": "rescale the image to HU, leave it out if it is no CT, or set data.modality to `mr` or `prescaled`",
     "prescaled": "set data.modality to `mr` to normalise them, or to `ct` to window them",
 }
 """What to do where a training image is not of its kind."""

@@ -1,5 +1,6 @@
 """A trained model as one object: `adawac.load(path).predict(volume)`; several of them are one as well."""
 
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -16,6 +17,7 @@ from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean, fir
 from adawac.inference.largest_component import keep_largest
 from adawac.inference.scripted import is_scripted, read_scripted
 from adawac.inference.volume import probabilities_of
+from adawac.io.dimensions import said_of_slices
 from adawac.io.image_cases import find_images
 from adawac.io.images import read_image
 from adawac.io.volumes import Volume
@@ -23,6 +25,8 @@ from adawac.networks import Ensemble, SegmentationNetwork
 from adawac.networks.untrusted import watched
 from adawac.runs.checkpoint import RECIPE, Recipe, network_weights, read_checkpoint
 from adawac.runs.folder import find_checkpoint
+
+log = logging.getLogger(__name__)
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Image: TypeAlias = PathLike | Volume | NDArray[np.generic] | Tensor
@@ -109,6 +113,8 @@ class Segmenter:
             return [self.predict(each, case, flip_left_right, largest_component, spacing=spacing) for each in image]
         name, volume = _read(image, spacing, self.recipe.data.places, self.recipe.data.preprocessing.grid.spacing)
         found = self.classify(volume, case or name, flip_left_right, largest_component)
+        for note in found.notes:
+            log.warning("%s: %s", case or name, note)
         return self.recipe.data.classes.decode(found.preds)
 
     def classify(
@@ -193,7 +199,9 @@ def _read(
     if isinstance(image, np.ndarray):
         if spacing is None and due is not None:
             raise DataError(f"an array has no spacing, and the model sees pixels of {due} mm; give spacing=(z, y, x)")
-        return "volume", Volume.of_array(image, spacing)
+        volume = Volume.of_array(image, spacing)
+        said = said_of_slices(*volume.geometry.shape)
+        return "volume", replace(volume, notes=(said,) if said else ())
     if spacing is not None:
         raise ConfigError("spacing is given, but files say theirs; give it with arrays alone")
     if isinstance(image, Volume):

@@ -41,12 +41,27 @@ last; move that axis (numpy.moveaxis(array, 0, -1)), or export a file a channel,
 label with an axis of classes write array.argmax(0), where the first class is the background)
     """
     first, *plane, last = shape
-    if first <= MOST_CHANNELS < LEAST_PLANE < min(plane) and first < last:
+    of_a_column = first == 1 and last > MOST_CHANNELS  # else a volume as thin as a voxel, of so many channels
+    if first < last and (of_a_column or first <= MOST_CHANNELS < LEAST_PLANE < min(plane)):
         raise DataError(
             f"{path}: shape {shape} seems to have its channels first, but they are due last; move that axis "
             "(numpy.moveaxis(array, 0, -1)), or export a file a channel, CASE_0000, CASE_0001, ... (of a label with an "
             f"axis of classes {ONE_HOT.format(0)})"
         )
+
+
+def said_of_slices(slices: int, rows: int, columns: int) -> str:
+    """A note where an array of which nothing says so may have its slices last, as nibabel gives it; "" elsewhere.
+
+    Example:
+        >>> said_of_slices(512, 512, 60)
+        'slices of 512 x 60 pixels: is the last axis that of the slices? It must be the first'
+        >>> said_of_slices(60, 512, 512)
+        ''
+    """
+    if 2 * columns >= min(slices, rows):
+        return ""
+    return f"slices of {rows} x {columns} pixels: is the last axis that of the slices? It must be the first"
 
 
 def said_of_times(path: Path, number: int, step: float = 1.0, unit: str = "", told: bool = False) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from adawac.data.layouts.base import Case, Layout
 from adawac.errors import DataError, some_of
 from adawac.io.canonical import Geometry
+from adawac.io.dimensions import said_of_slices
 from adawac.io.images import list_files
 from adawac.io.limits import check_voxels, read_exactly, read_rest, read_voxels, too_large
 from adawac.io.volumes import Volume, as_label
@@ -123,9 +124,8 @@ def _read(paths: Sequence[Path], key: str) -> Volume:
             )
     stacked = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
     slices, rows, columns = stacked.shape
-    last = key == "image" and len(paths) == 1 and 2 * columns < min(slices, rows)
-    said = f"{paths[0]}: slices of {rows} x {columns} pixels: is the last axis that of the slices? It must be the first"
-    return Volume(stacked[None], Geometry(shape=(slices, rows, columns)), (said,) * last)
+    said = said_of_slices(slices, rows, columns) if key == "image" and len(paths) == 1 else ""
+    return Volume(stacked[None], Geometry((slices, rows, columns)), (f"{paths[0]}: {said}",) if said else ())
 
 
 def _load(path: Path, key: str) -> NDArray[Any]:

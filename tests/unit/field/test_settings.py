@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 
 import h5py
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -18,7 +19,7 @@ from adawac.data.layouts.files import parse_labels
 from adawac.errors import ConfigError, DataError
 from adawac.inference.segmenter import load
 from adawac.io.image_cases import scan_images
-from adawac.io.volumes import Volume
+from adawac.io.volumes import Volume, read_nifti
 from adawac.report.compare import evaluate
 
 
@@ -108,6 +109,27 @@ class TestArrays:
         """Half of a complex number was taken, and what strings spell."""
         with pytest.raises(DataError, match="the array: voxels must be integers or floats"):
             Volume.of_array(np.ones((4, 8, 8)).astype(dtype))
+
+    def test_as_nibabel_gives_them(self, tmp_path, caplog):
+        image = np.random.default_rng(0).normal(0, 300, (40, 36, 6)).astype(np.int16)
+        image[0] = -1000
+        nib.save(nib.Nifti1Image(image, np.diag([-1, -1, 4, 1])), tmp_path / "a.nii.gz")
+        array = nib.load(tmp_path / "a.nii.gz").get_fdata()
+        due = model().predict(str(tmp_path / "a.nii.gz"))
+        assert not caplog.messages
+        assert (model().predict(array, spacing=(1, 1, 4)).shape, due.shape) == ((40, 36, 6), (6, 36, 40))
+        assert caplog.messages == [
+            "volume: slices of 36 x 6 pixels: is the last axis that of the slices? It must be the first"
+        ]
+        np.testing.assert_array_equal(model().predict(array.T, spacing=(4, 1, 1)), due)
+
+    @pytest.mark.parametrize("shape", [(1, 16, 16, 10), (1, 9, 12, 10), (4, 20, 20, 10)])
+    def test_in_files_whose_channels_are_the_first_axis(self, tmp_path, shape):
+        nib.save(nib.Nifti1Image(np.ones(shape, np.int16), np.eye(4)), tmp_path / "a.nii.gz")
+        with pytest.raises(DataError, match="seems to have its channels first"):
+            read_nifti(tmp_path / "a.nii.gz")
+        nib.save(nib.Nifti1Image(np.ones((1, 16, 16, 4), np.int16), np.eye(4)), tmp_path / "a.nii.gz")  # a thin volume
+        assert read_nifti(tmp_path / "a.nii.gz").array.shape == (4, 16, 16, 1)
 
     def test_whose_slices_may_be_the_last_axis(self, tmp_path):
         write_acdc_volumes(tmp_path, cases=2, shape=(5, 16, 14))
