@@ -101,6 +101,19 @@ class Metadata(NamedTuple):
         """Names of all groups in the table, whether the test set has such cases or not; numbers by their size."""
         return tuple(f"{self.column}: {value}" for value in sorted(set(self.values.values()), key=natural_key))
 
+    def of(self, due: Iterable[str]) -> dict[str, str]:
+        """The value of each case (or patient), whatever its file is called.
+
+        Raises:
+            DataError: naming those that have none.
+        """
+        wanted = set(due)
+        values = {as_called(name, wanted): value for name, value in self.values.items()} | dict(self.values)
+        if missing := sorted(wanted - values.keys()):
+            meant = meant_by(missing, wanted, values)
+            raise DataError(f"metadata: no {self.column} for {self.key} {some_of(missing)}{meant} fill it in for each")
+        return values
+
 
 def read_metadata(path: Path, column: str) -> Metadata:
     r"""Read a column, such as site or scanner, of a CSV file with a line for each case or each patient.
@@ -152,13 +165,7 @@ def metadata_rows(rows: Iterable[CaseRow], metadata: Metadata) -> list[CaseRow]:
         DataError: naming the cases that the metadata lack.
     """
     rows = [row for row in rows if row.group == "all"]
-    due = {str(getattr(row, metadata.key)) for row in rows}
-    values = {as_called(name, due): value for name, value in metadata.values.items()} | dict(metadata.values)
-    if missing := sorted(due - values.keys()):
-        meant = meant_by(missing, due, values)
-        raise DataError(
-            f"metadata: no {metadata.column} for {metadata.key} {some_of(missing)}{meant} fill it in for each"
-        )
+    values = metadata.of(str(getattr(row, metadata.key)) for row in rows)
     return [row._replace(group=f"{metadata.column}: {values[getattr(row, metadata.key)]}") for row in rows]
 
 

@@ -52,6 +52,8 @@ def read_lines(path: Path) -> tuple[tuple[str, ...], Lines]:
         raise ConfigError(f"{path}: cannot be read ({error}); give the path of a CSV file in UTF-8") from error
     header, *lines = rows or [[]]
     header = [name.lower() if name.lower() in KEYS else name for name in header]
+    if twice := [name for name in dict.fromkeys(header) if name and header.count(name) > 1]:
+        raise ConfigError(f"{path}: the column {twice[0]} comes twice; rename or remove one of them")
     return tuple(header), [dict(zip_longest(header, line[: len(header)], fillvalue="")) for line in lines]
 
 

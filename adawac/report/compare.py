@@ -137,6 +137,9 @@ def evaluate(
         for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)
     ]
     labels, images, metadata, output = map(_at_home, (labels, images, metadata, output))
+    if output is not None:
+        _check_output(output)
+    groupings = _metadata(metadata, group_by)  # before hours of measuring
     if patient_pattern == AUTO and metadata is not None and set(KEYS) <= set(metadata_header(Path(metadata))):
         patient_pattern = str(metadata)
     references, why_none = None, ""
@@ -149,6 +152,9 @@ def evaluate(
         raise ConfigError("--images and --classes belong to --labels, the folder of the reference label maps; give it")
     else:
         references, why_none = references_of_runs(chosen, predict)
+    if references is not None and not shared_cases:
+        for grouping in groupings:
+            grouping.of(references.cases if grouping.key == "case" else references.patients.values())
     runs = evaluate_sources(
         chosen,
         None if references is None else replace(references, metrics=metrics),
@@ -175,7 +181,7 @@ def evaluate(
         references,
         title=title or (Path(output).resolve().name if output else "Evaluation"),
         reference=reference,
-        metadata=_metadata(metadata, group_by),
+        metadata=groupings,
         patient_pattern=patient_pattern,
         shared=shared_cases,
         pictures=pictures,
@@ -191,6 +197,18 @@ def evaluate(
         if parquet:
             write_table(folder / "cases.parquet", report.cases)
         return Report(contents, write_report(contents, folder, further))
+
+
+def _check_output(folder: Path) -> None:
+    """Refuse the folder of a run or study, whose case table or results a report's would replace.
+
+    Raises:
+        ConfigError: naming what lies there.
+    """
+    a_run = RunFolder(folder).config_file.is_file()
+    if a_run or (folder / "cells.csv").is_file():
+        what = "run's case table" if a_run else "study's results"
+        raise ConfigError(f"{folder} holds a {what}, which the report's would replace; give a folder of its own")
 
 
 def _at_home(path: Named | None) -> Path | None:
