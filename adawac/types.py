@@ -43,6 +43,8 @@ def check_label(image: Tensor, label: Tensor, channels: bool = False) -> None:
     Raises:
         DataError: if it has another shape.
     """
+    if torch.compiler.is_compiling():  # where sizes may be symbols, which this would fix
+        return
     shapes = [(len(image), *image.shape[2:])] + channels * [(len(image), 1, *image.shape[2:])]
     if tuple(label.shape) not in shapes:
         raise DataError(
