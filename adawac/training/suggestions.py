@@ -100,6 +100,9 @@ def suggestions(message: str, parser: argparse.ArgumentParser) -> Iterator[str]:
         if near := did_you_mean_file(path).strip("; ") or did_you_mean(path.name, dict(shipped())).strip("; "):
             yield near
         return
+    more = message.partition("unrecognized arguments: ")[2].split(maxsplit=1)
+    if more and Path(more[0]).is_file():
+        yield "a pattern that the shell has unfolded is many files; write it in quotes, such as -i 'images/*.nii.gz'"
     wrong = dict.fromkeys(name for found in WRONG.findall(message) for name in found if name)
     classes = {each.__name__: each for base in _classes_in(message) for each in _usable(base)}
     if classes and "dot import path string" in message:

@@ -165,3 +165,12 @@ class TestHome:
         assert len(scan_images(Path("~/data/images")).cases) == 4
         with pytest.raises(ConfigError, match=re.escape(str(tmp_path / "runs"))):
             load("~/runs")
+
+
+def test_a_pattern_that_the_shell_has_unfolded_wants_quotes(tmp_path, capsys):
+    images = [tmp_path / f"{case}.nii.gz" for case in "abc"]
+    for image in images:
+        image.touch()
+    with pytest.raises(SystemExit):
+        main(["predict", "runs/mine/version_0", "-i", *map(str, images), "-o", str(tmp_path / "out")])
+    assert "write it in quotes, such as -i 'images/*.nii.gz'" in capsys.readouterr().err
