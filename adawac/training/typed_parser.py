@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader
 
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, one_line
 from adawac.io.yaml_text import bounded
 from adawac.runs.old_names import with_new_arguments, with_new_names
 from adawac.training.suggestions import as_spelt, explained, suggestions
@@ -31,10 +32,14 @@ class TypedParser(ArgumentParser):
         """Parse what stands on the command line and in files, values of 0.1.0 as they are called now.
 
         Raises:
-            ConfigError: a file unfolds to more than anyone writes.
+            ConfigError: a file is no YAML, empty, or unfolds to more than anyone writes.
         """
         set_loader("yaml", _read_yaml, exceptions=(yaml.YAMLError,))
         given = with_new_arguments(as_spelt(sys.argv[1:] if args is None else args, self))
+        for option, value in zip(given, [*given[1:], ""], strict=True):
+            name, joined, own = option.partition("=")
+            if name in ("--config", "-c"):
+                _check_file(Path(own if joined else value))
         return super().parse_args(given, *more, **options)
 
     def dump(self, cfg: Namespace, *more: Any, **options: Any) -> str:
@@ -56,6 +61,21 @@ class TypedParser(ArgumentParser):
         """The same of an error that it raised, where it does not leave."""
         said = str(error)
         return ConfigError(in_a_line(said, [*suggestions(said, self)]) or said)
+
+
+def _check_file(path: Path) -> None:
+    """Look at a file of settings by itself: jsonargparse says what is wrong, and not in which file."""
+    if not path.is_file():
+        return
+    try:
+        text = bounded(path.read_text(encoding="utf-8-sig"))
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ConfigError(f"{path}: {line}{error.problem}; correct it (YAML is indented by blanks, not tabs)") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {one_line(error)}") from None
+    if not text.strip():
+        raise ConfigError(f"{path}: the file is empty; write settings into it, or leave it out")
 
 
 def _read_yaml(text: str) -> Any:

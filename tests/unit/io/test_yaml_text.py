@@ -44,14 +44,14 @@ def test_it_is_refused_wherever_yaml_is_read(tmp_path, capsys, bomb):
     run.config_file.write_text(bomb)
     with pytest.raises(ConfigError, match=r"config.yaml: damaged \(it.* more than \d+ .*\); take it"):
         _ = run.config
-    with pytest.raises(ConfigError, match=r"the configuration that begins with .* more than \d+ .*; write"):
+    with pytest.raises(ConfigError, match=r"config.yaml: .* more than \d+ .*; write"):
         resolve(["fit", str(run.config_file)])
     with pytest.raises(ConfigError, match=r"config.yaml: cannot be read as YAML \(it.* more than"):
         read_study(run.config_file, tmp_path)
     for command in ("prepare", "fit"):
         assert main([command, str(run.config_file)]) == 2
         error = capsys.readouterr().err
-        assert error.startswith(f"adawac {command}: the configuration that begins with ")
+        assert error.startswith(f"adawac {command}: {run.config_file}: ")
         assert error.count("\n") == 1
 
 
@@ -109,3 +109,22 @@ def test_a_key_that_comes_twice_hides_nothing(text, line, key):
 def test_a_name_may_come_again_elsewhere():
     text = "a: {k: 1}\nb: {k: 1}\nk: [k, k, {k: k}]\nc: &c {l: k}\nd: {<<: *c, l: l}\n"
     assert yaml.safe_load(bounded(text)) == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the file is empty; write settings into it, or leave it out"),
+        ("\n  \n", "the file is empty; write settings into it, or leave it out"),
+        ("data:\n\troot: x\n", "line 2: found character that cannot start any token; correct it"),
+        ("data: {root: x\nmodel: 3\n", "line 2: "),
+        ("data:\n  root: x\ndata:\n  size: [8, 8]\n", "line 3: data comes twice; rename or remove one of them"),
+    ],
+)
+@pytest.mark.parametrize("given", [["{}"], ["--config", "{}"], ["-c={}"]], ids=lambda given: given[0])
+def test_a_file_of_settings_is_named(tmp_path, given, text, said):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        resolve(["fit", *(option.format(file) for option in given)])
+    assert str(error.value).startswith(f"{file}: {said}")
