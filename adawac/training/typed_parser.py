@@ -1,5 +1,6 @@
 """The parser of commands whose options are the arguments of classes; apart, for jsonargparse takes half a second."""
 
+import os
 import sys
 from collections.abc import Sequence
 from enum import Enum
@@ -39,7 +40,7 @@ class TypedParser(ArgumentParser):
         for option, value in zip(given, [*given[1:], ""], strict=True):
             name, joined, own = option.partition("=")
             if name in ("--config", "-c"):
-                _check_file(Path(own if joined else value))
+                _check_file(own if joined else value)
         return super().parse_args(given, *more, **options)
 
     def dump(self, cfg: Namespace, *more: Any, **options: Any) -> str:
@@ -63,12 +64,12 @@ class TypedParser(ArgumentParser):
         return ConfigError(in_a_line(said, [*suggestions(said, self)]) or said)
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: str) -> None:
     """Look at a file of settings by itself: jsonargparse says what is wrong, and not in which file."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # settings as they are, such as those of a run: no path is so long
         return
     try:
-        text = bounded(path.read_text(encoding="utf-8-sig"))
+        text = bounded(Path(path).read_text(encoding="utf-8-sig"))
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise ConfigError(f"{path}: {line}{error.problem}; correct it (YAML is indented by blanks, not tabs)") from None
