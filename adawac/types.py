@@ -25,7 +25,6 @@ def unlabelled(label: Tensor) -> Tensor:
         label: (B, ...) class indices.
 
     Example:
-        >>> import torch
         >>> unlabelled(torch.tensor([[[255, 255]], [[255, 0]]]))
         tensor([ True, False])
     """
