@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from adawac.cli.run import Run, fit
     from adawac.data.checkup import Checkup, check
     from adawac.evaluation.shown_table import CaseTable
-    from adawac.inference.segmenter import Segmenter, load
+    from adawac.inference.load_runs import load
+    from adawac.inference.segmenter import Segmenter
     from adawac.losses import FeatureConsistency
     from adawac.report.compare import Report, evaluate
     from adawac.weighting import ERM, AdaWAC, Pair, SampleLosses, Weighting, Weights
@@ -25,7 +26,8 @@ _HOMES = {
     "adawac.cli.run": ("Run", "fit"),
     "adawac.data.checkup": ("Checkup", "check"),
     "adawac.evaluation.shown_table": ("CaseTable",),
-    "adawac.inference.segmenter": ("Segmenter", "load"),
+    "adawac.inference.load_runs": ("load",),
+    "adawac.inference.segmenter": ("Segmenter",),
     "adawac.losses": ("FeatureConsistency",),
     "adawac.report.compare": ("Report", "evaluate"),
     "adawac.weighting": ("ERM", "AdaWAC", "Pair", "SampleLosses", "Weighting", "Weights"),

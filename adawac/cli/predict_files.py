@@ -11,9 +11,10 @@ import torch
 from adawac.errors import ConfigError, DataError, counted, of_case, printable, some_of
 from adawac.errors.problems import grouped
 from adawac.figures import three_views
+from adawac.inference.load_runs import load
 from adawac.inference.prediction_folder import LABEL, PICTURE, PROBABILITIES, PredictionFolder, recorded
 from adawac.inference.prefetch import prefetched
-from adawac.inference.segmenter import Prediction, Segmenter, load
+from adawac.inference.segmenter import Prediction, Segmenter
 from adawac.io.atomic import atomic_write
 from adawac.io.hashing import short_hash
 from adawac.io.image_cases import scan_images
@@ -69,7 +70,7 @@ def predict_files(
     cases, left_out = _cases(sources, segmenter.recipe.data.places)
     _check_output(output, cases)
     if flip_left_right:
-        segmenter.recipe.check_flip()
+        segmenter.check_flip()
     elif mirrored := [_place(path) for path in models.values() if _is_tested_mirrored(path)]:
         print(
             f"note: {some_of(mirrored)}: `test` averages with mirrored slices (model.flip_left_right); --flip does so"

@@ -12,7 +12,8 @@ from adawac.cli.predict_files import predict_files
 from adawac.errors import ConfigError, counted, rounded
 from adawac.evaluation import read_run
 from adawac.evaluation.shown_table import CaseTable
-from adawac.inference.segmenter import Segmenter, load
+from adawac.inference.load_runs import load
+from adawac.inference.segmenter import Segmenter
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 from adawac.training.configuration import resolve

@@ -1,9 +1,8 @@
-"""A trained model as one object: `adawac.load(path).predict(volume)`; several of them are one as well."""
+"""A trained model as one object: `adawac.load(path).predict(volume)`."""
 
 import logging
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, overload
@@ -13,18 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from adawac.errors import AdaWACError, ConfigError, DataError, did_you_mean, first_line, some_of
+from adawac.errors import ConfigError, DataError, did_you_mean
 from adawac.inference.largest_component import keep_largest
-from adawac.inference.scripted import is_scripted, read_scripted
 from adawac.inference.volume import probabilities_of
 from adawac.io.dimensions import said_of_slices
 from adawac.io.image_cases import find_images
 from adawac.io.images import read_image
 from adawac.io.volumes import Volume
-from adawac.networks import Ensemble, SegmentationNetwork
-from adawac.networks.untrusted import watched
-from adawac.runs.checkpoint import RECIPE, Recipe, network_weights, read_checkpoint
-from adawac.runs.folder import find_checkpoint
+from adawac.runs.checkpoint import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +131,7 @@ class Segmenter:
         """
         recipe, device = self.recipe, next(self.network.parameters()).device
         if flip_left_right:
-            recipe.check_flip()
+            self.check_flip()
         cleaned = self.indices(largest_component)
         channels = len(volume.array)
         if channels != recipe.data.in_channels:
@@ -169,6 +164,10 @@ class Segmenter:
             recipe.data.preprocessing.uncut(np.concatenate(kept).swapaxes(0, 1)) if probabilities else None,
             (*volume.notes, *slices.notes),
         )
+
+    def check_flip(self) -> None:
+        """Refuse to average with mirrored slices where they do not show left and right, see `Recipe.check_flip`."""
+        self.recipe.check_flip()
 
     def indices(self, organs: str | Sequence[str] | None) -> list[int]:
         """Class indices of a name or several; "all" means every class but the background, None what the run chose.
@@ -216,68 +215,3 @@ def _read(
         raise DataError(f"{image} holds {len(cases)} images; name one, or several in a list")
     [(case, paths)] = cases.items()
     return case, read_image(paths)
-
-
-def load(run: PathLike | Sequence[PathLike], device: str = "cpu", trust: bool = False) -> Segmenter:
-    """Load a trained model, or several as one; no code that a checkpoint may carry is run.
-
-    The class probabilities of several, such as the seeds or folds of a method, are averaged.
-
-    Args:
-        run: a checkpoint, or a run folder, whose best checkpoint is taken; or what `adawac export` wrote as
-            TorchScript, if you trust it; or a sequence of these.
-        device: where to predict, such as "cpu" or "cuda".
-        trust: make a network whose class is neither adawac's nor MONAI's, or read TorchScript; its code runs.
-
-    Returns:
-        The model, ready to predict.
-
-    Raises:
-        ConfigError: if there is no checkpoint, or it is not one of adawac's, or its network's class is unknown and not
-            trusted, or several differ in more than their networks, or the device cannot be used.
-    """
-    runs = [Path(each) for each in ([run] if isinstance(run, str | os.PathLike) else run)]
-    if not runs:
-        raise ConfigError("load: no run is given; name a checkpoint or a run folder")
-    read = [read_scripted(each, trust) if is_scripted(each) else read_model(each, trust) for each in runs]
-    recipes, networks = zip(*read, strict=True)
-    for path, recipe in zip(runs[1:], recipes[1:], strict=True):
-        if difference := recipe.difference(recipes[0]):
-            raise ConfigError(
-                f"{path} cannot be averaged with {runs[0]}: {difference}; give runs of one task, prepared alike"
-            )
-    network = networks[0] if len(networks) == 1 else Ensemble(networks)
-    try:
-        network.to(device)
-    except (RuntimeError, AssertionError) as error:  # no such device, or a torch that was built without it
-        raise ConfigError(
-            f"device {device!r} cannot be used here ({first_line(error)}); give another, such as cpu"
-        ) from error
-    chosen = [name for name in recipes[0].largest_component if all(name in each.largest_component for each in recipes)]
-    return Segmenter(replace(recipes[0], largest_component=tuple(chosen)), network.eval())
-
-
-def read_model(run: Path, trust: bool = False) -> tuple[Recipe, SegmentationNetwork]:
-    """Recipe and network of a single run, see `load`."""
-    path = find_checkpoint(run)
-    checkpoint = read_checkpoint(path)
-    recipe = Recipe.from_json(checkpoint[RECIPE], trust)
-    try:
-        with nullcontext() if trust else watched():
-            network = recipe.build_network()
-        weights = network_weights(checkpoint)
-        finite = [name for name, value in network.state_dict().items() if value.isfinite().all()]  # no mask of -inf
-        network.load_state_dict(weights)
-    except AdaWACError:
-        raise
-    except Exception as error:  # whatever torch raises for weights that are none, or of another network
-        raise ConfigError(
-            f"{path}: its weights are not those of the network that it names ({first_line(error)}); it is damaged, so "
-            "take it from a backup or train again"
-        ) from error
-    if bad := [name for name in finite if not weights[name].isfinite().all()]:
-        raise ConfigError(
-            f"{path}: weights are NaN or infinite ({some_of(bad)}), so that it would predict nothing; take an earlier "
-            "checkpoint, or train again"
-        )
-    return recipe, network

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from adawac.evaluation.predictions import Predict, encoded
 from adawac.evaluation.references import References
 from adawac.evaluation.training_record import Settings
-from adawac.inference.segmenter import Segmenter, load
+from adawac.inference.load_runs import load
+from adawac.inference.segmenter import Segmenter
 from adawac.io.volumes import Volume
 from adawac.runs.folder import RunFolder
 

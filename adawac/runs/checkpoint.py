@@ -80,31 +80,35 @@ class Recipe:
             )
 
     def difference(self, other: "Recipe") -> str | None:
-        """What keeps the networks of two recipes from being averaged, in words; None if nothing does.
+        """What keeps the predictions of two recipes from being averaged, in words; None if nothing does.
 
-        Channels, classes, intensities, cut, grid and unit must be the same; networks may differ.
+        Channels, what their values are, and classes must be the same; all else may differ.
 
         Args:
             other: the recipe that is due.
         """
-        mine, theirs = (flatten(recipe._seen_by_network()) for recipe in (self, other))
-        differing = [name for name in mine if mine[name] != theirs.get(name)]  # the same names, but for `window`
+        mine, theirs = (flatten(recipe._task()) for recipe in (self, other))
+        differing = [name for name in mine if mine[name] != theirs.get(name)]
         return "; ".join(f"{name} is {mine[name]} but {theirs.get(name)} is due" for name in differing) or None
 
-    def _seen_by_network(self) -> dict[str, Any]:
-        """What a network's inputs and outputs mean."""
+    def same_plan(self, other: "Recipe") -> bool:
+        """Whether the networks of both are shown the same, so that their outputs can be averaged pixel by pixel."""
+        return self._plan() == other._plan()
+
+    def _task(self) -> dict[str, Any]:
+        """What an image and a label volume mean."""
         data = self.data
-        preprocessing = data.preprocessing.to_json()
-        if not data.preprocessing.has_ct:
-            del preprocessing["window"]  # not used
-        classes = {"names": data.classes.names, "values": data.classes.values}
         return {
             "channels": data.in_channels,
-            "classes": classes,
-            "mirror_table": data.mirror_table,
-            "unit": data.unit.to_json(),
-            **preprocessing,
+            "classes": {"names": data.classes.names, "values": data.classes.values},
+            "modality": data.preprocessing.modality,
         }
+
+    def _plan(self) -> tuple[Any, ...]:
+        """What a network's inputs and outputs mean, within a task; the window of CT only where there is any."""
+        seen = self.data.preprocessing
+        window = seen.window if seen.has_ct else None
+        return self.data.mirror_table, self.data.unit, window, seen.axis, seen.grid
 
     def to_json(self) -> str:
         """Plain JSON."""

@@ -31,7 +31,7 @@ from adawac.errors import ConfigError, DataError
 from adawac.evaluation import CaseRow, write_table
 from adawac.inference.export import load_network
 from adawac.inference.export.segment_volume import SaveLabeld, SegmentVolumed
-from adawac.inference.segmenter import load
+from adawac.inference.load_runs import load
 from adawac.inference.volume import probabilities_of
 from adawac.io.volumes import read_nifti
 from adawac.networks import NetworkSpec

@@ -18,6 +18,7 @@ from adawac.data.classes import Classes
 from adawac.data.facts import DataFacts
 from adawac.data.grid import Grid
 from adawac.data.preprocessing import Preprocessing
+from adawac.data.unit_kinds import PatchUnit
 from adawac.errors import ConfigError
 from adawac.evaluation.predictions import prediction_files
 from adawac.inference.segmenter import Segmenter
@@ -98,23 +99,11 @@ class TestEnsemble:
         [
             ({"classes": Classes.from_labels({1: "liver", 2: "spleen"})}, r"classes.names is .*spleen.* is due"),
             ({"classes": Classes.from_labels({2: "left_kidney", 7: "right_kidney"})}, r"classes.values is \(0, 2, 7\)"),
-            ({"mirror_table": None}, r"mirror_table is None but \(0, 2, 1\) is due"),
             ({"in_channels": 2}, "channels is 2 but 1 is due"),
             (
                 {"preprocessing": Preprocessing("mr", grid=SEEN.grid)},
                 "modality is mr but ct is due",
             ),
-            (
-                {"preprocessing": replace(SEEN, window=(-100.0, 300.0))},
-                r"window is \(-100.0, 300.0\)",
-            ),
-            (
-                {"preprocessing": replace(SEEN, axis="coronal")},
-                "axis is coronal but axial is due",
-            ),
-            ({"preprocessing": Preprocessing("ct", grid=Grid((32, 32)))}, r"grid.spacing is None but \(1.0, 1.0\)"),
-            ({"preprocessing": Preprocessing("ct", grid=Grid((16, 16), (1.0, 1.0)))}, r"grid.size is \(16, 16\) but"),
-            ({"preprocessing": Preprocessing("ct", grid=Grid((32, 32), (1.0, 1.0), True))}, "grid.body is True but"),
         ],
     )
     def test_models_of_other_tasks_are_refused(self, one, tmp_path, change, named):
@@ -122,12 +111,52 @@ class TestEnsemble:
         with pytest.raises(ConfigError, match=rf"other.ckpt cannot be averaged with .*run: .*{named}.*; give runs"):
             adawac.load([one, other])
 
-    def test_the_window_of_mr_is_no_difference(self, tmp_path):
-        recipes = [
-            replace(LEARNED, data=replace(LEARNED.data, preprocessing=Preprocessing("mr", window, grid=Grid((32, 32)))))
-            for window in ((-125.0, 275.0), (0.0, 1.0))
-        ]
-        assert adawac.load([save(tmp_path / f"{i}.ckpt", recipe) for i, recipe in enumerate(recipes)])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"unit": PatchUnit((4, 32, 32), 0.5)},
+            {"preprocessing": replace(SEEN, axis="coronal")},
+            {"preprocessing": replace(SEEN, window=(-100.0, 300.0))},
+            {"preprocessing": Preprocessing("ct", grid=Grid((16, 16)))},
+            {"preprocessing": Preprocessing("ct", grid=Grid((48, 32), (1.0, 1.0), body=True))},
+            {"mirror_table": None},
+        ],
+        ids=["3D", "axis", "window", "plane", "body", "mirror"],
+    )
+    def test_plans_that_differ_meet_on_the_image_s_own_grid(self, one, other, tmp_path, images, change):
+        """Three models, two of one plan: each counts a third, also where the other has a network of its own."""
+        third = save(tmp_path / "third.ckpt", replace(LEARNED, data=replace(LEARNED.data, **change)), seed=3)
+        volume = read_nifti(images / "pt_1.nii.gz")
+        alone = [adawac.load(run).classify(volume, probabilities=True).probabilities for run in (one, other, third)]
+        mean = np.mean(np.stack(alone).astype(np.float64), axis=0)
+        found = adawac.load([one, third, other]).classify(volume, probabilities=True)
+        assert found.probabilities.dtype == np.float16
+        assert np.allclose(found.probabilities, mean, atol=2e-3)
+        assert not np.allclose(alone[2], mean, atol=0.01)
+        first, second = np.sort(mean, axis=0)[[-1, -2]]
+        assert np.array_equal(found.preds[first - second > 4e-3], mean.argmax(0)[first - second > 4e-3])
+        assert predict(one, other, third, images=images) == 0
+        labels_of_three = adawac.load([one, other, third]).predict(volume)
+        assert np.array_equal(labels(images)[0], labels_of_three)
+        assert labels_of_three.dtype == adawac.load(one).predict(volume).dtype
+
+    def test_a_plan_without_left_and_right_is_not_flipped(self, one, tmp_path, images, capsys):
+        sagittal = replace(LEARNED, data=replace(LEARNED.data, preprocessing=replace(SEEN, axis="sagittal")))
+        third = save(tmp_path / "third.ckpt", sagittal)
+        assert predict(one, third, images=images, options=("--flip",)) == 2
+        assert "sagittal slices do not show left and right" in capsys.readouterr().err
+        assert not (images.parent / "out").exists()
+
+    def test_what_every_plan_cleans_up_is_cleaned(self, tmp_path, images):
+        volume = read_nifti(images / "pt_1.nii.gz")
+        axes = {"axial": ("left_kidney", "right_kidney"), "coronal": ("right_kidney",)}
+        paths = []
+        for seed, (axis, cleaned) in enumerate(axes.items()):
+            seen = replace(LEARNED.data, preprocessing=replace(SEEN, axis=axis))
+            paths.append(save(tmp_path / f"{axis}.ckpt", replace(LEARNED, data=seen, largest_component=cleaned), seed))
+        found = adawac.load(paths).predict(volume)
+        assert parts(found, 5) == 1
+        assert parts(found, 2) > 1
 
     def test_one_model_twice(self, one, images, capsys):
         assert predict(one, one / "checkpoints/best.ckpt", images=images) == 2

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from adawac.errors import ConfigError, one_line
-from adawac.inference.segmenter import read_model
+from adawac.inference.load_runs import read_model
 from adawac.networks.untrusted import watched
 from adawac.runs.checkpoint import Recipe
 

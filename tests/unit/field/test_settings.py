@@ -17,7 +17,7 @@ from adawac.cli import main
 from adawac.data.layouts import ACDC, Folders
 from adawac.data.layouts.files import parse_labels
 from adawac.errors import ConfigError, DataError
-from adawac.inference.segmenter import load
+from adawac.inference.load_runs import load
 from adawac.io.image_cases import scan_images
 from adawac.io.volumes import Volume, read_nifti
 from adawac.report.compare import evaluate

@@ -11,7 +11,7 @@ from adawac.data.grid import Grid
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.unit_kinds import PatchUnit, SliceUnit
 from adawac.errors import ConfigError
-from adawac.inference.segmenter import load
+from adawac.inference.load_runs import load
 from adawac.networks import NetworkSpec
 from adawac.runs.checkpoint import Recipe, find_checkpoint, load_matching, network_weights, read_checkpoint
 from adawac.runs.folder import RunFolder

@@ -24,7 +24,7 @@ from adawac.data.grid import Grid
 from adawac.data.preprocessing import Preprocessing
 from adawac.errors import AdaWACError, ConfigError
 from adawac.inference.export import load_network
-from adawac.inference.segmenter import load
+from adawac.inference.load_runs import load
 from adawac.networks import NetworkSpec
 from adawac.runs.atomic_checkpoint import newest_whole
 from adawac.runs.checkpoint import Recipe, read_checkpoint
