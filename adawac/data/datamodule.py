@@ -159,7 +159,7 @@ class SegmentationData(pl.LightningDataModule):
             verify: read all files anew, also those whose size and modification time have not changed.
             each: where volumes are prepared.
         """
-        self._scan()
+        self.look()
         if len(set(self._patients.values())) < len(self._patients):
             log.info("patients: %s", describe_patients(self._patients))
         cases = [*self._cases.values(), *self._unlabelled.values()]
@@ -177,8 +177,7 @@ class SegmentationData(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Open the prepared cases of a stage and choose the training units."""
-        if self._facts is None:
-            self._scan()
+        self.look()
         if self.skip_bad:
             self._leave_out()
         if stage == "fit" and self._units is None:
@@ -255,8 +254,10 @@ class SegmentationData(pl.LightningDataModule):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
-    def _scan(self) -> None:
-        """Find the cases, decide the split and everything that can be known without reading a voxel."""
+    def look(self) -> DataFacts:
+        """Find the cases, decide the split and everything that can be known without reading an image; once."""
+        if self._facts is not None:
+            return self._facts
         layout = detect(self.root, self.layout)
         collection = self._list(layout).told(self.modality, self.ignore_label)
         classes = Classes.from_labels(collection.labels, collection.ignore_value, self.drop, self.merge)
@@ -278,6 +279,7 @@ class SegmentationData(pl.LightningDataModule):
             unit=self.unit,
             places=collection.places,
         )
+        return self._facts
 
     def _list(self, layout: Layout) -> Collection:
         """What the folder holds; without the cases whose files are not there, where bad ones are to be left out."""
@@ -339,9 +341,8 @@ class SegmentationData(pl.LightningDataModule):
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def _workers(self) -> dict[str, Any]:
-        if not self.num_workers:
-            return {}
-        return {"num_workers": self.num_workers, "persistent_workers": True, "prefetch_factor": PREFETCH}
+        workers = {"num_workers": self.num_workers, "persistent_workers": True, "prefetch_factor": PREFETCH}
+        return workers if self.num_workers else {}
 
 
 def _as_it_is(item: Any) -> Any:

@@ -97,7 +97,7 @@ def _read() -> Iterator[None]:
 def check_resumable(
     checkpoint: Mapping[str, Any],
     recipe: Recipe,
-    data: Mapping[str, Any],
+    data: Mapping[str, Any] | None,
     settings: Mapping[str, Any] | None = None,
     path: str | None = None,
 ) -> None:
@@ -106,7 +106,7 @@ def check_resumable(
     Args:
         checkpoint: as read.
         recipe: of this run.
-        data: what `SegmentationData.describe` says of this run.
+        data: what `SegmentationData.describe` says of this run; None before the data are prepared.
         settings: all of this run, see `settings_of`; None where they are not known.
         path: of the checkpoint; the run's own record counts where a checkpoint of before holds no settings.
 
@@ -118,7 +118,7 @@ def check_resumable(
             "the checkpoint holds weights alone, with which --model.init_from starts anew: give one to go on from"
         )
     differences = _in_recipe(checkpoint, recipe, [*OF_THE_NETWORK, *OF_IMAGES])
-    if DATA in checkpoint:
+    if DATA in checkpoint and data is not None:
         differences += _in_data(json.loads(checkpoint[DATA]), data, recipe.data.unit.noun[1])
     said: list[str] = []
     then = json.loads(checkpoint[SETTINGS]) if SETTINGS in checkpoint else _recorded(path)

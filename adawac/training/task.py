@@ -1,10 +1,8 @@
 """The training task: AdaWAC's algorithm, step by step, as a LightningModule."""
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -18,6 +16,7 @@ from adawac.augment import Augmentation, RandomAugmentation, comparable
 from adawac.augment.randomness import Source
 from adawac.data.datamodule import SegmentationData
 from adawac.data.datasets import VolumeItem
+from adawac.data.facts import DataFacts
 from adawac.data.subsets import describe
 from adawac.errors import ConfigError, DataError
 from adawac.inference.largest_component import keep_largest
@@ -26,8 +25,9 @@ from adawac.losses import ConsistencyLoss, CrossEntropy, FeatureConsistency, Sup
 from adawac.metrics import TOLERANCE, EmptyPolicy, check_tolerance
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.processes.distributed import gather_losses, take_weights
-from adawac.runs.checkpoint import Recipe, load_matching
+from adawac.runs.checkpoint import Recipe
 from adawac.runs.resume import UNITS, check_resumable, check_testable, chosen_components, remembered
+from adawac.training.first_network import first_network
 from adawac.training.mean_teacher import MeanTeacher
 from adawac.training.objective import detached, mean_of_views, over_scales, weighted_sum
 from adawac.training.performance.compile import Compiled
@@ -37,8 +37,6 @@ from adawac.training.validation import Validation
 from adawac.types import Batch, NetworkOutput, SampleLosses, StepOutput, unlabelled
 from adawac.weighting import AdaWAC, LastLosses, Weighting
 from adawac.weighting.rollback import Rollback
-
-log = logging.getLogger(__name__)
 
 Prediction = NDArray[np.uint8]
 Forward = Callable[[Tensor], NetworkOutput]
@@ -146,16 +144,7 @@ class SegmentationTask(pl.LightningModule):
         return cast(SegmentationData, self.trainer.datamodule)  # type: ignore[attr-defined]
 
     def setup(self, stage: str) -> None:
-        """Check what was asked for, build what has the data's shape, and take up the start that `init_from` names.
-
-        Raises:
-            ConfigError: the precision would keep losses and weights of slices in something else than float32.
-        """
-        if str(self.trainer.precision) in ("bf16-true", "16-true", "64-true"):
-            raise ConfigError(
-                f"trainer.precision is {self.trainer.precision}, but losses, weights and Dice are computed in float32; "
-                "give bf16-mixed, 16-mixed or 32-true"
-            )
+        """Check what was asked for, and build what has the data's shape."""
         if stage == "validate" and not self.data.split.val:
             raise DataError(f"{self.data.root}: the split names no validation cases; add some, or use `adawac test`")
         self._build(stage)
@@ -163,31 +152,35 @@ class SegmentationTask(pl.LightningModule):
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.tf32
         if stage == "fit" and self.compile_step:
             self._compiled = Compiled(self.network, "the network"), Compiled(self._supervise, "the losses")
-        if stage == "fit" and self.init_from is not None:
-            for line in load_matching(self.network, Path(self.init_from)):
-                log.warning("init_from: %s", line)
 
     def configure_model(self) -> None:
         """Build parameters and buffers before `setup`: callbacks that average weights copy them."""
         self._build(self.trainer.state.fn)
 
+    def begin(self, facts: DataFacts, trainer: Any, trains: bool) -> None:
+        """Build what has the data's shape, once: `train` does so before volumes are read, which may take hours.
+
+        Raises:
+            ConfigError: settings of network, optimiser or prediction do not fit the data, or each other.
+        """
+        if self.recipe is not None:
+            return
+        recipe = Recipe(self.network_spec, facts)
+        if self.flip_left_right:
+            recipe.check_flip()
+        mirrored = facts.mirror_table, facts.preprocessing.left_right_in_plane
+        self.augmentation = self.augmentation.with_mirror(*mirrored)
+        self.network = first_network(recipe, trainer, self.seed, self.init_from if trains else None)
+        if self.teacher is not None:
+            self.teacher.begin(self.network)
+        if trains:
+            self.make_optimizer(self.network.parameters())  # or what it refuses
+        self.recipe = recipe
+
     def _build(self, stage: str | None) -> None:
-        """Build what has the data's shape: network and mirrored classes once, a row of state for every slice afresh."""
+        """Build what has the data's shape: the network once, a row of state for every slice afresh."""
         facts = self.data.facts
-        if self.recipe is None:
-            self.recipe = Recipe(self.network_spec, facts)
-            if self.flip_left_right:
-                self.recipe.check_flip()
-            with torch.random.fork_rng():
-                torch.manual_seed(self.seed)  # the same start for every method, whatever ran before
-                self.network = self.recipe.build_network()
-            if self.teacher is not None:
-                self.teacher.begin(self.network)
-            name = self.network_spec.architecture.rpartition(".")[2]
-            where = f"on {self.trainer.strategy.root_device} in {self.trainer.precision}"
-            log.info("%s, %s; %s", name, self.network.summary(self.recipe.input_size), where)
-            mirrored = facts.mirror_table, facts.preprocessing.left_right_in_plane
-            self.augmentation = self.augmentation.with_mirror(*mirrored)
+        self.begin(facts, self.trainer, trains=stage == "fit")
         if facts.unit.spatial_dims == 3 and self.memory_format is torch.channels_last:
             self.memory_format = torch.channels_last_3d
         self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs forgot it

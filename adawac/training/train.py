@@ -28,18 +28,23 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from adawac.data.case_names import AUTO
+from adawac.data.datamodule import SegmentationData
 from adawac.errors import AdaWACError, ConfigError, TrainingError, one_line, raised_in
 from adawac.io.shipped import find_shipped
 from adawac.io.terminal import Formatter
 from adawac.processes.distributed import connection_closed
 from adawac.runs.atomic_checkpoint import AtomicCheckpointIO, newest_checkpoint
+from adawac.runs.checkpoint import read_checkpoint
 from adawac.runs.claim import claimed, continued, held
 from adawac.runs.folder import RunFolder, find_checkpoint, run_of_checkpoint
+from adawac.runs.resume import check_resumable
 from adawac.training.callbacks import default_callbacks
+from adawac.training.callbacks.foresight import check_monitors
 from adawac.training.callbacks.interruption import interruptible
 from adawac.training.configuration import Config, parser_of, seed_of
 from adawac.training.loggers import ConfigRecord, FolderLogger, all_loggers, missing_package, place_trackers
 from adawac.training.performance.cpu import emulates_bfloat16, keep_freed_memory
+from adawac.training.task import SegmentationTask
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +88,18 @@ def _run(config: Config, run: RunFolder | None) -> None:
     if trains and not values["trainer.fast_dev_run"]:
         first = [ConfigRecord(parser.dump(recorded, skip_unset=False, skip_validation=True))]
     trainer = _make_trainer(parts, first, own_logger)
+    if trains:
+        _foresee(parts["model"], parts["data"], trainer, parts["ckpt_path"])
     given = {key: parts[key] for key in ("ckpt_path", "weights_only", "verbose") if key in parts}
     getattr(trainer, config.command)(parts["model"], datamodule=parts["data"], **given)
+
+
+def _foresee(task: SegmentationTask, data: SegmentationData, trainer: pl.Trainer, checkpoint: str | None) -> None:
+    """Refuse what cannot be trained before the volumes are read, which may take hours."""
+    task.begin(facts := data.look(), trainer, trains=True)
+    check_monitors(trainer, task, facts.classes.names[1:], bool(data.split.val))
+    if checkpoint is not None and task.recipe is not None and Path(checkpoint).suffix:  # no word such as last
+        check_resumable(read_checkpoint(Path(checkpoint)), task.recipe, None)
 
 
 def _make_trainer(parts: Namespace, first: list[Callback], own_logger: TensorBoardLogger) -> Any:

@@ -20,13 +20,14 @@ from tiny_run import ADAMW, tiny_settings, write_config
 
 import adawac
 from adawac.cli import check, fit, main
+from adawac.data.store import VolumeStore
 from adawac.errors import Interrupted
 from adawac.training import train as training
-from adawac.training.task import SegmentationTask
 
 WATCH = "--trainer.callbacks+=EarlyStopping"
 KEEP = "--trainer.callbacks+=ModelCheckpoint"
 MONITOR = "--trainer.callbacks.monitor"
+DEEP = ["--model.network.arguments.channels=[4,4,4]", "--model.network.arguments.strides=[2,2]"]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,16 @@ def state(path: Path, name: str = "last") -> dict:
 # --- known beforehand
 
 
+def test_a_network_that_a_checkpoint_does_not_fit_is_refused_before_volumes_are_read(path, capsys, monkeypatch):
+    assert main(["fit", str(path)]) == 0
+    monkeypatch.setattr(VolumeStore, "prepare", lambda *_: pytest.fail("it has begun"))
+    more = ["--trainer.max_epochs=2", "--resume=auto"]
+    assert main(["fit", str(path), *more, "--data.size=[48,48]"]) == 2
+    assert "preprocessing.grid.size: [32, 32] then, [48, 48] now" in capsys.readouterr().err
+    assert main(["fit", str(path), *more, "--model.network.arguments.channels=[4,16]"]) == 2
+    assert "this checkpoint does not belong to this run" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -79,10 +90,17 @@ def state(path: Path, name: str = "last") -> dict:
         (["--name=mine/../.."], "give one that a folder in --runs can have"),
         (["--seed_everything=-1"], "seed_everything is -1; give a whole number from 0"),
         ([KEEP, KEEP], "more than one stateful callback"),
+        (["--data.size=[31,31]", *DEEP], "UNet cannot be trained at size 31 x 31: .*; use size 32 x 32"),
+        (["--data.patch=[3,32,32]", *DEEP], "UNet cannot be trained at size 3 x 32 x 32: .*; use size 4 x 32 x 32"),
+        (["--model.network.arguments.kernel_size=-1"], "network monai.networks.nets.UNet refused its arguments"),
+        (["--trainer.precision=bf16-true"], "trainer.precision is bf16-true, .* give bf16-mixed"),
+        (["--model.init_from=nowhere.ckpt"], "nowhere.ckpt: neither a checkpoint nor a run folder"),
+        (["--ckpt_path=nowhere.ckpt"], "nowhere.ckpt: not readable as a checkpoint"),
+        (["--data.axis=sagittal", "--model.flip_left_right=true"], "sagittal slices do not show left and right"),
     ],
 )
-def test_what_can_be_known_is_said_before_training(path, capsys, monkeypatch, options, said):
-    monkeypatch.setattr(SegmentationTask, "training_step", lambda *_: pytest.fail("it has begun"))
+def test_what_can_be_known_is_said_before_volumes_are_read(path, capsys, monkeypatch, options, said):
+    monkeypatch.setattr(VolumeStore, "prepare", lambda *_: pytest.fail("it has begun"))
     assert main(["fit", str(path), *options]) == 2
     error = capsys.readouterr().err
     assert re.search(said.replace("?", r"\?"), error), error

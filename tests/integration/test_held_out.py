@@ -106,7 +106,7 @@ def trained_on(root: Path, config: str) -> tuple[str, ...]:
 
     said = yaml.safe_load(Path(config).read_text())["data"]
     data = SegmentationData(str(root), patient_pattern=said["patient_pattern"], store="store")
-    data._scan()
+    data.look()
     return data.split.train
 
 

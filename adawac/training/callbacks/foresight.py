@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import lightning.pytorch as pl
@@ -38,13 +38,8 @@ class Foresight(Callback):
             )
         classes = pl_module.data.facts.classes.names[1:]
         learned = pl_module.units_of_class or {}
-        names = {
-            *logged(pl_module, [c for c, there in zip(classes, held, strict=False) if there and learned.get(c) != 0])
-        }
-        if not pl_module.data.split.val or not trainer.limit_val_batches:
-            names = {name for name in names if not name.startswith("val/")}
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            _check_monitor(callback, names, foretold=_all_known(trainer, pl_module))
+        there = [c for c, holds in zip(classes, held, strict=False) if holds and learned.get(c) != 0]
+        check_monitors(trainer, pl_module, there, bool(pl_module.data.split.val))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
         """Look at how long is trained."""
@@ -70,7 +65,23 @@ class Foresight(Callback):
             )
 
 
-def logged(task: SegmentationTask, organs: list[str]) -> Iterator[str]:
+def check_monitors(trainer: pl.Trainer, task: SegmentationTask, organs: Iterable[str], validates: bool) -> None:
+    """Refuse callbacks that watch what is not logged.
+
+    Args:
+        trainer: with its callbacks.
+        task: that logs.
+        organs: classes of which a Dice may be logged.
+        validates: whether there are validation cases.
+    """
+    names = {*logged(task, organs)}
+    if not validates or not trainer.limit_val_batches:
+        names = {name for name in names if not name.startswith("val/")}
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        _check_monitor(callback, names, foretold=_all_known(trainer, task))
+
+
+def logged(task: SegmentationTask, organs: Iterable[str]) -> Iterator[str]:
     """Names that a training logs: what callbacks can watch."""
     yield from ("train/loss", "train/dice_loss", "train/ce", "train/feature_std", "train/learning_rate")
     if task.weighting.uses_consistency:

@@ -283,7 +283,7 @@ class TestSetup:
 
     def test_flip_of_sagittal_slices_is_refused(self, data):
         sagittal = SegmentationData(str(data.root), axis="sagittal", size=(32, 32), store=str(data.store_folder))
-        sagittal._scan()
+        sagittal.look()
         task = SegmentationTask(SPEC, flip_left_right=True)
         task.trainer = make_trainer()
         task.trainer.datamodule = sagittal
