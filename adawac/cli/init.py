@@ -11,6 +11,7 @@ from adawac.cli.shown_data import recognised, show, tell
 from adawac.cli.starting_config import render_config, render_study, study_folds
 from adawac.errors import ConfigError, DataError
 from adawac.io.atomic import write_text
+from adawac.io.given import given_path
 from adawac.io.own_code import find_in_working_folder, use_readers
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def _read(data: str | os.PathLike[str], options: Mapping[str, Any]) -> tuple["Ty
     made = parser()
     made.exit_on_error = False
     try:
-        return made, made.parse_object({"root": os.fspath(data), **options})
+        root = given_path(data, "init: data", "give the folder of a data set")
+        return made, made.parse_object({"root": str(root), **options})
     except ArgumentError as error:
         raise made.refusal(error) from None
 

@@ -14,6 +14,7 @@ from adawac.evaluation import read_run
 from adawac.evaluation.shown_table import CaseTable
 from adawac.inference.load_runs import load
 from adawac.inference.segmenter import Segmenter
+from adawac.io.given import given_path, given_paths
 from adawac.runs.config_diff import as_arguments
 from adawac.runs.folder import RunFolder
 from adawac.training.configuration import resolve
@@ -37,7 +38,7 @@ class Run:
     """
 
     def __init__(self, path: PathLike) -> None:
-        self.folder = RunFolder.open(Path(path))
+        self.folder = RunFolder.open(given_path(path, "Run: path", "give a run folder, such as runs/NAME/version_0"))
 
     @property
     def path(self) -> Path:
@@ -83,8 +84,8 @@ class Run:
         Returns:
             The label files.
         """
-        given = [images] if isinstance(images, str | os.PathLike) else images
-        return predict_files([self.path], [Path(each) for each in given], Path(out), **options)
+        given = given_paths(images, "predict: images", "give image files, or folders of them")
+        return predict_files([self.path], given, given_path(out, "predict: out", "give a folder"), **options)
 
     def load(self, device: str = "cpu") -> Segmenter:
         """The trained network, to predict arrays and files with."""
@@ -125,9 +126,8 @@ def fit(
         ConfigError: a setting is not known, or settings contradict each other or the data.
         DataError: all problems of the data together.
     """
-    if isinstance(config, Mapping):
-        raise ConfigError("fit: config is a mapping; give a file, and settings by name: trainer={...}, data={...}")
-    files = [config] if isinstance(config, str | os.PathLike) else list(config or ())
+    remedy = "give a file, and settings by name: trainer={...}, data={...}"
+    files = [] if config is None else given_paths(config, "fit: config", remedy)
     given: dict[str, Any] = dict(overrides)
     settings = data if isinstance(data, Mapping) else {} if data is None else {"root": data}
     given |= {f"data.{key}": value for key, value in settings.items()}
@@ -143,7 +143,7 @@ def fit(
     if not files and "root" not in settings:
         raise ConfigError("fit: neither a configuration nor a folder of data is given; give config or data")
     planned = {} if files else yaml.safe_load(plan(settings["root"]))
-    folder = train(resolve(["fit", *(os.fspath(file) for file in files), *_arguments(planned), *_arguments(given)]))
+    folder = train(resolve(["fit", *map(str, files), *_arguments(planned), *_arguments(given)]))
     if folder is None:  # of several processes the first alone goes on
         raise SystemExit(0)
     return Run(folder.path)

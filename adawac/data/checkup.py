@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from adawac.data.case_names import AUTO
 from adawac.data.classes import Classes
@@ -18,8 +17,9 @@ from adawac.data.patients import SuggestedPatients, patients_in
 from adawac.data.reading import Digest
 from adawac.data.split import PARTS, Split
 from adawac.data.splits import AutoSplit, SplitRule
-from adawac.errors import AdaWACError, DataError
+from adawac.errors import AdaWACError, ConfigError, DataError
 from adawac.errors.problems import grouped
+from adawac.io.given import given_path
 from adawac.io.terminal import Track
 
 
@@ -81,7 +81,9 @@ def check(
     Raises:
         DataError: the folder as a whole makes no sense: no known layout, or a description that cannot be read.
     """
-    root = Path(root).expanduser().resolve()
+    root = given_path(root, "check: root", "give the folder of a data set").resolve()
+    if split is not None and not isinstance(split, SplitRule):
+        raise ConfigError(f"check: split is {split!r}; give a rule of adawac.data.splits, such as FoldSplit(fold=0)")
     layout = detect(root, layout)
     bad: list[str] = []
     whole: list[str] = []

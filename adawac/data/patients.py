@@ -112,6 +112,8 @@ def patients_of(case_ids: Sequence[str], pattern: str | None = AUTO) -> dict[str
         return patients if found is None else SuggestedPatients(patients, found)
     if pattern is None:
         return {case: case for case in case_ids}
+    if not isinstance(pattern, str):
+        raise ConfigError(f"patient_pattern is {pattern!r}; give a regular expression, the path of a .csv file or None")
     if pattern.endswith(".csv"):
         return read_case_column(Path(pattern), "patient", case_ids)
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from adawac.data.layouts.base import Case
 from adawac.data.reading import Digest
 from adawac.data.store import VolumeStore
-from adawac.errors import DataError
+from adawac.errors import DataError, did_you_mean_file
 from adawac.io.image_cases import find_images
 from adawac.io.images import files_of
 
@@ -31,7 +31,10 @@ def unlabelled_cases(folder: Path, places: Sequence[str] = ()) -> dict[str, Case
         DataError: if there is no such folder, or it holds no image.
     """
     if not folder.is_dir() and "*" not in str(folder):
-        raise DataError(f"data.unlabelled: there is no folder {folder}; give the one with images that have no label")
+        raise DataError(
+            f"data.unlabelled: there is no folder {folder}{did_you_mean_file(folder)} give the one with images that "
+            "have no label"
+        )
     found = find_images(folder, places)
     files = {name: tuple(file for path in channels for file in files_of(path)) for name, channels in found.items()}
     return {f"{PREFIX}{name}": Case(f"{PREFIX}{name}", images) for name, images in files.items()}

@@ -3,6 +3,7 @@
 Every message names the thing, the rule, the value and the remedy; the command line prints it without a traceback.
 """
 
+import re
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -272,6 +273,8 @@ def did_you_mean_file(path: Path) -> str:
     """The same of a file or folder by what lies where it should be; nothing is meant but itself where it is there."""
     if path.exists():
         return ";"
+    if re.search(r"[\[\]{}]|\?(?!\*)", str(path)):
+        return " (in a pattern `*` alone stands for others; [ ] { } and ? are taken as they are);"
     try:
         return did_you_mean(path.name, [other.name for other in path.parent.iterdir()])
     except OSError:

@@ -19,7 +19,7 @@ from adawac.data.layouts.folders import Folders
 from adawac.data.layouts.masks import are_masks, label_files, labels_at
 from adawac.data.patients import SuggestedPatients, patients_in
 from adawac.data.preprocessing import AXES, Axis, cut_steps
-from adawac.errors import ConfigError, DataError, in_case, some_of
+from adawac.errors import ConfigError, DataError, did_you_mean_file, in_case, some_of
 from adawac.evaluation.case_table import Metric
 from adawac.io.hashing import short_hash
 from adawac.io.image_cases import fixed_part
@@ -77,8 +77,8 @@ class References:
         found = labels_at(labels)
         if not found:
             raise DataError(
-                f"--labels {labels}: no label map there (NIfTI, NRRD, MHA, MHD), no masks; give the folder of "
-                "the references, or a pattern of them such as 'DATA/*/seg.nii.gz'"
+                f"--labels {labels}: no label map there (NIfTI, NRRD, MHA, MHD), no masks{did_you_mean_file(labels)} "
+                "give the folder of the references, or a pattern of them such as 'DATA/*/seg.nii.gz'"
             )
         files = [path for _, path in found]
         if labels.is_dir() and (beside := passed_over(labels, [*files, labels / "dataset.json"])):

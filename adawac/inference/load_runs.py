@@ -1,6 +1,5 @@
 """From run folders and files to a model that predicts; several of them are one as well."""
 
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -12,6 +11,7 @@ from adawac.errors import AdaWACError, ConfigError, first_line, some_of
 from adawac.inference.plans_together import PlansTogether, cleaned_by_all
 from adawac.inference.scripted import is_scripted, read_scripted
 from adawac.inference.segmenter import PathLike, Segmenter
+from adawac.io.given import given_paths
 from adawac.networks import Ensemble, SegmentationNetwork
 from adawac.networks.untrusted import watched
 from adawac.runs.checkpoint import RECIPE, Recipe, network_weights, read_checkpoint
@@ -37,9 +37,7 @@ def load(run: PathLike | Sequence[PathLike], device: str = "cpu", trust: bool = 
         ConfigError: if there is no checkpoint, or it is not one of adawac's, or its network's class is unknown and not
             trusted, or several are of other classes or channels, or the device cannot be used.
     """
-    runs = [Path(each) for each in ([run] if isinstance(run, str | os.PathLike) else run)]
-    if not runs:
-        raise ConfigError("load: no run is given; name a checkpoint or a run folder")
+    runs = given_paths(run, "load: run", "name a checkpoint or a run folder")
     read = [read_scripted(each, trust) if is_scripted(each) else read_model(each, trust) for each in runs]
     first, _ = read[0]
     for path, (recipe, _) in zip(runs[1:], read[1:], strict=True):

@@ -1,5 +1,7 @@
 """YAML, of which is known how much it stands for, how deep it is nested and that no key hides another of its name."""
 
+import re
+
 import yaml
 
 MOST_VALUES = 100_000
@@ -9,6 +11,10 @@ MOST_LEVELS = 100
 """Of what lies in each other: parsers in C go down in calls, until the process dies."""
 
 
+OTHER_BASE = re.compile(r"[-+]?(0[0-7_]+|[1-9][0-9_]*(:[0-5]?[0-9])+)")
+"""What YAML reads as a number of base 8 or 60, and nobody means."""
+
+
 def bounded(text: str) -> str:
     r"""The text, if it stands for no more than anyone writes, and has each key once.
 
@@ -16,7 +22,8 @@ def bounded(text: str) -> str:
     it. So they are counted by the marks in the text alone, in time and memory of its length.
 
     Raises:
-        ValueError: it unfolds to too much, is nested too deep, or a key comes twice: the last would hide the others.
+        ValueError: it unfolds to too much, is nested too deep, or a key comes twice: the last would hide the others; or
+            a number is one of base 8 or 60.
         yaml.YAMLError: it is no YAML.
 
     Example:
@@ -53,8 +60,11 @@ def bounded(text: str) -> str:
                 within[-1] += size
             case yaml.AliasEvent():
                 within[-1] += sizes.get(str(event.anchor), 1)
-            case yaml.ScalarEvent():
+            case yaml.ScalarEvent(value=value, implicit=(plain, _)):
                 within[-1] += 1
+                if plain and OTHER_BASE.fullmatch(value):
+                    remedy = "write it without leading 0, or a name or time in quotes"
+                    raise ValueError(f"line {line}: {value} is read as {yaml.safe_load(value)} in YAML; {remedy}")
         if within[-1] > MOST_VALUES:
             raise ValueError(f"its aliases unfold to more than {MOST_VALUES} values; write them out")
         if len(anchors) > MOST_LEVELS:

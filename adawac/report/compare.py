@@ -16,6 +16,7 @@ from adawac.evaluation import CaseRow, Metadata, metadata_header, read_metadata,
 from adawac.evaluation.case_table import Metric
 from adawac.evaluation.references import References, classes_beside, named_classes, read_classes
 from adawac.io.case_column import KEYS
+from adawac.io.given import given_paths
 from adawac.io.image_cases import find_images
 from adawac.io.locking import locked
 from adawac.io.terminal import bar
@@ -132,9 +133,9 @@ def evaluate(
     metrics = metrics or {}
     named = sources if isinstance(sources, Mapping) else {"": sources}
     chosen = [
-        Source.parse(f"{name}={os.fspath(path)}" if name else os.fspath(path))
+        Source.parse(f"{name}={path}" if name else str(path))
         for name, paths in named.items()
-        for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)
+        for path in given_paths(paths, "evaluate: sources", "give runs, folders of predictions or case tables")
     ]
     labels, images, metadata, output = map(_at_home, (labels, images, metadata, output))
     if output is not None:

@@ -11,7 +11,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader
 
 from adawac.errors import ConfigError, one_line
-from adawac.io.yaml_text import bounded
+from adawac.io.yaml_text import OTHER_BASE, bounded
 from adawac.runs.old_names import with_new_arguments, with_new_names
 from adawac.training.suggestions import as_spelt, explained, suggestions
 from adawac.training.wrong_values import in_a_line
@@ -84,6 +84,8 @@ def _read_yaml(text: str) -> Any:
     try:
         bounded(text)
     except ValueError as error:
+        if OTHER_BASE.fullmatch(text.strip()):  # a value by itself, taken as it is written
+            raise yaml.YAMLError(str(error)) from None
         raise ConfigError(f"the configuration that begins with {text[:40].splitlines()[0]!r}: {error}") from None
     read = with_new_names(_YAML(text))
     return {} if read is None and text.lstrip().startswith("#") else read  # an overlay that is commented out

@@ -163,7 +163,7 @@ class TestEnsemble:
         assert "are one model, which would count twice; give each model once" in capsys.readouterr().err
 
     def test_no_model(self):
-        with pytest.raises(ConfigError, match="no run is given"):
+        with pytest.raises(ConfigError, match="run is empty; name a checkpoint"):
             adawac.load([])
 
 

@@ -139,7 +139,7 @@ def test_fit_refuses_in_a_line_what_is_no_class_file_or_setting(run):
         assert "\n" not in str(said.value)
     with pytest.raises(ConfigError, match=r"weighting is made already, .* give AdaWAC, or model="):
         adawac.fit(config, weighting=adawac.AdaWAC(10))
-    with pytest.raises(ConfigError, match="config is a mapping; give a file, and settings by name"):
+    with pytest.raises(ConfigError, match="config is a dict; give a file, and settings by name"):
         adawac.fit({"name": "mine"})
 
 

@@ -10,7 +10,7 @@ from adawac.data.layouts.msd import MSD
 from adawac.data.layouts.nnunet import NNUNet
 from adawac.data.layouts.proposal import OF_LABELS, proposed
 from adawac.data.layouts.synapse import Synapse
-from adawac.errors import DataError, did_you_mean_file, some_of
+from adawac.errors import ConfigError, DataError, did_you_mean_file, some_of
 from adawac.io.images import list_images
 from adawac.io.readers import PACKED, ends_in
 
@@ -52,7 +52,9 @@ def detect(root: Path, named: Layout | None = None) -> Layout:
         raise DataError(
             f"{root}: the data folder does not exist{meant} correct the path (data.root of a configuration)"
         )
-    if named:
+    if named is not None:
+        if not isinstance(named, Layout):
+            raise ConfigError(f"layout is {named!r}; give one of adawac.data.layouts, such as Folders()")
         return named
     if not any(root.iterdir()):
         raise DataError(f"{root}: the data folder is empty; put a data set there (see data_README.md)")

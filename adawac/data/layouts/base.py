@@ -80,6 +80,8 @@ class Collection:
 
     def told(self, modality: Modalities | None = None, ignore_value: int | None = None) -> "Collection":
         """The same, where somebody says otherwise than the layout; None leaves what it found."""
+        if ignore_value is not None and not isinstance(ignore_value, int):
+            raise ConfigError(f"ignore_label is {ignore_value!r}; give the label value, a whole number")
         kept = self.ignore_value if ignore_value is None else ignore_value
         if modality is None:
             return replace(self, ignore_value=kept)

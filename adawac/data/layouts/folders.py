@@ -168,7 +168,8 @@ class Folders(NiftiLayout):
             there = sorted(base.glob(folder.relative_to(base).as_posix().replace("?*", "*"))) if base.is_dir() else []
             held = [inner for path in there for inner in (path.iterdir() if path.is_dir() else [path])]
             do = f"; to read what does, {to_do(held)}" * bool(held)
-            raise DataError(f"{folder}: no image lies there; correct `images` or `labels` of the layout{do}")
+            meant = did_you_mean_file(folder)
+            raise DataError(f"{folder}: no image lies there{meant} correct `images` or `labels` of the layout{do}")
         if not folder.is_dir():
             meant = did_you_mean_file(folder)
             raise DataError(f"{folder}: the folder does not exist{meant} correct `images` or `labels` of the layout")

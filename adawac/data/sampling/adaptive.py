@@ -12,7 +12,7 @@ from adawac.data.sampling.block_sums import Blocks
 from adawac.data.sampling.sampling import Losses, Sampling, check_size
 from adawac.data.sampling.systematic import Rows
 from adawac.data.units import UnitTable
-from adawac.errors import ConfigError
+from adawac.errors import ConfigError, some_of
 
 CAP = 5.0
 """No unit moves the state further than one that is this many times as hard as the mean, or as rare as plain."""
@@ -228,6 +228,7 @@ class AdaptiveSampling(Sampling):
         """The state, for a checkpoint."""
         return {
             "log_odds": torch.from_numpy(self.log_odds.copy()),
+            "groups": list(self.group_names),
             "log_q": torch.from_numpy(self._log_q.copy()),
             "mean": torch.tensor([self._mean, self._mean_weight], dtype=torch.float64),
         }
@@ -243,6 +244,11 @@ class AdaptiveSampling(Sampling):
             raise ConfigError(
                 f"AdaptiveSampling: the state is of {saved[0]} units in {saved[1]} groups, but allocated are "
                 f"{there[0]} in {there[1]}; call allocate(units) with the units and the balance that it was saved with"
+            )
+        if (groups := list(state.get("groups", self.group_names))) != list(self.group_names):
+            raise ConfigError(
+                f"AdaptiveSampling: the state is of the groups {some_of(groups)}, but allocated are those of "
+                f"{some_of(self.group_names)}; call allocate(units) with what it was saved with"
             )
         self.log_odds = state["log_odds"].numpy().copy()
         self._log_q = state["log_q"].numpy().copy()

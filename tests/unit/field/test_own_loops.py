@@ -108,6 +108,11 @@ def test_a_draw_follows_losses_of_any_kind_and_refuses_the_state_of_other_units(
     other.allocate(units(30))
     with pytest.raises(ConfigError, match="of 40 units in 1 groups, but allocated are 30"):
         other.load_state_dict(states[0])
+    named = UnitTable.of_slices(["a"], [np.array([[9, 3]] * 40)], (3, 4), ("background", "spleen"))
+    other.allocate(named)
+    with pytest.raises(ConfigError, match="state is of the groups liver, but allocated are those of spleen"):
+        other.load_state_dict(states[0])
+    other.load_state_dict({key: value for key, value in states[0].items() if key != "groups"})  # of before
     other.allocate(units(40, dense=0))  # no class is held: all alike, as ClassBalanced draws
     assert len(set(other.draw_batch(8, rng).rows)) == 8
     np.testing.assert_allclose(other.probabilities(), 1 / 40)

@@ -128,3 +128,25 @@ def test_a_file_of_settings_is_named(tmp_path, given, text, said):
     with pytest.raises(ConfigError) as error:
         resolve(["fit", *(option.format(file) for option in given)])
     assert str(error.value).startswith(f"{file}: {said}")
+
+
+@pytest.mark.parametrize("written", ["010", "-017", "0_7", "12:00:00", "1:30"])
+@pytest.mark.parametrize("place", ["a: {}", "a: [1, {}]", "{}: liver"])
+def test_a_number_of_base_8_or_60_is_refused(written, place):
+    text = place.format(written)
+    with pytest.raises(ValueError, match=f"line 1: {written} is read as {yaml.safe_load(written)} in YAML"):
+        bounded(text)
+    assert bounded(place.format(f'"{written}"'))  # a name, or a time
+
+
+@pytest.mark.parametrize(
+    "written", ["0", "10", "-1", "0.10", "1e-3", "00:12:00:00", "08", "2024-01-02", "a:1", "1:75x"]
+)
+def test_other_numbers_and_times_are_read(written):
+    assert bounded(f"a: {written}")
+
+
+def test_a_number_on_the_command_line_is_taken_as_it_is_written():
+    given = ["fit", "--data.root=x", "--data.batch_size=010", "--name=007"]
+    values = resolve([*given, "--model.network.architecture=monai.networks.nets.UNet"]).values
+    assert (values["data.batch_size"], values["name"]) == (10, "007")

@@ -1,0 +1,55 @@
+"""What is given from Python, or as a pattern, and is none of what can be given."""
+
+import re
+
+import pytest
+from field_data import check, folders
+
+import adawac
+from adawac.cli import main
+from adawac.errors import ConfigError, DataError
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: adawac.check({}), "check: root is a dict; give the folder of a data set"),
+        (lambda: adawac.check(None), "check: root is None"),
+        (lambda: adawac.check(""), "check: root is ''"),
+        (lambda: adawac.check(".", layout="Folders"), "layout is 'Folders'; give one of adawac.data.layouts"),
+        (lambda: adawac.check(".", split={"train": []}), "check: split is {'train': []}; give a rule"),
+        (lambda: adawac.init(3), "init: data is 3; give the folder of a data set"),
+        (lambda: adawac.fit({"a": 1}), "fit: config is a dict; give a file, and settings by name"),
+        (lambda: adawac.fit(3), "fit: config is 3"),
+        (lambda: adawac.load(None), "load: run is None; name a checkpoint or a run folder"),
+        (lambda: adawac.load([]), "load: run is empty; name a checkpoint or a run folder"),
+        (lambda: adawac.load(["a", 3]), "load: run is 3"),
+        (lambda: adawac.evaluate(None), "evaluate: sources is None; give runs, folders of predictions"),
+        (lambda: adawac.evaluate({"a": {}}), "evaluate: sources is a dict"),
+        (lambda: adawac.evaluate(3), "evaluate: sources is 3"),
+        (lambda: adawac.Run({}), "Run: path is a dict; give a run folder"),
+    ],
+)
+def test_what_is_no_path_is_said_with_its_argument(call, said):
+    with pytest.raises(ConfigError, match="^" + re.escape(said)):
+        call()
+
+
+def test_a_pattern_of_patients_and_a_label_value_are_looked_at(tmp_path):
+    folders(tmp_path)
+    assert "patient_pattern is 3; give a regular expression" in check(tmp_path, patient_pattern=3).problems[0]
+    with pytest.raises(ConfigError, match="ignore_label is '255'; give the label value"):
+        check(tmp_path, ignore_label="255")
+
+
+@pytest.mark.parametrize("wild", ["case_0[01].nii.gz", "case_0?.nii.gz", "case_0{0,1}.nii.gz", "case_0[01]*"])
+def test_wildcards_of_a_shell_are_told_from_those_of_a_pattern(tmp_path, capsys, wild):
+    folders(tmp_path / "data")
+    alone = r"`\*` alone stands for others"
+    given = ["--layout", "Folders", "--layout.images", f"images/{wild}", "--layout.labels", "labels"]
+    assert main(["check", str(tmp_path / "data"), *given]) == 2
+    assert re.search(alone, capsys.readouterr().err)
+    with pytest.raises((ConfigError, DataError), match=alone):
+        adawac.evaluate({"a": tmp_path / "data/labels" / wild}, labels=tmp_path / "data/labels")
+    with pytest.raises(DataError, match=alone):
+        adawac.evaluate({"a": tmp_path / "data/labels"}, labels=tmp_path / "data/labels" / wild)
