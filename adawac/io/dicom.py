@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -9,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.errors import DataError, some_of
+from adawac.errors import ConfigError, DataError, some_of
 from adawac.io.content import check_kind
 from adawac.io.dicom_elements import copy_upright, pixel_bytes
 from adawac.io.dicom_folder import beside
-from adawac.io.itk import geometry_of_lps, header_reader, last_line, simpleitk
+from adawac.io.itk import geometry_of_lps
 from adawac.io.limits import check_voxels
 from adawac.io.volumes import Volume
 
@@ -52,6 +53,38 @@ class _Slice(NamedTuple):
     origin: NDArray[np.float64]
     inverted: bool  # 0 is to be shown white
     scaled: bool  # says how stored values become intensities
+
+
+def simpleitk() -> Any:
+    """The library, silenced: what it warns of is checked here.
+
+    Raises:
+        ConfigError: naming the extra, where it is not installed.
+    """
+    try:
+        library = import_module("SimpleITK")
+    except ImportError as error:
+        raise ConfigError("DICOM is read by SimpleITK, which is not installed; pip install 'adawac[dicom]'") from error
+    library.ProcessObject.SetGlobalWarningDisplay(False)
+    return library
+
+
+def header_reader(path: Path, image_io: str) -> Any:
+    """SimpleITK's reader of a file, which has read what the header says.
+
+    Args:
+        path: of the file.
+        image_io: class of ITK that reads it, such as "GDCMImageIO".
+
+    Raises:
+        RuntimeError: the header cannot be read.
+        ConfigError: SimpleITK is not installed.
+    """
+    reader = simpleitk().ImageFileReader()
+    reader.SetImageIO(image_io)
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return reader
 
 
 def patient_id(path: Path) -> str:
@@ -295,3 +328,9 @@ def _check_steps(
         raise DataError(
             f"{name}: slices must lie in a straight line but are up to {drift:.3g} mm off; resample the series"
         )
+
+
+def last_line(error: BaseException) -> str:
+    """What an ITK error says at its end: the reason; before it stand places in ITK's source and in memory."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].rpartition("): ")[2] if lines else type(error).__name__

@@ -1,69 +1,28 @@
-"""NRRD and MetaImage files (`.nrrd`, `.nhdr`, `.mha`, `.mhd`): SimpleITK, which is an extra, says what their grids are.
+"""NRRD and MetaImage files (`.nrrd`, `.nhdr`, `.mha`, `.mhd`)."""
 
-It sees a header that is written here, of checked fields, and neither the file nor a name in it; voxels are read here.
-"""
-
-import re
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from zlib_ng import gzip_ng, zlib_ng
 
-from adawac.errors import ConfigError, DataError, one_line
+from adawac.errors import DataError, one_line
 from adawac.io.canonical import Geometry
 from adawac.io.itk_headers import Header, read_header, segment_names
 from adawac.io.limits import Inflated, Stream, check_voxels, read_rest, read_voxels
 from adawac.io.steps import SHEAR_TOLERANCE, largest_cosine
 from adawac.io.volumes import Volume
 
-_SIDES = re.compile(r"^space: *(left|right|LPS|RAS|LAS)", re.IGNORECASE | re.MULTILINE)
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
-
-
-def simpleitk() -> Any:
-    """The library, silenced: what it warns of is checked here.
-
-    Raises:
-        ConfigError: naming the extra, where it is not installed.
-    """
-    try:
-        library = import_module("SimpleITK")
-    except ImportError as error:
-        raise ConfigError(
-            "DICOM, NRRD, MHA and MHD are read by SimpleITK, which is not installed; pip install 'adawac[dicom]'"
-        ) from error
-    library.ProcessObject.SetGlobalWarningDisplay(False)
-    return library
-
-
-def header_reader(path: Path, image_io: str) -> Any:
-    """SimpleITK's reader of a file, which has read what the header says.
-
-    Args:
-        path: of the file.
-        image_io: class of ITK that reads it, such as "GDCMImageIO".
-
-    Raises:
-        RuntimeError: the header cannot be read.
-        ConfigError: SimpleITK is not installed.
-    """
-    reader = simpleitk().ImageFileReader()
-    reader.SetImageIO(image_io)
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    return reader
 
 
 def read_itk(path: Path) -> Volume:
     """Read a file into the canonical orientation; what a voxel holds several numbers of are channels.
 
     Args:
-        path: of one of the endings of `HEADERS`.
+        path: of a file that ends as those of `META` or `NRRD` do.
 
     Returns:
         Volume (C, Z, Y, X): integers as stored, or float32.
@@ -71,28 +30,21 @@ def read_itk(path: Path) -> Volume:
     Raises:
         DataError: if the file is missing, unreadable, cut short, not three-dimensional, of complex numbers, or points
             to data outside of its folder; or if its grid makes no sense.
-        ConfigError: if SimpleITK is not installed.
     """
     header = read_header(path)
     shape, channels = header.shape, header.channels
     check_voxels(str(path), (*shape, channels), header.dtype)
     try:
-        with TemporaryDirectory() as folder:
-            reader = header_reader(header.write(Path(folder)), header.reader)
-        if reader.GetSize() != shape:
-            raise RuntimeError(f"{reader.GetSize()} voxels")
         with header.data.open("rb") as stream:
             stream.seek(header.start(channels * int(np.prod(shape, dtype=np.int64)) * header.dtype.itemsize))
             voxels = _voxels(stream, header)
-    except (RuntimeError, OSError, EOFError, zlib_ng.error) as error:  # type: ignore[misc]  # as in `volumes`
-        reason = last_line(error) if isinstance(error, RuntimeError) else one_line(error)
-        raise DataError(f"{path}: the file is unreadable, cut short or corrupt ({reason}); copy it again") from error
+    except (OSError, EOFError, zlib_ng.error) as error:  # type: ignore[misc]  # as in `volumes`
+        raise DataError(
+            f"{path}: the file is unreadable, cut short or corrupt ({one_line(error)}); copy it again"
+        ) from error
     unit, scale = header.unit
-    columns = np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing() * scale
-    geometry = geometry_of_lps(path, shape, columns, scale * np.array(reader.GetOrigin()), unit)
-    guessed = header.ending == ".nrrd" and not _SIDES.search(header.text)
-    side = (f"{path}: its header names no space of left and right: which side is left is a guess",) * guessed
-    return replace(Volume.of_file(voxels, geometry, (*side, *header.notes)), names=segment_names(path))
+    geometry = geometry_of_lps(path, shape, scale * header.columns, scale * header.origin, unit)
+    return replace(Volume.of_file(voxels, geometry, header.notes), names=segment_names(path))
 
 
 def _voxels(stream: BinaryIO, header: Header) -> NDArray[Any]:
@@ -143,9 +95,3 @@ def geometry_of_lps(
         raise DataError(f"{name}: {error}; {remedy}") from error
     sheared = largest_cosine(columns) > SHEAR_TOLERANCE  # a tilted gantry: NIfTI's qform cannot say so
     return replace(geometry, codes=(0, 1) if sheared else (1, 1))
-
-
-def last_line(error: BaseException) -> str:
-    """What an ITK error says at its end: the reason; before it stand places in ITK's source and in memory."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].rpartition("): ")[2] if lines else type(error).__name__

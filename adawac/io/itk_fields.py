@@ -1,6 +1,5 @@
 """Fields of NRRD and MetaImage headers: what their values may be, and what they say twice."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +13,6 @@ _MM = {
     **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micron", "microns", "micrometer", "micrometers"), 0.001),
     **{"cm": 10.0, "m": 1000.0, "meter": 1000.0, "meters": 1000.0, "nm": 1e-6},
 }
-_PLAIN = re.compile(r"[\w.,()+\-\" ?]*", re.ASCII)
 
 
 def integers(value: str) -> tuple[int, ...]:
@@ -22,11 +20,11 @@ def integers(value: str) -> tuple[int, ...]:
     return tuple(int(number) for number in value.split())
 
 
-def checked(name: str, value: str) -> str:
-    """What says where voxels lie: nothing but numbers and words."""
-    if not _PLAIN.fullmatch(value):
-        raise ValueError(f"{name} is {value!r}")
-    return value
+def first_of(name: str, values: list[float], number: int = 3) -> list[float]:
+    """The first of a field's numbers, as many as are due."""
+    if len(values) < number:
+        raise ValueError(f"{name} is {_listed(values)}")
+    return values[:number]
 
 
 def dimensions(path: Path, sizes: tuple[int, ...], across: int | None) -> tuple[tuple[int, int, int], int]:
@@ -77,8 +75,8 @@ def floats(text: str) -> list[float]:
     return [float(number) for number in text.replace(",", " ").split()]
 
 
-def agree(path: Path, stated: Mapping[str, list[float]]) -> None:
-    """Refuse a header that says two things of one."""
+def agree(path: Path, stated: Mapping[str, list[float]]) -> list[float]:
+    """What a header says of one thing under several names, if anything; two things are refused."""
     (one, its), *others = stated.items() if stated else [("", [])]
     for other, theirs in others:
         if len(its) != len(theirs) or any(
@@ -88,6 +86,7 @@ def agree(path: Path, stated: Mapping[str, list[float]]) -> None:
                 f"{path}: the header says two things of the grid: {one} is {_listed(its)} but {other} is "
                 f"{_listed(theirs)}; correct the one that is wrong"
             )
+    return its
 
 
 def _listed(numbers: list[float]) -> str:

@@ -1,4 +1,4 @@
-"""Headers of NRRD and MetaImage: read as strictly as they are usually written, and written anew for SimpleITK.
+"""Headers of NRRD and MetaImage, read as strictly as they are usually written.
 
 The strictness is what keeps a file from naming others, or from reading differently to two programs.
 """
@@ -6,12 +6,13 @@ The strictness is what keeps a file from naming others, or from reading differen
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adawac.errors import DataError
 from adawac.io.content import check_kind
@@ -21,8 +22,8 @@ from adawac.io.itk_fields import (
     apart,
     bytes_before,
     check_sizes,
-    checked,
     dimensions,
+    first_of,
     flag,
     floats,
     integers,
@@ -30,8 +31,8 @@ from adawac.io.itk_fields import (
     unit_of,
 )
 
-HEADERS = {".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
-"""SimpleITK's reader of each ending: what a file is called decides what it may be."""
+META, NRRD = (".mha", ".mhd"), (".nrrd", ".nhdr")
+"""Endings of file names: what a file is called decides what it may be."""
 
 MOST_HEADER = 1 << 20
 """Bytes of a header: 3D Slicer writes some 600 for every segment."""
@@ -52,25 +53,25 @@ _NRRD_TYPES = {
     **dict.fromkeys(("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"), "u8"),
     **{"float": "f4", "double": "f8"},
 }
-_META_GRID = (
-    *("ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "TransformMatrix", "Rotation", "Orientation"),
-    *("CenterOfRotation", "AnatomicalOrientation"),
-)
-_NRRD_GRID = (
-    *("space", "space dimension", "space directions", "space origin", "spacings", "axis mins", "axis maxs"),
-    *("centers", "kinds"),
-)
 _NRRD_ALIASES = {
     **{"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip", "centerings": "centers"},
     **{"axismins": "axis mins", "axismaxs": "axis maxs"},
 }
 _DOMAINS = ("domain", "space", "time", "none", "???")
-_META_SYNONYMS = (
-    *(("ElementSpacing", "ElementSize"), ("Offset", "Position", "Origin")),
-    ("TransformMatrix", "Rotation", "Orientation"),
-)
-_META_LINE, _NRRD_LINE = re.compile(r"([^\s=:][^=:]*?)[ \t]*=[ \t]*(.*)"), re.compile(r"([^\s=:#][^=:]*?): *(.*)")
+_SPACES = {
+    **dict.fromkeys(("left-posterior-superior", "lps"), (1, 1, 1)),
+    **dict.fromkeys(("right-anterior-superior", "ras"), (-1, -1, 1)),
+    **dict.fromkeys(("left-anterior-superior", "las"), (1, -1, 1)),
+}
+"""Signs that turn a space's axes to Left, Posterior, Superior."""
 
+_OF_NO_SIDE = ("", "scanner-xyz", "3d-right-handed", "3d-left-handed")
+"""Spaces that do not say which side is left."""
+
+_HALF_A_VOXEL = {"cell": 0.5, "???": 0.5, "none": 0.5, "node": 0.0}
+"""From the least position along an axis to the first voxel's centre, by how NRRD says that voxels are centred."""
+
+_META_LINE, _NRRD_LINE = re.compile(r"([^\s=:][^=:]*?)[ \t]*=[ \t]*(.*)"), re.compile(r"([^\s=:#][^=:]*?): *(.*)")
 
 _SEGMENT = re.compile(rb"^(Segment\d+)_(Name|LabelValue):=(.*?)\r?$", re.MULTILINE)
 
@@ -80,7 +81,6 @@ class Header:
     """What a header says.
 
     Attributes:
-        reader: SimpleITK's.
         shape: (x, y, z).
         channels: numbers a voxel.
         channel_axis: where these stand among the file's axes, the fastest first.
@@ -88,13 +88,12 @@ class Header:
         encoding: how voxels are stored.
         data: the file that holds them.
         skip: bytes of it before they begin; -1: they end the file.
-        text: the header anew, its voxels to follow it.
-        ending: of the file that it belongs into.
+        columns: (3, 3) from a voxel to the next along x, y and z, pointing Left, Posterior, Superior.
+        origin: (3,) centre of the first voxel.
         unit: of lengths, as the header names it, and mm to one of it.
         notes: what is odd about it.
     """
 
-    reader: str
     shape: tuple[int, int, int]
     channels: int
     channel_axis: int
@@ -102,16 +101,10 @@ class Header:
     encoding: Literal["raw", "zlib", "gzip"]
     data: Path
     skip: int
-    text: str
-    ending: str
+    columns: NDArray[np.float64]
+    origin: NDArray[np.float64]
     unit: tuple[str, float] = ("mm", 1.0)
     notes: tuple[str, ...] = ()
-
-    def write(self, folder: Path) -> Path:
-        """A file of the header alone."""
-        path = folder / f"header{self.ending}"
-        path.write_text(self.text, encoding="ascii")
-        return path
 
     def start(self, size: int) -> int:
         """The byte at which so many bytes of voxels begin.
@@ -127,12 +120,12 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read the header of a file of one of the endings of `HEADERS`.
+    """Read the header of a file that ends as those of `META` or `NRRD` do.
 
     Raises:
         DataError: if it cannot be read, is of no volume, or names anything but a file in its own folder.
     """
-    meta = HEADERS[path.suffix.lower()] == "MetaImageIO"
+    meta = path.suffix.lower() in META
     check_kind(path, ("MetaImage" if meta else "NRRD",))
     try:
         with path.open("rb") as file:
@@ -227,36 +220,33 @@ def _meta(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
     numbers = int(fields.get("ElementNumberOfChannels", "1"))
     if numbers < 1 or min(numbers, volumes) > 1:
         raise ValueError(f"ElementNumberOfChannels is {numbers}")
-    grid = {name: checked(name, fields[name]) for name in _META_GRID if name in fields}
+    steps = fields.get("ElementSpacing", fields.get("ElementSize", "")).split()
     times: tuple[str, ...] = ()
     if len(sizes) == 4:
         check_channels_last(path, sizes)
-        steps = floats(grid.get("ElementSpacing", grid.get("ElementSize", "")))
-        times = said_of_times(path, volumes, steps[3] if len(steps) == 4 else 1, "units")
-        for name, value in grid.items():
-            parts = value.split()
-            if name in ("TransformMatrix", "Rotation", "Orientation"):
-                rows = [parts[row : row + 4] for row in range(0, 16, 4)]
+        times = said_of_times(path, volumes, float(steps[3]) if len(steps) == 4 else 1, "units")
+        steps = steps[:3]
+    check_sizes(path, " ".join(steps))
+
+    def stated(names: tuple[str, ...], default: Sequence[float]) -> NDArray[np.float64]:
+        """What fields of one meaning say of the axes of space."""
+        said = {name: [float(part) for part in fields[name].split()] for name in names if name in fields}
+        for name, values in said.items():
+            if len(sizes) == 4 and len(default) == 9:
+                rows = [values[row : row + 4] for row in range(0, 16, 4)]
                 apart(rows)
-                grid[name] = " ".join(part for row in rows[:3] for part in row[:3])
-            else:
-                grid[name] = value[:3] if len(parts) == 1 else " ".join(parts[:3])
-    lines = [
-        *("ObjectType = Image", "NDims = 3", "BinaryData = True", "CompressedData = False"),
-        *(f"BinaryDataByteOrderMSB = {big}", f"DimSize = {shape[0]} {shape[1]} {shape[2]}"),
-        *(f"{name} = {value}" for name, value in grid.items()),
-        *(f"ElementType = {fields['ElementType'].removesuffix('_ARRAY')}", "ElementDataFile = LOCAL"),
-    ]
+                values = [value for row in rows[:3] for value in row[:3]]
+            said[name] = first_of(name, values, len(default))
+        return np.array(agree(path, said) or default)
+
+    spacing = stated(("ElementSpacing", "ElementSize"), (1, 1, 1))
+    origin = stated(("Offset", "Position", "Origin"), (0, 0, 0))
+    rows = stated(("TransformMatrix", "Rotation", "Orientation"), (1, 0, 0, 0, 1, 0, 0, 0, 1)).reshape(3, 3)
+    unit = unit_of(path, [fields.get("DistanceUnits", "mm")])
     skip = bytes_before(length, int(fields.get("HeaderSize", "0")))
     encoding: Literal["zlib", "raw"] = "zlib" if flag(fields, "CompressedData") else "raw"
-    text = "\n".join(lines) + "\n"
-    check_sizes(path, grid.get("ElementSpacing", grid.get("ElementSize", "")))
-    for names in _META_SYNONYMS:
-        agree(path, {name: floats(grid[name]) for name in names if name in grid})
-    unit = unit_of(path, [fields.get("DistanceUnits", "mm")])
     channels, axis = (volumes, 3) if volumes > 1 else (numbers, 0)
-    reader = HEADERS[path.suffix.lower()]
-    return Header(reader, shape, channels, axis, dtype, encoding, data, skip, text, ".mha", unit, times)
+    return Header(shape, channels, axis, dtype, encoding, data, skip, rows.T * spacing, origin, unit, times)
 
 
 def _nrrd(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Header:
@@ -291,32 +281,36 @@ def _nrrd(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Hea
         )
     if int(fields.get("line skip", "0")):
         raise ValueError("lines are to be skipped")
-    grid = {name: checked(name, fields[name]) for name in _NRRD_GRID if name in fields}
-    for name in grid.keys() & {"spacings", "axis mins", "axis maxs", "centers", "kinds"}:
-        grid[name] = " ".join(part for place, part in enumerate(grid[name].split()) if place != axis)
+
+    def in_space(name: str, missing: str = "") -> list[str]:
+        """Words of a field that has one an axis, without that of the channels."""
+        return [part for place, part in enumerate(fields.get(name, missing).split()) if place != axis]
+
+    space = re.sub("-time$", "", fields.get("space", "").lower())
+    if space not in (*_SPACES, *_OF_NO_SIDE):
+        raise ValueError(f"space is {fields['space']!r}")
+    spacings = [value for value in floats(" ".join(in_space("spacings"))) if value == value]
+    mins, maxs = (floats(" ".join(in_space(name))) for name in ("axis mins", "axis maxs"))
     if vectors:
+        if not fields.keys() & {"space", "space dimension"} or any(value == value for value in (*mins, *maxs)):
+            raise ValueError("space directions stand there without a space, or beside axis mins or maxs")
         directions = [floats(vector.strip("()")) for place, vector in enumerate(vectors) if place != axis]
         apart([*directions, *(floats(vector.strip("()")) for vector in vectors[axis : axis + 1] if vector != "none")])
-        grid["space directions"] = " ".join(f"({','.join(map(repr, vector[:3]))})" for vector in directions)
-    if "space origin" in grid:
-        grid["space origin"] = f"({','.join(map(repr, floats(grid['space origin'].strip('()'))[:3]))})"
-    if "space" in grid:
-        grid["space"] = re.sub("-time$", "", grid["space"], flags=re.IGNORECASE)
-    elif "space dimension" in grid:
-        grid["space dimension"] = "3"
-    stated = [value for value in floats(grid.get("spacings", "")) if value == value]
-    if not vectors:
-        check_sizes(path, " ".join(map(str, stated)))
-    elif grid.pop("spacings", None):  # ITK takes one of them
         lengths = [math.hypot(*vector) for vector in directions]
-        agree(path, {"spacings": stated, "space directions": lengths} if len(stated) == len(lengths) else {})
-    lines = [
-        *("NRRD0005", f"type: {fields['type']}", "dimension: 3"),
-        *(f"{name}: {grid.pop(name)}" for name in _NRRD_GRID[:2] if name in grid),
-        *("sizes: " + " ".join(map(str, shape)), *(f"{name}: {value}" for name, value in grid.items())),
-        *("endian: " + ("big" if dtype.byteorder == ">" else "little"), "encoding: raw", "", ""),
-    ]
+        agree(path, {"spacings": spacings, "space directions": lengths} if len(spacings) == len(lengths) else {})
+        columns = np.array([first_of("space directions", vector) for vector in directions]).T
+        origin = np.array(first_of("space origin", floats(fields.get("space origin", "(0,0,0)").strip("()"))))
+    else:
+        check_sizes(path, " ".join(map(str, spacings)))
+        if fields.keys() & {"space", "space dimension", "space origin"}:
+            raise ValueError("a space stands there without space directions")
+        columns = np.diag(spacings)
+        first = [_HALF_A_VOXEL[each.lower()] for each in in_space("centers", " ".join(["cell"] * len(sizes)))]
+        origin = np.array(first_of("axis mins", mins)) + columns @ first_of("centers", first) if mins else np.zeros(3)
     skip = bytes_before(length, int(fields.get("byte skip", "0")))
-    text, reader = "\n".join(lines), HEADERS[path.suffix.lower()]
     unit = unit_of(path, re.findall(r'"([^"]*)"', fields.get("space units", ""))[:3] or ["mm"])
-    return Header(reader, shape, channels, axis, dtype, encoding, data, skip, text, ".nrrd", unit, times)
+    side = (f"{path}: its header names no space of left and right: which side is left is a guess",)
+    notes = (*side * (space in _OF_NO_SIDE), *times)
+    signs = np.array(_SPACES.get(space, (1, 1, 1)))
+    origin = signs * np.where(np.isnan(origin).all(), 0, origin)  # NaN: it is not known
+    return Header(shape, channels, axis, dtype, encoding, data, skip, signs[:, None] * columns, origin, unit, notes)

@@ -5,8 +5,8 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
-from adawac.io.itk import data_files, read_itk, simpleitk
-from adawac.io.itk_headers import HEADERS
+from adawac.io.itk import data_files, read_itk
+from adawac.io.itk_headers import META, NRRD
 from adawac.io.volumes import Volume, read_nifti
 
 PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".bz2", ".xz", ".zst", ".nii.z")
@@ -53,9 +53,9 @@ class Nifti(Reader):
 
 
 class Itk(Reader):
-    """NRRD and MetaImage, by SimpleITK."""
+    """NRRD and MetaImage."""
 
-    endings = (".seg.nrrd", *HEADERS)  # the former as 3D Slicer names a segmentation
+    endings = (".seg.nrrd", *NRRD, *META)  # the former as 3D Slicer names a segmentation
 
     def read(self, path: Path) -> Volume:
         """See `read_itk`."""
@@ -64,10 +64,6 @@ class Itk(Reader):
     def files(self, path: Path) -> tuple[Path, ...]:
         """The header, and the file that it names."""
         return (path, *data_files(path))
-
-    def require(self) -> None:
-        """SimpleITK."""
-        simpleitk()
 
 
 _IN_USE: list[Reader] = [Nifti(), Itk()]

@@ -1,6 +1,7 @@
 """Headers that converters write: what they say of the grid is believed, or refused; never made up."""
 
 import gzip
+import re
 import struct
 
 import nibabel as nib
@@ -68,6 +69,9 @@ class TestHeaders:
             read_nifti(scan)
 
 
+GRID = "space directions: (1,0.1,0) (0.2,2,0) (0,0,3)\nspace origin: (10,20,30)"
+
+
 class TestHeadersOfItk:
     """Of what is wrong with one file no other case hears."""
 
@@ -126,6 +130,50 @@ class TestHeadersOfItk:
             (root / f"images/{name}.nrrd").write_bytes(made)
         assert read_image([root / "images/case_04.nrrd"]).notes == ()
         assert "which side is left is a guess" in read_image([root / "images/case_05.nrrd"]).notes[0]
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            *(f"space: {space}\n{GRID}" for space in ("RAS", "las", "left-posterior-superior", "3D-left-handed")),
+            f"space dimension: 3\n{GRID}".replace("(10,20,30)", "(nan,nan,nan)"),
+            "spacings: 1 2 3",
+            *(f"spacings: 1 2 3\naxis mins: 10 20 30\ncenters: {each} cell ???" for each in ("node", "cell")),
+        ],
+    )
+    def test_the_grid_of_nrrd_is_that_of_itk(self, tmp_path, lines):
+        path = tmp_path / "a.nrrd"
+        head = f"NRRD0005\ntype: uint8\ndimension: 3\n{lines}\nsizes: 2 3 4\nencoding: raw\n\n"
+        path.write_bytes(head.encode() + bytes(range(24)))
+        self.compare(path)
+
+    @pytest.mark.parametrize("size", ["ElementSpacing = 1 2 3\nElementSize = 1 2 3", "ElementSize = 1 2 3"])
+    @pytest.mark.parametrize("matrix", ["", "TransformMatrix = 0 1 0 -1 0 0 0.1 0 1", "Rotation = 0 0 -1 0 1 0 1 0 0"])
+    @pytest.mark.parametrize("origin", ["", "Offset = 4 5 6", "Position = -4 5 6.5"])
+    def test_the_grid_of_metaimage_is_that_of_itk(self, tmp_path, size, matrix, origin):
+        path = tmp_path / "a.mha"
+        grid = "\n".join(filter(None, (size, matrix, origin)))
+        path.write_bytes(
+            f"ObjectType = Image\nNDims = 3\nBinaryData = True\nDimSize = 2 3 4\n{grid}\n"
+            "ElementType = MET_UCHAR\nElementDataFile = LOCAL\n".encode()
+            + bytes(range(24))
+        )
+        self.compare(path)
+
+    @pytest.mark.parametrize("offset", ["a b c", "1 2", "nan 0 0", "0,5 1 2"])
+    def test_no_place_is_guessed(self, root, offset):
+        path = root / "images/case_01.mhd"
+        path.write_bytes(re.sub(rb"(?m)^Offset = .*$", f"Offset = {offset}".encode(), path.read_bytes()))
+        with pytest.raises(DataError, match=r"case_01.mhd: (the file is unreadable|the affine must be finite)"):
+            read_image([path])
+
+    @staticmethod
+    def compare(path):
+        """What the formats' own library says, mirrored to RAS."""
+        itk = pytest.importorskip("SimpleITK").ReadImage(str(path))
+        columns = np.reshape(itk.GetDirection(), (3, 3)) * itk.GetSpacing()
+        found = read_image([path]).geometry.affine
+        np.testing.assert_allclose(found[:3, :3], np.diag([-1, -1, 1]) @ columns, atol=1e-12)
+        np.testing.assert_allclose(found[:3, 3], itk.GetOrigin() * np.array([-1, -1, 1]), atol=1e-12)
 
     def test_images_in_folders_of_their_own(self, tmp_path):
         root = folders(tmp_path / "data", 2)

@@ -70,7 +70,6 @@ NOT_KEPT = {
     "inference.export.bundle": "likewise",
     "inference.export.onnx_file": "likewise, a file",
     "inference.export.torchscript": "likewise, a file",
-    "io.itk_headers": "in a folder of a moment",
     "io.locking": "who holds a lock, as long as it is held",
     "phantom.__init__": "an example, into an empty folder, which is made again",
 }

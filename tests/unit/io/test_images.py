@@ -215,8 +215,12 @@ class TestFind:
             read_image([folder / "c"])
 
 
-def test_nifti_needs_nothing_else(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+def test_dicom_alone_needs_simpleitk(tmp_path, monkeypatch):
     image, _ = make_case(np.random.default_rng(0), (4, 8, 8))
     save_nifti(tmp_path / "a.nii.gz", image[0])
-    assert read_image(find_images(tmp_path)["a"]).array.shape == (1, 4, 8, 8)
+    for name in ("b.nrrd", "c.mha", "d.mhd"):
+        sitk.WriteImage(sitk.GetImageFromArray(image[0]), tmp_path / name)
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    found = find_images(tmp_path)
+    assert list(found) == ["a", "b", "c", "d"]
+    assert {read_image(paths).array.shape for paths in found.values()} == {(1, 4, 8, 8)}
