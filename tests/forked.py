@@ -27,6 +27,9 @@ def adawac_in(processes: int, arguments: Sequence[str]) -> None:
 
 
 def _of_a_group(rank: int, work: Callable[[int], Any], folder: Path) -> None:
+    torch.set_num_threads(
+        1
+    )  # a fork has none of the threads that the tests' process computes with, and would wait for them
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     torch.save(work(rank), folder / f"{rank}.pt")
     dist.destroy_process_group()
@@ -37,7 +40,9 @@ def _as_torchrun_does(rank: int, arguments: Sequence[str], port: int, processes:
 
     from adawac.cli import main
 
-    # What the process of the tests has compiled with were threads, of which a fork has none: it would wait for ever.
+    # What the process of the tests has computed and compiled with were threads, of which a fork has none: it would wait
+    # for ever.
+    torch.set_num_threads(1)
     torch._inductor.config.compile_threads = 1
     rank_zero_only.rank = rank  # as Lightning reads it when it is imported; else both would claim the run's folder
 

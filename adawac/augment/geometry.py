@@ -244,16 +244,20 @@ def _rotation(cos: Tensor, sin: Tensor) -> Tensor:
     return torch.stack([torch.stack([cos, sin], dim=1), torch.stack([-sin, cos], dim=1)], dim=1)
 
 
-def _grid(affine: Tensor, plane: tuple[int, int], control: Tensor | None) -> Tensor:
+def _grid(affine: Tensor, plane: tuple[int, int], control: Tensor | None, nudge: float = 0.0) -> Tensor:
     """(B, H, W, 2) where each pixel of the view lies in the batch.
 
-    Same as `affine_grid`, but as the sum of a row and of a column, which is faster on a CPU.
+    Same as `affine_grid`, but as the sum of a row and of a column, which is faster on a CPU. Every second row lies
+    `nudge` pixels to the left and the others to the right, and columns likewise up and down.
     """
     height, width = plane
-    x = (2 * torch.arange(width, device=affine.device) + 1) / width - 1
-    y = (2 * torch.arange(height, device=affine.device) + 1) / height - 1
+    columns, rows = torch.arange(width, device=affine.device), torch.arange(height, device=affine.device)
+    x, y = (2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1
     along_x = affine[:, :, 0, None] * x
     along_y = affine[:, :, 1, None] * y + affine[:, :, 2, None]
+    if nudge:
+        along_x[:, 1] += nudge * 2 / height * (1 - 2 * (columns % 2))
+        along_y[:, 0] += nudge * 2 / width * (1 - 2 * (rows % 2))
     points = along_x[:, :, None, :] + along_y[:, :, :, None]
     if control is not None:
         points += F.interpolate(control, size=plane, mode="bicubic", align_corners=False)
@@ -276,10 +280,7 @@ def _nearest(image: Tensor, lowest: Tensor | None, affine: Tensor, control: Tens
     At half the size or half a pixel aside there are two everywhere. Were the first of them taken, a label would lie
     half a pixel to one side of its image; so every second row looks a trifle to the left, and column upwards.
     """
-    height, width = image.shape[2:]
-    grid = _grid(affine, (height, width), control)
-    grid[..., 0] += NUDGE * 2 / width * (1 - 2 * (torch.arange(height, device=grid.device) % 2))[:, None]
-    grid[..., 1] += NUDGE * 2 / height * (1 - 2 * (torch.arange(width, device=grid.device) % 2))
+    grid = _grid(affine, (image.shape[2], image.shape[3]), control, NUDGE)
     return F.grid_sample(image, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 

@@ -43,16 +43,16 @@ def where_samples(
 
 
 def change_samples(mask: Tensor, effect: Callable[..., Tensor], image: Tensor, *parameters: Tensor) -> Tensor:
-    """Apply an effect to the samples of `mask` and leave the others; as `where_samples`, at half the copying.
+    """Apply an effect to the samples of `mask` and leave the others; as `where_samples`, copying none of these.
 
     Args:
         mask: (B,) bool.
         effect: takes `image` and `parameters`, or the same rows of each, and treats every sample for itself.
-        image: (B, ...); stays as it is.
+        image: (B, ...); on a CPU changed in place.
         parameters: (B, ...) each.
 
     Returns:
-        (B, ...); the image itself where nothing is changed.
+        (B, ...).
 
     Example:
         >>> change_samples(torch.tensor([True, False]), torch.mul, torch.tensor([1, 2]), torch.tensor([5, 5]))
@@ -65,4 +65,4 @@ def change_samples(mask: Tensor, effect: Callable[..., Tensor], image: Tensor, *
         return image
     if len(chosen) == len(mask):
         return effect(image, *parameters)
-    return image.index_copy(0, chosen, effect(*(tensor[chosen] for tensor in (image, *parameters))))
+    return image.index_copy_(0, chosen, effect(*(tensor[chosen] for tensor in (image, *parameters))))

@@ -113,7 +113,15 @@ class Augmentation(ABC):
         """Draw the spatial map of each sample, for a plane of (H, W) pixels."""
 
     def change_intensity(self, image: Tensor, source: Source) -> Tensor:
-        """Draw and apply the effects on intensities of (B, C, [D,] H, W) float32; none by default."""
+        """Draw and apply the effects on intensities, none by default.
+
+        Args:
+            image: (B, C, H, W) or (B, C, D, H, W) float32; may be changed in place.
+            source: what to draw from.
+
+        Returns:
+            Of the same shape.
+        """
         return image
 
 

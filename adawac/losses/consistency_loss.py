@@ -62,8 +62,7 @@ def overlap(first: Tensor, second: Tensor, affine_1: Tensor, affine_2: Tensor) -
     Returns:
         Both maps, and (B, 1, h, w), 1 where both views have seen the position and 0 elsewhere.
     """
-    aligned, seen = align(torch.cat([first, second]), torch.cat([affine_1, affine_2]))  # both at once
-    (first, second), (seen_1, seen_2) = aligned.chunk(2), seen.chunk(2)
+    (first, seen_1), (second, seen_2) = align(first, affine_1), align(second, affine_2)
     return first, second, (seen_1 & seen_2)[:, None].to(first.dtype)
 
 

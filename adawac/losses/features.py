@@ -64,19 +64,22 @@ class FeatureConsistency(ConsistencyLoss):
         valid = first.new_ones(len(first), 1, *first.shape[2:])
         if self.aligned:
             first, second, valid = overlap(first, second, affine_1, affine_2)
-        loss = mean_where((first - second).square().mean(1, keepdim=True), valid)
+        apart = (first - second).square().sum(1, keepdim=True)
+        loss = mean_where(apart, valid) / first.shape[1]
         if self.normalised:
             # No epsilon to hide behind: the clamp acts on features of the size 1e-15.
-            loss = loss / (2 * variance_between_samples(first, second, valid)).clamp(min=1e-30)
+            loss = loss / (2 * variance_between_samples(first + second, apart, valid)).clamp(min=1e-30)
         return loss
 
 
-def variance_between_samples(first: Tensor, second: Tensor, valid: Tensor) -> Tensor:
+def variance_between_samples(both: Tensor, apart: Tensor, valid: Tensor) -> Tensor:
     """Unbiased variance, over samples and views, of the features at one position; averaged over positions.
 
+    Of two views x and y, (x - m)^2 + (y - m)^2 = (x + y - 2 m)^2 / 2 + (x - y)^2 / 2, whose last part is known already.
+
     Args:
-        first: (B, F, h, w) features of the first view, in the batch's frame.
-        second: (B, F, h, w) of the second view.
+        both: (B, F, h, w) sum of the features of both views, in the batch's frame.
+        apart: (B, 1, h, w) squared difference of the views, summed over the F features.
         valid: (B, 1, h, w), 1 where both views have seen the position and 0 elsewhere.
 
     Returns:
@@ -84,13 +87,13 @@ def variance_between_samples(first: Tensor, second: Tensor, valid: Tensor) -> Te
 
     Example:
         >>> first, second = torch.tensor([[1.0, 3.0], [2.0, 2.0]]).view(2, 2, 1, 1, 1)
-        >>> variance_between_samples(first, second, torch.ones(2, 1, 1, 1))  # of 1, 3, 2 and 2
+        >>> variance_between_samples(first + second, (first - second) ** 2, torch.ones(2, 1, 1, 1))  # of 1, 3, 2, 2
         tensor(0.6667)
     """
-    sums = global_sum(torch.cat([(first + second) * valid, 2 * valid], dim=1).sum(0))
+    sums = global_sum(torch.cat([(both * valid).sum(0), 2 * valid.sum(0)]))
     total, count = sums[:-1], sums[-1:]
-    mean = total / count.clamp(min=1)
-    squares = ((first - mean).square() + (second - mean).square()) * valid
+    mean_of_both = 2 * total / count.clamp(min=1)
+    squares = ((both - mean_of_both).square().sum(1, keepdim=True) + apart) * valid / 2
     freedom = (count - 1).clamp(min=0).sum() * len(total)
     return global_sum(squares.sum()) / freedom.clamp(min=1)
 
