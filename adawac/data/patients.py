@@ -9,8 +9,6 @@ from adawac.data.layouts.base import Case
 from adawac.errors import ConfigError, DataError, some_of
 from adawac.io.case_column import read_case_column
 from adawac.io.dicom import patient_id
-from adawac.io.dicom_folder import is_dicom, series_files
-from adawac.io.readers import reader_of
 
 _NOBODY = {"", "0", "anon", "anonymous", "anonymized", "anonymised", "deidentified", "na", "none", "nobody", "removed"}
 """What stands for a PatientID that was taken out, in small letters and digits."""
@@ -163,21 +161,10 @@ def patients_in(cases: Sequence[Case], pattern: str | None = AUTO) -> dict[str, 
 
 def _recorded(cases: Sequence[Case]) -> dict[str, str]:
     """Case -> PatientID, of cases that are DICOM series and have one that tells patients apart."""
-    files = {case.id: _slice(case.images[0]) for case in cases if case.images}
-    found = {case: patient_id(file) for case, file in files.items() if file is not None}
+    found = {case.id: patient_id(case.images[0]) for case in cases if case.images}
     found = {
         case: number
         for case, number in found.items()
         if "".join(c for c in number.casefold() if c.isalnum()) not in _NOBODY
     }
     return found if len(set(found.values())) > 1 else {}
-
-
-def _slice(path: Path) -> Path | None:
-    """A DICOM file of an image: the file itself, or one in its folder; None where it is of another format."""
-    try:
-        if path.is_dir():
-            return next(iter(series_files(path)), None)
-        return path if reader_of(path) is None and is_dicom(path) else None
-    except OSError:  # said, with the case, when it is read
-        return None

@@ -114,6 +114,12 @@ class UnitTable:
         return np.asarray(self.voxels.any(axis=1))
 
     @cached_property
+    def parted(self) -> tuple[NDArray[np.int64], "UnitTable", NDArray[np.int64]]:
+        """Rows of the units that have a label, the table of these alone, and rows of the others."""
+        rows = np.flatnonzero(self.labelled)
+        return rows, self.take(rows), np.flatnonzero(~self.labelled)
+
+    @cached_property
     def rows_of_class(self) -> tuple[NDArray[np.int64], ...]:
         """For each of the K classes, background first, the rows of the units that hold it."""
         return tuple(np.flatnonzero(held) for held in (self.voxels > 0).T)

@@ -1,5 +1,6 @@
 """Load the next item while this one is worked on."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -22,12 +23,10 @@ def prefetched(items: Iterable[Item], load: Callable[[Item], Loaded]) -> Iterato
         >>> [(item, future.result()) for item, future in prefetched([1, 2, 3], lambda item: item**2)]
         [(1, 1), (2, 4), (3, 9)]
     """
-    waiting: tuple[Item, Future[Loaded]] | None = None
+    loading: deque[tuple[Item, Future[Loaded]]] = deque()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch") as pool:
         for item in items:
-            following = item, pool.submit(load, item)
-            if waiting is not None:
-                yield waiting
-            waiting = following
-        if waiting is not None:
-            yield waiting
+            loading.append((item, pool.submit(load, item)))
+            if len(loading) > 1:
+                yield loading.popleft()
+        yield from loading

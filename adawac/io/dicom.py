@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from adawac.errors import ConfigError, DataError, some_of
 from adawac.io.content import check_kind
 from adawac.io.dicom_elements import copy_upright, pixel_bytes
-from adawac.io.dicom_folder import beside
+from adawac.io.dicom_folder import beside, is_dicom, series_files
 from adawac.io.itk import geometry_of_lps
 from adawac.io.limits import check_voxels
+from adawac.io.readers import reader_of
 from adawac.io.volumes import Volume
 
 UNEVEN = 0.03
@@ -88,21 +89,23 @@ def header_reader(path: Path, image_io: str) -> Any:
 
 
 def patient_id(path: Path) -> str:
-    """Who a slice says it shows, to be compared and never shown itself; "" where it does not say, or cannot be read."""
+    """Who an image says it shows, to be compared and never shown itself; "" where it does not say, or is no DICOM."""
     return _told(path, _PATIENT)
 
 
 def modality_tag(path: Path) -> str:
-    """What a slice says made it, such as "CT" or "MR"; "" where it does not say, or cannot be read."""
+    """What an image says made it, such as "CT" or "MR"; "" where it does not say, or is no DICOM."""
     return _told(path, _MODALITY)
 
 
 def _told(path: Path, tag: str) -> str:
+    """What is wrong with an image is said when it is read."""
     try:
-        reader = header_reader(path, "GDCMImageIO")
-    except RuntimeError:  # what is wrong with it is said when the series is read
+        slices = series_files(path) if path.is_dir() else [path] * (reader_of(path) is None and is_dicom(path))
+        reader = header_reader(slices[0], "GDCMImageIO")
+        return str(reader.GetMetaData(tag)).strip() if reader.HasMetaDataKey(tag) else ""
+    except (OSError, IndexError, RuntimeError):
         return ""
-    return str(reader.GetMetaData(tag)).strip() if reader.HasMetaDataKey(tag) else ""
 
 
 def read_series(files: Sequence[Path], name: Path) -> Volume:

@@ -3,7 +3,7 @@
 import glob
 import logging
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
@@ -131,6 +131,20 @@ def named_by(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
         yield "_".join(dict.fromkeys(filter(None, _kept(said, spare)))), path
 
 
+def named_at(place: Path, listed: Callable[[Path], Iterable[Path]] = list_images) -> list[tuple[str, Path]]:
+    """What lies in a folder, where a pattern says, or at a file's own path, by names of cases; none where nothing is.
+
+    Args:
+        place: a path, perhaps with `*`, see `named_by`.
+        listed: what counts in a folder.
+    """
+    if "*" in str(place):
+        return list(named_by(place.absolute().parent, place.absolute().as_posix()))
+    if place.is_file() and reader_of(place):
+        return [(stem(place), place)]
+    return [(stem(path), path) for path in listed(place)] if place.is_dir() else []
+
+
 def _kept(said: Sequence[str], spare: Sequence[bool]) -> list[str]:
     return [part for part, left_out in zip(said, spare, strict=True) if not left_out]
 
@@ -211,18 +225,10 @@ def _as_in_training(source: Path, places: Sequence[str]) -> dict[str, list[tuple
     parts = [place.split("/") for place in places]
     for start in range(min(map(len, parts), default=0)) if source.is_dir() else ():
         ends = ["/".join(each[start:]) for each in parts]
-        found = {end: list(_listed(source, end)) for end in ends if "*" in end or len(ends) > 1}
+        found = {end: named_at(source / end) for end in ends if "*" in end or len(ends) > 1}
         if len(found) == len(ends) and any(found.values()):
             return found
     return None
-
-
-def _listed(root: Path, place: str) -> Iterable[tuple[str, Path]]:
-    """Images of a folder, or of a pattern, by their cases; none where it is not there."""
-    if "*" in place:
-        return named_by(root, place)
-    folder = root / place
-    return [(stem(path), path) for path in list_images(folder)] if folder.is_dir() else []
 
 
 def _images_at(source: Path) -> list[Path]:

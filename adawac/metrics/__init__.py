@@ -58,25 +58,13 @@ __all__ = [
     "voxel_steps",
 ]
 
-_HOMES = {
-    "adawac.metrics.dice": ("GroupDice", "VolumeDice", "group_dice", "volume_dice"),
-    "adawac.metrics.false_positives": ("FalsePositiveSlices", "false_positive_slices"),
-    "adawac.metrics.distances": (
-        "VolumeASSD",
-        "VolumeHD95",
-        "VolumeNSD",
-        "volume_assd",
-        "volume_hd95",
-        "volume_nsd",
-    ),
-    "adawac.metrics.separation": ("SeparationAUROC",),
-}
+_LATER = ("dice", "distances", "false_positives", "separation")
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(module), name)
+    modules = (import_module(f"adawac.metrics.{module}") for module in _LATER * (name in __all__))
+    if home := next((module for module in modules if hasattr(module, name)), None):
+        return getattr(home, name)
     raise AttributeError(f"module 'adawac.metrics' has no attribute {name!r}")
 
 

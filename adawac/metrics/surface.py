@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -168,13 +168,12 @@ def surface_distances(
         >>> surface_distances(pred, target, steps).hd() == (1 + 2.5**2) ** 0.5
         True
     """
-    ours, theirs = np.asarray(pred, dtype=bool), np.asarray(target, dtype=bool)
-    unknown = None if ignored is None else np.asarray(ignored, dtype=bool)
-    _check_shapes(ours, theirs)
-    if unknown is not None and unknown.shape != theirs.shape:
-        raise DataError(f"ignored has shape {unknown.shape} but target has {theirs.shape}; mark every voxel")
-    steps = None if spacing is None else voxel_steps(spacing, ours.ndim)
-    return _distances(ours, theirs, unknown, steps, ours.shape, np.zeros(ours.ndim, np.int64))
+    labels = np.asarray(target, dtype=bool).astype(np.uint8)
+    if ignored is not None:
+        if np.shape(ignored) != labels.shape:
+            raise DataError(f"ignored has shape {np.shape(ignored)} but target has {labels.shape}; mark every voxel")
+        labels[np.asarray(ignored, dtype=bool)] = IGNORE_INDEX
+    return next(class_distances(np.asarray(pred, dtype=bool), labels, [1], spacing))
 
 
 def class_distances(
@@ -204,61 +203,44 @@ def class_distances(
     preds, target = label_array(preds, "preds"), label_array(target, "target")
     spacing = spacing.detach().cpu().numpy() if isinstance(spacing, Tensor) else spacing
     steps = None if spacing is None else voxel_steps(spacing, target.ndim)
-    _check_shapes(preds, target)
+    if preds.shape != target.shape:
+        raise DataError(
+            f"preds have shape {preds.shape} but target has {target.shape}; predict on the grid of the label"
+        )
     ignored = None if ignore_index is None else target == ignore_index
     ignored = ignored if ignored is not None and ignored.any() else None
+    mm = np.eye(target.ndim) if steps is None else steps
+    corners = np.array(list(itertools.product((-1, 1), repeat=target.ndim))) * target.shape
+    diagonal = float(np.linalg.norm(corners @ mm.T, axis=1).max())
     whole = tuple(slice(0, length) for length in target.shape)  # of the background, which boxes are not found of
     boxes = [
         [whole, *find_objects(np.asarray(labels, np.uint8 if labels.dtype == bool else labels.dtype))]
         for labels in (preds, target)
     ]
     for k in classes:
-        held = [of_it[k] for of_it in boxes if k < len(of_it)]
-        box = _around(held, target.shape)
-        unknown = None if ignored is None else ignored[box]
-        first = np.array([axis.start for axis in box], np.int64)
-        yield _distances(preds[box] == k, target[box] == k, unknown, steps, target.shape, first)
-
-
-def _check_shapes(preds: NDArray[Any], target: NDArray[Any]) -> None:
-    if preds.shape != target.shape:
-        raise DataError(
-            f"preds have shape {preds.shape} but target has {target.shape}; predict on the grid of the label"
+        (ours, no_pred), (theirs, no_target) = (
+            _surface_in(labels, k, of_it[k] if k < len(of_it) else None, ignored)
+            for labels, of_it in zip((preds, target), boxes, strict=True)
+        )
+        yield SurfaceDistances(
+            pred_to_target=_nearest(ours @ mm.T, theirs @ mm.T),
+            target_to_pred=_nearest(theirs @ mm.T, ours @ mm.T),
+            diagonal=diagonal,
+            unit="voxel" if steps is None else "mm",
+            empty=(no_pred, no_target),
         )
 
 
-def _distances(
-    ours: NDArray[np.bool_],
-    theirs: NDArray[np.bool_],
-    unknown: NDArray[np.bool_] | None,
-    steps: NDArray[np.float64] | None,
-    whole: tuple[int, ...],
-    first: NDArray[np.int64],
-) -> SurfaceDistances:
-    """Of masks in a box of a volume of a shape, that begins at a voxel and has a voxel of margin."""
-    if unknown is not None:
-        ours, theirs = ours & ~unknown, theirs & ~unknown
-    mm = np.eye(ours.ndim) if steps is None else steps
-    pred_surface, target_surface = ((surface_voxels(mask, unknown) + first) @ mm.T for mask in (ours, theirs))
-    corners = np.array(list(itertools.product((-1, 1), repeat=ours.ndim))) * whole
-    return SurfaceDistances(
-        pred_to_target=_nearest(pred_surface, target_surface),
-        target_to_pred=_nearest(target_surface, pred_surface),
-        diagonal=float(np.linalg.norm(corners @ mm.T, axis=1).max()),
-        unit="voxel" if steps is None else "mm",
-        empty=(not ours.any(), not theirs.any()),
-    )
-
-
-def _around(boxes: Sequence[tuple[slice, ...] | None], shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """The smallest box that holds others and a voxel of margin, within a volume; an empty one around nothing."""
-    there = [box for box in boxes if box is not None]
-    if not there:
-        return (slice(0, 0),) * len(shape)
-    return tuple(
-        slice(max(0, min(each.start for each in axis) - 1), min(length, max(each.stop for each in axis) + 1))
-        for axis, length in zip(zip(*there, strict=True), shape, strict=True)
-    )
+def _surface_in(
+    labels: NDArray[np.generic], k: int, box: tuple[slice, ...] | None, ignored: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.int64], bool]:
+    """Surface voxels of a class that lies in a box, and whether no voxel of it counts."""
+    if box is None:
+        return np.empty((0, labels.ndim), dtype=np.int64), True
+    box = tuple(slice(max(0, axis.start - 1), axis.stop + 1) for axis in box)  # with what is ignored beside it
+    mask, unknown = labels[box] == k, None if ignored is None else ignored[box]
+    mask = mask if unknown is None else mask & ~unknown
+    return surface_voxels(mask, unknown) + np.array([axis.start for axis in box], np.int64), not mask.any()
 
 
 def voxel_steps(spacing: ArrayLike, axes: int = 3) -> NDArray[np.float64]:
@@ -313,25 +295,8 @@ def surface_voxels(mask: NDArray[np.bool_], ignored: NDArray[np.bool_] | None = 
         >>> surface_voxels(mask, ignored=np.array([False, False, False, True])).tolist()
         [[1]]
     """
-    if not mask.any():
-        return np.empty((0, mask.ndim), dtype=np.int64)
-    box = _bounding_box(mask)  # outside of it is outside of the mask, as beyond the volume: nothing to pad
-    if ignored is not None:  # but there may be ignored neighbours
-        box = tuple(slice(max(0, axis.start - 1), axis.stop + 1) for axis in box)
-    inside = mask[box]
-    filled = inside if ignored is None else inside | ignored[box]
-    surface = inside & ~binary_erosion(filled, border_value=0)
-    return np.argwhere(surface) + np.array([axis.start for axis in box], dtype=np.int64)
-
-
-def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    box: tuple[slice, ...] = ()
-    for axis in range(mask.ndim):
-        cropped = mask[box]  # each axis looks only into what the axes before left over
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        hits = np.flatnonzero(cropped.any(axis=others))
-        box = (*box, slice(int(hits[0]), int(hits[-1]) + 1))
-    return box
+    filled = mask if ignored is None else mask | ignored
+    return np.argwhere(mask & ~binary_erosion(filled, border_value=0))
 
 
 def _nearest(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:

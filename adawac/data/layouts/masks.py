@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from adawac.errors import DataError, some_of
-from adawac.io.image_cases import named_by
+from adawac.io.image_cases import named_at
 from adawac.io.images import files_of, list_files, read_image, stem
 from adawac.io.readers import reader_of
 from adawac.io.volumes import Volume, as_label
@@ -20,11 +20,7 @@ def labels_in(folder: Path) -> list[Path]:
 
 def labels_at(place: Path) -> list[tuple[str, Path]]:
     """Labels of a folder, of a pattern, or a single file, by the names of their cases; none where there is nothing."""
-    if "*" in str(place):
-        return list(named_by(place.absolute().parent, place.absolute().as_posix()))
-    if place.is_file() and reader_of(place):
-        return [(stem(place), place)]
-    return [(stem(path), path) for path in labels_in(place)] if place.is_dir() else []
+    return named_at(place, labels_in)
 
 
 def masks_of(path: Path) -> list[Path]:

@@ -8,9 +8,7 @@ from adawac.data.modality import Modalities, Modality, current, distinct
 from adawac.data.recognition import kind_of_tag, kind_of_values
 from adawac.errors import DataError
 from adawac.io.dicom import modality_tag
-from adawac.io.dicom_folder import is_dicom
 from adawac.io.images import read_image
-from adawac.io.readers import reader_of
 from adawac.io.volumes import Volume, as_label
 
 
@@ -57,7 +55,7 @@ def recognised(layout: NiftiLayout, cases: Sequence[Case]) -> tuple[int, Modalit
             array = layout.read_image(case).array
         except DataError:
             continue
-        tag = modality_tag(case.images[0]) if reader_of(case.images[0]) is None and is_dicom(case.images[0]) else ""
+        tag = modality_tag(case.images[0])
         tags.append(tag)
         found.append([kind_of_tag(tag) or kind_of_values(channel) for channel in array])
         if len(found) == len(chosen):

@@ -1,7 +1,5 @@
 """Batches of a part that somebody annotated and a part that nobody did, each with its own draw."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from adawac.data.sampling.sampling import Losses, Sampling, check_size
@@ -41,7 +39,6 @@ class WithUnlabelled(Sampling):
             )
         self.share = share
         self.labelled = labelled
-        self._parts: _Parts | None = None
 
     def in_an_epoch(self, units: UnitTable) -> int:
         """As many as are labelled: what is unlabelled makes no training longer."""
@@ -50,31 +47,14 @@ class WithUnlabelled(Sampling):
     def draw(self, units: UnitTable, losses: Losses, size: int, rng: np.random.Generator) -> Rows:
         """Rows of both parts; the labelled ones first."""
         check_size(size, len(units))
-        if self._parts is None or self._parts.units is not units:  # a look at every unit, once
-            self._parts = _Parts.of(units)
-        parts = self._parts
-        number = min(round(self.share * size), len(parts.without))
-        number = max(number, size - len(parts.labelled))
-        rows = rng.choice(parts.without, number, replace=False, shuffle=False)
+        labelled, table, without = units.parted
+        number = min(round(self.share * size), len(without))
+        number = max(number, size - len(labelled))
+        rows = rng.choice(without, number, replace=False, shuffle=False)
         if number == size:
             return rows
         if self.labelled is None:
-            drawn = rng.choice(len(parts.labelled), size - number, replace=False)
+            drawn = rng.choice(len(labelled), size - number, replace=False)
         else:
-            drawn = self.labelled.draw(parts.table, losses[parts.labelled], size - number, rng)
-        return np.concatenate([parts.labelled[drawn], rows])
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """A table of units, its labelled rows, a table of these alone, and the other rows."""
-
-    units: UnitTable
-    labelled: Rows
-    table: UnitTable
-    without: Rows
-
-    @classmethod
-    def of(cls, units: UnitTable) -> "_Parts":
-        labelled = np.flatnonzero(units.labelled)
-        return cls(units, labelled, units.take(labelled), np.flatnonzero(~units.labelled))
+            drawn = self.labelled.draw(table, losses[labelled], size - number, rng)
+        return np.concatenate([labelled[drawn], rows])
