@@ -9,6 +9,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from adawac.errors import together
+
 AUTO = "auto"
 """The `patient_pattern` of somebody who has said nothing; None says that every case is a patient of its own."""
 
@@ -263,10 +265,7 @@ def _matches(form: str, names: Iterable[str]) -> dict[str, re.Match[str] | None]
 
 
 def _groups(patients: Mapping[str, str], ends: Mapping[str, str] | None = None) -> Groups:
-    groups: dict[str, list[str]] = defaultdict(list)
-    for name, patient in patients.items():
-        groups[patient].append((ends or {}).get(name, "").lower())
-    return groups
+    return together((patient, (ends or {}).get(name, "").lower()) for name, patient in patients.items())
 
 
 def _escaped(text: str) -> str:

@@ -1,6 +1,6 @@
 """What was recognised in a data set, the choice that follows from it, and how to make another."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from adawac.data.naming import side_pairs
 from adawac.data.patients import describe_patients
 from adawac.data.preprocessing import AXES
 from adawac.data.recognition import MOSTLY_AIR, kind_of_values, scan_axis
-from adawac.errors import counted, some_of
+from adawac.errors import counted, some_of, together
 
 OUTLIER = 2.5
 """How many times larger or smaller than the median a spacing is that stands out."""
@@ -120,10 +120,7 @@ def _instances(seen: Seen) -> Iterator[Finding]:
 
 def _same_labels(seen: Seen) -> Iterator[Finding]:
     """Labels that several patients share."""
-    alike: dict[str, list[str]] = defaultdict(list)
-    for case, its in seen.measured.items():
-        if its.voxels[:, 1:].any():
-            alike[its.digest.label].append(case)
+    alike = together((its.digest.label, case) for case, its in seen.measured.items() if its.voxels[:, 1:].any())
     copies = [" and ".join(cases) for cases in alike.values() if len({seen.patients[case] for case in cases}) > 1]
     if copies:
         yield Finding("same label", f"voxel for voxel, of {some_of(copies)}: has each image its own?")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from adawac.data.case_names import AUTO, suggest_patient_pattern
 from adawac.data.layouts.base import Case
-from adawac.errors import ConfigError, DataError, some_of
+from adawac.errors import ConfigError, DataError, some_of, together
 from adawac.io.case_column import read_case_column
 from adawac.io.dicom import patient_id
 
@@ -52,17 +52,15 @@ class SuggestedPatients(dict[str, str]):
         Raises:
             ConfigError: naming some, and what to say.
         """
-        if together := self.together(cases):
+        if several := self.together(cases):
             raise ConfigError(
-                f"by their names, {some_of(together)} seem to be of one patient ({len(cases)} cases, "
+                f"by their names, {some_of(several)} seem to be of one patient ({len(cases)} cases, "
                 f"{len({self[case] for case in cases})} patients), and a split that is drawn must know; {self.remedy}"
             )
 
     def together(self, cases: Sequence[str]) -> list[str]:
         """Those of the first patient who has several of these cases; empty where none has."""
-        of: dict[str, list[str]] = {}
-        for case in cases:
-            of.setdefault(self[case], []).append(case)
+        of = together((self[case], case) for case in cases)
         return next((names for names in of.values() if len(names) > 1), [])
 
 
@@ -121,8 +119,8 @@ def patients_of(case_ids: Sequence[str], pattern: str | None = AUTO) -> dict[str
             f"patient_pattern {pattern!r} is not a regular expression ({error}); "
             r"write one such as '(patient\d+)_', or the path of a .csv file"
         ) from error
-    matched = {case: match[1 if regex.groups else 0] for case in case_ids if (match := regex.search(case))}
-    patients = {case: matched[case] for case in case_ids if matched.get(case)}
+    group = min(1, regex.groups)
+    patients = {case: match[group] for case in case_ids if (match := regex.search(case)) and match[group]}
     if unmatched := [case for case in case_ids if case not in patients]:
         raise DataError(
             f"patient_pattern {pattern!r} finds no patient in {some_of(unmatched)}; "

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adawac.data.patients import SuggestedPatients
-from adawac.errors import DataError, some_of
+from adawac.errors import DataError, some_of, together
 from adawac.io.atomic import write_text
 
 PARTS = ("train", "val", "test")
@@ -47,13 +47,10 @@ class Split:
         known, remedy = "", "correct patient_pattern if they are different patients"
         if isinstance(patients, SuggestedPatients):
             known, remedy = ", by the names of its cases,", patients.remedy
-        where: dict[str, dict[str, list[str]]] = {}
-        for part in PARTS:
-            for case in getattr(self, part):
-                where.setdefault(patients[case], {}).setdefault(part, []).append(case)
+        where = together((patients[case], (part, case)) for part in PARTS for case in getattr(self, part))
         problems = []
-        for patient, parts in where.items():
-            if len(parts) > 1:
+        for patient, pairs in where.items():
+            if len(parts := together(pairs)) > 1:
                 places = "; ".join(f"{part}: {some_of(ids)}" for part, ids in parts.items())
                 problems.append(
                     f"patient {patient}{known} lies in more than one part ({places}); move all its cases "

@@ -14,7 +14,7 @@ from adawac.data.layouts.base import Case
 from adawac.data.layouts.files import parse_json
 from adawac.data.patients import SuggestedPatients
 from adawac.data.split import PARTS, Split
-from adawac.errors import ConfigError, DataError, did_you_mean, did_you_mean_file, some_of
+from adawac.errors import ConfigError, DataError, did_you_mean, did_you_mean_file, some_of, together
 from adawac.io.case_column import as_called, read_lines
 
 _AS_JSON = (
@@ -163,10 +163,7 @@ def _of_table(file: Path) -> dict[str, list[str]]:
     header, lines = read_lines(file)
     if not {"case", "split"} <= set(header):
         raise DataError(f"{file}: needs the columns case and split but has {', '.join(header)[:60]!r}; add them")
-    parts: dict[str, list[str]] = {}
-    for line in lines:
-        parts.setdefault(line["split"], []).append(line["case"])
-    return parts
+    return together((line["split"], line["case"]) for line in lines)
 
 
 class FractionSplit(SplitRule):

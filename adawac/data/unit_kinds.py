@@ -28,12 +28,14 @@ class UnitKind(ABC):
     Attributes:
         spatial_dims: 2 for units that the network sees as planes, 3 for volumes.
         parts: boxes of the volume that the network is shown of a unit, as further channels.
+        overlap: share of a side that neighbouring units have in common.
         noun: what a unit is called, singular and plural.
     """
 
     spatial_dims: ClassVar[int]
     noun: ClassVar[tuple[str, str]]
     parts: int = 1
+    overlap: float = 0.0
 
     def in_channels(self, channels: int) -> int:
         """Channels that the network is shown, where an image has so many: of each, its parts in the order of slices."""
@@ -47,19 +49,20 @@ class UnitKind(ABC):
             ConfigError: if there is no such unit on that grid.
         """
 
-    @abstractmethod
     def input_size(self, plane: tuple[int, int]) -> tuple[int, ...]:
         """Size of what the network is shown: (h, w), or (d, h, w)."""
+        return self.size(plane)[-self.spatial_dims :]
 
-    @abstractmethod
     def starts(self, shape: tuple[int, int, int]) -> NDArray[np.int32]:
         """(n, 3) first voxels of all units of a volume (S, h, w), in the order of slices, rows, columns."""
+        sizes = self.size(shape[1:])
+        axes = [_spread(extent, length, self.overlap) for extent, length in zip(shape, sizes, strict=True)]
+        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
 
     @abstractmethod
     def key(self, start: NDArray[np.int32]) -> int | str:
         """Name, within its volume, of the unit that starts at a voxel (3,)."""
 
-    @abstractmethod
     def part_starts(self, start: NDArray[np.int32], depth: NDArray[np.int32]) -> NDArray[np.int32]:
         """First voxels (n, parts, 3) of the parts of units.
 
@@ -67,6 +70,7 @@ class UnitKind(ABC):
             start: (n, 3) first voxel of each unit.
             depth: (n,) slices of its volume.
         """
+        return start[:, None]
 
     @abstractmethod
     def cut(self, array: Any, start: NDArray[np.int32]) -> Any:
@@ -145,15 +149,6 @@ class SliceUnit(UnitKind):
         """One slice."""
         return 1, *plane
 
-    def input_size(self, plane: tuple[int, int]) -> tuple[int, ...]:
-        """The plane."""
-        return plane
-
-    def starts(self, shape: tuple[int, int, int]) -> NDArray[np.int32]:
-        """Every slice."""
-        numbers = np.arange(shape[0], dtype=np.int32)
-        return np.stack([numbers, np.zeros_like(numbers), np.zeros_like(numbers)], axis=1)
-
     def key(self, start: NDArray[np.int32]) -> int | str:
         """Number of the slice."""
         return int(start[0])
@@ -231,22 +226,9 @@ class PatchUnit(UnitKind):
             )
         return self.patch
 
-    def input_size(self, plane: tuple[int, int]) -> tuple[int, ...]:
-        """The patch."""
-        return self.patch
-
-    def starts(self, shape: tuple[int, int, int]) -> NDArray[np.int32]:
-        """Every patch of the grid."""
-        axes = [_spread(extent, length, self.overlap) for extent, length in zip(shape, self.patch, strict=True)]
-        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-
     def key(self, start: NDArray[np.int32]) -> int | str:
         """First slice, row and column, such as `16-0-32`."""
         return "-".join(map(str, start.tolist()))
-
-    def part_starts(self, start: NDArray[np.int32], depth: NDArray[np.int32]) -> NDArray[np.int32]:
-        """The patch itself."""
-        return start[:, None]
 
     def cut(self, array: Any, start: NDArray[np.int32]) -> Any:
         """A patch, the last slice repeated where there are no more."""

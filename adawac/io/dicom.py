@@ -1,6 +1,5 @@
 """A DICOM series: one slice a file, in any order; its place in space is checked slice by slice before it is read."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.errors import ConfigError, DataError, some_of
+from adawac.errors import ConfigError, DataError, some_of, together
 from adawac.io.content import check_kind
 from adawac.io.dicom_elements import copy_upright, pixel_bytes
 from adawac.io.dicom_folder import beside, is_dicom, series_files
@@ -27,7 +26,6 @@ DRIFT = 0.25
 
 _SERIES, _DESCRIPTION = "0020|000e", "0008|103e"
 _PATIENT, _BITS, _MODALITY, _SHADES = "0010|0020", "0028|0100", "0008|0060", "0028|0004"
-_TOLD = (_SERIES, _DESCRIPTION, _MODALITY, _SHADES, _PATIENT)
 _THICKNESS, _SLOPE = "0018|0050", "0028|1053"
 _SCALE = {_SLOPE: "RescaleSlope", "0028|1052": "RescaleIntercept"}
 _PLACE = {
@@ -102,10 +100,13 @@ def _told(path: Path, tag: str) -> str:
     """What is wrong with an image is said when it is read."""
     try:
         slices = series_files(path) if path.is_dir() else [path] * (reader_of(path) is None and is_dicom(path))
-        reader = header_reader(slices[0], "GDCMImageIO")
-        return str(reader.GetMetaData(tag)).strip() if reader.HasMetaDataKey(tag) else ""
+        return _value(header_reader(slices[0], "GDCMImageIO"), tag)
     except (OSError, IndexError, RuntimeError):
         return ""
+
+
+def _value(reader: Any, tag: str, missing: str = "") -> str:
+    return str(reader.GetMetaData(tag)).strip() if reader.HasMetaDataKey(tag) else missing
 
 
 def read_series(files: Sequence[Path], name: Path) -> Volume:
@@ -175,10 +176,9 @@ def _describe(path: Path) -> _Slice:
         raise DataError(
             f"{path}: not readable as a DICOM image ({last_line(error)}); copy it again, or move it out of the folder"
         ) from error
-    tags = {tag: reader.GetMetaData(tag).strip() for tag in _TOLD if reader.HasMetaDataKey(tag)}
     size: tuple[int, ...] = reader.GetSize()
     if len(size) != 3 or size[2] != 1:
-        what = f"{tags.get(_MODALITY, '')} of several frames".strip()
+        what = f"{_value(reader, _MODALITY)} of several frames".strip()
         raise DataError(
             f"{path}: one slice a file is read but this is {what}, size {size}; convert the series to .nii.gz, such as "
             "by dcm2niix, or move the file away where it only lies beside the series"
@@ -188,7 +188,7 @@ def _describe(path: Path) -> _Slice:
     _check_pixels(reader, path, size)
     slope = 1.0
     for tag, name in _SCALE.items():
-        said = reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else "1"
+        said = _value(reader, tag, "1")
         numbers = _floats(said)
         slope = float(numbers[0]) if tag == _SLOPE and len(numbers) == 1 else slope
         if len(numbers) != 1 or slope == 0:
@@ -196,15 +196,15 @@ def _describe(path: Path) -> _Slice:
     columns, origin, thick = _place(reader, path)
     return _Slice(
         path=path,
-        series=tags.get(_SERIES, ""),
-        patient=tags.get(_PATIENT, ""),
-        description=tags.get(_DESCRIPTION, ""),
+        series=_value(reader, _SERIES),
+        patient=_value(reader, _PATIENT),
+        description=_value(reader, _DESCRIPTION),
         size=size,
         columns=columns,
         thick=thick,
         slope=slope,
         origin=origin,
-        inverted=tags.get(_SHADES, "") == "MONOCHROME1",
+        inverted=_value(reader, _SHADES) == "MONOCHROME1",
         scaled=reader.HasMetaDataKey(_SLOPE),
     )
 
@@ -216,7 +216,7 @@ def _place(reader: Any, path: Path) -> tuple[NDArray[np.float64], NDArray[np.flo
     """
     found = []
     for tag, (name, count) in _PLACE.items():
-        text = reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else "missing"
+        text = _value(reader, tag, "missing")
         numbers = _floats(text)
         axes = numbers.reshape(2, 3) if name == "ImageOrientationPatient" and len(numbers) == count else np.eye(2)
         if (
@@ -232,7 +232,7 @@ def _place(reader: Any, path: Path) -> tuple[NDArray[np.float64], NDArray[np.flo
     origin, orientation, spacing = found
     row, column = (axis / np.linalg.norm(axis) for axis in orientation.reshape(2, 3))
     column = np.cross(np.cross(row, column), row)  # at right angles, but for rounding
-    thickness = _floats(reader.GetMetaData(_THICKNESS)) if reader.HasMetaDataKey(_THICKNESS) else np.empty(0)
+    thickness = _floats(_value(reader, _THICKNESS))
     thick = len(thickness) == 1 and thickness[0] > 0
     lengths = [spacing[1], spacing[0], thickness[0] if thick else 1.0]
     columns = np.stack([row, column / np.linalg.norm(column), np.cross(row, column)], axis=1) * lengths
@@ -253,7 +253,7 @@ def _check_pixels(reader: Any, path: Path, size: tuple[int, ...]) -> None:
     there = pixel_bytes(path)
     if there is None:  # JPEG: the decoder finds out
         return
-    bits = str(reader.GetMetaData(_BITS)).strip() if reader.HasMetaDataKey(_BITS) else ""
+    bits = _value(reader, _BITS)
     if not bits.isdecimal() or there < size[0] * size[1] * int(bits) // 8:
         raise DataError(
             f"{path}: {size[0]} x {size[1]} pixels of {bits or 'unknown'} bits are due but the file holds {there} "
@@ -262,9 +262,7 @@ def _check_pixels(reader: Any, path: Path, size: tuple[int, ...]) -> None:
 
 
 def _check_one_series(slices: Sequence[_Slice], name: Path) -> None:
-    series: dict[str, list[_Slice]] = defaultdict(list)
-    for each in slices:
-        series[each.series].append(each)
+    series = together((each.series, each) for each in slices)
     if len(series) == 1 < len({each.patient for each in slices}):
         raise DataError(f"{name}: its slices are of several patients by PatientID; give each a folder of its own")
     if len(series) > 1:

@@ -1,7 +1,6 @@
 """Which files are images, by the ending of their names, and what reads each: one class a family of formats."""
 
 from abc import ABC, abstractmethod
-from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -100,9 +99,4 @@ def ending_of(path: Path) -> str:
 
 def ends_in(path: Path, endings: tuple[str, ...]) -> bool:
     """Whether a file has one of these endings, in small letters or capitals."""
-    return path.name.lower().endswith(_small(endings))
-
-
-@cache
-def _small(endings: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(end.lower() for end in endings)
+    return path.name.lower().endswith(tuple(map(str.lower, endings)))

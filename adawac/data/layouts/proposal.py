@@ -2,13 +2,12 @@
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from shlex import quote
 
-from adawac.errors import some_of
+from adawac.errors import some_of, together
 from adawac.io.dimensions import MOST_CHANNELS
 from adawac.io.image_cases import named_by
 from adawac.io.images import OF_SYSTEMS
@@ -73,19 +72,14 @@ def _unsaid(parts: tuple[str, ...]) -> tuple[str, ...]:
 
 def _alike(named: Mapping[Path, tuple[str, ...]]) -> dict[str, list[Path]]:
     """Files by the pattern of the last parts of their paths, which are the same but for numbers."""
-    alike: dict[str, list[Path]] = defaultdict(list)
-    for path, parts in named.items():
-        alike[_NUMBER.sub("*", "/" + "/".join(parts))].append(path)
+    alike = together((_NUMBER.sub("*", "/" + "/".join(parts)), path) for path, parts in named.items())
     return {_form(["/".join(named[path]) for path in paths]): paths for paths in alike.values()}
 
 
 def _matched(root: Path, forms: Mapping[str, list[Path]]) -> Iterator[tuple[set[Path], str]]:
     """Files of labels that patterns find, and options with them and with those of all images that these cases have."""
-    of_labels: dict[str, list[str]] = defaultdict(list)
-    for form in filter(OF_LABELS.search, forms):
-        parent = Path(form).parent.as_posix()
-        of_labels[form if parent == "**" else parent].append(form)
-    for parent, each in of_labels.items():
+    of_labels = ((Path(form).parent.as_posix(), form) for form in filter(OF_LABELS.search, forms))
+    for parent, each in together((form if parent == "**" else parent, form) for parent, form in of_labels).items():
         place = parent if len(each) > 1 and "*" in parent else each[0]  # masks an organ, or label maps
         paths = {path for form in each for path in forms[form]}
         for said, shorter in ((place, str), (place, _without_folders), (_without_folders(place), _without_folders)):
