@@ -113,6 +113,28 @@ def folds_table(sources: Sequence[Source]) -> str:
     return "\n\n".join(fold_table(source.results) for source in sources)
 
 
+def gains_table(sources: Sequence[Source]) -> str:
+    """A row for each data set and subset on which settings were trained: Dice of the reference, and what others add."""
+    names = dict.fromkeys(name for results, _ in sources for row in results["rows"] for name in row["gains"])
+    [reference] = {row["reference"] for results, _ in sources for row in results["rows"]}
+    rows = []
+    for row in (row for results, _ in sources for row in results["rows"]):
+        gains = [row["gains"].get(name) for name in names]
+        added = [f"{signed(g['difference'])} ({interval(g['low'], g['high'], sign=True)})" if g else "" for g in gains]
+        rows.append(
+            [row["on"], f"{row['steps']:,}", row["patients"], str(row["trainings"]), number(row["dice"]), *added]
+        )
+    header = [
+        "trained on",
+        "steps",
+        "patients",
+        "trainings each",
+        f"`{reference}`",
+        *(f"`{name}` adds" for name in names),
+    ]
+    return "\n".join(_table(header, rows, words=(0, 2)))
+
+
 def kill_table(sources: Sequence[Source]) -> str:
     """A row for each command that `scripts/interrupted_commands.py` disturbed."""
     rows = [
@@ -201,6 +223,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence
 KINDS: Mapping[str, Callable[[Sequence[Source]], str]] = {
     "study": study_table,
     "folds": folds_table,
+    "gains": gains_table,
     "nulls": null_table,
     "plans": plans_table,
     "kills": kill_table,

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from adawac.errors import ConfigError
 from adawac.types import IGNORE_INDEX, check_label
@@ -139,14 +139,42 @@ def dice_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
 def _dice_sums(logits: Tensor, label: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
     """Sums over the pixels of each sample, (B, K) each: of p g, of p^2 and of g."""
     check_label(logits, label, channels=True)
-    logits = full_precision(logits).flatten(2)
+    logits, label = full_precision(logits).flatten(2), label.flatten(1)
+    valid = label != ignore_index
     # A compiler shares the logarithms with the cross-entropy; uncompiled they would be one more pass.
     probs = logits.log_softmax(1).exp() if torch.compiler.is_compiling() else logits.softmax(1)
-    label = label.flatten(1)[:, None]
-    valid = label != ignore_index
+    if logits.device.type == "cpu" and not torch.compiler.is_compiling():
+        sums: tuple[Tensor, Tensor, Tensor] = _DiceSums.apply(probs, label, valid)  # type: ignore[no-untyped-call]
+        return sums
     classes = torch.arange(logits.shape[1], dtype=label.dtype, device=label.device)[:, None]
-    onehot = ((label == classes) & valid).to(probs.dtype)
-    return (probs * onehot).sum(2), (probs.square() * valid).sum(2), onehot.sum(2)
+    onehot = ((label[:, None] == classes) & valid[:, None]).to(probs.dtype)
+    return (probs * onehot).sum(2), (probs.square() * valid[:, None]).sum(2), onehot.sum(2)
+
+
+class _DiceSums(torch.autograd.Function):
+    """The sums of `_dice_sums` on a CPU: labels are looked up, and the gradient by probabilities is written out.
+
+    Of one-hot labels, and of what autograd keeps, every pass would go over all classes, and the loss take three times
+    as long. On a GPU the sum of what is looked up depends on the order of threads; there a compiler joins the passes.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, probs: Tensor, label: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        seen = probs if valid.all() else probs * valid[:, None]
+        label = torch.where(valid, label, 0).long()
+        none = probs.new_zeros(probs.shape[:2])
+        overlap = none.scatter_add(1, label, seen.gather(1, label[:, None])[:, 0])
+        labelled = none.scatter_add(1, label, valid.to(probs.dtype))
+        ctx.save_for_backward(seen, label, valid)
+        ctx.mark_non_differentiable(labelled)
+        return overlap, torch.linalg.vector_norm(seen, dim=2).square(), labelled
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (seen, label, valid), (by_overlap, by_square, _) = ctx.saved_tensors, grads
+        looked_up = by_overlap.gather(1, label) * valid
+        return (seen * (2 * by_square)[:, :, None]).scatter_add_(1, label[:, None], looked_up[:, None]), None, None
 
 
 class SupervisedLoss(nn.Module):

@@ -165,7 +165,20 @@ class TestDice:
         logits, label = draw(3, *plane)
         label[label == IGNORE_INDEX] = 0
         monai = DiceLoss(softmax=True, to_onehot_y=True, squared_pred=True, batch=batch, smooth_nr=1e-5, smooth_dr=1e-5)
-        torch.testing.assert_close(dice_loss(logits, label, batch=batch), monai(logits, label[:, None]))
+        logits.requires_grad_()
+        ours, theirs = dice_loss(logits, label, batch=batch), monai(logits, label[:, None])
+        torch.testing.assert_close(ours, theirs)
+        torch.testing.assert_close(*(torch.autograd.grad(loss, logits)[0] for loss in (ours, theirs)))
+
+    @pytest.mark.parametrize("batch", [True, False])
+    def test_what_is_looked_up_and_what_is_compiled_are_alike(self, batch: bool, monkeypatch) -> None:
+        logits, label = draw(4, 6, 7)
+        logits.requires_grad_()
+        looked_up = dice_loss(logits, label, batch=batch)
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        compiled = dice_loss(logits, label, batch=batch)
+        torch.testing.assert_close(looked_up, compiled)
+        torch.testing.assert_close(*(torch.autograd.grad(loss, logits)[0] for loss in (looked_up, compiled)))
 
     def test_views_are_batches_of_their_own(self) -> None:
         (one, first), (two, second) = draw(3, 5, 7), draw(3, 5, 7, seed=1)
