@@ -159,7 +159,7 @@ def _plan(made: "TypedParser", args: "Namespace") -> tuple[str, dict[str, Any], 
     from adawac.data.checkup import absent
     from adawac.data.classes import Classes
     from adawac.data.fingerprint import Fingerprint, measure
-    from adawac.data.layouts import ListingError, detect
+    from adawac.data.layouts import detect
     from adawac.data.modality import current
     from adawac.data.overview import overview
     from adawac.io.terminal import bar
@@ -169,11 +169,8 @@ def _plan(made: "TypedParser", args: "Namespace") -> tuple[str, dict[str, Any], 
     use_readers(args.readers)
     root: Path = args.root.expanduser().resolve()
     layout = detect(root, made.instantiate(args).layout)
-    bad: list[str] = []
-    try:
-        collection = layout.scan_reading(root, lambda cases: _parts(root, cases, args.patient_pattern)[2])
-    except ListingError as error:
-        collection, bad = error.sound, list(error.problems)
+    collection, unlisted = layout.sound(root, lambda cases: _parts(root, cases, args.patient_pattern)[2])
+    bad = [*unlisted]
     collection = collection.told(None if args.modality is None else current(args.modality), args.ignore_label)
     try:
         pattern, split, training, patients = _parts(root, collection.cases, args.patient_pattern)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from adawac.data.case_names import AUTO
 from adawac.data.classes import Classes
 from adawac.data.fingerprint import Fingerprint, Measured, measure
-from adawac.data.layouts import Layout, ListingError, detect
+from adawac.data.layouts import Layout, detect
 from adawac.data.modality import Modalities
 from adawac.data.overview import Finding, overview
 from adawac.data.patients import SuggestedPatients, patients_in
@@ -85,13 +85,9 @@ def check(
     if split is not None and not isinstance(split, SplitRule):
         raise ConfigError(f"check: split is {split!r}; give a rule of adawac.data.splits, such as FoldSplit(fold=0)")
     layout = detect(root, layout)
-    bad: list[str] = []
+    collection, unlisted = layout.sound(root)
+    bad: list[str] = [*unlisted]
     whole: list[str] = []
-    try:
-        collection = layout.scan(root)
-    except ListingError as error:
-        collection = error.sound
-        bad += error.problems
     collection = collection.told(modality, ignore_label)
     try:
         names = Classes.from_labels(collection.labels, collection.ignore_value).names

@@ -283,13 +283,11 @@ class SegmentationData(pl.LightningDataModule):
 
     def _list(self, layout: Layout) -> Collection:
         """What the folder holds; without the cases whose files are not there, where bad ones are to be left out."""
-        try:
-            return layout.scan(self.root)
-        except ListingError as error:
-            if not self.skip_bad:
-                raise
-            self.skipped |= {f"listed ({number})": problem for number, problem in enumerate(error.problems, start=1)}
-            return error.sound
+        collection, problems = layout.sound(self.root)
+        if problems and not self.skip_bad:
+            raise ListingError(problems, collection)
+        self.skipped |= {f"listed ({number})": problem for number, problem in enumerate(problems, start=1)}
+        return collection
 
     def _leave_out(self) -> None:
         """Take the cases that could not be prepared, and copies, out of the split; every process finds the same."""

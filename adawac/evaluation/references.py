@@ -135,10 +135,7 @@ class References:
                 f"{run.path}: no readable configuration and split ({error}); give a whole run folder, or --labels and "
                 "--images"
             ) from error
-        try:
-            collection = layout.scan(root)
-        except layouts.ListingError as error:  # which a training that skips bad cases went on without
-            collection = error.sound
+        collection, _ = layout.sound(root)  # a training that skips bad cases went on without the others
         cases = {case.id: case for case in collection.cases if case.label}
         if not test:
             raise DataError(f"{run.path}: its split names no test cases; give --labels and --images")

@@ -16,7 +16,7 @@ from torchmetrics.utilities import dim_zero_cat
 from adawac.errors import ConfigError, DataError
 from adawac.metrics.empty import EmptyPolicy, empty_rule
 from adawac.metrics.means import class_means, counting_pairs, mean_of_classes
-from adawac.metrics.overlap import label_array
+from adawac.metrics.overlap import AnyArray, label_array
 from adawac.types import IGNORE_INDEX
 
 Reduction = Literal["mean", "classes", "cases"]
@@ -231,8 +231,8 @@ class Sample(NamedTuple):
 
 
 def samples(
-    preds: ArrayLike | Tensor,
-    target: ArrayLike | Tensor,
+    preds: AnyArray,
+    target: AnyArray,
     case: Names,
     patient: Names | None = None,
     group: Names | None = None,

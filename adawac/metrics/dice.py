@@ -5,13 +5,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
 from adawac.errors import ConfigError, DataError, in_case
 from adawac.metrics.cases import CaseMetric, Names, Record, RecordMetric, Reduction, Sample, chosen_classes, samples
 from adawac.metrics.empty import EmptyPolicy
-from adawac.metrics.overlap import OverlapCounts, slice_counts
+from adawac.metrics.overlap import AnyArray, OverlapCounts, slice_counts
 from adawac.types import IGNORE_INDEX
 
 Slices = Literal["all", "dense"]
@@ -29,8 +29,8 @@ class CountMetric(RecordMetric):
 
     def update(
         self,
-        preds: ArrayLike | Tensor,
-        target: ArrayLike | Tensor,
+        preds: AnyArray,
+        target: AnyArray,
         case: Names,
         *,
         patient: Names | None = None,
@@ -137,8 +137,8 @@ class VolumeDice(CountMetric, CaseMetric):
 
 
 def volume_dice(
-    preds: ArrayLike | Tensor,
-    target: ArrayLike | Tensor,
+    preds: AnyArray,
+    target: AnyArray,
     num_classes: int,
     *,
     slices: Slices = "all",
@@ -221,8 +221,8 @@ class GroupDice(VolumeDice):
 
     def update(  # type: ignore[override]  # one argument more
         self,
-        preds: ArrayLike | Tensor,
-        target: ArrayLike | Tensor,
+        preds: AnyArray,
+        target: AnyArray,
         case: Names,
         group: Names,
         *,
@@ -257,11 +257,7 @@ class GroupDice(VolumeDice):
 
 
 def group_dice(
-    preds: Sequence[ArrayLike | Tensor],
-    target: Sequence[ArrayLike | Tensor],
-    group: Sequence[str | int],
-    num_classes: int,
-    **kwargs: Any,
+    preds: Sequence[AnyArray], target: Sequence[AnyArray], group: Sequence[str | int], num_classes: int, **kwargs: Any
 ) -> dict[str, Tensor]:
     """Dice of each group of volumes.
 

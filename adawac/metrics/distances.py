@@ -4,12 +4,12 @@ from abc import abstractmethod
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
 from adawac.errors import DataError, in_case
 from adawac.metrics.cases import CaseMetric, Names, Record, is_one, samples
-from adawac.metrics.overlap import slice_counts
+from adawac.metrics.overlap import AnyArray, slice_counts
 from adawac.metrics.surface import (
     HD95,
     TOLERANCE,
@@ -29,10 +29,10 @@ class DistanceMetric(CaseMetric):
 
     def update(
         self,
-        preds: ArrayLike | Tensor,
-        target: ArrayLike | Tensor,
+        preds: AnyArray,
+        target: AnyArray,
         case: Names,
-        spacing: ArrayLike | Tensor | None = None,
+        spacing: AnyArray | None = None,
         *,
         patient: Names | None = None,
     ) -> None:
@@ -65,7 +65,7 @@ class DistanceMetric(CaseMetric):
         self._add(records)
 
     def _found(
-        self, preds: ArrayLike | Tensor, target: ArrayLike | Tensor, spacing: ArrayLike | Tensor | None
+        self, preds: AnyArray, target: AnyArray, spacing: AnyArray | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Voxels of all K classes in the target of one volume, and the values of those that are measured."""
         counts = slice_counts(preds, target, self.num_classes, self.ignore_index).total()
@@ -73,9 +73,7 @@ class DistanceMetric(CaseMetric):
         values = np.array([self._measure(each) for each in distances])
         return counts.reference, values if counts.labelled else np.full_like(values, np.nan)
 
-    def of_volume(
-        self, preds: ArrayLike | Tensor, target: ArrayLike | Tensor, spacing: ArrayLike | Tensor | None
-    ) -> Tensor:
+    def of_volume(self, preds: AnyArray, target: AnyArray, spacing: AnyArray | None) -> Tensor:
         """(number of classes,) float32, the values of one volume; the state is not touched."""
         return self._tensor(self._found(preds, target, spacing)[1])
 
@@ -169,10 +167,10 @@ class VolumeNSD(DistanceMetric):
 
 
 def volume_hd95(
-    preds: ArrayLike | Tensor,
-    target: ArrayLike | Tensor,
+    preds: AnyArray,
+    target: AnyArray,
     num_classes: int,
-    spacing: ArrayLike | Tensor | None = None,
+    spacing: AnyArray | None = None,
     *,
     definition: HD95 = "pooled",
     **kwargs: Any,
@@ -202,11 +200,7 @@ def volume_hd95(
 
 
 def volume_assd(
-    preds: ArrayLike | Tensor,
-    target: ArrayLike | Tensor,
-    num_classes: int,
-    spacing: ArrayLike | Tensor | None = None,
-    **kwargs: Any,
+    preds: AnyArray, target: AnyArray, num_classes: int, spacing: AnyArray | None = None, **kwargs: Any
 ) -> Tensor:
     """Average symmetric surface distance of each class of a volume.
 
@@ -232,10 +226,10 @@ def volume_assd(
 
 
 def volume_nsd(
-    preds: ArrayLike | Tensor,
-    target: ArrayLike | Tensor,
+    preds: AnyArray,
+    target: AnyArray,
     num_classes: int,
-    spacing: ArrayLike | Tensor | None = None,
+    spacing: AnyArray | None = None,
     *,
     tolerance: float = TOLERANCE,
     **kwargs: Any,

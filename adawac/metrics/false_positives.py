@@ -3,11 +3,10 @@
 from typing import Any
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from adawac.metrics.dice import CountMetric, alarms
-from adawac.metrics.overlap import slice_counts
+from adawac.metrics.overlap import AnyArray, slice_counts
 from adawac.types import IGNORE_INDEX
 
 
@@ -44,11 +43,7 @@ class FalsePositiveSlices(CountMetric):
 
 
 def false_positive_slices(
-    preds: ArrayLike | Tensor,
-    target: ArrayLike | Tensor,
-    num_classes: int,
-    *,
-    ignore_index: int | None = IGNORE_INDEX,
+    preds: AnyArray, target: AnyArray, num_classes: int, *, ignore_index: int | None = IGNORE_INDEX
 ) -> Tensor:
     """Share of the label-sparse slices of a volume on which any foreground is predicted.
 

@@ -1,7 +1,7 @@
 """Voxel counts per slice and class, and the overlap metrics that any group of slices yields from them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor
 from adawac.errors import DataError
 from adawac.metrics.empty import EmptyPolicy, empty_rule
 from adawac.types import IGNORE_INDEX
+
+AnyArray: TypeAlias = ArrayLike | Tensor
+"""An array, nested sequences of numbers, or a tensor on any device."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,7 @@ class OverlapCounts:
 
 
 def slice_counts(
-    preds: ArrayLike | Tensor,
-    target: ArrayLike | Tensor,
-    num_classes: int,
-    ignore_index: int | None = IGNORE_INDEX,
+    preds: AnyArray, target: AnyArray, num_classes: int, ignore_index: int | None = IGNORE_INDEX
 ) -> OverlapCounts:
     """Count true positives, predicted and reference voxels of every slice and class in one pass.
 
@@ -161,7 +161,7 @@ def slice_counts(
     )
 
 
-def label_array(labels: ArrayLike | Tensor, name: str) -> NDArray[np.generic]:
+def label_array(labels: AnyArray, name: str) -> NDArray[np.generic]:
     """A label volume as a NumPy array, from wherever it lies.
 
     Args:
@@ -185,7 +185,7 @@ def label_array(labels: ArrayLike | Tensor, name: str) -> NDArray[np.generic]:
     return array
 
 
-def numpy_array(given: ArrayLike | Tensor) -> NDArray[Any]:
+def numpy_array(given: AnyArray) -> NDArray[Any]:
     """On the host, in NumPy; bfloat16, which NumPy lacks, as float32."""
     if isinstance(given, Tensor):
         given = given.detach().cpu()

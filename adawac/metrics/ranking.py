@@ -1,15 +1,14 @@
 """How well scores order label-dense before label-sparse slices."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.stats import rankdata
-from torch import Tensor
 
 from adawac.errors import DataError
-from adawac.metrics.overlap import numpy_array
+from adawac.metrics.overlap import AnyArray, numpy_array
 
 
-def separation_auroc(scores: ArrayLike | Tensor, dense: ArrayLike | Tensor) -> float:
+def separation_auroc(scores: AnyArray, dense: AnyArray) -> float:
     """How well scores detect label-dense samples: the share of (dense, sparse) pairs that they order rightly.
 
     The area under the ROC curve, from ranks: ties count half, and log-odds of any size count as different.
@@ -41,9 +40,7 @@ def separation_auroc(scores: ArrayLike | Tensor, dense: ArrayLike | Tensor) -> f
     return float(above / (num_dense * num_sparse))
 
 
-def scores_and_groups(
-    scores: ArrayLike | Tensor, dense: ArrayLike | Tensor
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def scores_and_groups(scores: AnyArray, dense: AnyArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The arguments of `separation_auroc` as arrays on the host, (n,) each.
 
     Raises:

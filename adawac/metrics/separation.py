@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from adawac.errors import DataError
 from adawac.metrics.cases import RecordMetric
-from adawac.metrics.overlap import numpy_array
+from adawac.metrics.overlap import AnyArray, numpy_array
 from adawac.metrics.ranking import scores_and_groups, separation_auroc
 
 
@@ -31,9 +30,7 @@ class SeparationAUROC(RecordMetric):
 
     higher_is_better = True
 
-    def update(
-        self, scores: ArrayLike | Tensor, dense: ArrayLike | Tensor, index: Sequence[int] | Tensor | None = None
-    ) -> None:
+    def update(self, scores: AnyArray, dense: AnyArray, index: Sequence[int] | Tensor | None = None) -> None:
         """Take the scores of some slices.
 
         Args:

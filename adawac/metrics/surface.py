@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adawac.errors import ConfigError, DataError
 from adawac.metrics.empty import EmptyPolicy, empty_rule
-from adawac.metrics.overlap import label_array
+from adawac.metrics.overlap import AnyArray, label_array
 from adawac.types import IGNORE_INDEX
 
 HD95 = Literal["pooled", "max"]
@@ -177,10 +177,10 @@ def surface_distances(
 
 
 def class_distances(
-    preds: ArrayLike | Tensor,
-    target: ArrayLike | Tensor,
+    preds: AnyArray,
+    target: AnyArray,
     classes: Sequence[int],
-    spacing: ArrayLike | Tensor | None = None,
+    spacing: AnyArray | None = None,
     ignore_index: int | None = IGNORE_INDEX,
 ) -> Iterator[SurfaceDistances]:
     """Distances between the surfaces of each class of a volume, from which every surface metric follows.

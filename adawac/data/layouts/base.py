@@ -71,12 +71,12 @@ class Collection:
             )
         named = {"data set": [self.name], "class": self.labels.values(), "channel": self.channels}
         problems = [problem for kind, names in named.items() for problem in name_problems(kind, names)]
-        sound = tuple(case for case in self.cases if not name_problems("case", [case.id]))
+        bad = {case.id: problem for case in self.cases for problem in name_problems("case", [case.id])}
+        sound = tuple(case for case in self.cases if case.id not in bad)
         if problems or (self.cases and not sound):
-            raise DataError.from_problems([*problems, *name_problems("case", [case.id for case in self.cases])])
-        if len(sound) < len(self.cases):
-            bad = name_problems("case", [case.id for case in self.cases])
-            raise ListingError(bad, replace(self, cases=sound))
+            raise DataError.from_problems([*problems, *bad.values()])
+        if bad:
+            raise ListingError([*bad.values()], replace(self, cases=sound))
 
     def told(self, modality: Modalities | None = None, ignore_value: int | None = None) -> "Collection":
         """The same, where somebody says otherwise than the layout; None leaves what it found."""
@@ -124,6 +124,15 @@ class Layout(ABC):
             chosen: picks some of the cases that have been found.
         """
         return self.scan(root)
+
+    def sound(
+        self, root: Path, chosen: Callable[[Sequence[Case]], Sequence[Case]] = lambda cases: cases
+    ) -> tuple[Collection, tuple[str, ...]]:
+        """What is whole, and the problems of the cases that are not; arguments as for `scan_reading`."""
+        try:
+            return self.scan_reading(root, chosen), ()
+        except ListingError as error:
+            return error.sound, error.problems
 
     @abstractmethod
     def read_image(self, case: Case) -> Volume:
