@@ -1,6 +1,6 @@
 """Files in, label files out: what `adawac predict` and `Run.predict` do."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
@@ -12,13 +12,13 @@ from adawac.errors import ConfigError, DataError, counted, of_case, printable, s
 from adawac.errors.problems import grouped
 from adawac.figures import three_views
 from adawac.inference.load_runs import load
-from adawac.inference.prediction_folder import LABEL, PICTURE, PROBABILITIES, PredictionFolder, recorded
+from adawac.inference.prediction_folder import LABEL, OF_IMAGE, PICTURE, PROBABILITIES, PredictionFolder, recorded
 from adawac.inference.prefetch import prefetched
 from adawac.inference.segmenter import Prediction, Segmenter
 from adawac.io.atomic import atomic_write
 from adawac.io.hashing import short_hash
 from adawac.io.image_cases import scan_images
-from adawac.io.images import read_image
+from adawac.io.images import files_of, read_image
 from adawac.io.terminal import bar
 from adawac.io.volumes import Volume, write_label_nifti, write_probabilities_nifti
 from adawac.processes.cluster import Each, outcome_of
@@ -92,7 +92,7 @@ def predict_files(
                 f"{len(known)} of {len(cases)}): of others these labels say little"
             )
     folder.claim(cases, {"models": sorted(models), "settings": settings}, overwrite, where)
-    due = folder.due(cases)
+    due = folder.due({case: [file for path in paths for file in files_of(path)] for case, paths in cases.items()})
     if kept := len(cases) - len(due):
         print(f"{kept} of {len(cases)} cases are finished in {output} and kept; --overwrite predicts them again")
     problems: dict[str, str] = {}
@@ -101,7 +101,7 @@ def predict_files(
     def segment(case: str, volume: Volume, segmenter: Segmenter) -> Sequence[str]:
         prediction = segmenter.classify(volume, case, flip_left_right, largest_component, probabilities)
         folder.check()
-        _write(folder, case, volume, prediction, segmenter)
+        _write(folder, case, cases[case], volume, prediction, segmenter)
         return prediction.notes
 
     def elsewhere(case: str) -> Sequence[str]:
@@ -182,7 +182,14 @@ def _place(checkpoint: Path) -> str:
     return "/".join((experiment, version, folder, name)) if version.startswith("version_") else name
 
 
-def _write(folder: PredictionFolder, case: str, volume: Volume, prediction: Prediction, segmenter: Segmenter) -> None:
+def _write(
+    folder: PredictionFolder,
+    case: str,
+    paths: Iterable[Path],
+    volume: Volume,
+    prediction: Prediction,
+    segmenter: Segmenter,
+) -> None:
     """Write what is to be made of a case; its label last, which says that it is finished."""
     if prediction.probabilities is not None:
         write_probabilities_nifti(folder.file(case, PROBABILITIES), prediction.probabilities, volume.geometry)
@@ -192,7 +199,8 @@ def _write(folder: PredictionFolder, case: str, volume: Volume, prediction: Pred
         with atomic_write(folder.file(case, PICTURE)) as unfinished:
             three_views(image, prediction.preds, classes.names, spacing, case).savefig(unfinished, format="png")
     labels = segmenter.recipe.data.classes.decode(prediction.preds)
-    write_label_nifti(folder.file(case), labels, volume.geometry)
+    image = short_hash(file for path in paths for file in files_of(path))
+    write_label_nifti(folder.file(case), labels, volume.geometry, f"{OF_IMAGE}{image}")
 
 
 def _check_output(output: Path, cases: Mapping[str, tuple[Path, ...]]) -> None:

@@ -1,12 +1,16 @@
 """The folder that `adawac predict` fills: what is in it of each case, and which models made it with which settings."""
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+
 from adawac.errors import ConfigError, some_of
 from adawac.io.atomic import write_text
+from adawac.io.hashing import short_hash
 from adawac.runs.config_diff import changed
 
 MANIFEST = "predictions.json"
@@ -14,6 +18,19 @@ MANIFEST = "predictions.json"
 
 LABEL, PROBABILITIES, PICTURE = ".nii.gz", "_probabilities.nii.gz", ".png"
 """What is appended to a case's name."""
+
+
+OF_IMAGE = "made by adawac of the image "
+"""Begins the description in a label's header; the hash of the image's files follows."""
+
+
+def image_of(label: Path) -> str | None:
+    """Hash of the image that a label was made of; "" where its header says none, None where it cannot be read."""
+    try:
+        said = nib.load(label).header["descrip"].item().decode("latin-1")  # type: ignore[attr-defined, index]
+    except Exception:  # whatever a damaged file may lead to
+        return None
+    return found[1] if (found := re.search(rf"{OF_IMAGE}(\w+)", said)) else ""
 
 
 def recorded(folder: Path) -> dict[str, Any]:
@@ -33,12 +50,13 @@ class PredictionFolder:
         endings: what is to be made of every case: `LABEL`, and on demand the others.
 
     Example:
+        >>> import nibabel as nib, numpy as np
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as path:
         ...     folder = PredictionFolder(Path(path), [LABEL])
         ...     folder.claim(["a", "b"], {"models": ["5f1d"], "settings": {"flip": False}})
-        ...     folder.file("a").touch()
-        ...     folder.due(["a", "b"])
+        ...     nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), None), folder.file("a"))
+        ...     folder.due({"a": [], "b": []})
         ['b']
     """
 
@@ -51,9 +69,23 @@ class PredictionFolder:
         """Where something of a case lies."""
         return self.path / f"{case}{ending}"
 
-    def due(self, cases: Collection[str]) -> list[str]:
-        """Cases of which something is still to be made."""
-        return [case for case in cases if not all(self.file(case, ending).exists() for ending in self.endings)]
+    def due(self, cases: Mapping[str, Sequence[Path]]) -> list[str]:
+        """Cases of which something is still to be made, or whose label is damaged.
+
+        Args:
+            cases: and the files of their images.
+
+        Raises:
+            ConfigError: labels are of other images of these names.
+        """
+        made = {case: all(self.file(case, ending).exists() for ending in self.endings) for case in cases}
+        of = {case: image_of(self.file(case)) for case, there in made.items() if there}
+        if others := [case for case, image in of.items() if image and image != (short_hash(cases[case]) or image)]:
+            raise ConfigError(
+                f"--output {self.path}: labels of {some_of(others)} were made of other images of these names; give "
+                "another folder, or --overwrite to predict these"
+            )
+        return [case for case in cases if of.get(case) is None]
 
     def claim(
         self,

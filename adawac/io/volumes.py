@@ -160,7 +160,7 @@ def _is_packed(path: Path) -> bool:
     return path.name.lower().endswith(".gz")
 
 
-def write_label_nifti(path: Path | str, label: NDArray[Any], geometry: Geometry) -> None:
+def write_label_nifti(path: Path | str, label: NDArray[Any], geometry: Geometry, said: str = "") -> None:
     """Write a label on the file's own grid: its orientation, shape, affine and header codes, in mm.
 
     The file appears whole or not at all, and the same input gives the same bytes. Where the geometry has no
@@ -170,6 +170,7 @@ def write_label_nifti(path: Path | str, label: NDArray[Any], geometry: Geometry)
         path: `.nii` or `.nii.gz`; an existing file is replaced.
         label: (Z, Y, X) integers; stored as uint8, or as int16 or int32 where values demand it.
         geometry: the grid the label belongs to.
+        said: put into the header as its description, at most 79 letters of ASCII.
 
     Raises:
         DataError: if the label has another shape than the grid, or the file name another ending.
@@ -178,7 +179,9 @@ def write_label_nifti(path: Path | str, label: NDArray[Any], geometry: Geometry)
     _check_target(path, label.shape, geometry)
     low, high = int(label.min()), int(label.max())
     dtype = next(t for t in (np.uint8, np.int16, np.int32) if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
-    content: bytes = _nifti_of(label.astype(dtype), geometry).to_bytes()
+    image = _nifti_of(label.astype(dtype), geometry)
+    image.header["descrip"] = said
+    content: bytes = image.to_bytes()
     if path.name.endswith(".gz"):
         content = gzip_ng.compress(content, compresslevel=6, mtime=0)
     with atomic_write(path) as unfinished:

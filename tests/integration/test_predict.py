@@ -297,3 +297,24 @@ class TestChannels:
     def test_one_image_twice(self, tmp_path):
         with pytest.raises(DataError, match=r"case a: a.nii and a.nii.gz are the same image; keep one of them"):
             self.found(tmp_path, "a.nii.gz", "a.nii")
+
+
+def test_labels_of_other_images_of_the_same_names_are_not_kept_for_these(run, tmp_path, capsys):
+    for place, seed in (("a", 1), ("b", 2)):
+        image, _ = make_case(np.random.default_rng(seed), (9, 40, 36))
+        save(tmp_path / place / "001.nii.gz", image[0])
+    given = [str(run), "-o", str(tmp_path / "out"), "-i"]
+    label = tmp_path / "out/001.nii.gz"
+    assert main(["predict", *given, str(tmp_path / "a")]) == 0
+    first = label.read_bytes()
+    shutil.copytree(tmp_path / "a", tmp_path / "moved")
+    assert main(["predict", *given, str(tmp_path / "moved")]) == 0  # the same image, wherever it lies
+    assert "1 of 1 cases are finished" in capsys.readouterr().out
+    assert main(["predict", *given, str(tmp_path / "b")]) == 2
+    assert "labels of 001 were made of other images of these names; give another folder" in capsys.readouterr().err
+    assert label.read_bytes() == first
+    label.write_bytes(b"")  # as a machine that lost its power leaves it
+    assert main(["predict", *given, str(tmp_path / "a")]) == 0
+    assert label.read_bytes() == first
+    assert main(["predict", *given, str(tmp_path / "b"), "--overwrite"]) == 0
+    assert label.read_bytes() != first
