@@ -27,7 +27,7 @@ OF_IMAGE = "made by adawac of the image "
 def image_of(label: Path) -> str | None:
     """Hash of the image that a label was made of; "" where its header says none, None where it cannot be read."""
     try:
-        said = nib.load(label).header["descrip"].item().decode("latin-1")  # type: ignore[attr-defined, index]
+        said = nib.load(label).header["descrip"].item().decode("latin-1")  # type: ignore[index]
     except Exception:  # whatever a damaged file may lead to
         return None
     return found[1] if (found := re.search(rf"{OF_IMAGE}(\w+)", said)) else ""

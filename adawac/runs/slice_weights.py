@@ -76,8 +76,7 @@ class SliceWeights(NamedTuple):
     @property
     def mixed(self) -> bool:
         """Whether log-odds do not tell the groups apart, so that they name no suspect; False where there are none."""
-        apart = self.dense.all() or not self.dense.any() or self.auroc >= least_auroc(self.dense)
-        return not (apart or np.array_equal(self.score, self.weight))
+        return self.auroc < least_auroc(self.dense) and not np.array_equal(self.score, self.weight)
 
     @property
     def auroc(self) -> float:

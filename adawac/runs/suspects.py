@@ -29,7 +29,7 @@ def least_auroc(dense: NDArray[np.bool_]) -> float:
     """From which AUROC on scores tell groups of such sizes apart: `SEPARATED`, or two standard errors above 1/2.
 
     Args:
-        dense: (n,) True for label-dense samples; both groups have some.
+        dense: (n,) True for label-dense samples; where all are, or none is, nothing is to be told apart.
 
     References:
         Mann and Whitney (1947), On a test of whether one of two random variables is stochastically larger.
@@ -39,7 +39,8 @@ def least_auroc(dense: NDArray[np.bool_]) -> float:
         (0.88, 0.7)
     """
     one, other = int(dense.sum()), int((~dense).sum())
-    return max(SEPARATED, 0.5 + 2 * float(np.sqrt((one + other + 1) / (12 * one * other))))
+    error = np.sqrt((one + other + 1) / (12 * max(1, one * other)))
+    return max(SEPARATED, 0.5 + 2 * float(error))
 
 
 def suspects(scores: NDArray[np.floating], dense: NDArray[np.bool_]) -> NDArray[np.intp]:

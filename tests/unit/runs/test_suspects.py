@@ -20,6 +20,7 @@ def test_label_sparse_slices_above_half_of_the_dense_are_suspects_the_hardest_fi
 @pytest.mark.parametrize("dense", [[0, 0], [1, 1]])
 def test_with_one_group_alone_nothing_is_suspect(dense):
     assert found([1.0, 2.0], dense) == []
+    assert np.isfinite(least_auroc(np.array(dense, bool)))
 
 
 def test_a_file_that_is_no_table_of_suspects_is_refused(tmp_path):

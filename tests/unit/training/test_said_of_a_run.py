@@ -66,6 +66,27 @@ def test_a_slice_that_was_never_drawn_is_no_suspect(tmp_path):
     assert (tmp_path / "suspects.csv").read_text().splitlines()[1:] == ["a,16,-0.5"]
 
 
+@pytest.mark.parametrize("voxels", [[7, 2], [9, 0]])
+def test_a_training_ends_where_all_slices_are_label_dense_or_none_is(tmp_path, voxels):
+    units = UnitTable.of_slices(["a"], [np.array([voxels] * 4)], (3, 3), ("background", "liver"))
+    losses = LastLosses()
+    losses.allocate(4)
+    losses.record(SampleLosses(torch.arange(4), torch.rand(4), None, torch.as_tensor(units.dense)))
+    task = SimpleNamespace(
+        weighting=SimpleNamespace(weights=None, log_odds=None),
+        data=SimpleNamespace(units=units, sampling=None, facts=SimpleNamespace(classes=("background", "liver"))),
+        last_losses=losses,
+    )
+    trainer = SimpleNamespace(
+        log_dir=tmp_path,
+        is_global_zero=True,
+        fast_dev_run=False,
+        callback_metrics={"val/dice/liver": torch.tensor(0.9)},
+    )
+    SuspectSlices().on_fit_end(trainer, task)
+    assert (tmp_path / "suspects.csv").read_text().splitlines() == ["case,unit,score"]
+
+
 def test_before_any_step_is_taken_there_is_nothing_to_draw():
     units = UnitTable.of_slices(["a"], [np.array([[9, 0], [7, 2]])], (3, 3), ("background", "liver"))
     nothing = np.zeros(0, np.float32)
