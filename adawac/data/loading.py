@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from adawac.data.datasets import UnitDataset
 from adawac.data.sampling.adaptive import AdaptiveSampling, Draw
-from adawac.data.sampling.sampling import Losses, Sampling
+from adawac.data.sampling.sampling import Losses, Sampling, drawn_rows
 from adawac.data.sampling.systematic import Rows
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
@@ -129,7 +129,7 @@ class DrawnOrder(EpochOrder):
         for batch in range(self.first_batch, len(self)):
             first, end = self.bounds(batch)
             rng = np.random.default_rng((self.seed, self.epoch, batch))
-            rows = self.sampling.draw(self.units, self._losses_at_start, end - first, rng).tolist()
+            rows = drawn_rows(self.sampling, self.units, self._losses_at_start, end - first, rng)
             yield rows[self.rank :: self.world]
 
     def state_dict(self) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from adawac.data.image_rules import checked
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.modality import Modalities, kinds_of
 from adawac.errors import DataError, of_case
+from adawac.io.own_code import given_back
 from adawac.io.terminal import Track
-from adawac.io.volumes import Volume
+from adawac.io.volumes import Volume, as_label
 from adawac.processes.cluster import Each, in_threads
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def read_case(
     notes: list[str] = []
 
     def image_of() -> Volume:
-        read = layout.read_image(case)
+        read = given_back(f"{type(layout).__name__}.read_image", layout.read_image(case), Volume)
         if in_channels is not None and len(read.array) != in_channels:
             raise DataError(
                 f"image has {len(read.array)} channels but {in_channels} are due; correct the channel names or the file"
@@ -90,7 +91,8 @@ def read_case(
         return Volume(array, read.geometry)
 
     def label_of() -> Volume:
-        read = layout.read_label(case)
+        read = given_back(f"{type(layout).__name__}.read_label", layout.read_label(case), Volume)
+        read = as_label(read, "label")
         notes.extend(read.notes)
         if image is not None and (difference := read.geometry.difference(image.geometry)):
             raise DataError(f"label {difference}, as the image has it; re-export the label on the image's grid")

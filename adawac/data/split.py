@@ -1,6 +1,7 @@
 """Which cases train, which validate and which test: a split, in which no patient lies in two parts."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,8 +48,14 @@ class Split:
         known, remedy = "", "correct patient_pattern if they are different patients"
         if isinstance(patients, SuggestedPatients):
             known, remedy = ", by the names of its cases,", patients.remedy
+        named = [case for part in PARTS for case in getattr(self, part)]
+        if unknown := [case for case in named if case not in patients]:
+            raise DataError(f"the split names {some_of(unknown)}, which is no case of the data; take it out")
         where = together((patients[case], (part, case)) for part in PARTS for case in getattr(self, part))
-        problems = []
+        of_parts = Counter((part, case) for part in PARTS for case in getattr(self, part))
+        problems = [
+            f"{part} names {case} {often} times; once is due" for (part, case), often in of_parts.items() if often > 1
+        ]
         for patient, pairs in where.items():
             if len(parts := together(pairs)) > 1:
                 places = "; ".join(f"{part}: {some_of(ids)}" for part, ids in parts.items())

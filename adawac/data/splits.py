@@ -16,6 +16,7 @@ from adawac.data.patients import SuggestedPatients
 from adawac.data.split import PARTS, Split
 from adawac.errors import ConfigError, DataError, did_you_mean, did_you_mean_file, some_of, together
 from adawac.io.case_column import as_called, read_lines
+from adawac.io.own_code import given_back
 
 _AS_JSON = (
     '{"train": [names], "val": [names], "test": [names]}, where val and test may be missing and names are strings; '
@@ -48,7 +49,7 @@ class SplitRule(ABC):
             DataError: the data cannot be split by this rule.
             ConfigError: a setting of the rule does not fit the data; or it draws, and who is one patient is a guess.
         """
-        split = self.assign(root, cases, patients)
+        split = given_back(f"{type(self).__name__}.assign", self.assign(root, cases, patients), Split)
         split.check(patients)
         return split
 

@@ -32,7 +32,8 @@ from adawac.errors.problems import grouped
 from adawac.io.atomic import to_disk
 from adawac.io.hashing import FileHashCache, short_hash
 from adawac.io.locking import writing
-from adawac.io.readers import reader_of
+from adawac.io.own_code import code_of
+from adawac.io.readers import in_use, reader_of
 from adawac.io.terminal import Track
 from adawac.processes.cluster import Each, in_threads
 from adawac.types import IGNORE_INDEX
@@ -72,7 +73,7 @@ class VolumeStore:
         self.preprocessing = preprocessing
         self.in_channels = in_channels
         self.contents = FileHashCache(self.folder / ".hashes")
-        self.index = StoreIndex(self.folder / ".index" / f"{_hash(json.dumps(self._recipe(), sort_keys=True))}.npz")
+        self.index = StoreIndex(self.folder / ".index" / f"{_hash(_text(self._recipe()))}.npz")
 
     def prepare(
         self,
@@ -210,7 +211,7 @@ class VolumeStore:
             "notes": notes,
             "files": [_describe(file, self.contents.hash(file)) for file in (*case.images, *case.label)],
             "affine": None if image.geometry.affine is None else image.geometry.affine.tolist(),
-            "recipe": self._recipe_of(case),
+            "recipe": json.loads(_text(self._recipe_of(case))),
             "placement": asdict(slices.placement),
             "steps": None if slices.steps is None else slices.steps.tolist(),
             "voxels": count_voxels(native, len(self.classes)).tolist(),
@@ -236,20 +237,19 @@ class VolumeStore:
         """Folder of a prepared case, named by its content."""
         if entry := self._entry(case):
             return self.folder / entry.folder
-        recipe = json.dumps(self._recipe_of(case, verify), sort_keys=True)
+        recipe = _text(self._recipe_of(case, verify))
         recipe = recipe.replace('"modality": "prescaled"', '"modality": "unit"')  # as 0.1.0 named the folder
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in case.id)
         folder = self.folder / (f"_{name}" if name.startswith(".") else name)  # never `..`, nor hidden
         return folder / hashlib.sha256(recipe.encode()).hexdigest()[:16]
 
     def _recipe(self) -> dict[str, Any]:
-        """Every setting that shapes arrays."""
-        return {
+        """Every setting that shapes arrays, and the code of what is not adawac's."""
+        code = code_of([self.layout, *in_use()])
+        return ({"code": code} if code else {}) | {
             "version": VERSION,
             "layout": type(self.layout).__qualname__,
-            "settings": {
-                k: v for k, v in vars(self.layout).items() if isinstance(v, str | int | float | list | dict | None)
-            },
+            "settings": vars(self.layout),
             "classes": self.classes.to_json(),
             "preprocessing": self.preprocessing.to_json(),
             "in_channels": self.in_channels,
@@ -266,6 +266,11 @@ class VolumeStore:
             return self.contents.hash(path, verify)
         except OSError:
             return str(path)
+
+
+def _text(recipe: dict[str, Any]) -> str:
+    """As JSON; what JSON does not know, in a layout of the user's own, by its name or its text."""
+    return json.dumps(recipe, sort_keys=True, default=lambda value: getattr(value, "__qualname__", None) or str(value))
 
 
 def count_voxels(label: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """The case table: one tidy row per (run, method, case, class, group of slices, metric)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import NamedTuple
 
 import numpy as np
@@ -115,6 +116,32 @@ def position_groups(count: int = 5) -> tuple[str, ...]:
     return tuple(f"position {i} of {count}" for i in range(1, count + 1))
 
 
+def check_metric(name: str, metric: Metric) -> None:
+    """Refuse, before anything is measured, a metric of somebody's own that cannot be called as it will be.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    due = "give a function of a class's prediction, its reference and the steps in mm"
+    if not callable(metric):
+        raise ConfigError(f"metric {name!r} is a {type(metric).__name__}; {due}")
+    try:
+        signature(metric).bind(None, None, None)
+    except TypeError as error:
+        raise ConfigError(f"metric {name!r} cannot be called with three arguments ({error}); {due}") from None
+    except ValueError:  # one in C, which does not say
+        return
+
+
+def _number(name: str, value: object) -> float:
+    """The number that a metric of somebody's own gives; NaN where it says that there is none."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        said = " ".join(repr(value).split())[:60]
+        raise ConfigError(f"metric {name!r} gives {said} for a class; give a number, NaN where there is none") from None
+
+
 def case_rows(
     case: str,
     patient: str,
@@ -212,7 +239,7 @@ def case_rows(
             if name in taken:
                 raise ConfigError(f"metric {name!r} is one of the case table's own; rename the function")
             pairs = (((preds == k) & counted, (target == k) & counted) for k in range(1, len(class_names)))
-            table += rows("all", foreground, {name: [metric(*pair, steps) for pair in pairs]})
+            table += rows("all", foreground, {name: [_number(name, metric(*pair, steps)) for pair in pairs]})
     dense, sparse = counts.dense, counts.sparse
     table += rows("dense", foreground, _overlap_values(counts.take(dense), policy))
     false_positives = counts.take(sparse).predicted[:, 1:]

@@ -4,13 +4,44 @@ The working folder comes after all installed modules, so that no file in it take
 user names a class or may name one in a configuration: `predict` and `evaluate` import nothing from others' folders.
 """
 
+import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from adawac.errors import ConfigError
+from adawac.io.hashing import short_hash
+
+Kind = TypeVar("Kind")
+
+
+def given_back(by: str, value: object, kind: type[Kind]) -> Kind:
+    """What a class or function gives back that may be the user's own, if it is what is due.
+
+    Raises:
+        ConfigError: it is something else.
+
+    Example:
+        >>> given_back("mine.Rule.assign", None, dict)
+        Traceback (most recent call last):
+        adawac.errors.ConfigError: mine.Rule.assign gives back None where a dict is due; correct it
+    """
+    if isinstance(value, kind):
+        return value
+    what = "None" if value is None else f"a {type(value).__name__}"
+    raise ConfigError(f"{by} gives back {what} where a {kind.__name__} is due; correct it")
+
+
+def code_of(things: Iterable[object]) -> str:
+    """A hash of the files in which the user's own classes stand; "" where all are adawac's, or typed at a prompt."""
+    files = set()
+    for kind in {type(each) for each in things if not type(each).__module__.startswith("adawac.")}:
+        with suppress(TypeError, OSError):
+            files.add(Path(inspect.getfile(kind)))
+    return short_hash(sorted(files))
 
 
 def find_in_working_folder() -> None:

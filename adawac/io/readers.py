@@ -74,6 +74,11 @@ def use(reader: Reader) -> None:
         _IN_USE.insert(0, reader)
 
 
+def in_use() -> tuple[Reader, ...]:
+    """All of them, as they are asked."""
+    return tuple(_IN_USE)
+
+
 def reader_of(path: Path) -> Reader | None:
     """What reads a file, by its name; None if nothing does.
 

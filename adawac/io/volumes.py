@@ -52,6 +52,13 @@ class Volume:
     notes: tuple[str, ...] = ()
     names: Mapping[int, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.array.shape[1:] != self.geometry.shape:
+            raise DataError(
+                f"an array of shape {self.array.shape} (channels, slices, rows, columns) has a grid of shape "
+                f"{self.geometry.shape}; change both together"
+            )
+
     @classmethod
     def of_file(cls, array: NDArray[Any], geometry: Geometry, notes: tuple[str, ...] = ()) -> "Volume":
         """Canonical volume of what a file holds.

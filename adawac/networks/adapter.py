@@ -123,7 +123,7 @@ class SegmentationNetwork(nn.Module):
 
         Raises:
             ConfigError: the network fails on this size, or its logits have another size or number of
-                channels.
+                channels, or are none.
         """
         size = tuple(size)
         was_training = self.training
@@ -161,6 +161,11 @@ class SegmentationNetwork(nn.Module):
         if logits.shape != (1, self.num_classes, *size):
             expected = (self.num_classes, *size)
             return f"logits have shape {tuple(logits.shape[1:])} where {expected} is needed", ()
+        if bool((logits >= 0).all()) and torch.allclose(logits.sum(1), torch.ones_like(logits[:, 0])):
+            raise ConfigError(
+                f"network {type(self.network).__name__} returns probabilities (they add up to 1 over the classes), but "
+                "logits are due, of which losses take the softmax; leave its own out"
+            )
         return None, tuple(tuple(layer.shape[1:]) for layer in features)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import torch
 
@@ -13,12 +14,13 @@ from adawac.data.classes import Classes
 from adawac.data.preprocessing import Axis
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation import CaseRow, Metadata, metadata_header, read_metadata, write_table
-from adawac.evaluation.case_table import Metric
+from adawac.evaluation.case_table import Metric, check_metric
 from adawac.evaluation.references import References, classes_beside, named_classes, read_classes
 from adawac.io.case_column import KEYS
 from adawac.io.given import given_paths
 from adawac.io.image_cases import find_images
 from adawac.io.locking import locked
+from adawac.io.own_code import given_back
 from adawac.io.terminal import bar
 from adawac.metrics import EmptyPolicy, empty_rule
 from adawac.processes.cluster import Each, one_by_one
@@ -131,6 +133,8 @@ def evaluate(
     """
     empty_rule(policy or "penalise")  # known, before anything is read
     metrics = metrics or {}
+    for name, metric in metrics.items():
+        check_metric(name, metric)
     named = sources if isinstance(sources, Mapping) else {"": sources}
     chosen = [
         Source.parse(f"{name}={path}" if name else str(path))
@@ -191,21 +195,29 @@ def evaluate(
     )
     if output is None:
         return Report(contents)
-    folder, report, further = Path(output), Report(contents), [section(contents) for section in sections]
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, report = Path(output), Report(contents)
     with locked(folder):  # files of one report, whatever else is written there
         write_table(folder / CASES, report.cases)
         if parquet:
             write_table(folder / "cases.parquet", report.cases)
+        further = [given_back(section.__name__, section(contents), Section) for section in sections]  # it may fail
         return Report(contents, write_report(contents, folder, further))
 
 
 def _check_output(folder: Path) -> None:
-    """Refuse the folder of a run or study, whose case table or results a report's would replace.
+    """Refuse the folder of a run or study, whose case table or results a report's would replace, or one out of reach.
 
     Raises:
-        ConfigError: naming what lies there.
+        ConfigError: naming what lies there, or why it cannot be written.
     """
+    there = folder.is_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+        if not there:
+            folder.rmdir()
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written ({error.strerror}); give another folder") from error
     a_run = RunFolder(folder).config_file.is_file()
     if a_run or (folder / "cells.csv").is_file():
         what = "run's case table" if a_run else "study's results"

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from adawac.errors import ConfigError
 from adawac.processes.distributed import world_size
 from adawac.types import SampleLosses, Weights, unlabelled
+from adawac.weighting import Weighting
 
 
 def detached(losses: SampleLosses, labelled: Tensor) -> SampleLosses:
@@ -34,6 +36,25 @@ def over_scales(losses: Sequence[Tensor]) -> Tensor:
     return torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum(0)
 
 
+def weights_of(weighting: Weighting, losses: SampleLosses) -> Weights:
+    """What a method gives for a batch: one number a sample, for any other shape would weigh all alike in silence.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    given: object = weighting.step(losses)
+    parts = [part for part in given if part is not None] if isinstance(given, Weights) else [given]
+    if isinstance(given, Weights) and all(
+        isinstance(part, Tensor) and part.shape == losses.index.shape for part in parts
+    ):
+        return given
+    said = " and ".join(f"{type(part).__name__} of {list(getattr(part, 'shape', ()))}" for part in parts)
+    raise ConfigError(
+        f"{type(weighting).__name__}.step gives {type(given).__name__} ({said}) for {len(losses.index)} samples; give "
+        f"adawac.Weights of tensors of shape ({len(losses.index)},)"
+    )
+
+
 def mean_of_views(losses: Tensor, label: Tensor, views: int) -> tuple[Tensor, Tensor]:
     """The mean loss of each sample over its views that have a label; one without is no 0 to be averaged.
 
@@ -44,7 +65,15 @@ def mean_of_views(losses: Tensor, label: Tensor, views: int) -> tuple[Tensor, Te
 
     Returns:
         (b,) means, and (b,) which samples have a labelled view.
+
+    Raises:
+        ConfigError: if the losses are not one a sample.
     """
+    if not torch.compiler.is_compiling() and losses.shape != label.shape[:1]:
+        raise ConfigError(
+            f"model.supervised gives losses of shape {list(losses.shape)} for {len(label)} samples; give one a sample, "
+            "the mean over its pixels"
+        )
     seen = (~unlabelled(label)).view(views, -1)
     total = torch.where(seen, losses.view(views, -1), 0).sum(0)
     return total / seen.sum(0).clamp(min=1), seen.any(0)

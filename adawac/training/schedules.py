@@ -87,9 +87,23 @@ def by_progress(schedule: Schedule, optimizer: Optimizer, trainer: pl.Trainer) -
     A checkpoint brings the optimiser's running means along; its settings, such as the learning rate, are the
     configuration's, also where that says something else than when the checkpoint was written.
     """
+
+    def factor(step: int) -> float:
+        due: Any = schedule(progress(trainer, stepping=True) if step else 0.0)
+        try:
+            share = float(due)
+        except (TypeError, ValueError):
+            share = math.nan
+        if not 0 <= share < math.inf:
+            raise ConfigError(
+                f"model.schedule: {type(schedule).__name__} gives {due!r}, which is no factor on a learning rate; give "
+                "a number from 0"
+            )
+        return share
+
     optimizer.register_load_state_dict_pre_hook(_with_settings_of_now)
     return {
-        "scheduler": LambdaLR(optimizer, lambda step: schedule(progress(trainer, stepping=True) if step else 0.0)),
+        "scheduler": LambdaLR(optimizer, factor),
         "interval": "step",
     }
 

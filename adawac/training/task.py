@@ -29,7 +29,7 @@ from adawac.runs.checkpoint import Recipe
 from adawac.runs.resume import UNITS, check_resumable, check_testable, chosen_components, remembered
 from adawac.training.first_network import first_network
 from adawac.training.mean_teacher import MeanTeacher
-from adawac.training.objective import detached, mean_of_views, over_scales, weighted_sum
+from adawac.training.objective import detached, mean_of_views, over_scales, weighted_sum, weights_of
 from adawac.training.performance.compile import Compiled
 from adawac.training.performance.cuda_graphs import GraphedStep, recorder
 from adawac.training.schedules import Poly, Schedule, begin, by_progress, progress
@@ -224,7 +224,7 @@ class SegmentationTask(pl.LightningModule):
 
         sample_losses = SampleLosses(index, supervised, consistency, dense)
         losses, mine = gather_losses(detached(sample_losses, labelled & own))
-        weights = take_weights(self.weighting.step(losses), mine)
+        weights = take_weights(weights_of(self.weighting, losses), mine)
         weighted = weighted_sum(supervised, consistency, weights, losses, labelled & own, labelled & ~own)
         loss: Tensor = self.dice_ratio * dice + (1 - self.dice_ratio) * weighted
         self.last_losses.record(losses)

@@ -190,11 +190,12 @@ class TestFiles:
         save_nifti(tmp_path / "in/a.nii.gz", case[0][0])
         assert predict(run, tmp_path / "in", tmp_path / "out") == 0
         save_nifti(tmp_path / "in/b.nii.gz", case[0][0])
-        (tmp_path / "out/a.nii.gz").write_bytes(b"mine")
+        nib.save(nib.Nifti1Image(np.ones((36, 40, 9), np.uint8), np.eye(4)), tmp_path / "out/a.nii.gz")  # by hand
+        mine = (tmp_path / "out/a.nii.gz").read_bytes()
         capsys.readouterr()
         assert predict(run, tmp_path / "in", tmp_path / "out") == 0
         assert "1 of 2 cases are finished" in capsys.readouterr().out
-        assert (tmp_path / "out/a.nii.gz").read_bytes() == b"mine"
+        assert (tmp_path / "out/a.nii.gz").read_bytes() == mine
         assert (tmp_path / "out/b.nii.gz").stat().st_size > 100
         assert predict(run, tmp_path / "in", tmp_path / "out", "--overwrite") == 0
         assert (tmp_path / "out/a.nii.gz").read_bytes() == (tmp_path / "out/b.nii.gz").read_bytes()

@@ -8,6 +8,7 @@ from typing import Literal
 
 from adawac.data.modality import Modalities, current
 from adawac.errors import ConfigError, DataError, name_problems
+from adawac.io.own_code import given_back
 from adawac.io.volumes import Volume
 
 
@@ -130,7 +131,8 @@ class Layout(ABC):
     ) -> tuple[Collection, tuple[str, ...]]:
         """What is whole, and the problems of the cases that are not; arguments as for `scan_reading`."""
         try:
-            return self.scan_reading(root, chosen), ()
+            found: object = self.scan_reading(root, chosen)
+            return given_back(f"{type(self).__name__}.scan", found, Collection), ()
         except ListingError as error:
             return error.sound, error.problems
 

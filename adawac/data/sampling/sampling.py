@@ -57,6 +57,24 @@ def check_size(size: int, units: int) -> None:
         raise ConfigError(f"a batch of {size} is drawn from {units} units, of which none comes twice; {remedy}")
 
 
+def drawn_rows(sampling: Sampling, units: UnitTable, losses: Losses, size: int, rng: np.random.Generator) -> list[int]:
+    """The rows that a sampling draws, which may be somebody's own.
+
+    Raises:
+        ConfigError: it draws something else than a batch.
+    """
+    rows = np.asarray(sampling.draw(units, losses, size, rng))
+    whole = rows.dtype.kind in "iu" and rows.shape == (size,)
+    if not (whole and rows.min() >= 0 and rows.max() < len(units) and len(np.unique(rows)) == size):
+        said = f"rows {rows.min()} to {rows.max()}" if whole else f"an array {rows.shape} of {rows.dtype}"
+        raise ConfigError(
+            f"data.sampling: {type(sampling).__name__}.draw gives {said} for a batch of {size}; give {size} different "
+            f"whole numbers from 0 to {len(units) - 1}"
+        )
+    found: list[int] = rows.tolist()
+    return found
+
+
 def without_replacement(log_weights: NDArray[np.floating], size: int, rng: np.random.Generator) -> Rows:
     """Different rows, drawn one after the other with probabilities proportional to the weights of those left.
 
