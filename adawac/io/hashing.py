@@ -1,6 +1,7 @@
 """Which content files have: a short hash, looked up while size and modification time are those that were hashed."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
@@ -78,11 +79,10 @@ class FileHashCache:
         """
         entry = self._entry(path)
         if entry not in self._found:
-            try:
+            with suppress(OSError, UnicodeDecodeError):
                 self._found[entry] = entry.read_text()
-            except OSError:
-                return None
-        return self._found[entry] or None
+        found = self._found.get(entry, "")
+        return found if re.fullmatch(rf"[0-9a-f]{{{DIGITS}}}", found) else None  # else it was damaged
 
     def hash(self, path: Path, verify: bool = False) -> str:
         """The file's hash.
