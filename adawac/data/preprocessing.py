@@ -149,17 +149,10 @@ class Preprocessing:
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> "Preprocessing":
         """Inverse of `to_json`; lists become tuples again."""
-        grid = plain["grid"]
-        return cls(
-            modality=plain["modality"],  # `current` makes a tuple of a list
-            window=(plain["window"][0], plain["window"][1]),
-            axis=plain["axis"],
-            grid=Grid(
-                size=(grid["size"][0], grid["size"][1]),
-                spacing=None if grid["spacing"] is None else (grid["spacing"][0], grid["spacing"][1]),
-                body=grid["body"],
-            ),
-        )
+        (low, high), grid = plain["window"], plain["grid"]
+        (height, width), steps = grid["size"], grid["spacing"]
+        spacing = None if steps is None else (steps[0], steps[1])
+        return cls(plain["modality"], (low, high), plain["axis"], Grid((height, width), spacing, grid["body"]))
 
 
 def cut_steps(steps: NDArray[np.float64] | None, axis: Axis) -> NDArray[np.float64] | None:
