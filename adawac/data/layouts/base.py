@@ -127,11 +127,11 @@ class Layout(ABC):
         return self.scan(root)
 
     def sound(
-        self, root: Path, chosen: Callable[[Sequence[Case]], Sequence[Case]] = lambda cases: cases
+        self, root: Path, chosen: Callable[[Sequence[Case]], Sequence[Case]] | None = None
     ) -> tuple[Collection, tuple[str, ...]]:
-        """What is whole, and the problems of the cases that are not; arguments as for `scan_reading`."""
+        """What is whole, by `scan` or of chosen cases by `scan_reading`; and the problems of cases that are not."""
         try:
-            found: object = self.scan_reading(root, chosen)
+            found: object = self.scan(root) if chosen is None else self.scan_reading(root, chosen)
             return given_back(f"{type(self).__name__}.scan", found, Collection), ()
         except ListingError as error:
             return error.sound, error.problems
