@@ -274,8 +274,7 @@ class TaskLosses:
     def settled(self, rows: Rows) -> tuple[Losses, NDArray[np.int32]] | None:
         """What the task has found of trained rows, see `AdaptiveOrder`."""
         settled = getattr(getattr(self.trainer, "lightning_module", None), "settled_losses", None)
-        found: tuple[Losses, NDArray[np.int32]] | None = None if settled is None else settled(rows)
-        return found
+        return None if settled is None else settled(rows)
 
 
 def order_of(

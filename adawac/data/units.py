@@ -127,14 +127,12 @@ class UnitTable:
     @property
     def position(self) -> NDArray[np.float64]:
         """(n,) centre of the unit along its volume, 0 (first slice) to 1 (last slice)."""
-        centre: NDArray[np.float64] = self.start[:, 0] / self.depth[self.case] + self.length / 2
-        return centre
+        return self.start[:, 0] / self.depth[self.case] + self.length / 2
 
     @property
     def length(self) -> NDArray[np.float64]:
         """(n,) share of its volume's slices that the unit extends over, at most 1."""
-        share: NDArray[np.float64] = np.minimum(1.0, self.size[:, 0] / self.depth[self.case])
-        return share
+        return np.minimum(1.0, self.size[:, 0] / self.depth[self.case])
 
     def take(self, rows: NDArray[np.int64]) -> "UnitTable":
         """The table of some rows, in the order given; `cases` stays as it is."""

@@ -257,8 +257,7 @@ class AdaptiveSampling(Sampling):
 
 
 def _sigmoid(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    beta: NDArray[np.float64] = 1 / (1 + np.exp(-log_odds))
-    return beta
+    return 1 / (1 + np.exp(-log_odds))
 
 
 def _members(balance: Grouping | str | None, units: UnitTable) -> dict[str, Rows]:
