@@ -285,7 +285,7 @@ def _reduce(
     plane: NDArray[np.uint8], rows: NDArray[np.float32], columns: NDArray[np.float32], box: tuple[slice, slice]
 ) -> NDArray[np.uint8]:
     """A plane (H, W) of a label on the grid, by the matrices (h, H) and (w, W); classes are those in the box."""
-    inside = plane[box] if plane[box].size else plane
+    inside = plane[box] if plane[box].size else plane[_extent(rows, 0), _extent(columns, 0)]  # it is within a pixel
     counts = np.bincount(inside.ravel())
     *rarer, most = np.argsort(counts, kind="stable")[np.count_nonzero(counts == 0) :]
     reduced = np.full((len(rows), len(columns)), most, dtype=np.uint8)

@@ -302,7 +302,7 @@ def unit_kind(neighbours: int = 1, patch: Sequence[int] | None = None, overlap: 
         overlap: of patches.
 
     Raises:
-        ConfigError: if both are asked for.
+        ConfigError: if both are asked for, or slices that overlap.
 
     Example:
         >>> unit_kind(**unit_kind(neighbours=5).to_json()).in_channels(2)
@@ -310,6 +310,8 @@ def unit_kind(neighbours: int = 1, patch: Sequence[int] | None = None, overlap: 
         >>> unit_kind(**unit_kind(patch=(16, 64, 64)).to_json())
         PatchUnit(patch=(16, 64, 64), overlap=0.0)
     """
+    if patch is None and overlap:
+        raise ConfigError(f"data.overlap is {overlap}, but slices share no voxel; leave it out, or give data.patch")
     if patch is None:
         return SliceUnit(neighbours)
     if neighbours != 1:

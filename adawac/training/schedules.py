@@ -131,11 +131,11 @@ def progress(trainer: pl.Trainer, stepping: bool) -> float:
     return min(1.0, max(shares))
 
 
-def begin(schedule: Schedule, trainer: pl.Trainer) -> None:
-    """Set the learning rate from progress alone, so that a longer `max_epochs` stretches the schedule.
+def check_end(schedule: Schedule, trainer: pl.Trainer) -> None:
+    """Refuse a training without an end that the schedule could run to.
 
     Raises:
-        ConfigError: if training has no end that the schedule could run to.
+        ConfigError: naming both.
     """
     if trainer.max_epochs == -1 and trainer.max_steps == -1 and not isinstance(schedule, Constant):
         raise ConfigError(
@@ -143,6 +143,11 @@ def begin(schedule: Schedule, trainer: pl.Trainer) -> None:
             "-1 sets none; give trainer.max_epochs or trainer.max_steps (trainer.max_time may stop it earlier), or the "
             "schedule Constant"
         )
+
+
+def begin(schedule: Schedule, trainer: pl.Trainer) -> None:
+    """Set the learning rate from progress alone, so that a longer `max_epochs` stretches the schedule."""
+    check_end(schedule, trainer)
     for config in trainer.lr_scheduler_configs:
         if isinstance(scheduler := config.scheduler, LambdaLR):
             scheduler.base_lrs = [group["initial_lr"] for group in scheduler.optimizer.param_groups]

@@ -44,6 +44,7 @@ from adawac.training.callbacks.interruption import interruptible
 from adawac.training.configuration import Config, parser_of, seed_of
 from adawac.training.loggers import ConfigRecord, FolderLogger, all_loggers, missing_package, place_trackers
 from adawac.training.performance.cpu import emulates_bfloat16, keep_freed_memory
+from adawac.training.schedules import check_end
 from adawac.training.task import SegmentationTask
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ def _run(config: Config, run: RunFolder | None) -> None:
 
 def _foresee(task: SegmentationTask, data: SegmentationData, trainer: pl.Trainer, checkpoint: str | None) -> None:
     """Refuse what cannot be trained before the volumes are read, which may take hours."""
+    check_end(task.schedule, trainer)
     task.begin(facts := data.look(), trainer, trains=True)
     check_monitors(trainer, task, facts.classes.names[1:], bool(data.split.val))
     if checkpoint is not None and task.recipe is not None and Path(checkpoint).suffix:  # no word such as last

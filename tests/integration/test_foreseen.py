@@ -93,6 +93,8 @@ def test_a_network_that_a_checkpoint_does_not_fit_is_refused_before_volumes_are_
         (["--data.size=[31,31]", *DEEP], "UNet cannot be trained at size 31 x 31: .*; use size 32 x 32"),
         (["--data.patch=[3,32,32]", *DEEP], "UNet cannot be trained at size 3 x 32 x 32: .*; use size 4 x 32 x 32"),
         (["--model.network.arguments.kernel_size=-1"], "network monai.networks.nets.UNet refused its arguments"),
+        (["--trainer.max_epochs=-1"], "trainer.max_epochs -1 sets none; give trainer.max_epochs or trainer.max_steps"),
+        (["--data.overlap=0.5"], "data.overlap is 0.5, but slices share no voxel; leave it out, or give data.patch"),
         (["--trainer.precision=bf16-true"], "trainer.precision is bf16-true, .* give bf16-mixed"),
         (["--model.init_from=nowhere.ckpt"], "nowhere.ckpt: neither a checkpoint nor a run folder"),
         (["--ckpt_path=nowhere.ckpt"], "nowhere.ckpt: not readable as a checkpoint"),
@@ -141,6 +143,11 @@ def test_what_a_class_of_ones_own_may_log_is_not_refused(path, caplog):
     assert main(["fit", str(path), *own, WATCH, f"{MONITOR}=val/dicee"]) == 2  # once it is known
     assert "did you mean val/dice? it can be" in caplog.text
     assert "or what a class of yours logs" in caplog.text
+
+
+def test_a_teacher_without_anybody_to_teach_is_told(path, caplog):
+    assert main(["fit", str(path), "--model.teacher=MeanTeacher", "--model.weighting=ERM"]) == 0
+    assert "model.teacher has nothing to teach: all slices have labels; give data.unlabelled" in caplog.text
 
 
 def test_a_dice_of_which_the_lowest_is_sought_is_warned_of(path, caplog):

@@ -30,6 +30,12 @@ class Foresight(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
         """Look at names, and at the labels of the validation."""
+        units = pl_module.data.units
+        if pl_module.teacher is not None and units.labelled.all():
+            log.warning(
+                f"model.teacher has nothing to teach: all {units.kind.noun[1]} have labels; give data.unlabelled, or "
+                "data.subset Annotated, or leave it out"
+            )
         held = pl_module.data.validation_voxels()[1:] > 0
         if len(pl_module.data.split.val) and not held.any():
             log.warning(

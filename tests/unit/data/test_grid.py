@@ -297,6 +297,14 @@ def test_an_empty_image_has_the_whole_plane_as_its_body():
     assert body_box(np.zeros((1, 2, 8, 9), np.float32)) == (0.0, 8.0, 0.0, 9.0)
 
 
+@pytest.mark.parametrize("value", [0, 2])
+def test_a_plane_within_one_native_pixel_is_that_pixel(value):
+    label = np.full((16, 16), 1, np.uint8)
+    label[7:10, 6:9] = value  # with all that it is interpolated from
+    place = Placement(plane=(16, 16), size=(32, 32), box=(8.2, 8.4, 7.5, 7.6))
+    assert np.array_equal(place.label_to_grid(label), np.full((32, 32), value, np.uint8))
+
+
 def test_placement_preserves_smooth_images():
     image = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(1, 64, 64)), (0, 6, 6)).astype(np.float32)
     place = Placement((64, 64), (48, 48), (0.0, 64.0, 0.0, 64.0))

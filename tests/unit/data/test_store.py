@@ -252,6 +252,14 @@ class TestMadeOnce:
         np.testing.assert_array_equal(again.image, image)
         np.testing.assert_array_equal(again.voxels, whole.voxels)
 
+    @pytest.mark.parametrize("damaged", [b"\xff\xfe", b"", b"zz", b"0123456789ab\n"])
+    def test_a_damaged_hash_is_none(self, root, folder, damaged):
+        hashes = {id_: case.data_hash for id_, case in prepared(root, folder).items()}
+        for path in (folder / ".hashes").iterdir():
+            path.write_bytes(damaged)
+        assert {id_: case.data_hash for id_, case in prepared(root, folder).items()} == hashes
+        assert sorted(path.name for path in folder.glob("pt_*/*")) == sorted({p.name for p in folder.glob("pt_*/*")})
+
     def test_whoever_may_read_the_store_may_read_the_hashes_in_it(self, root, folder):
         before = os.umask(0o022)
         try:
