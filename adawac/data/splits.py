@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from unicodedata import normalize
 
 from adawac.data.layouts.base import Case
-from adawac.data.layouts.files import first_image, parse_json
+from adawac.data.layouts.files import parse_json
 from adawac.data.patients import SuggestedPatients
 from adawac.data.split import PARTS, Split
 from adawac.errors import ConfigError, DataError, did_you_mean, did_you_mean_file, some_of, together
@@ -139,7 +139,7 @@ class FileSplit(SplitRule):
             if (part := _PART.get(key.strip().lower())) is None or part in parts:
                 said = f"{key!r} is no part of a split" if part is None else f"{key!r} names the part {part} again"
                 raise DataError(f"{file}: {said}, which is {_AS_JSON}")
-            names = [first_image(entry) for entry in entries] if isinstance(entries, list) else []
+            names = [_image(entry) for entry in entries] if isinstance(entries, list) else []
             wrong = [name for name in names if not isinstance(name, str)] if isinstance(entries, list) else [entries]
             if wrong:
                 raise DataError(f"{file}: {key} holds {wrong[0]!r}, but a split is {_AS_JSON}")
@@ -151,6 +151,12 @@ class FileSplit(SplitRule):
             f"FileSplit with fold 0 to {len(folds) - 1} (and path {self.path}, without test cases)"
         )
         return parts, (said,) * (self.fold is None and len(folds) > 1)
+
+
+def _image(entry: Any) -> Any:
+    """The image of `{"image": ..., "label": ...}`, as MONAI lists cases; of several channels the first."""
+    image = entry.get("image") if isinstance(entry, dict) else entry
+    return image[0] if isinstance(image, list) and image else image
 
 
 def _of_table(file: Path) -> dict[str, list[str]]:

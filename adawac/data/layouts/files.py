@@ -137,12 +137,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def first_image(entry: Any) -> Any:
-    """The image of `{"image": ..., "label": ...}`, as MONAI lists cases, or it alone; of channels the first."""
-    image = entry.get("image") if isinstance(entry, dict) else entry
-    return image[0] if isinstance(image, list) and image else image
-
-
 def is_region(entry: Any) -> bool:
     """Whether what stands for a class in dataset.json are several values."""
     return isinstance(entry, (list, tuple)) and len(entry) != 1

@@ -7,16 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adawac.data.layouts.base import Case, Collection
-from adawac.data.layouts.files import (
-    check_exist,
-    crossed,
-    first_image,
-    inside,
-    parse_labels,
-    read_json,
-    sorted_cases,
-    whole,
-)
+from adawac.data.layouts.files import check_exist, crossed, inside, parse_labels, read_json, sorted_cases, whole
 from adawac.data.layouts.nifti import NiftiLayout, modality_of, recognised
 from adawac.data.modality import Modalities
 from adawac.errors import DataError
@@ -110,8 +101,9 @@ def _entries(dataset: dict[str, Any], key: str, source: Path) -> list[Any]:
 
 
 def _image(entry: Any) -> str:
-    """The path of an entry's image, with slashes."""
-    return str(first_image(entry) or "").replace("\\", "/")
+    """The image's path of an entry `{"image": ..., "label": ...}`, or of the path alone; of a list the first."""
+    image = entry.get("image", "") if isinstance(entry, dict) else entry
+    return str(image[0] if isinstance(image, list) and image else image).replace("\\", "/")
 
 
 def _case(root: Path, entry: Any, channels: int, source: Path, numbered: bool, split: Any = None) -> Case:
