@@ -23,6 +23,7 @@ from adawac.io.terminal import bar
 from adawac.io.volumes import Volume, write_label_nifti, write_probabilities_nifti
 from adawac.processes.cluster import Each, outcome_of
 from adawac.runs.folder import find_checkpoint, run_of_checkpoint
+from adawac.types import IGNORE_INDEX
 
 
 def predict_files(
@@ -82,7 +83,10 @@ def predict_files(
         "precision": "bfloat16" if torch.device(device).type == "cuda" else "float32",
     }
     folder = PredictionFolder(output, [LABEL, *[PROBABILITIES] * probabilities, *[PICTURE] * pictures])
-    where: dict[str, Any] = {"checkpoints": {hash_: _place(path) for hash_, path in models.items()}}
+    data = segmenter.recipe.data.classes
+    meant = {str(value): data.names[index] for value, index in data.indices if index != IGNORE_INDEX}
+    places = {hash_: _place(path) for hash_, path in models.items()}
+    where: dict[str, Any] = {"checkpoints": places, "classes": meant}
     for part, did in (("train", "trained_on"), ("val", "chosen_on")):
         known = sorted(set(cases) & {case for path in models.values() for case in _part(path, part)})
         where[did] = sorted({*known, *map(str, recorded(output).get(did, ()))})

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adawac.data.classes import Classes
 from adawac.data.layouts.masks import are_masks, joined, labels_at, masks_of
 from adawac.data.naming import alike_but_for_ends
-from adawac.errors import DataError, of_case, some_of
+from adawac.errors import DataError, of_case, some_of, together
 from adawac.errors import name_problems as wrong_names
 from adawac.evaluation.case_table import NOBODY, CaseRow, MadeBy, case_rows
 from adawac.evaluation.references import References, as_named, names_told
@@ -134,6 +135,32 @@ def encoded(
     if (preds == IGNORE_INDEX).any():
         raise DataError(f"prediction {name}: holds the ignored label, which is no class; predict a class everywhere")
     return preds
+
+
+def untold(meant: object, classes: Classes) -> str | None:
+    """Classes of references that the model of predictions does not tell apart, or does not know; None where it does.
+
+    Args:
+        meant: label value -> class, as `adawac predict` records what the model was trained on; else nothing is known.
+        classes: of the references.
+
+    Example:
+        >>> classes = Classes.from_labels({1: "left_kidney", 2: "right_kidney", 3: "spleen"})
+        >>> untold({"0": "background", "1": "kidney", "2": "kidney", "3": "spleen"}, classes)
+        'its model was trained on left_kidney, right_kidney as one class (kidney), so that their Dice is not its own'
+    """
+    if not isinstance(meant, Mapping):
+        return None
+    none = str(meant.get("0", ""))
+    pairs = zip(classes.values[1:], classes.names[1:], strict=True)
+    lines = [
+        f"its model was trained without {some_of(names)}, and 0 counts for it in the means"
+        if its == none
+        else f"its model was trained on {some_of(names)} as one class ({its}), so that their Dice is not its own"
+        for its, names in together((str(meant.get(str(value), none)), name) for value, name in pairs).items()
+        if its == none or len(names) > 1
+    ]
+    return "; ".join(lines) or None
 
 
 def disjoint(rows: Iterable[CaseRow]) -> str | None:

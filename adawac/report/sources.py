@@ -20,6 +20,7 @@ from adawac.evaluation.predictions import (
     measure,
     name_problems,
     prediction_files,
+    untold,
 )
 from adawac.evaluation.references import References
 from adawac.evaluation.training_record import Settings, predicted_with_of
@@ -234,6 +235,8 @@ def _of_predictions(
     said = recorded(fixed_part(source.path))
     settings = predicted_with_of(said)
     rows = measured(predict, references, MadeBy(str(source.path), method, predicted_with=settings))
+    if why := untold(said.get("classes"), references.classes):
+        log.warning(f"{source.path}: {why}; leave such classes out of the references, or join them there, too")
     if why := turned(predict, references, rows) or disjoint(rows) or copied(rows):
         log.warning(f"{source.path}: {why}")
     return MethodRun(

@@ -1,5 +1,6 @@
 """`adawac predict`: labels on the input's own grid, whatever its orientation, with a checkpoint and nothing else."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -319,3 +320,31 @@ def test_labels_of_other_images_of_the_same_names_are_not_kept_for_these(run, tm
     assert label.read_bytes() == first
     assert main(["predict", *given, str(tmp_path / "b"), "--overwrite"]) == 0
     assert label.read_bytes() != first
+
+
+def test_predictions_of_a_model_that_joins_or_lacks_classes_say_so(tmp_path, caplog):
+    """The numbers by NumPy: what is called left_kidney is a kidney of either side."""
+    lacking = fit(tmp_path / "lacking", epochs=1, drop=["left_kidney"])
+    joining = fit(tmp_path / "joining", epochs=1, merge={"kidney": ["left_kidney", "right_kidney"]})
+    references = {"0": "background", "1": "left_kidney", "2": "right_kidney"}
+    write_msd(tmp_path / "data", cases=2, shape=(8, 32, 32), seed=9)
+    for run, said in (
+        (lacking, "its model was trained without left_kidney, and 0 counts for it in the means"),
+        (joining, "its model was trained on left_kidney, right_kidney as one class (kidney)"),
+    ):
+        out = tmp_path / run.parents[3].name / "out"
+        assert main(["predict", str(run), "-i", str(tmp_path / "data/imagesTr"), "-o", str(out)]) == 0
+        assert json.loads((out / MANIFEST).read_text())["classes"].keys() == references.keys()
+        report = adawac.evaluate({"a": out}, labels=tmp_path / "data/labelsTr")
+        assert said in caplog.text
+        label, preds = (
+            np.asarray(nib.load(each / "pt_1.nii.gz").dataobj) for each in (tmp_path / "data/labelsTr", out)
+        )
+        dice = {
+            row.class_name: row.value
+            for row in report.cases
+            if (row.case, row.metric, row.group) == ("pt_1", "dice", "all")
+        }
+        for value, name in ((1, "left_kidney"), (2, "right_kidney")):
+            due = 2 * ((label == value) & (preds == value)).sum() / ((label == value).sum() + (preds == value).sum())
+            assert dice[name] == pytest.approx(due)
