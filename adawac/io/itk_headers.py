@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -173,21 +174,16 @@ def _unreadable(path: Path, what: str) -> DataError:
 def _fields(path: Path, start: bytes, meta: bool) -> tuple[dict[str, str], int]:
     """Fields by their names, and how many bytes they take."""
     fields: dict[str, str] = {}
-    place = 0
-    if not meta:
-        first = start.partition(b"\n")[0]
-        if not re.fullmatch(rb"NRRD000[1-5]\r?", first):
-            raise _unreadable(path, "it does not begin as NRRD does")
-        place = len(first) + 1
-    while place < len(start):
-        raw, newline, _ = start[place:].partition(b"\n")
-        if not newline and len(start) == MOST_HEADER:
+    lines = BytesIO(start)
+    if not meta and not re.fullmatch(rb"NRRD000[1-5]\r?\n?", lines.readline()):
+        raise _unreadable(path, "it does not begin as NRRD does")
+    for raw in lines:
+        if not raw.endswith(b"\n") and len(start) == MOST_HEADER:
             break
-        place += len(raw) + 1
-        line = os.fsdecode(raw.removesuffix(b"\r"))
-        if not meta and (not line or line.startswith("#") or ":=" in line):
-            if not line:
-                return fields, place
+        line = os.fsdecode(raw.removesuffix(b"\n").removesuffix(b"\r"))
+        if not meta and not line:
+            return fields, lines.tell()
+        if not meta and (line.startswith("#") or ":=" in line):
             continue
         match = (_META_LINE if meta else _NRRD_LINE).fullmatch(line.rstrip(" \t"))
         if match is None:
@@ -198,10 +194,10 @@ def _fields(path: Path, start: bytes, meta: bool) -> tuple[dict[str, str], int]:
             raise _unreadable(path, f"{key} stands there twice")
         fields[key] = value
         if meta and key == "ElementDataFile":
-            return fields, place
+            return fields, lines.tell()
     if meta or len(start) == MOST_HEADER:
         raise _unreadable(path, f"its header does not end within {MOST_HEADER} bytes")
-    return fields, place
+    return fields, len(start)
 
 
 def _meta(path: Path, fields: Mapping[str, str], data: Path, length: int) -> Header:
