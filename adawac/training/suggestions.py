@@ -106,7 +106,7 @@ def suggestions(message: str, parser: argparse.ArgumentParser) -> Iterator[str]:
     wrong = dict.fromkeys(name for found in WRONG.findall(message) for name in found if name)
     classes = {each.__name__: each for base in _classes_in(message) for each in _usable(base)}
     if classes and "dot import path string" in message:
-        given = next(iter(wrong))
+        given = next(iter(wrong), "")  # nothing, where a variable of the shell is not set
         yield f"{given!r} is no class that is known here{did_you_mean(given.rpartition('.')[2], classes)}".rstrip(";")
         yield f"It can be {', '.join(sorted(classes))}, or module.Class."
         return

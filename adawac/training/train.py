@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -237,7 +238,7 @@ def _explained(config: Config, run: RunFolder | None) -> Iterator[None]:
         if error.name is None:  # said by a callback; imports name the module
             raise missing_package(error) from error
         raise
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, ValueError, TypeError, AssertionError) as error:
         if "optim" in (parts := raised_in(error).parts) and "torch" in parts:
             raise ConfigError(f"model.optimizer: {one_line(error)}") from error
         if isinstance(error, MisconfigurationException) or "lightning" in raised_in(error).parts:
@@ -290,6 +291,10 @@ def _settle(values: Namespace) -> None:
     for option, remedy in _ABOVE_ZERO.items():
         if isinstance(value := values[option], int | float) and not value > 0:
             raise ConfigError(f"{option} is {value:g}; {remedy}")
+    for option, value in values.items():
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(each, float) and not math.isfinite(each) for each in numbers) and "max_" not in option:
+            raise ConfigError(f"{option} is {value}; give a finite number")
     if values.get("model.optimizer.init_args.lr") == 0:
         log.warning("model.optimizer.init_args.lr is 0: the network stays as it begins")
     for option in ("runs", "data.root", "data.store", "model.init_from"):

@@ -99,10 +99,10 @@ class AdaptiveSampling(Sampling):
             raise ConfigError(f"AdaptiveSampling: floor is {floor}; give a share of a batch above 0, at most 1")
         if not 0 <= group_floor <= 1:
             raise ConfigError(f"AdaptiveSampling: group_floor is {group_floor}; give a share from 0 to 1")
-        if not (step_size >= 0 and group_step_size >= 0):
+        if not (0 <= step_size < np.inf and 0 <= group_step_size < np.inf):
             raise ConfigError(
-                f"AdaptiveSampling: step_size is {step_size} and group_step_size {group_step_size}; both must be at "
-                "least 0 (0 does not move)"
+                f"AdaptiveSampling: step_size is {step_size} and group_step_size {group_step_size}; both must be "
+                "finite and at least 0 (0 does not move)"
             )
         if not max_log_odds > 0:
             raise ConfigError(f"AdaptiveSampling: max_log_odds is {max_log_odds}; it must be above 0 (6 is usual)")

@@ -18,7 +18,7 @@ class HardnessWeighted(Sampling):
         sharpness: at least 0, in units of one over the loss; 0 draws evenly.
 
     Raises:
-        ConfigError: if `sharpness` is below 0.
+        ConfigError: if `sharpness` is below 0 or infinite.
 
     References:
         Fidon et al., "Distributionally robust segmentation of abnormal fetal brain 3D MRI", UNSURE 2021, algorithm 1,
@@ -32,8 +32,8 @@ class HardnessWeighted(Sampling):
     """
 
     def __init__(self, sharpness: float = 100.0) -> None:
-        if not sharpness >= 0:
-            raise ConfigError(f"HardnessWeighted: sharpness is {sharpness}; it must be at least 0 (100 is usual)")
+        if not 0 <= sharpness < np.inf:
+            raise ConfigError(f"HardnessWeighted: sharpness is {sharpness}; give a finite one from 0 (100 is usual)")
         self.sharpness = sharpness
 
     def draw(self, units: UnitTable, losses: Losses, size: int, rng: np.random.Generator) -> Rows:

@@ -105,7 +105,9 @@ def test_units_whose_loss_was_not_finite_come_last(units, losses, sharpness):
     ("make", "remedy"),
     [
         (lambda: ForegroundOversampling(1.5), "from 0 to 1"),
-        (lambda: HardnessWeighted(-1.0), "at least 0"),
+        (lambda: HardnessWeighted(-1.0), "a finite one from 0"),
+        (lambda: HardnessWeighted(float("inf")), "a finite one from 0"),
+        (lambda: AdaptiveSampling(group_step_size=float("inf")), "finite and at least 0"),
         (lambda: ClassBalanced(1.5), "from 0 to 1"),
         (lambda: ClassBalanced(cap=0.5), "at least 1"),
         (lambda: AdaptiveSampling("organs"), "classes, a grouping"),
