@@ -1,7 +1,7 @@
 """How label values on disk become class indices of the network, and back."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -190,11 +190,7 @@ class Classes:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, for checkpoints."""
-        return {
-            "names": list(self.names),
-            "indices": [list(pair) for pair in self.indices],
-            "values": list(self.values),
-        }
+        return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Classes":
