@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from adawac.data.sampling.block_sums import Blocks
 from adawac.data.sampling.sampling import Losses, Sampling, check_size
-from adawac.data.sampling.systematic import Rows, at_most, draw_exactly
+from adawac.data.sampling.systematic import Rows
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
 
@@ -40,6 +41,7 @@ class ClassBalanced(Sampling):
             raise ConfigError(f"ClassBalanced: cap is {cap}; give a factor of at least 1 (10 is usual)")
         self.share = share
         self.cap = cap
+        self._laid_out: tuple[UnitTable, NDArray[np.float64], Blocks, NDArray[np.float64]] | None = None
 
     def probabilities(self, units: UnitTable) -> NDArray[np.float64]:
         """(n,) how often each unit comes, of sum 1."""
@@ -54,4 +56,10 @@ class ClassBalanced(Sampling):
     def draw(self, units: UnitTable, losses: Losses | None, size: int, rng: np.random.Generator) -> Rows:
         """Rows drawn by class and rows drawn from all."""
         check_size(size, len(units))
-        return draw_exactly(at_most(self.probabilities(units), 1 / size), units.dense, size, rng)
+        laid_out = self._laid_out
+        if laid_out is None or laid_out[0] is not units:  # once a training: of millions of units it takes long
+            p, blocks = self.probabilities(units), Blocks(units.dense)
+            sums = np.bincount(blocks.of_row, p).astype(np.float64)
+            self._laid_out = laid_out = units, p, blocks, sums
+        _, p, blocks, sums = laid_out
+        return blocks.draw(sums, p.__getitem__, size, rng)[0]

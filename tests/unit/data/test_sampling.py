@@ -200,6 +200,25 @@ def test_each_batch_has_the_label_dense_units_that_its_draw_means(organs):
     assert found == {int(mean), int(mean) + 1}
 
 
+def test_of_many_units_each_comes_as_often_as_its_probability_says(organs):
+    """More units than are laid out one by one; the same sampling has drawn from another table before."""
+    rng, sampling = np.random.default_rng(0), ClassBalanced()
+    assert sampling.draw(organs, np.zeros(100), 8, rng).max() < 100
+    voxels = np.tile([9, 0, 0], (12_000, 1))
+    voxels[2000:4000, 1], voxels[11_990:, 2] = 4, 4
+    many = UnitTable.of_slices(["a"], [voxels], (3, 3), ("background", "liver", "spleen"))
+    counts = np.zeros(12_000)
+    for _ in range(2000):
+        rows = sampling.draw(many, np.zeros(12_000), 24, rng)
+        assert len(set(rows.tolist())) == 24
+        counts[rows] += 1
+    p = sampling.probabilities(many)
+    parts = [slice(0, 1000), slice(1000, 2000), slice(2000, 3000), slice(3000, 4000), slice(4000, 11_990)]
+    counts, p = (np.array([each[part].sum() for part in [*parts, slice(11_990, None)]]) for each in (counts, p))
+    assert chi_square_p(counts, p) > 0.001
+    assert chi_square_p(counts, p * [1.2, 1, 1, 1, 1, 1]) < 1e-6
+
+
 def test_every_class_comes_equally_often(organs):
     p = ClassBalanced(share=1.0, cap=100.0).probabilities(organs)
     by_hand = np.zeros(100)
