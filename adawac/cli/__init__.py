@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from io import TextIOWrapper
+from itertools import pairwise
 from pathlib import Path
 
-from adawac.errors import AdaWACError, DataError, Interrupted, did_you_mean, one_line, printable, raised_in
+from adawac.errors import AdaWACError, ConfigError, DataError, Interrupted, did_you_mean, one_line, printable, raised_in
 from adawac.io.remote import refuse_addresses
 
 TRAINING = {
@@ -121,6 +122,7 @@ def _run(argv: list[str]) -> int:
     except OSError as error:
         return _failed(command, f"the working folder: {one_line(error)}; change into one that is there")
     try:
+        _refuse_empty(argv)
         argv = [*map(_at_home, argv)]
         refuse_addresses(_named(argv[1:]))
         module, arguments = ("fit", argv) if command in TRAINING else (command, argv[1:])
@@ -145,6 +147,17 @@ def _run(argv: list[str]) -> int:
         if isinstance(error.__cause__, Interrupted | KeyboardInterrupt):  # compiled code, such as Ray's, covers it
             return _stopped(command, error.__cause__)
         return _unexpected(argv, error)
+
+
+def _refuse_empty(argv: Sequence[str]) -> None:
+    """Refuse an argument that is empty: a path would be the working folder."""
+    for before, argument in pairwise(argv):
+        option, equals, value = argument.partition("=")
+        if not argument or (equals and not value and option.startswith("-")):
+            what = option or f"what follows {before}"
+            raise ConfigError(
+                f"{what} is empty (a variable of the shell that is not set?); give a value, or leave it out"
+            )
 
 
 def _at_home(argument: str) -> str:

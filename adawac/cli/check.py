@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from adawac.cli.shown_data import recognised, show, tell
 from adawac.data.modality import current
-from adawac.errors import DataError, counted, printable
+from adawac.errors import DataError, counted, one_line, printable
 from adawac.errors.problems import Problem, grouped
 from adawac.io.atomic import atomic_write, write_text
 from adawac.io.own_code import find_in_working_folder, use_readers
@@ -125,5 +125,6 @@ def _show(checkup: "Checkup", name: str, picture: Path, made: "TypedParser") -> 
             with atomic_write(picture) as unfinished:
                 figure.savefig(unfinished, format=picture.suffix[1:] or "png")
             print(f"picture: {picture}")
-        except OSError as error:  # such as in the folder of the data: what is wrong with them shall be said
-            print(f"no picture: {picture} cannot be written ({error.strerror}); name another place with --picture")
+        except (OSError, ValueError) as error:  # such as in the folder of the data, whose problems shall be said
+            why = one_line(error) if isinstance(error, ValueError) else error.strerror
+            print(f"no picture: {picture} cannot be written ({why}); name another place with --picture")

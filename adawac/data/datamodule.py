@@ -34,6 +34,7 @@ from adawac.data.unit_kinds import unit_kind
 from adawac.data.units import UnitTable
 from adawac.data.unlabelled import of_others, unlabelled_cases
 from adawac.errors import ConfigError, DataError
+from adawac.io.given import given_path
 from adawac.io.readers import Reader, use
 from adawac.io.terminal import bar
 from adawac.processes.cluster import Each, in_threads
@@ -120,7 +121,7 @@ class SegmentationData(pl.LightningDataModule):
             raise ConfigError(f"data.batch_size is {batch_size}; it must be at least 1")
         if num_workers < 0:
             raise ConfigError(f"data.num_workers is {num_workers}; give 0 (batches are fetched in between) or more")
-        self.root = Path(root).expanduser()
+        self.root = given_path(root, "data.root", "give the folder of a data set")
         self.layout = layout
         self.split_rule = split or AutoSplit()
         self.patient_pattern = patient_pattern
@@ -141,7 +142,7 @@ class SegmentationData(pl.LightningDataModule):
         self.num_workers = num_workers
         self.residency: Residency = residency
         self.seed = seed
-        self.store_folder = None if store is None else Path(store).expanduser()
+        self.store_folder = None if store is None else given_path(store, "data.store", "give a folder")
         self.skip_bad = skip_bad
         self.skipped: dict[str, str] = {}
         """Cases that were left out, and why; known to the process that prepared the data."""

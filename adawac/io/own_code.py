@@ -83,7 +83,7 @@ def named(path: str, option: str) -> Any:
     find_in_working_folder()
     try:
         return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ConfigError(
             f"{option} is {path}, which cannot be imported ({error}); give module.name of a file in the working folder "
             f"({Path.cwd()}) or of an installed package"

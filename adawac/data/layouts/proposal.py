@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from shlex import quote
+from time import monotonic
 
 from adawac.errors import some_of, together
 from adawac.io.dimensions import MOST_CHANNELS
@@ -20,6 +21,9 @@ OF_LABELS = re.compile(
 
 MOST_FILES = 4000
 """That are looked at."""
+
+LONGEST = 5.0
+"""Seconds that are spent on it: a folder of everything holds too much to be tried."""
 
 _NUMBER = re.compile(r"(?<![^A-Za-z][tT])(?<!\d)\d+(?:[.-]\d+)*")
 """In names, but for those of sequences: t1, T2w."""
@@ -53,7 +57,8 @@ def proposed(root: Path) -> str:
     for depth in range(1, DEEPEST):
         ends = {path: _unsaid(parts)[-depth:] for path in files if len(parts := path.relative_to(root).parts) > depth}
         deeper |= {f"**/{re.sub(r'[*]+', '*', form)}": its for form, its in _alike(ends).items() if len(its) > 1}
-    matched = [*_matched(root, {form: paths for form, paths in forms.items() if "*" in form}), *_matched(root, deeper)]
+    named, until = {form: paths for form, paths in forms.items() if "*" in form}, monotonic() + LONGEST
+    matched = [*_matched(root, named, until), *_matched(root, deeper, until)]
     if not matched:
         return ""
     found, said = max(matched, key=lambda each: len(each[0]))  # what leaves the fewest cases out
@@ -76,18 +81,20 @@ def _alike(named: Mapping[Path, tuple[str, ...]]) -> dict[str, list[Path]]:
     return {_form(["/".join(named[path]) for path in paths]): paths for paths in alike.values()}
 
 
-def _matched(root: Path, forms: Mapping[str, list[Path]]) -> Iterator[tuple[set[Path], str]]:
+def _matched(root: Path, forms: Mapping[str, list[Path]], until: float) -> Iterator[tuple[set[Path], str]]:
     """Files of labels that patterns find, and options with them and with those of all images that these cases have."""
     of_labels = ((Path(form).parent.as_posix(), form) for form in filter(OF_LABELS.search, forms))
     for parent, each in together((form if parent == "**" else parent, form) for parent, form in of_labels).items():
         place = parent if len(each) > 1 and "*" in parent else each[0]  # masks an organ, or label maps
         paths = {path for form in each for path in forms[form]}
+        if monotonic() > until:
+            return
         for said, shorter in ((place, str), (place, _without_folders), (_without_folders(place), _without_folders)):
             labels = [name for name, _ in named_by(root, said)]
             images: dict[tuple[Path, ...], str] = {}
             for form, its in forms.items() if len(set(labels)) == len(labels) else ():
                 beside = paths.isdisjoint(its) and not OF_LABELS.search(Path(form).name)
-                if len(its) == len(labels) and beside and tuple(its) not in images:
+                if monotonic() < until and len(its) == len(labels) and beside and tuple(its) not in images:
                     found = [name for name, path in named_by(root, shorter(form)) if path not in paths]
                     if sorted(found) == sorted(labels):
                         images[tuple(its)] = shorter(form)

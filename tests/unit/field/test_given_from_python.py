@@ -1,5 +1,6 @@
 """What is given from Python, or as a pattern, and is none of what can be given."""
 
+import itertools
 import re
 
 import pytest
@@ -7,6 +8,8 @@ from field_data import check, folders
 
 import adawac
 from adawac.cli import main
+from adawac.data.datamodule import SegmentationData
+from adawac.data.layouts import proposal
 from adawac.errors import ConfigError, DataError
 
 
@@ -21,6 +24,7 @@ from adawac.errors import ConfigError, DataError
         (lambda: adawac.init(3), "init: data is 3; give the folder of a data set"),
         (lambda: adawac.fit({"a": 1}), "fit: config is a dict; give a file, and settings by name"),
         (lambda: adawac.fit(3), "fit: config is 3"),
+        (lambda: adawac.fit("openkbp_unet", weighting=""), "model.weighting: '' is no class that is known here"),
         (lambda: adawac.load(None), "load: run is None; name a checkpoint or a run folder"),
         (lambda: adawac.load([]), "load: run is empty; name a checkpoint or a run folder"),
         (lambda: adawac.load(["a", 3]), "load: run is 3"),
@@ -53,3 +57,38 @@ def test_wildcards_of_a_shell_are_told_from_those_of_a_pattern(tmp_path, capsys,
         adawac.evaluate({"a": tmp_path / "data/labels" / wild}, labels=tmp_path / "data/labels")
     with pytest.raises(DataError, match=alone):
         adawac.evaluate({"a": tmp_path / "data/labels"}, labels=tmp_path / "data/labels" / wild)
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (["check", ""], "what follows check"),
+        (["fit", "mine.yaml", "--data.root="], "--data.root"),
+        (["predict", "run", "-i", "", "-o", "out"], "what follows -i"),
+        (["evaluate", "a", "--labels", ""], "what follows --labels"),
+    ],
+)
+def test_what_a_shell_leaves_empty_is_no_folder(tmp_path, monkeypatch, capsys, line, what):
+    monkeypatch.chdir(tmp_path)
+    assert main(line) == 2
+    assert f"{what} is empty (a variable of the shell that is not set?); give a value" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_root_of_a_configuration_is_refused():
+    with pytest.raises(ConfigError, match=r"data.root is ''; give the folder of a data set"):
+        SegmentationData("")
+
+
+def test_patterns_are_tried_for_seconds_and_no_longer(tmp_path, monkeypatch):
+    """A folder of everything, of which no pattern is one of cases."""
+    for name in range(40):
+        for case in range(name % 7 + 2):
+            (tmp_path / f"{'ab'[name % 2]}{name}x/seg").mkdir(parents=True, exist_ok=True)
+            (tmp_path / f"{'ab'[name % 2]}{name}x/seg/{'abcdefghij'[name % 10] * 3}{case}.nii.gz").touch()
+    clock = itertools.count(0, proposal.LONGEST)
+    monkeypatch.setattr(proposal, "monotonic", lambda: next(clock))
+    asked = []
+    monkeypatch.setattr(proposal, "named_by", lambda *given: asked.append(given) or [])
+    proposal.proposed(tmp_path)
+    assert len(asked) <= 3
