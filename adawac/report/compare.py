@@ -208,16 +208,14 @@ def _check_output(folder: Path) -> None:
     """Refuse the folder of a run or study, whose case table or results a report's would replace, or one out of reach.
 
     Raises:
-        ConfigError: naming what lies there, or why it cannot be written.
+        ConfigError: naming what lies there.
+        OSError: it cannot be written.
     """
     there = folder.is_dir()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=folder).close()
-        if not there:
-            folder.rmdir()
-    except OSError as error:
-        raise ConfigError(f"{folder} cannot be written ({error.strerror}); give another folder") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    TemporaryFile(dir=folder).close()
+    if not there:
+        folder.rmdir()
     a_run = RunFolder(folder).config_file.is_file()
     if a_run or (folder / "cells.csv").is_file():
         what = "run's case table" if a_run else "study's results"

@@ -173,6 +173,11 @@ def train(config: Config) -> RunFolder | None:
     _speak_of_the_run_alone()
     keep_freed_memory()
     if config.command != "fit":
+        if config.values["ckpt_path"] is None:
+            raise ConfigError(
+                "no checkpoint is given, so that a network would be measured that has learnt nothing; give a run "
+                f"(adawac {config.command} runs/NAME/version_0), or --ckpt_path"
+            )
         # The run's own split leaves out what the run left out.
         warnings.filterwarnings("ignore", message=".*into no part: left out")
     config = Config(config.command, config.values.clone())

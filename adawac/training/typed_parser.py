@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,7 +38,7 @@ class TypedParser(ArgumentParser):
         """
         set_loader("yaml", _read_yaml, exceptions=(yaml.YAMLError,))
         given = with_new_arguments(as_spelt(sys.argv[1:] if args is None else args, self))
-        for option, value in zip(given, [*given[1:], ""], strict=True):
+        for option, value in pairwise([*given, ""]):
             name, joined, own = option.partition("=")
             if name in ("--config", "-c"):
                 _check_file(own if joined else value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adawac.cli import TRAINING, main
+from adawac.cli import TOOLS, TRAINING, main
 from adawac.errors import ConfigError
 from adawac.io.shipped import FOLDER
 from adawac.training.configuration import parser_of, resolve
@@ -59,3 +59,22 @@ def test_configurations_that_come_along_are_listed_printed_and_found(capsys, tmp
     Path("openkbp_unet").write_text("name: own\n")  # what is there comes first, and lacks the rest
     with pytest.raises(ConfigError):
         resolve(["fit", "openkbp_unet"])
+
+
+@pytest.mark.parametrize("command", sorted((TRAINING | TOOLS).keys() - {"configs", "completion"}))
+def test_a_command_alone_says_what_it_needs(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main([command])
+    assert "the following arguments are required" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["test", "validate"])
+def test_a_network_that_has_learnt_nothing_is_not_measured(command, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(f"data: {{root: {tmp_path}}}\nmodel: {{network: {{}}}}\n")
+    assert main([command, "--config", str(tmp_path / "mine.yaml"), "--runs", str(tmp_path / "runs")]) == 2
+    said = capsys.readouterr().err
+    assert "no checkpoint is given, so that a network would be measured that has learnt nothing" in said
+    assert f"give a run (adawac {command} runs/NAME/version_0)" in said
+    assert not (tmp_path / "runs").exists()
