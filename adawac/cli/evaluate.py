@@ -32,8 +32,6 @@ def main(argv: Sequence[str]) -> int:
         DataError: all problems of all sources together.
     """
     args = parser().parse_args(argv)
-    if args.pictures < 0:
-        raise ConfigError(f"--pictures is {args.pictures}; give a number of cases, 0 for none")
 
     names = [path.rpartition(".")[2] for path in args.metrics]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:

@@ -62,6 +62,8 @@ class Run:
     @property
     def cases(self) -> CaseTable:
         """What `test` measured."""
+        if not self.folder.cases_file.is_file():
+            raise ConfigError(f"{self.path} has not been tested; do so first: run.test(), or adawac test {self.path}")
         return CaseTable(read_run(self.folder))
 
     def test(self, **overrides: Any) -> CaseTable:

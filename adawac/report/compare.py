@@ -11,13 +11,14 @@ import torch
 
 from adawac.data.case_names import AUTO
 from adawac.data.classes import Classes
-from adawac.data.preprocessing import Axis
+from adawac.data.layouts.files import parse_labels
+from adawac.data.preprocessing import AXES, Axis
 from adawac.errors import ConfigError, DataError
 from adawac.evaluation import CaseRow, Metadata, metadata_header, read_metadata, write_table
 from adawac.evaluation.case_table import Metric, check_metric
 from adawac.evaluation.references import References, classes_beside, named_classes, read_classes
 from adawac.io.case_column import KEYS
-from adawac.io.given import given_paths
+from adawac.io.given import given_path, given_paths
 from adawac.io.image_cases import find_images
 from adawac.io.locking import locked
 from adawac.io.own_code import given_back
@@ -82,7 +83,7 @@ def evaluate(
     *,
     labels: Named | None = None,
     images: Named | None = None,
-    classes: Named | Sequence[str] | None = None,
+    classes: Named | Sequence[str] | Mapping[str, int] | None = None,
     metadata: Named | None = None,
     group_by: Sequence[str] = (),
     patient_pattern: str | None = AUTO,
@@ -108,8 +109,8 @@ def evaluate(
         output: folder for the report; None writes nothing.
         labels: folder of reference label maps, named like the predictions.
         images: folder of the images of the test cases, for pictures and for `predict`.
-        classes: what label values mean: a dataset.json, or names of 1, 2, ...; None: what lies beside the labels or
-            the predictions, or the run's own.
+        classes: what label values mean: a dataset.json, names of 1, 2, ..., or {name: value}; None: what lies beside
+            the labels or the predictions, or the run's own.
         metadata: a CSV with columns case or patient, and those to group by.
         group_by: columns of `metadata`; empty: all of few values.
         patient_pattern: whom a case shows: regular expression or CSV; None: every case is a patient.
@@ -132,16 +133,25 @@ def evaluate(
         DataError: all problems of all sources together.
     """
     empty_rule(policy or "penalise")  # known, before anything is read
-    metrics = metrics or {}
+    metrics = {} if metrics is None else metrics
+    sections = [sections] if callable(sections) else sections
+    group_by = [group_by] if isinstance(group_by, str) else group_by
+    if not isinstance(metrics, Mapping):
+        raise ConfigError(f"metrics is a {type(metrics).__name__}; give a mapping of names and functions")
+    if axis not in AXES:
+        raise ConfigError(f"axis is {axis!r}; give one of {', '.join(AXES)}")
+    if not isinstance(pictures, int) or pictures < 0:
+        raise ConfigError(f"pictures is {pictures!r}; give a number of cases, 0 for none")
     for name, metric in metrics.items():
         check_metric(name, metric)
     named = sources if isinstance(sources, Mapping) else {"": sources}
     chosen = [
-        Source.parse(f"{name}={path}" if name else str(path))
+        Source.named(str(name), str(path)) if name else Source.parse(str(path))
         for name, paths in named.items()
         for path in given_paths(paths, "evaluate: sources", "give runs, folders of predictions or case tables")
     ]
-    labels, images, metadata, output = map(_at_home, (labels, images, metadata, output))
+    paths = {"labels": labels, "images": images, "metadata": metadata, "output": output}
+    labels, images, metadata, output = (_path(path, name) for name, path in paths.items())
     if output is not None:
         _check_output(output)
     groupings = _metadata(metadata, group_by)  # before hours of measuring
@@ -222,14 +232,18 @@ def _check_output(folder: Path) -> None:
         raise ConfigError(f"{folder} holds a {what}, which the report's would replace; give a folder of its own")
 
 
-def _at_home(path: Named | None) -> Path | None:
-    return None if path is None else Path(path).expanduser()
+def _path(path: object, name: str) -> Path | None:
+    return None if path is None else given_path(path, f"evaluate: {name}", "give a path")
 
 
-def _classes(given: Named | Sequence[str] | None, labels: Path, sources: Sequence[Source]) -> Classes | None:
+def _classes(
+    given: Named | Sequence[str] | Mapping[str, int] | None, labels: Path, sources: Sequence[Source]
+) -> Classes | None:
     """What label values mean; None leaves it to the labels."""
     if isinstance(given, str | os.PathLike):
         return read_classes(Path(given))
+    if isinstance(given, Mapping):
+        return Classes.from_labels(*parse_labels(given, Path("classes")))
     if given is not None:
         return named_classes(list(given))
     if (found := classes_beside(labels)) is not None:

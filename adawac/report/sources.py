@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -71,10 +72,19 @@ class Source:
             >>> Source.parse("nnU-Net@full=.")
             Source(path=PosixPath('.'), method='nnU-Net', subset='full')
         """
-        name, equals, path = text.partition("=")
-        if not equals or Path(text).exists():
-            name, path = "", text
-        path = os.path.expanduser(path)
+        splits = [(text[: found.start()], text[found.end() :]) for found in re.finditer("=", text)]
+        there = [split for split in splits if Path(split[1]).expanduser().exists()]  # `lr=0.1=RUN` is of lr=0.1
+        whole = [("", text)]
+        return cls.named(*(whole * Path(text).exists() + there + splits + whole)[0])
+
+    @classmethod
+    def named(cls, name: str, path: str) -> "Source":
+        """Of a name, METHOD or METHOD@SUBSET or none, and a path.
+
+        Raises:
+            ConfigError: if there is nothing at the path.
+        """
+        text, path = f"{name}={path}" if name else path, os.path.expanduser(path)
         if not Path(path).exists() and not ("*" in path and labels_at(Path(path))):
             raise ConfigError(
                 f"{text}: there is nothing at {path}{did_you_mean_file(Path(path))} "

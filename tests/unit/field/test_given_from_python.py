@@ -3,6 +3,8 @@
 import itertools
 import re
 
+import nibabel as nib
+import numpy as np
 import pytest
 from field_data import check, folders
 
@@ -44,6 +46,54 @@ def test_a_pattern_of_patients_and_a_label_value_are_looked_at(tmp_path):
     assert "patient_pattern is 3; give a regular expression" in check(tmp_path, patient_pattern=3).problems[0]
     with pytest.raises(ConfigError, match="ignore_label is '255'; give the label value"):
         check(tmp_path, ignore_label="255")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"axis": "x"}, "axis is 'x'; give one of axial, coronal, sagittal"),
+        ({"metrics": [len]}, "metrics is a list; give a mapping of names and functions"),
+        ({"pictures": "3"}, "pictures is '3'; give a number of cases"),
+        ({"pictures": -1}, "pictures is -1; give a number of cases"),
+        ({"labels": ["a"]}, "evaluate: labels is a list; give a path"),
+        ({"metadata": {"case": []}}, "evaluate: metadata is a dict; give a path"),
+    ],
+)
+def test_what_evaluate_is_given_is_looked_at(tmp_path, given, said):
+    folders(tmp_path)
+    labels = tmp_path / "labels"
+    with pytest.raises(ConfigError, match="^" + re.escape(said)):
+        adawac.evaluate({"a": labels}, **{"labels": labels, **given})
+
+
+def test_classes_are_those_of_their_values_in_any_order(tmp_path):
+    folders(tmp_path / "data")
+    labels, preds = tmp_path / "data/labels", tmp_path / "preds"
+    preds.mkdir()
+    for path in labels.iterdir():  # nothing of value 1
+        image = nib.load(path)
+        array = np.asarray(image.dataobj)
+        nib.save(nib.Nifti1Image(np.where(array == 2, array, 0), image.affine), preds / path.name)
+    for classes in ({"spleen": 2, "liver": 1}, {"1": "liver", "2": "spleen"}, ["liver", "spleen"]):
+        report = adawac.evaluate({"a": preds}, labels=labels, classes=classes)
+        dice = {row.class_name: row.value for row in report.cases if (row.metric, row.group) == ("dice", "all")}
+        assert dice == {"liver": 0, "spleen": 1}
+
+
+def test_a_method_may_be_called_as_its_setting_is(tmp_path, capsys):
+    folders(tmp_path / "data")
+    labels = tmp_path / "data/labels"
+    report = adawac.evaluate({"lr=0.1@full": labels}, labels=labels)
+    assert {(row.method, row.subset) for row in report.cases} == {("lr=0.1", "full")}
+    out = tmp_path / "report"
+    assert main(["evaluate", f"lr=0.1={labels}", "--labels", str(labels), "-o", str(out)]) == 0
+    assert {row.method for row in adawac.evaluate(out).cases} == {"lr=0.1"}
+
+
+def test_a_run_that_was_not_tested_says_so(tmp_path):
+    (tmp_path / "config.yaml").write_text("name: a\n")
+    with pytest.raises(ConfigError, match=r"has not been tested; do so first: run.test\(\), or adawac test"):
+        _ = adawac.Run(tmp_path).cases
 
 
 @pytest.mark.parametrize("wild", ["case_0[01].nii.gz", "case_0?.nii.gz", "case_0{0,1}.nii.gz", "case_0[01]*"])
