@@ -102,7 +102,11 @@ def _foresee(task: SegmentationTask, data: SegmentationData, trainer: pl.Trainer
     task.begin(facts := data.look(), trainer, trains=True)
     check_monitors(trainer, task, facts.classes.names[1:], bool(data.split.val))
     if checkpoint is not None and task.recipe is not None and Path(checkpoint).suffix:  # no word such as last
-        check_resumable(read_checkpoint(Path(checkpoint)), task.recipe, None)
+        check_resumable(read := read_checkpoint(Path(checkpoint)), task.recipe, None)
+        if -1 < (most := trainer.max_epochs or 0) < read.get("epoch", 0):
+            raise ConfigError(
+                f"{checkpoint} has {read['epoch'] + 1} epochs behind it, but trainer.max_epochs is {most}; raise it"
+            )
 
 
 def _make_trainer(parts: Namespace, first: list[Callback], own_logger: TensorBoardLogger) -> Any:

@@ -58,9 +58,11 @@ def state(path: Path, name: str = "last") -> dict:
 
 
 def test_a_network_that_a_checkpoint_does_not_fit_is_refused_before_volumes_are_read(path, capsys, monkeypatch):
-    assert main(["fit", str(path)]) == 0
+    assert main(["fit", str(path), "--trainer.max_epochs=2"]) == 0
     monkeypatch.setattr(VolumeStore, "prepare", lambda *_: pytest.fail("it has begun"))
-    more = ["--trainer.max_epochs=2", "--resume=auto"]
+    assert main(["fit", str(path), "--trainer.max_epochs=0", "--resume=auto"]) == 2
+    assert "last.ckpt has 2 epochs behind it, but trainer.max_epochs is 0; raise it" in capsys.readouterr().err
+    more = ["--trainer.max_epochs=3", "--resume=auto"]
     assert main(["fit", str(path), *more, "--data.size=[48,48]"]) == 2
     assert "preprocessing.grid.size: [32, 32] then, [48, 48] now" in capsys.readouterr().err
     assert main(["fit", str(path), *more, "--model.network.arguments.channels=[4,16]"]) == 2
@@ -149,9 +151,19 @@ def test_what_a_class_of_ones_own_may_log_is_not_refused(path, caplog):
     assert "or what a class of yours logs" in caplog.text
 
 
-def test_a_teacher_without_anybody_to_teach_is_told(path, caplog):
-    assert main(["fit", str(path), "--model.teacher=MeanTeacher", "--model.weighting=ERM"]) == 0
-    assert "model.teacher has nothing to teach: all slices have labels; give data.unlabelled" in caplog.text
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model.teacher=MeanTeacher"], "model.teacher: for what has no label, but all slices have"),
+        (["--model.weighting=SemiSupervised"], "model.weighting SemiSupervised: for what has no label"),
+        (["--data.sampling=WithUnlabelled"], "data.sampling WithUnlabelled: for what has no label"),
+        (["--model.weighting=TrimTrain", "--data.subset=Trim"], "but all of these are label-dense"),
+        (["--model.weighting=TrimTrain"], None),
+    ],
+)
+def test_what_has_nothing_to_do_is_told(path, caplog, options, said):
+    assert main(["fit", str(path), "--model.weighting=ERM", *options]) == 0
+    assert said in caplog.text if said else "but all" not in caplog.text
 
 
 def test_a_dice_of_which_the_lowest_is_sought_is_warned_of(path, caplog):

@@ -8,9 +8,11 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
+from adawac.data.sampling import WithUnlabelled
 from adawac.errors import ConfigError, did_you_mean, percent
 from adawac.training.callbacks.checkpoints import RunCheckpoint
 from adawac.training.task import SegmentationTask
+from adawac.weighting import PseudoAdaWAC, SemiSupervised, TrimTrain, TrimTrainACR
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +32,22 @@ class Foresight(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
         """Look at names, and at the labels of the validation."""
-        units = pl_module.data.units
-        if pl_module.teacher is not None and units.labelled.all():
+        units, weighting = pl_module.data.units, pl_module.weighting
+        unlabelled = {
+            "model.teacher": pl_module.teacher is not None,
+            "model.weighting SemiSupervised": isinstance(weighting, SemiSupervised),
+            "data.sampling WithUnlabelled": isinstance(pl_module.data.sampling, WithUnlabelled),
+        }
+        if units.labelled.all() and (idle := [part for part, given in unlabelled.items() if given]):
             log.warning(
-                f"model.teacher has nothing to teach: all {units.kind.noun[1]} have labels; give data.unlabelled, or "
-                "data.subset Annotated, or leave it out"
+                f"{' and '.join(idle)}: for what has no label, but all {units.kind.noun[1]} have; give "
+                "data.unlabelled, or data.subset Annotated, or leave it out"
+            )
+        if isinstance(weighting, TrimTrain | TrimTrainACR | PseudoAdaWAC) and (units.dense.all() or units.sparse.all()):
+            kind = "label-dense" if units.dense.all() else "label-sparse"
+            log.warning(
+                f"model.weighting {type(weighting).__name__} tells label-dense from label-sparse {units.kind.noun[1]}, "
+                f"but all of these are {kind}"
             )
         held = pl_module.data.validation_voxels()[1:] > 0
         if len(pl_module.data.split.val) and not held.any():
