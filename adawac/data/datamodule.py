@@ -119,8 +119,8 @@ class SegmentationData(pl.LightningDataModule):
             use(reader)
         if batch_size < 1:
             raise ConfigError(f"data.batch_size is {batch_size}; it must be at least 1")
-        if num_workers < 0:
-            raise ConfigError(f"data.num_workers is {num_workers}; give 0 (batches are fetched in between) or more")
+        if not 0 <= num_workers <= 512:
+            raise ConfigError(f"data.num_workers is {num_workers}; give 0 (batches are fetched in between) to 512")
         self.root = given_path(root, "data.root", "give the folder of a data set")
         self.layout = layout
         self.split_rule = split or AutoSplit()

@@ -199,6 +199,21 @@ def copied(rows: Iterable[CaseRow]) -> str | None:
     return "every prediction is its reference, voxel for voxel: is this the folder of the predictions?"
 
 
+def nothing(rows: Iterable[CaseRow]) -> str | None:
+    """That no prediction holds any class though references do; None where one does.
+
+    Args:
+        rows: of one source.
+    """
+    voxels = {"predicted_voxels": 0.0, "reference_voxels": 0.0}
+    for row in rows:
+        if row.group == "all" and row.metric in voxels:
+            voxels[row.metric] += row.value if row.value > 0 else 0
+    if voxels["predicted_voxels"] or not voxels["reference_voxels"]:
+        return None
+    return "no prediction holds any class: every voxel is background (a network that found nothing, or empty files?)"
+
+
 def measure(
     predict: Predict,
     references: References,

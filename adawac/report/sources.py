@@ -20,6 +20,7 @@ from adawac.evaluation.predictions import (
     from_files,
     measure,
     name_problems,
+    nothing,
     prediction_files,
     untold,
 )
@@ -247,7 +248,7 @@ def _of_predictions(
     rows = measured(predict, references, MadeBy(str(source.path), method, predicted_with=settings))
     if why := untold(said.get("classes"), references.classes):
         log.warning(f"{source.path}: {why}; leave such classes out of the references, or join them there, too")
-    if why := turned(predict, references, rows) or disjoint(rows) or copied(rows):
+    if why := turned(predict, references, rows) or disjoint(rows) or copied(rows) or nothing(rows):
         log.warning(f"{source.path}: {why}")
     return MethodRun(
         method,

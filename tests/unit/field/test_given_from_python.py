@@ -80,6 +80,18 @@ def test_classes_are_those_of_their_values_in_any_order(tmp_path):
         assert dice == {"liver": 0, "spleen": 1}
 
 
+@pytest.mark.parametrize(("value", "told"), [(0, True), (1, False)])
+def test_predictions_of_nothing_are_told(tmp_path, caplog, value, told):
+    folders(tmp_path / "data")
+    labels, preds = tmp_path / "data/labels", tmp_path / "preds"
+    preds.mkdir()
+    for path in labels.iterdir():
+        image = nib.load(path)
+        nib.save(nib.Nifti1Image(np.full(image.shape, value, np.uint8), image.affine), preds / path.name)
+    adawac.evaluate({"a": preds}, labels=labels)
+    assert ("no prediction holds any class: every voxel is background" in caplog.text) == told
+
+
 def test_a_method_may_be_called_as_its_setting_is(tmp_path, capsys):
     folders(tmp_path / "data")
     labels = tmp_path / "data/labels"
@@ -128,6 +140,9 @@ def test_what_a_shell_leaves_empty_is_no_folder(tmp_path, monkeypatch, capsys, l
 def test_an_empty_root_of_a_configuration_is_refused():
     with pytest.raises(ConfigError, match=r"data.root is ''; give the folder of a data set"):
         SegmentationData("")
+    for number in (-1, 99999):
+        with pytest.raises(ConfigError, match=rf"data.num_workers is {number}; give 0 .* to 512"):
+            SegmentationData("data", num_workers=number)
 
 
 def test_patterns_are_tried_for_seconds_and_no_longer(tmp_path, monkeypatch):
