@@ -1,5 +1,6 @@
 """What is wrong with a data set, all of it at once: every case read once, copies found, and what no case holds."""
 
+import math
 import os
 import warnings
 from collections import defaultdict
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from adawac.data.case_names import AUTO
 from adawac.data.classes import Classes
 from adawac.data.fingerprint import Fingerprint, Measured, measure
-from adawac.data.layouts import Layout, detect
+from adawac.data.layouts import Collection, Layout, detect
 from adawac.data.modality import Modalities
 from adawac.data.overview import Finding, overview
 from adawac.data.patients import SuggestedPatients, patients_in
@@ -110,6 +111,8 @@ def check(
     training = {case: measured[case] for case in parts.train if case in measured}
     whole += absent(names, training)
     notes = (*collection.passed_over, *parts.notes, *(note for found in measured.values() for note in found.notes))
+    if ignore_label is not None:
+        notes += _of_ignored(ignore_label, collection, measured)
     validation = [measured[case] for case in parts.val if case in measured]
     if validation and not sum(found.voxels[:, 1:].sum() for found in validation):
         whole.append(
@@ -121,6 +124,15 @@ def check(
         fingerprint = Fingerprint.of_measured(collection, list(training.values()))
     found = overview(type(layout).__name__, collection, measured, names, patients) if measured else ()
     return Checkup(tuple(bad), tuple(whole), measured, names, fingerprint, patients, notes, tuple(found))
+
+
+def _of_ignored(value: int, collection: Collection, measured: Mapping[str, Measured]) -> tuple[str, ...]:
+    """What is odd about a label value that somebody wants to be ignored."""
+    if (name := collection.labels.get(value)) not in (None, f"class_{value}"):
+        return (f"label value {value} is {name} in the data set, and is ignored as was said",)
+    if all(found.voxels.sum() == math.prod(found.shape) for found in measured.values()):
+        return (f"no voxel has the label value {value}, which is to be ignored: is it another?",) * bool(measured)
+    return ()
 
 
 def absent(classes: tuple[str, ...], train: Mapping[str, Measured]) -> list[str]:

@@ -107,9 +107,13 @@ def name_problems(kind: str, names: Iterable[object]) -> list[str]:
     Example:
         >>> name_problems("class", ["liver", "kidney (left)", "=1+1"])
         ["class '=1+1': a name holds printable characters and begins with none of = + - @ $ %; rename it"]
+        >>> name_problems("class", [True])
+        ['class True: a name is text; write it in quotes, where YAML reads a number, yes or no']
     """
     return [
         f"{kind} {name!r}: a name holds printable characters and begins with none of {' '.join(_SIGNS)}; rename it"
+        if isinstance(name, str)
+        else f"{kind} {name!r}: a name is text; write it in quotes, where YAML reads a number, yes or no"
         for name in names
         if not isinstance(name, str)
         or normalize("NFKC", name).strip()[:1] in ("", *_SIGNS)

@@ -69,6 +69,8 @@ def in_a_line(message: str, suggested: Sequence[str] = ()) -> str | None:
     if due == ["null"]:  # what else it can be is no plain value
         return None
     listed = due[0] if len(due) == 1 else f"{', '.join(due[:-1])} or {due[-1]}"
+    if "text" in due and re.fullmatch(r"True|False|-?[\d.]+", given):
+        listed += " (in quotes where YAML reads a number, yes or no)"
     meant = re.search(r"did you mean \S+\?", "\n".join(suggested))
     if meant and re.fullmatch(r"(\w+\.)+\w+", given):  # a class, by its path
         return f"{key} is {given}; {meant[0]}"

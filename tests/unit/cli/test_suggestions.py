@@ -120,6 +120,8 @@ VALUES = [
     ("--model.weighting AdaWAC --model.weighting.step_size inf", "model.weighting.step_size is inf; give a number"),
     ("--model.weighting AdaWAC --model.weighting.stepp 1", "model.weighting: AdaWAC has no setting stepp"),
     ("--model.schedule StepLR", "'StepLR' is no class that is known here. It can be Constant, Cosine, Poly, or"),
+    ("--data.drop [no]", "data.drop is False; give text (in quotes where YAML reads a number, yes or no)"),
+    ("--data.drop [1]", "data.drop is 1; give text (in quotes where YAML reads a number, yes or no)"),
     ("--data.modality CT", "data.modality is CT; did you mean ct? give ct, mr, prescaled, a list or null"),
     ("--data.batch_size 1.5", "data.batch_size is 1.5; give a whole number"),
     ("--data.mirror_pairs left", "data.mirror_pairs is left; give a mapping or null"),

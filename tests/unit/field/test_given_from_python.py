@@ -6,7 +6,7 @@ import re
 import nibabel as nib
 import numpy as np
 import pytest
-from field_data import check, folders
+from field_data import check, edit, folders, nnunet
 
 import adawac
 from adawac.cli import main
@@ -157,3 +157,17 @@ def test_patterns_are_tried_for_seconds_and_no_longer(tmp_path, monkeypatch):
     monkeypatch.setattr(proposal, "named_by", lambda *given: asked.append(given) or [])
     proposal.proposed(tmp_path)
     assert len(asked) <= 3
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(77, "no voxel has the label value 77"), (2, "label value 2 is b in"), (3, None)]
+)
+def test_a_label_to_be_ignored_that_is_none_or_a_class_is_told(tmp_path, value, said):
+    nnunet(tmp_path)
+    for path in (tmp_path / "labelsTr").iterdir():
+        edit(path, lambda array: np.where(np.arange(array.shape[2]) == 0, 3, array), np.uint8)
+    if value != 3:
+        for path in (tmp_path / "labelsTr").iterdir():
+            edit(path, lambda array: np.where(array == 3, 0, array), np.uint8)
+    notes = check(tmp_path, ignore_label=value).notes
+    assert any(said in note for note in notes) if said else not any("label value" in note for note in notes)
