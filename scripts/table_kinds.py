@@ -135,6 +135,17 @@ def gains_table(sources: Sequence[Source]) -> str:
     return "\n".join(_table(header, rows, words=(0, 2)))
 
 
+def shares_table(sources: Sequence[Source]) -> str:
+    """A row for each share of the training set that is annotated: Dice of each fold that was trained."""
+    kinds = {"usual": "usual views", "strong": "strong views", "teacher": "strong views, teacher of the rest"}
+    rows = [
+        [row["annotated"], f"{mean(row['slices']):,.0f}", *(", ".join(map(number, row[kind])) for kind in kinds)]
+        for results, _ in sources
+        for row in results["rows"]
+    ]
+    return "\n".join(_table(["annotated", "slices", *kinds.values()], rows, words=(0,)))
+
+
 def kill_table(sources: Sequence[Source]) -> str:
     """A row for each command that `scripts/interrupted_commands.py` disturbed."""
     rows = [
@@ -228,6 +239,7 @@ KINDS: Mapping[str, Callable[[Sequence[Source]], str]] = {
     "plans": plans_table,
     "kills": kill_table,
     "scale": scale_table,
+    "shares": shares_table,
     "ratios": ratio_table,
     "units": units_table,
 }
