@@ -23,7 +23,6 @@ from adawac.io.terminal import bar
 from adawac.io.volumes import Volume, write_label_nifti, write_probabilities_nifti
 from adawac.processes.cluster import Each, outcome_of
 from adawac.runs.folder import find_checkpoint, run_of_checkpoint
-from adawac.types import IGNORE_INDEX
 
 
 def predict_files(
@@ -84,7 +83,7 @@ def predict_files(
     }
     folder = PredictionFolder(output, [LABEL, *[PROBABILITIES] * probabilities, *[PICTURE] * pictures])
     data = segmenter.recipe.data.classes
-    meant = {str(value): data.names[index] for value, index in data.indices if index != IGNORE_INDEX}
+    meant = {str(value): data.names[index] for value, index in data.indices if index < len(data.names)}
     places = {hash_: _place(path) for hash_, path in models.items()}
     where: dict[str, Any] = {"checkpoints": places, "classes": meant}
     for part, did in (("train", "trained_on"), ("val", "chosen_on")):
