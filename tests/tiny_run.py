@@ -61,3 +61,12 @@ def write_config(folder: Path, settings: dict[str, Any]) -> Path:
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(settings))
     return path
+
+
+def one_epoch(folder: Path, root: Path) -> Path:
+    """The file of a run of one epoch of 4 steps, whose store lies beside the data."""
+    settings = tiny_settings(folder, root)
+    settings["trainer"] |= {"max_epochs": 1}
+    settings["data"] |= {"batch_size": 4, "store": str(root.parent / "store")}
+    settings["model"] |= {"optimizer": ADAMW}
+    return write_config(folder, settings)

@@ -42,6 +42,23 @@ def test_the_time_left_counts_no_steps_of_another_batch_size(steps, monkeypatch,
     assert caplog.messages == ["epoch 2 of 3, 0:00:10 left"]  # the second of three epochs took 10 s
 
 
+def suspects(folder, units, losses, weighting):
+    """Lines of the file that a training leaves."""
+    task = SimpleNamespace(
+        weighting=weighting,
+        data=SimpleNamespace(units=units, sampling=None, facts=SimpleNamespace(classes=("background", "liver"))),
+        last_losses=losses,
+    )
+    trainer = SimpleNamespace(
+        log_dir=folder,
+        is_global_zero=True,
+        fast_dev_run=False,
+        callback_metrics={"val/dice/liver": torch.tensor(0.9)},
+    )
+    SuspectSlices().on_fit_end(trainer, task)
+    return (folder / "suspects.csv").read_text().splitlines()
+
+
 def test_a_slice_that_was_never_drawn_is_no_suspect(tmp_path):
     voxels = np.array([[9, 0], *[[7, 2]] * 8, *[[9, 0]] * 8])
     units = UnitTable.of_slices(["a"], [voxels], (3, 3), ("background", "liver"))
@@ -51,19 +68,8 @@ def test_a_slice_that_was_never_drawn_is_no_suspect(tmp_path):
     losses.record(SampleLosses(drawn, torch.full((16,), 0.1), None, torch.as_tensor(units.dense[1:])))
     # The first has what all began with, and the dense fell below it; of the sparse, all but the last fell farther.
     log_odds = torch.tensor([0.0, *torch.linspace(-2, -1, 8), *torch.linspace(-9, -8, 7), -0.5])
-    task = SimpleNamespace(
-        weighting=SimpleNamespace(weights=torch.sigmoid(log_odds), log_odds=log_odds),
-        data=SimpleNamespace(units=units, sampling=None, facts=SimpleNamespace(classes=("background", "liver"))),
-        last_losses=losses,
-    )
-    trainer = SimpleNamespace(
-        log_dir=tmp_path,
-        is_global_zero=True,
-        fast_dev_run=False,
-        callback_metrics={"val/dice/liver": torch.tensor(0.9)},
-    )
-    SuspectSlices().on_fit_end(trainer, task)
-    assert (tmp_path / "suspects.csv").read_text().splitlines()[1:] == ["a,16,-0.5"]
+    weighting = SimpleNamespace(weights=torch.sigmoid(log_odds), log_odds=log_odds)
+    assert suspects(tmp_path, units, losses, weighting)[1:] == ["a,16,-0.5"]
 
 
 @pytest.mark.parametrize("voxels", [[7, 2], [9, 0]])
@@ -72,19 +78,8 @@ def test_a_training_ends_where_all_slices_are_label_dense_or_none_is(tmp_path, v
     losses = LastLosses()
     losses.allocate(4)
     losses.record(SampleLosses(torch.arange(4), torch.rand(4), None, torch.as_tensor(units.dense)))
-    task = SimpleNamespace(
-        weighting=SimpleNamespace(weights=None, log_odds=None),
-        data=SimpleNamespace(units=units, sampling=None, facts=SimpleNamespace(classes=("background", "liver"))),
-        last_losses=losses,
-    )
-    trainer = SimpleNamespace(
-        log_dir=tmp_path,
-        is_global_zero=True,
-        fast_dev_run=False,
-        callback_metrics={"val/dice/liver": torch.tensor(0.9)},
-    )
-    SuspectSlices().on_fit_end(trainer, task)
-    assert (tmp_path / "suspects.csv").read_text().splitlines() == ["case,unit,score"]
+    weighting = SimpleNamespace(weights=None, log_odds=None)
+    assert suspects(tmp_path, units, losses, weighting) == ["case,unit,score"]
 
 
 def test_before_any_step_is_taken_there_is_nothing_to_draw():
