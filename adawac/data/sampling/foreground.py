@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from adawac.data.sampling.sampling import Losses, Sampling, check_size
+from adawac.data.sampling.sampling import Losses, Sampling, check_size, until_different
 from adawac.data.sampling.systematic import Rows
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError
@@ -39,6 +39,6 @@ class ForegroundOversampling(Sampling):
         """Label-dense rows for the reserved share, then any of the others."""
         check_size(size, len(units))
         dense = np.flatnonzero(units.dense)
-        reserved = rng.permutation(dense)[: int(np.ceil(self.share * size))]
-        others = np.setdiff1d(np.arange(len(units)), reserved, assume_unique=True)
-        return np.concatenate([reserved, rng.permutation(others)[: size - len(reserved)]])
+        reserved = min(int(np.ceil(self.share * size)), len(dense))
+        rows = rng.choice(dense, reserved, replace=False, shuffle=False)
+        return until_different(lambda: int(rng.integers(len(units))), size, rows.tolist())

@@ -1,9 +1,10 @@
 """Every group equally often."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adawac.data.groups import Density, Grouping
-from adawac.data.sampling.sampling import Losses, Sampling, without_replacement
+from adawac.data.sampling.sampling import Losses, Sampling, check_size, until_different
 from adawac.data.sampling.systematic import Rows
 from adawac.data.units import UnitTable
 
@@ -33,11 +34,23 @@ class GroupBalanced(Sampling):
 
     def __init__(self, groups: Grouping | None = None) -> None:
         self.groups = groups or Density()
+        self._laid_out: tuple[UnitTable, list[NDArray[np.int64]], NDArray[np.int64]] | None = None
 
     def draw(self, units: UnitTable, losses: Losses, size: int, rng: np.random.Generator) -> Rows:
-        """Rows drawn with probability 1 / (groups * units of the row's group)."""
-        member, names = self.groups(units)
-        grouped = member >= 0
-        weights = np.full(len(units), -np.inf)
-        weights[grouped] = -np.log(np.bincount(member[grouped], minlength=len(names)))[member[grouped]]
-        return without_replacement(weights, size, rng)
+        """Rows drawn one after the other: a group, then a row of it; units in no group fill what is left."""
+        check_size(size, len(units))
+        laid_out = self._laid_out
+        if laid_out is None or laid_out[0] is not units:  # once a training: to group millions of units takes seconds
+            member, names = self.groups(units)
+            parts = np.split(
+                np.argsort(member, kind="stable"), np.bincount(1 + member, minlength=1 + len(names)).cumsum()[:-1]
+            )
+            self._laid_out = laid_out = units, parts[1:], parts[0]
+        _, groups, others = laid_out
+
+        def one() -> int:
+            rows = groups[rng.integers(len(groups))]
+            return int(rows[rng.integers(len(rows))])
+
+        drawn = until_different(one, min(size, len(units) - len(others)))
+        return np.concatenate([drawn, rng.choice(others, size - len(drawn), replace=False)])

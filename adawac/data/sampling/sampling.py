@@ -1,6 +1,7 @@
 """The contract of a sampling, and how batches are drawn without replacement."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 import numpy as np
@@ -73,6 +74,26 @@ def drawn_rows(sampling: Sampling, units: UnitTable, losses: Losses, size: int, 
         )
     found: list[int] = rows.tolist()
     return found
+
+
+def until_different(draw: Callable[[], int], size: int, drawn: Iterable[int] = ()) -> Rows:
+    """Different rows by draws of one row at a time, of which those that came already are dropped.
+
+    So each is drawn with probabilities proportional to those of the rows left, whatever the size of the table.
+
+    Args:
+        draw: a row.
+        size: rows in all; at least so many must be able to come.
+        drawn: different rows that came before.
+
+    Example:
+        >>> until_different(iter([4, 4, 1, 4, 7]).__next__, 4, [1, 2]).tolist()
+        [1, 2, 4, 7]
+    """
+    rows = dict.fromkeys(drawn)
+    while len(rows) < size:
+        rows[draw()] = None
+    return np.array(list(rows), dtype=np.int64)
 
 
 def without_replacement(log_weights: NDArray[np.floating], size: int, rng: np.random.Generator) -> Rows:

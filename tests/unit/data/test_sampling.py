@@ -65,6 +65,25 @@ def test_groups_come_equally_often(units, losses):
     assert member[rows].mean() == pytest.approx(0.5, abs=0.03)  # 20 % of the units
 
 
+def test_a_batch_of_different_units_weighs_a_group_as_sequential_draws_do():
+    units = UnitTable.of_slices(["a"], [np.array([[5, 4], [9, 0], [9, 0], [9, 0]])], (3, 3), ("background", "liver"))
+    rng, sampling = np.random.default_rng(3), GroupBalanced()
+    batches = [sampling.draw(units, np.zeros(4), 2, rng) for _ in range(4000)]
+    # The dense one comes first with probability 1/2, else second: its 1/2 beside the 2/6 of the two sparse ones left.
+    assert np.mean([0 in batch for batch in batches]) == pytest.approx(0.5 + 0.5 * (1 / 2) / (1 / 2 + 2 / 6), abs=0.03)
+    assert np.mean([1 in batch for batch in batches]) == pytest.approx(1.2 / 3, abs=0.03)
+
+
+def test_foreground_oversampling_draws_what_is_not_reserved_from_all_alike():
+    voxels = np.tile([9, 0], (5, 1))
+    voxels[:2] = [5, 4]
+    units = UnitTable.of_slices(["a"], [voxels], (3, 3), ("background", "liver"))
+    rng, sampling = np.random.default_rng(4), ForegroundOversampling(0.5)
+    rows = np.concatenate([sampling.draw(units, np.zeros(5), 2, rng) for _ in range(6000)])
+    # One of two dense rows, then any of the four left.
+    assert np.bincount(rows) / 6000 == pytest.approx([0.5 + 0.5 / 4] * 2 + [1 / 4] * 3, abs=0.03)
+
+
 def test_hard_units_follow_the_softmax_of_their_losses(units):
     losses = np.zeros(N, dtype=np.float32)
     losses[7] = 0.05
