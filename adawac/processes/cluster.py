@@ -16,7 +16,7 @@ Outcomes = Generator[tuple[Item, Future[Result]], None, None]
 """Items, each with what became of it, as they end; `result()` gives what was returned, or raises what was raised."""
 
 TIMES = 3
-"""How often a task begins again whose worker or node was lost."""
+"""How often a task begins again whose worker or node was lost, and a connection whose process there was."""
 
 AT_ONCE = 1000
 """Tasks that a cluster is given at the same time: more would only wait there."""
@@ -174,13 +174,24 @@ def connected(on: str) -> Iterator[Cluster]:
     except ImportError as error:
         raise ConfigError(f"--on {on} needs Ray ({error}); pip install 'adawac[ray]', on every node") from None
     try:
-        ray.init(None if on == "ray" else on, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
+        _connect(ray, None if on == "ray" else on)
     except Exception as error:  # of many kinds
         raise ConfigError(f"--on {on}: no cluster answers ({one_line(error)}); is it running? `ray status`") from error
     try:
         yield Cluster(ray)
     finally:
         ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    """Again where the cluster answers, and the process that it starts for us dies as it begins (Ray's issue 63202)."""
+    for tries_left in reversed(range(TIMES + 1)):
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
+            return
+        except ConnectionAbortedError:
+            if not tries_left:
+                raise
 
 
 @contextmanager

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from test_study_runs import processes_of
 from tiny_study import BASE, prepare
 
 from adawac.cli import main
+from adawac.errors import ConfigError
 from adawac.processes import cluster
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'adawac[ray]'")
@@ -38,6 +41,26 @@ def test_other_clusters_are_refused(tmp_path, monkeypatch, capsys, on):
     monkeypatch.chdir(prepare(tmp_path))
     assert main(["prepare", "--config", "base.yaml", "--on", on]) == 2
     assert f"--on is {on}; give ray, or ray://HOST:10001" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("deaths", [2, 4])
+def test_a_process_of_the_cluster_that_dies_as_it_begins_is_asked_for_again(monkeypatch, deaths):
+    asked = []
+
+    def init(address: str, **_settings: object) -> None:
+        asked.append(address)
+        if len(asked) <= deaths:
+            raise ConnectionAbortedError("Initialization failure from server")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, shutdown=lambda: None))
+    with (
+        pytest.raises(ConfigError, match=r"no cluster answers \(.*Initialization failure")
+        if deaths > 3
+        else nullcontext(),
+        cluster.connected("ray://head:10001"),
+    ):
+        pass
+    assert asked == ["ray://head:10001"] * min(deaths + 1, 4)
 
 
 def test_what_is_done_here_is_given_with_its_outcome():
