@@ -65,7 +65,7 @@ def parser() -> Parser:
         "--input",
         type=Path,
         required=True,
-        help="image (NIfTI, NRRD, MHA, MHD), folder of a DICOM series, folder of them, or a "
+        help="image (NIfTI, NRRD, MHA, MHD, MGZ), folder of a DICOM series, folder of them, or a "
         "pattern such as 'DATA/*/ct.nii.gz', in which * is the case",
     )
     made.add_argument(

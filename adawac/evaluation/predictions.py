@@ -65,8 +65,8 @@ def prediction_files(folder: Path) -> dict[str, Path]:
         log.warning(beside)
     if not found:
         raise DataError(
-            f"{folder}: neither a run folder (config.yaml) nor predictions (NIfTI, NRRD, MHA, MHD files); correct the "
-            "path"
+            f"{folder}: neither a run folder (config.yaml) nor predictions (NIfTI, NRRD, MHA, MHD, MGZ files); correct "
+            "the path"
         )
     return found
 

@@ -87,7 +87,7 @@ class Segmenter:
         """Segment an image, or several.
 
         Args:
-            image: a file (NIfTI, NRRD, MHA, MHD) or the folder of a DICOM series; an array or tensor (Z, Y, X) or
+            image: a file (NIfTI, NRRD, MHA, MHD, MGZ) or the folder of a DICOM series; an array or tensor (Z, Y, X) or
                 (C, Z, Y, X) whose axes point Superior, Posterior and Left; a `Volume`; or a sequence of these.
             case: its name, for errors; None takes the file's.
             flip_left_right: average with the prediction of the mirrored slices.

@@ -24,7 +24,7 @@ _STARTS = {
     b"\xfd7zXZ": "compressed by xz",
 }
 _ENDINGS = {"NIfTI": ".nii", "gzipped NIfTI": ".nii.gz", "NRRD": ".nrrd", "MetaImage": ".mha", "DICOM": ".dcm"}
-_KNOWN = re.compile(r"\.(nii\.gz|nii|(seg\.)?nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
+_KNOWN = re.compile(r"\.(nii\.gz|nii|hdr\.gz|hdr|mgz|mgh|(seg\.)?nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 _REMEDIES = {
     "empty": "copy it again",
     "a pointer of git-lfs": "fetch the file with `git lfs pull`",

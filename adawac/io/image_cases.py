@@ -76,8 +76,8 @@ def scan_images(source: Path, places: Sequence[str] = ()) -> Images:
         what = (beside or "").removeprefix(f"{source}: ") or ("not read" if do else "")
         such = inner_pattern(source) if source.is_dir() else "*/ct.nii.gz"
         raise DataError(
-            f"{source}: no image there{did_you_mean_file(source)} give a NIfTI, NRRD, MHA or MHD file, the folder of a "
-            f"DICOM series, a folder of such files and folders, or a pattern of them such as {such}"
+            f"{source}: no image there{did_you_mean_file(source)} give a NIfTI, NRRD, MHA, MHD or MGZ file, the folder "
+            f"of a DICOM series, a folder of such files and folders, or a pattern of them such as {such}"
             + f" ({what}{do})"
             * bool(what)
         )

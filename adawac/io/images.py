@@ -1,4 +1,4 @@
-"""Which files make an image, and reading them whatever their format: NIfTI, NRRD, MetaImage, or a DICOM series."""
+"""Which files make an image, and reading them whatever their format: a file of `readers`, or a DICOM series."""
 
 import logging
 from collections.abc import Iterable, Sequence

@@ -4,8 +4,10 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
+from adawac.io.freesurfer import read_mgh
 from adawac.io.itk import data_files, read_itk
 from adawac.io.itk_headers import META, NRRD
+from adawac.io.nifti_files import PAIRED, voxels_of
 from adawac.io.volumes import Volume, read_nifti
 
 PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".bz2", ".xz", ".zst", ".nii.z")
@@ -42,13 +44,33 @@ class Reader(ABC):
 
 
 class Nifti(Reader):
-    """NIfTI-1 and -2."""
+    """NIfTI-1 and -2, in one file."""
 
     endings = (".nii.gz", ".nii")
 
     def read(self, path: Path) -> Volume:
         """See `read_nifti`."""
         return read_nifti(path)
+
+
+class NiftiPair(Nifti):
+    """NIfTI of a header and a file of voxels, `.img`, as SPM and FSL write it."""
+
+    endings = PAIRED
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """The header, and the voxels that belong to it."""
+        return (path, voxels_of(path))
+
+
+class FreeSurfer(Reader):
+    """The volumes of FreeSurfer."""
+
+    endings = (".mgz", ".mgh")
+
+    def read(self, path: Path) -> Volume:
+        """See `read_mgh`."""
+        return read_mgh(path)
 
 
 class Itk(Reader):
@@ -65,7 +87,7 @@ class Itk(Reader):
         return (path, *data_files(path))
 
 
-_IN_USE: list[Reader] = [Nifti(), Itk()]
+_IN_USE: list[Reader] = [Nifti(), Itk(), NiftiPair(), FreeSurfer()]
 
 
 def use(reader: Reader) -> None:

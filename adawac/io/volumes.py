@@ -4,7 +4,6 @@ Inside the package every volume is an array (C, Z, Y, X) whose axes point Superi
 that an axial slice shown with `imshow` stands upright with the patient's left on the right.
 """
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,21 +13,17 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel import orientations
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
-from zlib_ng import gzip_ng, zlib_ng
+from zlib_ng import gzip_ng
 
-from adawac.errors import DataError, one_line
+from adawac.errors import DataError
 from adawac.io.atomic import atomic_write
 from adawac.io.canonical import Geometry, from_canonical, to_canonical
-from adawac.io.content import check_kind
 from adawac.io.dimensions import ONE_HOT, check_channels_last, no_volume, said_of_times
-from adawac.io.limits import MOST_BESIDES, check_voxels, read_exactly, read_rest, read_voxels
+from adawac.io.limits import check_voxels
+from adawac.io.nifti_files import load_nifti, scaling_of
 from adawac.io.nifti_grid import grid_of
 
-_UNHEARD = logging.getLogger(f"{__name__}.repairs")  # what matters of these is said here
-_UNHEARD.disabled = True
 _FEW = 50
 """Values of a label map, of more than which nobody would ask whether they are multiples of one."""
 
@@ -110,8 +105,8 @@ def read_nifti(path: Path | str) -> Volume:
     """Read a NIfTI file into the canonical orientation.
 
     Args:
-        path: `.nii` or `.nii.gz`, three-dimensional, or four-dimensional with the channels last; of a file of vectors,
-            as SimpleITK writes it (x, y, z, 1, channels), these are the channels.
+        path: `.nii`, `.nii.gz`, or the `.hdr` of a pair; three-dimensional, or four-dimensional with the channels last;
+            of a file of vectors, as SimpleITK writes it (x, y, z, 1, channels), these are the channels.
 
     Returns:
         Volume (C, Z, Y, X): integers as stored where the header scales nothing, else float32.
@@ -130,8 +125,7 @@ def read_nifti(path: Path | str) -> Volume:
         ((1, 5, 4, 3), (5.0, 2.0, 2.0))
     """
     path = Path(path)
-    check_kind(path, ("gzipped NIfTI",) if _is_packed(path) else ("NIfTI",))
-    header, array = _load(path)
+    header, array = load_nifti(path)
     array = _channels_last(array)
     if array.ndim not in (3, 4):
         raise no_volume(path, array.shape)
@@ -149,7 +143,7 @@ def read_nifti(path: Path | str) -> Volume:
 
 def _said_of_scaling(header: Any, path: Path) -> tuple[str, ...]:
     """A note where a header turns intensities upside down."""
-    slope = (_scaling(header, path) or (1.0, 0.0))[0]
+    slope = (scaling_of(header, path) or (1.0, 0.0))[0]
     said = f"{path}: its scl_slope is {slope:.4g}, which turns values upside down: is it meant so?"
     return (said,) * (slope < 0)
 
@@ -161,10 +155,6 @@ def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
     while array.ndim > 4 and array.shape[-1] == 1:
         array = array[..., 0]
     return array
-
-
-def _is_packed(path: Path) -> bool:
-    return path.name.lower().endswith(".gz")
 
 
 def write_label_nifti(path: Path | str, label: NDArray[Any], geometry: Geometry, said: str = "") -> None:
@@ -292,54 +282,3 @@ def _is_one_hot(array: NDArray[Any]) -> bool:
     """Whether each voxel has 1 in one channel, that of the background among them, and 0 in the others."""
     held = array.astype(bool)
     return bool((held == array).all() and (held.sum(0) == 1).all())
-
-
-def _checked(header: Any) -> Any:
-    """As nibabel repairs it, but for sizes of voxels: an unknown one is not 1 mm."""
-    stated = header["pixdim"][1:4].copy()
-    header.check_fix(_UNHEARD)
-    header["pixdim"][1:4] = np.abs(stated)
-    return header
-
-
-def _scaling(header: Any, path: Path) -> tuple[float, float] | None:
-    """Slope and intercept of intensities; None where stored values are meant, as they are if the slope is 0 or NaN."""
-    try:
-        slope, intercept = header.get_slope_inter()
-    except HeaderDataError as error:
-        said = f"scl_slope is {header['scl_slope']:.4g} but scl_inter {header['scl_inter']:.4g}"
-        raise DataError(f"{path}: its {said}, which makes no intensities; correct the header") from error
-    return None if slope is None or (slope, intercept) == (1, 0) else (slope, intercept)
-
-
-def _load(path: Path) -> tuple[nib.Nifti1Header, NDArray[Any]]:
-    """Header and voxels of a NIfTI-1 or -2 file; whatever goes wrong is a DataError."""
-    opener = gzip_ng.open if _is_packed(path) else open
-    try:
-        with opener(path, "rb") as stream:
-            size = stream.read(4)  # of the header: tells NIfTI-2 from NIfTI-1, in either byte order
-            newer = 540 in (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
-            kind: Any = nib.Nifti2Header if newer else nib.Nifti1Header
-            header = _checked(kind(size + read_exactly(stream, kind.template_dtype.itemsize - 4), check=False))
-            shape, dtype, offset = header.get_data_shape(), header.get_data_dtype(), header.get_data_offset()
-            check_voxels(str(path), shape, dtype)
-            if not kind.single_vox_offset <= offset <= MOST_BESIDES:
-                raise DataError(
-                    f"{path}: the header says that voxels begin at byte {offset:.3g}, but headers end between "
-                    f"{kind.single_vox_offset} and {MOST_BESIDES:.2g}; export it again"
-                )
-            read_exactly(stream, offset - kind.template_dtype.itemsize)  # header extensions
-            voxels = read_voxels(stream, math.prod(shape), dtype, _scaling(header, path))
-            if not read_rest(stream):
-                raise DataError(
-                    f"{path}: over {MOST_BESIDES >> 20} MiB follow the voxels that the header names; export it again"
-                )
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: the file does not exist; correct the path or restore the file") from error
-    except (HeaderDataError, WrapStructError) as error:
-        raise DataError(f"{path}: this is not a NIfTI file ({one_line(error)}); convert it to .nii.gz") from error
-    except (OSError, EOFError, ValueError, zlib_ng.error, OverflowError) as error:  # type: ignore[misc]  # its stubs call it a value
-        raise DataError(
-            f"{path}: the file is unreadable, cut short or corrupt ({one_line(error)}); copy it again"
-        ) from error
-    return header, voxels.reshape(shape, order="F")

@@ -248,7 +248,7 @@ def test_names_of_classes_can_be_given(place):
         (
             ["{0}/empty"],
             [],
-            "neither a run folder (config.yaml) nor predictions (NIfTI, NRRD, MHA, MHD files); correct the path",
+            "neither a run folder (config.yaml) nor predictions (NIfTI, NRRD, MHA, MHD, MGZ files); correct the path",
         ),
         (["{0}/nnUNet", "{0}/total"], ["--reference", "mine"], "choose one of nnUNet, total"),
         (["a@full={0}/nnUNet", "b@half={0}/nnUNet", "{0}/total"], [], "METHOD@SUBSET=PATH"),

@@ -219,7 +219,7 @@ class TestFiles:
         (tmp_path / "empty").mkdir()
         (tmp_path / "notes.txt").write_text("no image")
         assert predict(run, tmp_path / source, tmp_path / "out") == 2
-        assert "no image there; give a NIfTI, NRRD, MHA or MHD file" in capsys.readouterr().err
+        assert "no image there; give a NIfTI, NRRD, MHA, MHD or MGZ file" in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
     def test_no_model(self, case, tmp_path, capsys):

@@ -27,8 +27,9 @@ class Folders(NiftiLayout):
         root/images/<case>.nii.gz       channels last if there are several; or <case>_0000, <case>_0001, one file each
         root/labels/<case>.nii.gz
 
-    NRRD and MetaImage files will do for both, and folders `images/<case>/` with the slices of a DICOM series. A label
-    may also be a folder with a mask an organ, `liver.nii.gz`, `spleen.nii.gz`; `label_names` chooses among them.
+    NRRD, MetaImage and FreeSurfer files will do for both, and folders `images/<case>/` with the slices of a DICOM
+    series. A label may also be a folder with a mask an organ, `liver.nii.gz`, `spleen.nii.gz`; `label_names` chooses
+    among them.
 
     Args:
         images: folder of the images, relative to the root; or a pattern in which `*` is the case, as `*/ct.nii.gz`; or
@@ -182,7 +183,7 @@ class Folders(NiftiLayout):
         if given or any(path.is_dir() for path in there):
             ways.append(f"name those within folders by a pattern, such as {such}")
         raise DataError(
-            f"{left or f'{folder}: it is empty'}; NIfTI, NRRD, MHA, MHD and folders of DICOM slices are read: "
+            f"{left or f'{folder}: it is empty'}; NIfTI, NRRD, MHA, MHD, MGZ and folders of DICOM slices are read: "
             f"{', or '.join(ways)}"
         )
 

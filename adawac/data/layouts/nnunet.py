@@ -20,9 +20,9 @@ from adawac.data.layouts.files import (
 from adawac.data.layouts.nifti import NiftiLayout, modality_of
 from adawac.errors import DataError, some_of
 from adawac.io.images import list_files, passed_over, stem
-from adawac.io.readers import Nifti
+from adawac.io.readers import FreeSurfer, Nifti
 
-ENDINGS = (*Nifti.endings, ".nrrd", ".mha")
+ENDINGS = (*Nifti.endings, *FreeSurfer.endings, ".nrrd", ".mha")
 """What `file_ending` may be: formats whose files hold header and voxels."""
 
 

@@ -151,7 +151,7 @@ class TestListings:
             (root / part / f"case_0{i // 2}.nii.gz").rename(root / part / f"img_{i // 2:04d}.nii.gz")
         assert sorted(check(root).measured) == ["case_02", "case_03", "img_0000", "img_0001"]
 
-    @pytest.mark.parametrize("ending", [".mgz", ".img", ".png"])
+    @pytest.mark.parametrize("ending", [".mnc", ".img", ".png"])
     def test_folders_of_another_format_are_named(self, tmp_path, ending):
         root = folders(tmp_path / "data", 2)
         for path in root.rglob("*.nii.gz"):

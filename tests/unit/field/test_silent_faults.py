@@ -284,10 +284,10 @@ class TestNothingIsPassedOverInSilence:
     def test_in_the_folders_of_dataset_json(self, tmp_path, write):
         root = write(tmp_path / "data")
         (root / "imagesTr/case_09_0000.nrrd").write_text("x")
-        (root / "labelsTr/case_09.mgz").write_text("x")
+        (root / "labelsTr/case_09.mnc").write_text("x")
         assert [re.sub(".*/", "", line) for line in check(root).notes] == [
             "imagesTr: not read: case_09_0000.nrrd",
-            "labelsTr: not read: case_09.mgz",
+            "labelsTr: not read: case_09.mnc",
         ]
 
     def test_an_image_that_no_list_names(self, tmp_path):
