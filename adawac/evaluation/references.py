@@ -78,7 +78,8 @@ class References:
         if not found:
             raise DataError(
                 f"--labels {labels}: no label map there (NIfTI, NRRD, MHA, MHD, MGZ), no masks"
-                f"{did_you_mean_file(labels)} give the folder of the references, or a pattern of them such as 'DATA/*/seg.nii.gz'"
+                f"{did_you_mean_file(labels)} give the folder of the references, or a pattern "
+                f"of them such as 'DATA/*/seg.nii.gz'"
             )
         files = [path for _, path in found]
         if labels.is_dir() and (beside := passed_over(labels, [*files, labels / "dataset.json"])):

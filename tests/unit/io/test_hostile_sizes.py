@@ -21,7 +21,7 @@ from tiny_data import write_synapse
 from adawac.data.layouts import ACDC, Synapse, arrays
 from adawac.data.layouts.base import Case
 from adawac.errors import ConfigError, DataError
-from adawac.io import itk, volumes
+from adawac.io import itk, nifti_files
 from adawac.io.images import read_image
 from adawac.io.volumes import read_nifti
 
@@ -292,7 +292,7 @@ def test_a_file_too_large_for_the_machine_is_not_called_damaged(tmp_path, monkey
     def full(*arguments):
         raise MemoryError("Unable to allocate 8.00 GiB")
 
-    for module in (volumes, itk, arrays):
+    for module in (nifti_files, itk, arrays):
         monkeypatch.setattr(module, "read_voxels", full)
     monkeypatch.setattr(arrays, "_from_h5", full)
     path = tmp_path / name
