@@ -15,7 +15,7 @@ from adawac.data.modality import Modality, kinds_of
 from adawac.data.naming import side_pairs
 from adawac.data.patients import describe_patients
 from adawac.data.preprocessing import AXES
-from adawac.data.recognition import MOSTLY_AIR, kind_of_values, scan_axis
+from adawac.data.recognition import MOSTLY_AIR, kind_of_values, may_be_raw, scan_axis
 from adawac.errors import counted, some_of, together
 
 OUTLIER = 2.5
@@ -188,11 +188,15 @@ def _intensities(collection: Collection, measured: Mapping[str, Measured]) -> st
         said = _WORDS[kinds[0]]
     else:
         said = "; ".join(f"{name}: {_WORDS[kind]}" for name, kind in zip(collection.channels, kinds, strict=True))
-    seen = [kind_of_values(np.concatenate([case.sample[c] for case in measured.values()])) for c in range(len(kinds))]
-    doubt = [name for name, kind, seems in zip(collection.channels, kinds, seen, strict=True) if seems == "ct" != kind]
-    return f"{said} (by {collection.known_by})" + (
-        f"; but {', '.join(doubt)} may be CT: air is below -200" * bool(doubt)
-    )
+    values = [np.concatenate([case.sample[c] for case in measured.values()]) for c in range(len(kinds))]
+    others = [(name, its) for name, kind, its in zip(collection.channels, kinds, values, strict=True) if kind != "ct"]
+    said += f" (by {collection.known_by})"
+    if doubt := [name for name, its in others if kind_of_values(its) == "ct"]:
+        said += f"; but {', '.join(doubt)} may be CT: air is below -200"
+    if doubt := [name for name, its in others if may_be_raw(its)]:
+        said += f"; but {', '.join(doubt)} may be CT whose offset of -1024 was left out, as most tissue lies near 1024: "
+        said += "if so, subtract 1024 from the images, which makes them HU"
+    return said
 
 
 def _medians(collection: Collection, measured: Mapping[str, Measured], classes: int) -> dict[str, NDArray[np.float32]]:

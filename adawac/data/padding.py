@@ -31,6 +31,9 @@ CLIPPED = 0.005
 LEAST_PADDED = 0.001
 """Share of the voxels that a value above metal must have to be padding; a few are damaged."""
 
+RAW_TISSUE = (850.0, 1250.0)
+"""Where fat and soft tissue of CT lie whose offset of -1000 or -1024 was left out."""
+
 FEW = 24
 """Voxels along an axis that are looked at where a few tell enough."""
 
@@ -95,7 +98,7 @@ these there, for intensities are normalised by all voxels'
         if high > BRIGHT and (share := float(np.mean(few == high))) > MANY:
             return f"{percent(share)} % of voxels are {high:.6g}, the highest: if that is padding, write -1024 there"
         others = few[few > low]
-        raw = float(np.mean((few > 850) & (few < 1250)))
+        raw = float(np.mean((few > RAW_TISSUE[0]) & (few < RAW_TISSUE[1])))
         if raw > 0.1 and not (others < -500).any():
             return (
                 f"none is air, and {percent(raw)} % of voxels lie between 850 and 1250 HU, as soft tissue does where "

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.modality import Modality
-from adawac.data.padding import lowest_tissue
+from adawac.data.padding import RAW_TISSUE, lowest_tissue
 
 AIR = -200.0
 """HU below which every CT has voxels; intensities that never go there are no Hounsfield units."""
@@ -21,6 +21,13 @@ MR that goes below 0 does so with a tail."""
 
 NONE = 0.001
 """Share of voxels between a single value such as -1024 and 0, below which it is padding of what is no CT."""
+
+RAW_AIR = 300.0
+"""What air and most of the lungs lie below in CT whose offset was left out."""
+
+LEAST_BODY, MOST_TISSUE = 0.05, 0.6
+"""Share of the voxels above `RAW_AIR`, and of these in `RAW_TISSUE`, from which such CT is asked about: of 40 CT of heads
+and necks three quarters lie there, while tissues of MR spread over a wider range."""
 
 ANISOTROPIC = 1.5
 """How many times longer a voxel is along the scan than across it, where slices are told from a volume of cubes."""
@@ -46,6 +53,20 @@ def kind_of_values(values: NDArray[np.generic]) -> Modality:
         padded = np.mean((finite > low) & (finite < 0)) < NONE
         return "ct" if (middle < MOSTLY_AIR or middle == low) and not padded else "mr"
     return "prescaled" if 0 <= low < high <= 1 and high > SCALED else "mr"
+
+
+def may_be_raw(values: NDArray[np.generic]) -> bool:
+    """Whether intensities look like CT whose offset was left out: air near 24 in the place of -1000, tissue near 1024.
+
+    Example:
+        >>> may_be_raw(np.array([0, 24, 30, 920, 1050, 1080, 1600])), may_be_raw(np.array([0, 24, 500, 900, 1300]))
+        (True, False)
+    """
+    if values.min(initial=0) < AIR:
+        return False
+    body = values[values > RAW_AIR]
+    tissue = np.count_nonzero((body > RAW_TISSUE[0]) & (body < RAW_TISSUE[1]))
+    return bool(body.size > LEAST_BODY * values.size and tissue > MOST_TISSUE * body.size)
 
 
 def kind_of_tag(tag: str) -> Modality | None:

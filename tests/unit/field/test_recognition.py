@@ -1,7 +1,9 @@
 """What is recognised in data: CT or MR, the direction of the scan, what stands out; and how to choose otherwise."""
 
 import json
+import os
 import re
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -12,7 +14,8 @@ from tiny_data import make_case, save_nifti
 
 from adawac.cli import main
 from adawac.data.layouts import Folders
-from adawac.data.recognition import scan_axis
+from adawac.data.recognition import may_be_raw, scan_axis
+from adawac.phantom.ct import render
 from adawac.training.plan import make_plan
 
 
@@ -79,6 +82,29 @@ class TestIntensities:
         for path in (root / "imagesTr").iterdir():
             edit(path, lambda image: image + 1200)
         assert check(root).fingerprint.modality == "mr"
+
+    @pytest.mark.parametrize("offset", [1024, 1000])
+    def test_ct_without_its_offset_is_asked_about(self, tmp_path, offset):
+        """Bodies of generated CT, air around them; else normalised per volume as MR, in silence."""
+        root = tmp_path / "data"
+        for case in range(2):
+            image, label, _ = render(seed=0, patient=case, size=(8, 64, 64))
+            save_nifti(root / f"images/{case}.nii.gz", (image + offset).clip(0).astype(np.int16))
+            save_nifti(root / f"labels/{case}.nii.gz", label)
+        said = found(root, "intensities")
+        assert said.startswith("MR or the like")
+        assert "image may be CT whose offset of -1024 was left out" in said
+        assert said.endswith("subtract 1024 from the images, which makes them HU")
+        each_image(root, lambda image: image - offset)
+        assert found(root, "intensities").startswith("CT, windowed in HU (by the values of 2 images")
+
+    @pytest.mark.skipif("ADAWAC_DATA" not in os.environ, reason="needs real MR")
+    @pytest.mark.parametrize("factor", [1, 3, 10])
+    def test_mr_is_not_asked_about(self, factor):
+        """Hippocampi: hardly any of 40 images look so by chance, whatever their scale, and never most."""
+        paths = sorted(Path(os.environ["ADAWAC_DATA"], "hippocampus-mr/imagesTr").glob("*.nii.gz"))[:40]
+        values = [np.asarray(nib.load(path).dataobj) for path in paths]
+        assert not may_be_raw(factor * np.concatenate([each.reshape(-1) for each in values]))
 
     def test_each_channel_is_configured(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
