@@ -194,8 +194,7 @@ def _intensities(collection: Collection, measured: Mapping[str, Measured]) -> st
     if doubt := [name for name, its in others if kind_of_values(its) == "ct"]:
         said += f"; but {', '.join(doubt)} may be CT: air is below -200"
     if doubt := [name for name, its in others if may_be_raw(its)]:
-        said += f"; but {', '.join(doubt)} may be CT whose offset of -1024 was left out, as most tissue lies near 1024: "
-        said += "if so, subtract 1024 from the images, which makes them HU"
+        said += f"; but {', '.join(doubt)} may be CT without its offset of -1024: if so, subtract 1024 from the images"
     return said
 
 

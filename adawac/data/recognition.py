@@ -26,8 +26,8 @@ RAW_AIR = 300.0
 """What air and most of the lungs lie below in CT whose offset was left out."""
 
 LEAST_BODY, MOST_TISSUE = 0.05, 0.6
-"""Share of the voxels above `RAW_AIR`, and of these in `RAW_TISSUE`, from which such CT is asked about: of 40 CT of heads
-and necks three quarters lie there, while tissues of MR spread over a wider range."""
+"""Share of the voxels above `RAW_AIR`, and of these in `RAW_TISSUE`, from which such CT is asked about: in each of 40 CT
+of heads and necks three quarters lie there, while tissues of MR spread over a wider range."""
 
 ANISOTROPIC = 1.5
 """How many times longer a voxel is along the scan than across it, where slices are told from a volume of cubes."""
@@ -55,7 +55,7 @@ def kind_of_values(values: NDArray[np.generic]) -> Modality:
     return "prescaled" if 0 <= low < high <= 1 and high > SCALED else "mr"
 
 
-def may_be_raw(values: NDArray[np.generic]) -> bool:
+def may_be_raw(values: NDArray[np.floating | np.integer]) -> bool:
     """Whether intensities look like CT whose offset was left out: air near 24 in the place of -1000, tissue near 1024.
 
     Example:
