@@ -26,7 +26,7 @@ RAW_AIR = 300.0
 """What air and most of the lungs lie below in CT whose offset was left out."""
 
 LEAST_BODY, MOST_TISSUE = 0.05, 0.6
-"""Share of the voxels above `RAW_AIR`, and of these in `RAW_TISSUE`, from which such CT is asked about: in each of 40 CT
+"""Share of voxels above `RAW_AIR`, and of these in `RAW_TISSUE`, from which such CT is asked about: of each of 40 CT
 of heads and necks three quarters lie there, while tissues of MR spread over a wider range."""
 
 ANISOTROPIC = 1.5
