@@ -32,7 +32,7 @@ from adawac.data.store import VolumeStore
 from adawac.data.subsets import Full, Subset, report_kept
 from adawac.data.unit_kinds import unit_kind
 from adawac.data.units import UnitTable
-from adawac.data.unlabelled import of_others, unlabelled_cases
+from adawac.data.unlabelled import of_no_held_out, of_others, unlabelled_cases
 from adawac.errors import ConfigError, DataError
 from adawac.io.given import given_path
 from adawac.io.readers import Reader, use
@@ -229,7 +229,8 @@ class SegmentationData(pl.LightningDataModule):
         resident = isinstance(dataset, ResidentUnits)  # nothing to fetch, and no process may touch another's device
         prefetched, losses = 0 if resident else PREFETCH * self.num_workers, TaskLosses(self.trainer)
         order = order_of(units, self.batch_size, self.seed, self._sampling, losses, self._share, prefetched)
-        options = {} if resident else {"pin_memory": device.type == "cuda", **self._workers()}
+        workers = {"num_workers": self.num_workers, "persistent_workers": True, "prefetch_factor": PREFETCH}
+        options = {} if resident else {"pin_memory": device.type == "cuda"} | (workers if self.num_workers else {})
         return ResumableLoader(dataset, order, **options)
 
     @property
@@ -266,11 +267,14 @@ class SegmentationData(pl.LightningDataModule):
         labelled = [case for case in collection.cases if case.label]
         self._patients = patients_in(labelled, self.patient_pattern)
         self._split = self.split_rule.split(self.root, labelled, self._patients)
+        self.subset.check(self._split.train, self.unit)
         for line in (*collection.passed_over, *self._split.notes):
             log.warning(line)
         wanted = {case for part in PARTS for case in getattr(self._split, part)}
         self._cases = {case.id: case for case in collection.cases if case.id in wanted}
-        self._unlabelled = {} if self.unlabelled is None else unlabelled_cases(self.unlabelled, collection.places)
+        if self.unlabelled is not None:
+            found = unlabelled_cases(self.unlabelled, collection.places)
+            self._unlabelled = of_no_held_out(found, labelled, self._split, self._patients, self.patient_pattern)
         self._store = VolumeStore(self.store_folder, layout, classes, preprocessing, len(collection.channels))
         self._facts = DataFacts(
             in_channels=len(collection.channels),
@@ -338,10 +342,6 @@ class SegmentationData(pl.LightningDataModule):
     def _share(self) -> tuple[int, int]:
         """(rank, number of processes) of the trainer, of whose batches and volumes this process has its share."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-
-    def _workers(self) -> dict[str, Any]:
-        workers = {"num_workers": self.num_workers, "persistent_workers": True, "prefetch_factor": PREFETCH}
-        return workers if self.num_workers else {}
 
 
 def _as_it_is(item: Any) -> Any:

@@ -22,6 +22,9 @@ SMALLEST, LARGEST = 1e-5, float(np.finfo(np.float16).max)
 WIDE = 10.0
 """What scaled intensities stay below, be it 0 to 1 or deviations from a mean; others, such as 0 to 255, are noted."""
 
+MOST_LABELS = 16
+"""Values up to which an image looks like a label map."""
+
 REMEDIES: Mapping[Modality, str] = {
     "ct": "rescale the image to HU, leave it out if it is no CT, or set data.modality to `mr` or `prescaled`",
     "prescaled": "set data.modality to `mr` to normalise them, or to `ct` to window them",
@@ -84,7 +87,15 @@ def checked(
             notes.append(f"intensities{of_channel} go from {low:.6g} to {high:.6g}, and are left alone as if scaled")
         if kinds and (odd := suspicion(few_of(array[channel]), low, high, kinds[channel])):
             notes.append(odd.replace(" of voxels", f" of voxels{of_channel}"))
+    if kinds and "ct" not in kinds and all(map(_like_labels, array)):
+        notes.append("its voxels have a few whole numbers, as labels do: is it a label map in the place of an image?")
     for one, other in combinations([channel for channel in range(len(array)) if not empty[channel]], 2):
         if (lows[one], highs[one]) == (lows[other], highs[other]) and np.array_equal(array[one], array[other]):
             notes.append(f"channels {one} and {other} are the same, voxel for voxel: is one a copy by mistake?")
     return array, tuple(notes)
+
+
+def _like_labels(channel: NDArray[np.float32]) -> bool:
+    """Whether (Z, Y, X) holds no more numbers than label maps do, all whole."""
+    values = np.unique(few_of(channel))
+    return len(values) <= MOST_LABELS and bool((values == np.rint(values)).all())

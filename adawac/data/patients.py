@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from adawac.data.case_names import AUTO, suggest_patient_pattern
 from adawac.data.layouts.base import Case
 from adawac.errors import ConfigError, DataError, some_of, together
-from adawac.io.case_column import read_case_column
+from adawac.io.case_column import read_case_column, told_in
 from adawac.io.dicom import patient_id
 
 _NOBODY = {"", "0", "anon", "anonymous", "anonymized", "anonymised", "deidentified", "na", "none", "nobody", "removed"}
@@ -155,6 +156,43 @@ def patients_in(cases: Sequence[Case], pattern: str | None = AUTO) -> dict[str, 
         first.setdefault(number, case)
     patients = {case: named[first[recorded[case]] if case in recorded else case] for case in ids}
     return SuggestedPatients(patients, named.pattern) if isinstance(named, SuggestedPatients) else patients
+
+
+def patients_beside(
+    cases: Sequence[Case], labelled: Sequence[Case], patients: Mapping[str, str], pattern: str | None = AUTO
+) -> dict[str, str]:
+    r"""Say which patient further images show, as far as it can be told: as of the cases of the data set.
+
+    Args:
+        cases: further images, by their names.
+        labelled: the data set's.
+        patients: of the latter, see `patients_in`.
+        pattern: that was asked for, see `patients_of`.
+
+    Returns:
+        The patient of every image; one of which nothing is known has its own name.
+
+    Example:
+        >>> case = Case("patient021_frame05", ())
+        >>> patients_beside([case], [], {"patient021_frame01": "patient021"}, r"(patient\d+)_")
+        {'patient021_frame05': 'patient021'}
+    """
+    names = [case.id for case in cases]
+    said = {name: name for name in names}
+    rule = patients.pattern if isinstance(patients, SuggestedPatients) else pattern
+    if rule and rule.endswith(".csv"):
+        told = told_in(Path(rule), "patient", names)
+        said |= {name: told[name] for name in names if name in told}
+    elif rule and rule != AUTO:
+        regex = re.compile(rule)
+        found = ((name, regex.search(name)) for name in names)
+        said |= {name: match[min(1, regex.groups)] or name for name, match in found if match}
+    said |= {name: patients[name] for name in names if name in patients}
+    if pattern == AUTO:
+        recorded = _recorded([*labelled, *(replace(case, id=f"/{case.id}") for case in cases)])
+        whose = {recorded[case.id]: patients[case.id] for case in labelled if case.id in recorded}
+        said |= {name: whose[number] for name in names if (number := recorded.get(f"/{name}")) in whose}
+    return said
 
 
 def _recorded(cases: Sequence[Case]) -> dict[str, str]:

@@ -7,11 +7,13 @@ Validation and test always see whole volumes. Every subset is deterministic: sam
 import logging
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adawac.data.unit_kinds import UnitKind
 from adawac.data.units import UnitTable
 from adawac.errors import ConfigError, DataError, did_you_mean, percent
 
@@ -46,6 +48,17 @@ class Subset(ABC):
                 "or check the labels and the dropped classes"
             )
         return rows
+
+    def check(self, cases: Sequence[str], kind: UnitKind) -> None:  # noqa: B027  # most take whatever there is
+        """Refuse settings that these cases cannot meet, before an image is read.
+
+        Args:
+            cases: that train.
+            kind: of their units.
+
+        Raises:
+            ConfigError: naming the setting.
+        """
 
     @abstractmethod
     def rows(self, units: UnitTable) -> NDArray[np.int64]:
@@ -99,17 +112,21 @@ class HalfVolume(Subset):
             raise ConfigError("HalfVolume: cases is empty; name the volumes to keep, or leave it out for every second")
         self.cases = cases
 
+    def check(self, cases: Sequence[str], kind: UnitKind) -> None:
+        """Refuse volumes that do not train."""
+        if unknown := [case for case in self.cases or () if case not in cases]:
+            raise ConfigError(
+                f"HalfVolume: {', '.join(unknown)} is not a training case{did_you_mean(unknown, cases)} "
+                f"choose among {', '.join(cases)}"
+            )
+
     def rows(self, units: UnitTable) -> NDArray[np.int64]:
         """The rows of the volumes that are kept."""
         volumes = _volumes(units)
         if self.cases is None:
             return np.concatenate(volumes[::2])
         of_case = {units.cases[units.case[volume[0]]]: volume for volume in volumes}
-        if unknown := [case for case in self.cases if case not in of_case]:
-            raise ConfigError(
-                f"HalfVolume: {', '.join(unknown)} is not a training case{did_you_mean(unknown, of_case)} "
-                f"choose among {', '.join(of_case)}"
-            )
+        self.check(list(of_case), units.kind)
         return np.concatenate([of_case[case] for case in dict.fromkeys(self.cases)])
 
 
@@ -203,18 +220,22 @@ class Annotated(Subset):
         self.every = every
         self.unlabelled = unlabelled
 
+    def check(self, cases: Sequence[str], kind: UnitKind) -> None:
+        """Refuse more volumes than train, and every so many patches."""
+        if self.every > 1 and kind.spatial_dims == 3:
+            raise ConfigError(f"Annotated: every is {self.every}, but patches share voxels; give volumes instead")
+        if self.volumes is not None and self.volumes > len(cases):
+            raise ConfigError(f"Annotated: volumes is {self.volumes}, but {len(cases)} train; give fewer")
+
     def rows(self, units: UnitTable) -> NDArray[np.int64]:
         """All rows, or the annotated ones."""
         return np.arange(len(units)) if self.unlabelled else np.flatnonzero(~self.without_labels(units))
 
     def without_labels(self, units: UnitTable) -> NDArray[np.bool_]:
         """All but the annotated rows."""
-        if self.every > 1 and units.kind.spatial_dims == 3:
-            raise ConfigError(f"Annotated: every is {self.every}, but patches share voxels; give volumes instead")
         volumes = _volumes(units)
+        self.check([units.cases[units.case[volume[0]]] for volume in volumes], units.kind)
         number = len(volumes) if self.volumes is None else self.volumes
-        if number > len(volumes):
-            raise ConfigError(f"Annotated: volumes is {number}, but {len(volumes)} train; give fewer")
         hidden = np.ones(len(units), dtype=np.bool_)
         for volume in _evenly(np.arange(len(volumes)), number):
             hidden[volumes[volume][self.every // 2 :: self.every]] = False

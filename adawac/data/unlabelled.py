@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from adawac.data.layouts.base import Case
+from adawac.data.patients import patients_beside
 from adawac.data.reading import Digest
+from adawac.data.split import Split
 from adawac.data.store import VolumeStore
-from adawac.errors import DataError, did_you_mean_file
+from adawac.errors import DataError, did_you_mean_file, some_of
 from adawac.io.image_cases import find_images
 from adawac.io.images import files_of
 
@@ -32,12 +35,41 @@ def unlabelled_cases(folder: Path, places: Sequence[str] = ()) -> dict[str, Case
     """
     if not folder.is_dir() and "*" not in str(folder):
         raise DataError(
-            f"data.unlabelled: there is no folder {folder}{did_you_mean_file(folder)} give the one with images that "
-            "have no label"
+            f"data.unlabelled: {'no folder but a file is' if folder.exists() else 'there is no folder'} {folder}"
+            f"{did_you_mean_file(folder)} give the one with images that have no label"
         )
     found = find_images(folder, places)
     files = {name: tuple(file for path in channels for file in files_of(path)) for name, channels in found.items()}
     return {f"{PREFIX}{name}": Case(f"{PREFIX}{name}", images) for name, images in files.items()}
+
+
+def of_no_held_out(
+    cases: Mapping[str, Case], labelled: Sequence[Case], split: Split, patients: Mapping[str, str], pattern: str | None
+) -> dict[str, Case]:
+    """Unlabelled cases of patients who neither validate nor test, as far as names and headers tell.
+
+    Another frame or another export of a test case would be known from training as well as the case itself.
+
+    Args:
+        cases: id and case.
+        labelled: the data set's.
+        split: of these.
+        patients: of these, see `adawac.data.patients.patients_in`.
+        pattern: by which they were found.
+    """
+    plain = [replace(case, id=id_.removeprefix(PREFIX)) for id_, case in cases.items()]
+    known = patients_beside(plain, labelled, patients, pattern)
+    held = {patients[case] for case in (*split.val, *split.test)}
+    out = [f"{PREFIX}{name}" for name, patient in known.items() if patient in held]
+    if out:
+        log.warning(
+            "data.unlabelled: %d of %d images are of patients who validate or test, by their names or headers, and are "
+            "left out: %s; rename them if they are not",
+            len(out),
+            len(cases),
+            some_of(out),
+        )
+    return {id_: case for id_, case in cases.items() if id_ not in set(out)}
 
 
 def of_others(cases: Mapping[str, Case], store: VolumeStore, labelled: Mapping[str, Digest]) -> dict[str, Case]:
@@ -53,5 +85,6 @@ def of_others(cases: Mapping[str, Case], store: VolumeStore, labelled: Mapping[s
     digests = store.digests(list(sound.values()))
     others = {id_: case for id_, case in sound.items() if digests[id_].image not in known}
     if copies := len(sound) - len(others):
-        log.info("data.unlabelled: %d of %d images are of labelled cases: left out", copies, len(sound))
+        say = log.info if others else log.warning  # nothing is left of what was asked for
+        say("data.unlabelled: %d of %d images are of labelled cases: left out", copies, len(sound))
     return others

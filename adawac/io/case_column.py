@@ -125,15 +125,19 @@ def read_case_column(path: Path, column: str, cases: Sequence[str]) -> dict[str,
         ConfigError: the file cannot be read.
         DataError: it lacks a column or a case, or gives a case two values.
     """
+    table = told_in(path, column, cases)
+    if missing := [case for case in cases if case not in table]:
+        meant = meant_by(missing, cases, table)
+        raise DataError(f"{path}: no {column} for case {some_of(missing)}{meant} add a line 'case,{column}' for each")
+    return {case: table[case] for case in cases}
+
+
+def told_in(path: Path, column: str, cases: Sequence[str]) -> dict[str, str]:
+    """What a column says, of whatever cases it says anything; arguments and errors as of `read_case_column`."""
     header, lines = read_lines(path)
     if not {"case", column} <= set(header):
         raise DataError(
             f"{path}: needs a header line 'case,{column}' and a line for every case but begins with "
             f"{','.join(header)[:60]!r}; add them"
         )
-    named = [{**line, "case": as_called(line["case"], set(cases))} for line in lines]
-    table = column_of(path, named, "case", column)
-    if missing := [case for case in cases if case not in table]:
-        meant = meant_by(missing, cases, table)
-        raise DataError(f"{path}: no {column} for case {some_of(missing)}{meant} add a line 'case,{column}' for each")
-    return {case: table[case] for case in cases}
+    return column_of(path, [{**line, "case": as_called(line["case"], set(cases))} for line in lines], "case", column)
