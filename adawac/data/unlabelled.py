@@ -1,7 +1,7 @@
 """Images that nobody annotated, to be trained on beside annotated volumes."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,9 +46,10 @@ def unlabelled_cases(folder: Path, places: Sequence[str] = ()) -> dict[str, Case
 def of_no_held_out(
     cases: Mapping[str, Case], labelled: Sequence[Case], split: Split, patients: Mapping[str, str], pattern: str | None
 ) -> dict[str, Case]:
-    """Unlabelled cases of patients who neither validate nor test, as far as names and headers tell.
+    """Unlabelled cases that are no files of labelled ones, of patients who neither validate nor test.
 
-    Another frame or another export of a test case would be known from training as well as the case itself.
+    Another frame or another export of a test case would be known from training as well as the case itself. Whom an
+    image shows is told by names and headers.
 
     Args:
         cases: id and case.
@@ -57,6 +58,8 @@ def of_no_held_out(
         patients: of these, see `adawac.data.patients.patients_in`.
         pattern: by which they were found.
     """
+    files = {case.images[0].resolve() for case in labelled}
+    cases = _without_copies(cases, {id_ for id_, case in cases.items() if case.images[0].resolve() in files})
     plain = [replace(case, id=id_.removeprefix(PREFIX)) for id_, case in cases.items()]
     known = patients_beside(plain, labelled, patients, pattern)
     held = {patients[case] for case in (*split.val, *split.test)}
@@ -83,8 +86,12 @@ def of_others(cases: Mapping[str, Case], store: VolumeStore, labelled: Mapping[s
     known = {digest.image for digest in labelled.values()}
     sound = {id_: case for id_, case in cases.items() if store.holds(case)}
     digests = store.digests(list(sound.values()))
-    others = {id_: case for id_, case in sound.items() if digests[id_].image not in known}
-    if copies := len(sound) - len(others):
-        say = log.info if others else log.warning  # nothing is left of what was asked for
-        say("data.unlabelled: %d of %d images are of labelled cases: left out", copies, len(sound))
-    return others
+    return _without_copies(sound, {id_ for id_ in sound if digests[id_].image in known})
+
+
+def _without_copies(cases: Mapping[str, Case], copies: Collection[str]) -> dict[str, Case]:
+    """Those that are no copies, and a word of the others."""
+    if copies:
+        say = log.info if len(copies) < len(cases) else log.warning  # nothing is left of what was asked for
+        say("data.unlabelled: %d of %d images are of labelled cases: left out", len(copies), len(cases))
+    return {id_: case for id_, case in cases.items() if id_ not in copies}

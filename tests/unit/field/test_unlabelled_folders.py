@@ -143,3 +143,18 @@ def test_an_image_of_few_values_is_asked_about_and_no_other(kind):
         assert not any("few whole numbers" in note for note in checked(other.astype(np.float32), ("mr",))[1])
     mask = np.concatenate([counts * 7, counts > 8]).astype(np.float32)
     assert checked(mask, ("mr", "prescaled"))[1] == ()
+
+
+def test_the_folder_of_all_images_is_no_reason_to_warn(root, caplog):
+    nib.save(nib.Nifti1Image(NOISE, LPS), root / "images/further.nii.gz")
+    shutil.copy(root / "images/further.nii.gz", root.parent / "rest/further.nii.gz")
+    for path in (root / "images").glob("case*"):
+        (root.parent / f"rest/{path.name}").symlink_to(path)
+    (root / "images/further.nii.gz").unlink()
+    caplog.set_level(logging.INFO)
+    assert trained_on(root) == ["further"]
+    (said,) = [each for each in caplog.records if "data.unlabelled" in each.message]
+    assert (said.levelno, said.message) == (
+        logging.INFO,
+        "data.unlabelled: 5 of 6 images are of labelled cases: left out",
+    )
