@@ -56,7 +56,11 @@ def parser() -> "TypedParser":
     made.add_argument(
         "--config", action="config", help="of `adawac fit`, as a file that stands first is; several compose"
     )
-    made.add_argument("--verify", action="store_true", help="read all files anew, also those that look unchanged")
+    made.add_argument(
+        "--verify",
+        action="store_true",
+        help="read all files anew, also those that look unchanged, and what is prepared",
+    )
     made.add_argument("--on", type=str | None, help=HELP)
     for key in OTHERS:
         made.add_argument(f"--{key}", type=Any, help=SUPPRESS)

@@ -27,6 +27,7 @@ from adawac.data.prepared_case import PreparedCase
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.reading import Digest, for_every_case, read_case
 from adawac.data.store_index import Entry, StoreIndex
+from adawac.data.store_sums import changed, sums_of
 from adawac.errors import DataError, percent
 from adawac.errors.problems import grouped
 from adawac.io.atomic import to_disk
@@ -112,7 +113,11 @@ class VolumeStore:
             shutil.rmtree(left, ignore_errors=True)
 
         def make(case: Case) -> None:
-            if not self._path(case, verify).is_dir():
+            path = self._path(case, verify)
+            if verify and path.is_dir() and _is_damaged(path):
+                log.warning("case %s: %s no longer holds what was written there; prepared anew", case.id, path)
+                shutil.rmtree(path)
+            if not path.is_dir():
                 self._make(case)
 
         problems = for_every_case(make, cases, track, each)
@@ -174,12 +179,14 @@ class VolumeStore:
             facts = json.loads((path / "case.json").read_text())
             for name in ("image", "label", "native_label"):  # there, and whole
                 np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            if files := changed(path, facts):
+                raise ValueError(f"{', '.join(files)} changed after it was written")
             known = {name: facts[name] for name in ("placement", "steps", "data_hash", "digest")}
             return Entry(str(path.relative_to(self.folder)), known, np.array(facts["voxels"], dtype=np.int64))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"case {case.id}: its prepared arrays cannot be opened ({error}); prepare the data first, "
-                f"or delete {path} to have them made anew"
+                f"case {case.id}: its prepared arrays cannot be opened ({error}); prepare the data first (`adawac "
+                f"prepare --verify` finds all that are damaged), or delete {path} to have them made anew"
             ) from error
 
     @staticmethod
@@ -226,7 +233,7 @@ class VolumeStore:
                 np.save(made / "image.npy", slices.image.astype(np.float16))
                 np.save(made / "label.npy", _on_grid(native, slices.placement))
                 np.save(made / "native_label.npy", native)
-                (made / "case.json").write_text(json.dumps(facts))
+                (made / "case.json").write_text(json.dumps(facts | {"sums": sums_of(made)}))
                 to_disk(made)
                 os.replace(made, path)
         except OSError as error:
@@ -305,6 +312,13 @@ def _opened(case: Case, folder: Path, entry: Entry) -> PreparedCase:
         voxels=entry.voxels,
         data_hash=entry.facts["data_hash"],
     )
+
+
+def _is_damaged(folder: Path) -> bool:
+    try:
+        return bool(changed(folder, json.loads((folder / "case.json").read_text())))
+    except (OSError, ValueError):
+        return True
 
 
 def _outside(native: NDArray[np.uint8], placement: Placement) -> float:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -289,3 +290,55 @@ class TestMadeOnce:
         for other in opened[1:]:
             np.testing.assert_array_equal(other["pt_3"].image, opened[0]["pt_3"].image)
         assert len(list(folder.glob("pt_*/*"))) == 3
+
+
+class TestDamagedArrays:
+    """Files of the right size that hold something else: after a copy that was cut off, or by a failing disk."""
+
+    @staticmethod
+    def damage(folder, name="image"):
+        (path,) = folder.glob(f"pt_2/*/{name}.npy")
+        content = bytearray(path.read_bytes())
+        content[-40:] = bytes(x ^ 1 for x in content[-40:])
+        path.write_bytes(content)
+        return path
+
+    @pytest.mark.parametrize("name", ["image", "label", "native_label"])
+    def test_they_are_prepared_anew_when_verified(self, root, folder, caplog, name):
+        old = prepared(root, folder)["pt_2"]
+        due = [np.array(each) for each in (old.image, old.label, old.native_label)]
+        path = self.damage(folder, name)
+        store, cases = store_of(root, folder)
+        assert store.prepare(cases, verify=True) == {}
+        assert f"case pt_2: {path.parent} no longer holds what was written there; prepared anew" in caplog.text
+        assert caplog.text.count("prepared anew") == 1
+        new = store.open(cases)[1]
+        for mine, its in zip((new.image, new.label, new.native_label), due, strict=True):
+            np.testing.assert_array_equal(mine, its)
+
+    def test_a_store_that_was_copied_is_looked_through(self, root, folder, tmp_path):
+        prepared(root, folder)
+        self.damage(folder)
+        moved = root.rename(tmp_path / "moved")
+        store, cases = store_of(moved, folder)
+        store.prepare(cases)
+        with pytest.raises(DataError, match=r"case pt_2: .*image.npy changed after it was written\); .*--verify`"):
+            store.open(cases)
+
+    def test_what_was_prepared_before_there_were_check_sums(self, root, folder, tmp_path):
+        prepared(root, folder)
+        for path in folder.glob("pt_*/*/case.json"):
+            facts = json.loads(path.read_text())
+            del facts["sums"]
+            path.write_text(json.dumps(facts))
+        store, cases = store_of(root.rename(tmp_path / "moved"), folder)
+        before = traces(folder)
+        assert store.prepare(cases, verify=True) == {}
+        assert len(store.open(cases)) == 3
+        assert made_since(before, folder) == []
+
+    def test_a_check_sum_is_that_of_zlib(self, root, folder):
+        prepared(root, folder)
+        for path in folder.glob("pt_*/*/case.json"):
+            sums = json.loads(path.read_text())["sums"]
+            assert sums == {each.name: zlib.crc32(each.read_bytes()) for each in path.parent.glob("*.npy")}
