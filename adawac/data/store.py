@@ -27,7 +27,7 @@ from adawac.data.prepared_case import PreparedCase
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.reading import Digest, for_every_case, read_case
 from adawac.data.store_index import Entry, StoreIndex
-from adawac.data.store_sums import changed, sums_of
+from adawac.data.store_sums import changed, is_damaged, sums_of
 from adawac.errors import DataError, percent
 from adawac.errors.problems import grouped
 from adawac.io.atomic import to_disk
@@ -114,7 +114,7 @@ class VolumeStore:
 
         def make(case: Case) -> None:
             path = self._path(case, verify)
-            if verify and path.is_dir() and _is_damaged(path):
+            if verify and path.is_dir() and is_damaged(path):
                 log.warning("case %s: %s no longer holds what was written there; prepared anew", case.id, path)
                 shutil.rmtree(path)
             if not path.is_dir():
@@ -312,13 +312,6 @@ def _opened(case: Case, folder: Path, entry: Entry) -> PreparedCase:
         voxels=entry.voxels,
         data_hash=entry.facts["data_hash"],
     )
-
-
-def _is_damaged(folder: Path) -> bool:
-    try:
-        return bool(changed(folder, json.loads((folder / "case.json").read_text())))
-    except (OSError, ValueError):
-        return True
 
 
 def _outside(native: NDArray[np.uint8], placement: Placement) -> float:

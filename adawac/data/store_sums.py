@@ -5,6 +5,7 @@ lie, as after a store was copied, and by `adawac prepare --verify`; not with eac
 reads a slice at a time: a store may be larger than the memory.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,14 @@ def changed(folder: Path, facts: Mapping[str, Any]) -> list[str]:
     """
     known = facts.get("sums") or {}
     return [name for name in NAMES if name in known and _sum(folder / name) != known[name]]
+
+
+def is_damaged(folder: Path) -> bool:
+    """Whether a prepared case cannot be used as it lies there."""
+    try:
+        return bool(changed(folder, json.loads((folder / "case.json").read_text())))
+    except (OSError, ValueError):
+        return True
 
 
 def _sum(path: Path) -> int:
