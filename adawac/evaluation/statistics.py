@@ -2,8 +2,9 @@
 
 - The unit of inference is the patient, which mostly is the case: cases of one patient resemble each other, so they are
   averaged first. Runs (seeds) of a method are averaged for the estimate, and their spread lengthens the interval (see
-  `adawac.evaluation.intervals`). Where a method has a single run, interval and p are of these trained networks, and
-  there is no verdict on methods: what lies between two seeds of one method cannot be known.
+  `adawac.evaluation.intervals`). Where both methods have a single run, interval and p are of these trained networks;
+  where one has, its seeds are taken to differ as the other's. Either way there is no verdict on methods: what lies
+  between two seeds of the one is not known.
 - What counts, and the one mean that is formed of it, is said in `adawac.evaluation.counted` and `.pairing`: all methods
   given together are in view, so that each difference is that of two means.
 - Verdicts are corrected for their number by Holm: the means of classes over all that are in view, and the classes over
@@ -75,7 +76,8 @@ class Comparison:
         n: patients.
         runs: of the method, and of the reference.
         left_out: cases that do not count.
-        verdict: on the method, with the direction of the metric; None where it is only to be looked at.
+        verdict: on the method, with the direction of the metric; None where no patient counts, or where it is only to
+            be looked at.
     """
 
     method: str
@@ -319,8 +321,10 @@ def _holm_of(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return [replace(each, p_holm=q, family=family) for each, q in zip(comparisons, holm(p), strict=True)]
 
 
-def _verdict(found: Comparison, mean: Comparison) -> Verdict:
+def _verdict(found: Comparison, mean: Comparison) -> Verdict | None:
     """Of a comparison whose mean of classes is `mean`."""
+    if not found.n:
+        return None
     if min(found.runs) == 1:
         return "single run"
     if not max(found.p_holm, mean.p_holm) < 1 - LEVEL:

@@ -251,7 +251,7 @@ def weights_along(panels: Mapping[str, SliceWeights]) -> Figure:
         axes.set_ylim(bottom=0)
         clean(axes, "y")
     figure.supxlabel("position in the volume, first slice 0 to last slice 1", fontsize=9)
-    figure.supylabel("weight of the supervised loss", fontsize=9)
+    figure.supylabel("weight", fontsize=9)  # in the loss, or in the draw
     grid[0, 0].legend(fontsize=9, frameon=False, loc="best")
     return figure
 

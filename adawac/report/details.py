@@ -104,7 +104,8 @@ def _comparison_table(report: Contents, subset: SubsetResult) -> Table:
     corrections = f"the mean by {family_note(means, 'means')}, organs by {family_note(organs, 'organs')}"
     note = (
         f"p is that of the interval; in brackets: corrected, {corrections}. Better and worse mean that the corrected p "
-        "is below 0.05, of an organ that of the mean, too. Of a single run all is said of these trained networks."
+        "is below 0.05, of an organ that of the mean, too. Single run: one of the two methods has no more, hence no "
+        "verdict."
     )
     return Table(header, lines, note)
 
@@ -263,10 +264,11 @@ def weights(report: Contents) -> Iterable[Block]:
             "AUROC": lambda method: _over_runs([each.auroc for each in method.weights]),
         }
         note = (
-            f"AUROC: how well the weights detect label-dense {many}, which nobody told AdaWAC of; 0.5 says nothing, "
-            "1 is perfect, below 0.5 they lie the other way round. From the lowest run to the highest. All is of "
-            f"the end of training, whichever epoch was tested, and of those training {many} that were drawn and not "
-            "wholly ignored."
+            f"A weight: of the {one}'s label in the loss; where weights decide what is drawn, of the {one} in the "
+            f"draw. AUROC: how well weights detect label-dense {many}; 0.5 says nothing, 1 is perfect, below 0.5 they "
+            f"lie the other way round. AdaWAC is not told which {many} these are; methods that know groups (GroupDRO) "
+            "are. From the lowest run to the highest. All is of the end of training, whichever epoch was tested, and "
+            f"of those training {many} that were drawn and not wholly ignored."
         )
         if subset.units or subset.cuts:
             of = "; ".join(shared_out(kinds) for kinds in (subset.units, subset.cuts) if kinds)

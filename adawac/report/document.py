@@ -82,14 +82,15 @@ def _verdicts(report: Contents) -> Iterable[Block]:
                 found.verdict,
                 f"{on_subset(subset.name, capital=True)}: {method} against {report.reference}",
                 f"Mean Dice {number(mine.mean)} against {number(theirs.mean)}: {difference(found)}; "
-                f"{counted(found.n, 'patient')}{left_out}, {seeds(found)}, {both_p(found)}.",
+                f"{counted(found.n, 'patient')}{left_out}, {seeds(found.runs)}, {both_p(found)}.",
             )
         if not subset.comparisons and len(subset.methods) > 1:
             yield Finding(None, on_subset(subset.name, capital=True), f"{report.reference} has no run here.")
     if means := means_of(report.subsets):
+        other = "In brackets stands the corrected one; the other" if any(each.family > 1 for each in means) else "It"
         yield Paragraph(
-            f"Better and worse: p, corrected by {family_note(means, 'means')}, is below 0.05. In brackets stands the "
-            "corrected one; the other is below 0.05 exactly where the interval does not hold 0."
+            f"Better and worse: p, corrected by {family_note(means, 'means')}, is below 0.05. {other} is below 0.05 "
+            "exactly where the interval does not hold 0."
         )
     if report.unfinished:
         missing = "; ".join(f"{name} ({state})" for name, state in report.unfinished.items())
@@ -158,7 +159,8 @@ def _limits(report: Contents, means: Sequence[Comparison]) -> Iterable[str]:
     yield f"There {are} {counted(n, 'patient')} and at least {counted(runs, 'run')} of each method."
     yield (
         "Interval and p are one test: sign flips of the differences of patients, with the variation between runs "
-        "added. How often they hold what they promise for 6 to 40 patients was simulated: docs/reliability.md."
+        "added where a method has several. How often they hold what they promise for 6 to 40 patients was simulated: "
+        "docs/reliability.md."
     )
     organs = organs_of(report.subsets)
     yield from filter(None, (of_single_runs(means, report.runs), powerless(means, "means")))

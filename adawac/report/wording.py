@@ -113,9 +113,9 @@ def difference(comparison: Comparison) -> str:
     return f"{signed(comparison.difference)} Dice, 95 % interval {found or 'without ends'}"
 
 
-def seeds(comparison: Comparison) -> str:
+def seeds(runs: tuple[int, int]) -> str:
     """How many runs stand against each other."""
-    mine, theirs = comparison.runs
+    mine, theirs = runs
     return f"{counted(mine, 'run')} each" if mine == theirs else f"{counted(mine, 'run')} against {theirs}"
 
 
@@ -181,6 +181,8 @@ def _answer(subsets: Sequence[SubsetResult], reference: str, runs: Sequence[Meth
     chosen = focus(methods, reference)
     sentences = [text for method in chosen if (text := _sentence(method, subsets, reference))]
     if not sentences:
+        if any(subset.comparisons for subset in subsets):
+            return "Nothing can be compared: no case counts in all methods."
         return f"Nothing can be compared yet: {reference} and another method need finished runs on the same subset."
     rest = [method for method in methods if method not in (*chosen, reference)]
     return " ".join([*sentences, *_rest(rest, subsets, reference), *_basis(means_of(subsets), runs)])
@@ -277,16 +279,18 @@ def organs_of(subsets: Sequence[SubsetResult]) -> list[Comparison]:
 
 def of_single_runs(compared: Sequence[Comparison], runs: Sequence[MethodRun]) -> str:
     """Why there is no verdict where a method has a single run; empty where none has."""
-    single = [found for found in compared if found.verdict == "single run"]
+    single = list(dict.fromkeys(found.runs for found in compared if found.verdict == "single run"))
     if not single:
         return ""
     known = seed_noise(runs)
     origin = "as those of methods here with several runs fell" if known else "as seeds fell in adawac's own studies"
-    said = ", ".join(dict.fromkeys(map(seeds, single)))
-    return (
-        f"{said.capitalize()}: differences of up to {number(known or COMMITTED)} Dice are seed noise, {origin}. "
-        "Intervals and p are of these trained networks, not of the methods; train at least three seeds of each."
-    )
+    noise = {of: number((known or COMMITTED) * math.sqrt(sum(1 / each for each in of) / 2)) for of in single}
+    said = ", ".join(f"{seeds(of)}: differences of up to {noise[of]} Dice are seed noise" for of in single)
+    if all(of == (1, 1) for of in single):
+        basis = "are of these trained networks, not of the methods"
+    else:
+        basis = "take the seeds of a single run to differ as those of the other method do, if that has several"
+    return f"{said}, {origin}. Intervals and p {basis}; train at least three seeds of each."
 
 
 def powerless(compared: Sequence[Comparison], what: str) -> str:

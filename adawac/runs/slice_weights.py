@@ -26,7 +26,7 @@ class SliceWeights(NamedTuple):
         unit: n names within their volumes: the number of a slice from 0, the first voxel of a patch.
         position: (n,) centre of the slice along its volume, 0 (first slice) to 1 (last slice).
         dense: (n,) True for label-dense slices.
-        weight: (n,) weight of the supervised loss.
+        weight: (n,) weight of the supervised loss; or in the draw, where weights decide what is drawn.
         score: (n,) what separates dense from sparse slices: log-odds where the method has them, else the weight.
 
     Example:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,7 +70,52 @@ def test_seed_noise_is_that_of_the_methods_in_view_with_several_runs():
     assert seed_noise(runs) == pytest.approx(4.3027 * math.sqrt(2 * 0.0005), abs=1e-4)
     assert seed_noise(runs[-1:]) is None
     sentence = summary_sentence(subset_results(runs, "pair"), "pair", runs)
-    assert "1 run against 2: differences of up to 0.136 Dice are seed noise, as those of methods here" in sentence
+    # the mean of two runs varies less than one run does: sqrt((1 + 1/2) / 2) of that
+    assert "1 run against 2: differences of up to 0.118 Dice are seed noise, as those of methods here" in sentence
+
+
+def test_one_run_against_three_differs_by_no_more_than_is_said_19_times_in_20():
+    """Of 40 seeds, and simulated from the same spread; and what p and interval are then about."""
+    rng = np.random.default_rng(0)
+    drawn = 0.6 + 0.02 * rng.normal(size=40)
+    known = [run("erm", [each] * 8, "other", f"erm {i}") for i, each in enumerate(drawn)]
+    some = [run("pair", [each] * 8, name=f"pair {i}") for i, each in enumerate(drawn[:3])]
+    runs = [*known, *some, run("adawac", [0.6] * 8)]
+    sentence = summary_sentence(subset_results(runs, "pair"), "pair", runs)
+    [said] = re.findall(r"1 run against 3: differences of up to (\S+) Dice are seed noise", sentence)
+    apart = drawn.std(ddof=1) * (rng.normal(size=200_000) - rng.normal(size=(3, 200_000)).mean(0))
+    assert float(said) == pytest.approx(np.quantile(np.abs(apart), 0.95), rel=0.05)
+    assert "of these trained networks" not in sentence
+    assert "Intervals and p take the seeds of a single run to differ as those of the other method do" in sentence
+    # as they do: of one run each the exact test of eight patients finds 2 / 2^8, with the spread of seeds more
+    several = subset_results([run("adawac", BETTER), *seeds("pair", WORSE, apart=0.02)], "pair")
+    alone = subset_results([run("adawac", BETTER), run("pair", WORSE)], "pair")
+    assert several[0].comparisons["adawac"][0].p > alone[0].comparisons["adawac"][0].p == 2 / 2**8
+
+
+def test_where_no_case_counts_there_is_no_verdict():
+    """One method has no value anywhere: that is no "no significant difference"."""
+    nothing = seeds("adawac", [math.nan] * 8)
+    report = report_of(*seeds("pair", WORSE), *nothing)
+    assert {found.verdict for found in report.subsets[0].comparisons["adawac"]} == {None}
+    assert summary_sentence(report.subsets, "pair") == "Nothing can be compared: no case counts in all methods."
+    blocks = [block for section in document(report).sections for block in section.blocks]
+    assert [block.verdict for block in blocks if isinstance(block, Finding)] == [None]
+
+
+def test_brackets_are_spoken_of_where_there_are_any():
+    one = report_of(*seeds("pair", WORSE), *seeds("adawac", BETTER))
+    two = report_of(*one.runs, *seeds("erm", WORSE))
+    assert [("In brackets" in text_of(each, "Verdicts"), "(" in verdicts_of(each)) for each in (one, two)] == [
+        (False, False),
+        (True, True),
+    ]
+
+
+def verdicts_of(report):
+    """The p of all verdicts."""
+    blocks = [block for section in document(report).sections for block in section.blocks]
+    return " ".join(block.text.partition("p = ")[2] for block in blocks if isinstance(block, Finding))
 
 
 def test_two_single_runs_differ_by_less_than_seed_noise_19_times_in_20():
