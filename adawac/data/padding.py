@@ -34,6 +34,10 @@ LEAST_PADDED = 0.001
 RAW_TISSUE = (850.0, 1250.0)
 """Where fat and soft tissue of CT lie whose offset of -1000 or -1024 was left out."""
 
+WRAPPED = 49_152.0
+"""What numbers below 0 lie above where they were stored in 16 bits without a sign; of other images hardly any goes there
+and has nothing between a third of this and it."""
+
 FEW = 24
 """Voxels along an axis that are looked at where a few tell enough."""
 
@@ -105,6 +109,8 @@ these there, for intensities are normalised by all voxels'
                 "the offset of -1024 was left out: if so, rescale the image to HU"
             )
     if kind == "mr":
+        if said := _said_of_wrapped(few, low, high):
+            return said
         for value, others in ((low, few[few > low]), (high, few[few < high])):
             if not others.size or few.size - others.size <= CLIPPED * few.size:
                 continue
@@ -116,3 +122,17 @@ these there, for intensities are normalised by all voxels'
                     "are normalised by all voxels"
                 )
     return ""
+
+
+def _said_of_wrapped(few: NDArray[np.float32], low: float, high: float) -> str:
+    """What to say where numbers below 0 were stored as if there were none: in 16 bits, -3 becomes 65533."""
+    top = few[few > WRAPPED]
+    if low < 0 or not WRAPPED < high < 1 << 16 or not top.size or ((few > WRAPPED / 3) & (few <= WRAPPED)).any():
+        return ""
+    if len(np.unique(top)) < 2 or few.size - top.size < top.size / 99:  # padding; bright values alone
+        return ""
+    return (
+        f"{percent(top.size / few.size)} % of voxels lie between {top.min():.6g} and {top.max():.6g} and none between "
+        f"{few[few <= WRAPPED].max():.6g} and these, as numbers below 0 do that were stored without a sign: if they "
+        "are, subtract 65536 there"
+    )

@@ -115,3 +115,31 @@ def test_a_factor_of_0_is_none(tmp_path):
     scale(path, 0.0, 7.0)
     np.testing.assert_array_equal(read_nifti(path).array[0], np.arange(6 * 16 * 16).reshape(6, 16, 16))
     assert read_nifti(path).notes == ()
+
+
+@pytest.mark.parametrize(("low", "share"), [(-1024, 0.5), (-40, 0.02)])
+def test_numbers_below_0_that_were_stored_without_a_sign(tmp_path, low, share):
+    """As numpy casts them: CT is then taken for MR, and MR that goes a little below 0 is normalised by its wrong end."""
+    root = folders(tmp_path / "data", 4)
+    rng = np.random.default_rng(0)
+    for path in (root / "images").iterdir():
+        values = np.where(
+            rng.random((16, 16, 6)) < share, rng.integers(low, 0, (16, 16, 6)), rng.integers(0, 900, (16, 16, 6))
+        )
+        nib.save(nib.Nifti1Image(values.astype(np.int16).astype(np.uint16), LPS), path)
+    said = [note for note in check(root).notes if "stored without a sign: if they are, subtract 65536 there" in note]
+    assert [note.partition(":")[0] + ":" for note in said] == [f"case case_0{i}:" for i in range(4)]
+    for path in (root / "images").iterdir():
+        stored = np.asarray(nib.load(path).dataobj).astype(np.int32)
+        nib.save(nib.Nifti1Image(np.where(stored > 49152, stored - 65536, stored).astype(np.int16), LPS), path)
+    assert not any("without a sign" in note for note in check(root).notes)
+
+
+@pytest.mark.parametrize("make", [lambda v: v * 65, lambda v: np.where(v > 800, 65535, v), lambda v: v // 30 + 64000])
+def test_large_numbers_that_are_meant_so(tmp_path, make):
+    """A full range, padding of one value, and all voxels bright."""
+    root = folders(tmp_path / "data", 4)
+    for number, path in enumerate((root / "images").iterdir()):
+        values = np.random.default_rng(number).integers(0, 1000, (16, 16, 6))
+        nib.save(nib.Nifti1Image(make(values).astype(np.uint16), LPS), path)
+    assert not any("without a sign" in note for note in check(root).notes)
