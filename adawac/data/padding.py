@@ -35,8 +35,8 @@ RAW_TISSUE = (850.0, 1250.0)
 """Where fat and soft tissue of CT lie whose offset of -1000 or -1024 was left out."""
 
 WRAPPED = 49_152.0
-"""What numbers below 0 lie above where they were stored in 16 bits without a sign; of other images hardly any goes there
-and has nothing between a third of this and it."""
+"""What numbers below 0 lie above where they were stored in 16 bits without a sign; of other images hardly any
+goes there and has nothing between a third of this and it."""
 
 FEW = 24
 """Voxels along an axis that are looked at where a few tell enough."""

@@ -119,7 +119,7 @@ def test_a_factor_of_0_is_none(tmp_path):
 
 @pytest.mark.parametrize(("low", "share"), [(-1024, 0.5), (-40, 0.02)])
 def test_numbers_below_0_that_were_stored_without_a_sign(tmp_path, low, share):
-    """As numpy casts them: CT is then taken for MR, and MR that goes a little below 0 is normalised by its wrong end."""
+    """As numpy casts them: CT is then taken for MR, and MR a little below 0 is normalised by its wrong end."""
     root = folders(tmp_path / "data", 4)
     rng = np.random.default_rng(0)
     for path in (root / "images").iterdir():
