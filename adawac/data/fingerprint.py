@@ -272,19 +272,24 @@ def _measure(image: Volume, label: Volume, num_classes: int, sample: int) -> Mea
     held = (label.array[0] > 0) & (label.array[0] != IGNORE_INDEX)
     inside = np.flatnonzero(held)
     rng = np.random.default_rng(0)  # a stride could fall in step with the rows
-    chosen = inside[rng.integers(inside.size, size=min(sample, inside.size))] if inside.size else inside
+    chosen = inside[_some(inside.size, sample, rng)]
     first = _scanned(image.geometry.spacing, image.geometry.shape)
     return Measured(
         shape=image.geometry.shape,
         spacing=image.geometry.spacing,
         reach=_reach(held),
         voxels=count_voxels(np.moveaxis(label.array[0], first, 0), num_classes),
-        sample=intensities[:, rng.integers(flat.size, size=min(sample, flat.size))],
+        sample=intensities[:, _some(flat.size, sample, rng)],
         foreground=intensities[:, chosen],
         owner=flat[chosen],
         places=places(np.unravel_index(chosen, image.geometry.shape), flat[chosen], num_classes),
         digest=Digest.quick(image, label),
     )
+
+
+def _some(count: int, most: int, rng: np.random.Generator) -> NDArray[np.integer]:
+    """All places where there are few, drawn ones of many: of a small class every voxel counts."""
+    return np.arange(count) if count <= most else rng.integers(count, size=most)
 
 
 def _scanned(spacing: tuple[float, float, float] | None, shape: Sequence[int]) -> int:
