@@ -1,14 +1,13 @@
 """What an image must be before anything is made of it: one set of rules, for training and prediction alike."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.modality import Modality
 from adawac.data.padding import POSSIBLE_HU, few_of, highest_tissue, is_padded_below, lowest_tissue, suspicion
-from adawac.errors import DataError
+from adawac.errors import DataError, some_of
 
 LEAST_RANGE = 50.0
 """HU between the darkest and the brightest voxel that every CT has, be it by its noise."""
@@ -89,9 +88,17 @@ def checked(
             notes.append(odd.replace(" of voxels", f" of voxels{of_channel}"))
     if kinds and "ct" not in kinds and all(map(_like_labels, array)):
         notes.append("its voxels have a few whole numbers, as labels do: is it a label map in the place of an image?")
-    for one, other in combinations([channel for channel in range(len(array)) if not empty[channel]], 2):
-        if (lows[one], highs[one]) == (lows[other], highs[other]) and np.array_equal(array[one], array[other]):
-            notes.append(f"channels {one} and {other} are the same, voxel for voxel: is one a copy by mistake?")
+    alike: list[list[int]] = []
+    for channel in [channel for channel in range(len(array)) if not empty[channel]]:
+        same = (group for group in alike if highs[group[0]] == highs[channel] and lows[group[0]] == lows[channel])
+        group = next((group for group in same if np.array_equal(array[group[0]], array[channel])), None)
+        if group is None:
+            alike.append(group := [])
+        group.append(channel)
+    for group in alike:
+        if len(group) > 1:
+            said = " and ".join(map(str, group)) if len(group) == 2 else some_of([*map(str, group)])
+            notes.append(f"channels {said} are the same, voxel for voxel: is one a copy by mistake?")
     return array, tuple(notes)
 
 
