@@ -51,7 +51,7 @@ class MethodRun:
         training: names of the cases it was trained on; empty where not recorded.
         seen: names of test cases that it, or one of an ensemble, was trained on; as far as `training` does not say it.
         chosen: names of cases that its checkpoint, or one of an ensemble, was chosen on; empty where not recorded.
-        related: test cases of patients of whom it was trained on another case, by their names.
+        related: test cases that seem to be of patients of whom it was trained on another case.
         draws: how often its training slices were drawn; None where not recorded.
         annotated: training slices with a label, and without any; None where not recorded.
         doubts: what was warned of when it was read with the others, for whoever reads the report.

@@ -33,7 +33,7 @@ def by_patient(runs: Sequence[MethodRun], pattern: str | None = AUTO) -> tuple[l
         replace(
             run,
             rows=[row._replace(patient=patients[row.case]) for row in run.rows],
-            related=() if pattern is None else _related(run),
+            related=_related(run, pattern),
         )
         for run in runs
     ], said
@@ -117,9 +117,12 @@ def _says_more(recorded: Mapping[str, str]) -> bool:
     return any(case != patient for case, patient in recorded.items())
 
 
-def _related(run: MethodRun) -> tuple[str, ...]:
-    """Test cases that by their names are of patients of whom the run was trained on another case."""
-    patients = patients_of([*run.training, *sorted(run.cases - set(run.training))])
+def _related(run: MethodRun, pattern: str | None) -> tuple[str, ...]:
+    """Test cases of patients of whom the run was trained on another case; none where nothing is said of those."""
+    try:
+        patients = patients_of([*run.training, *sorted(run.cases - set(run.training))], pattern)
+    except DataError:  # the pattern was given for the test cases
+        return ()
     trained = together((patients[case], case) for case in run.training)
     return tuple(case for case in sorted(run.cases) if {*trained.get(patients[case], ())} - {case})
 

@@ -163,8 +163,8 @@ def _not_in_view(report: Contents) -> Iterable[str]:
 def _trained_on(run: MethodRun) -> Iterable[str]:
     if run.related:
         yield (
-            f"{len(run.related)} of the {len(run.cases)} cases are, by their names, of patients of whom {run.name} was "
-            f"trained on another case ({some_of(run.related)}): its numbers are too good."
+            f"{len(run.related)} of the {len(run.cases)} cases seem to be of patients of whom {run.name} was trained "
+            f"on another case ({some_of(run.related)}): where they are, its numbers are too good."
         )
     for did, names in (("was trained on", {*run.training, *run.seen}), ("was chosen on", {*run.chosen})):
         if seen := sorted(run.cases & names):

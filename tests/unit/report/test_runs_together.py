@@ -12,6 +12,7 @@ import adawac
 from adawac.errors import DataError
 from adawac.evaluation import write_table
 from adawac.report.runs import MethodRun, check_runs, check_seeds, on_shared_cases
+from adawac.report.shown_patients import by_patient
 from adawac.report.sources import Source, evaluate_sources
 from adawac.report.wording import summary as report_summary
 
@@ -211,3 +212,18 @@ def test_a_case_of_two_patients_is_refused(tmp_path):
         adawac.evaluate([path])
     (tmp_path / "torn.csv").write_text(text.replace('"ct_0","p0"', '"ct_0",""', 1))
     assert f"{len(CASES) // 2} patients" in adawac.evaluate([path]).summary
+
+
+@pytest.mark.parametrize(
+    ("pattern", "related"),
+    [("auto", ("s0_1", "s1_1")), (None, ()), (r"(s\d+)_", ("s0_1", "s1_1")), (r"_(\d)", ("s1_0",)), (".csv", ())],
+)
+def test_who_was_trained_on_another_case_of_a_patient_follows_what_was_said_of_patients(tmp_path, pattern, related):
+    """Names suggest that s0_0 and s0_1 are one patient; a table of the test cases alone says nothing of the others."""
+    cases = ["s0_1", "s1_0", "s1_1", "s2_1"]
+    if pattern == ".csv":
+        (tmp_path / "who.csv").write_text("case,patient\n" + "".join(f"{case},{case}\n" for case in cases))
+        pattern = str(tmp_path / "who.csv")
+    mine = MethodRun("erm", "", "mine", rows_of(WORSE[:4], cases), training=("s0_0", "s1_0"))
+    [found], _ = by_patient([mine], pattern)
+    assert found.related == related
