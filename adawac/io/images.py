@@ -11,6 +11,7 @@ from adawac.errors import DataError, some_of
 from adawac.io.dicom import read_series
 from adawac.io.dicom_folder import is_dicom, series_files
 from adawac.io.limits import check_voxels, too_large
+from adawac.io.nifti_files import VOXELS, header_of
 from adawac.io.readers import PACKED, ending_of, ends_in, reader_of
 from adawac.io.volumes import Volume
 
@@ -60,6 +61,8 @@ def _read(paths: Sequence[Path]) -> Volume:
         together = sum(volume.array.size for volume in volumes)
         check_voxels(f"{path} and the other channels", (together,), volumes[-1].array.dtype)
     if slices:
+        if slices[0].is_file() and not is_dicom(slices[0]):
+            raise DataError(f"{slices[0]}: nothing reads files that end so: {to_do(slices[:1])}")
         volumes.append(read_series(slices, slices[0].parent))
         names.append(str(slices[0].parent))
     return stack_channels(volumes, names)
@@ -155,6 +158,9 @@ def to_do(held: Sequence[Path]) -> str:
         return "unpack those that are packed"
     if any(map(is_dicom, held)):
         return "give each series a folder of its own (one that is a single file is converted, such as by dcm2niix)"
+    if voxels := [path for path in held if ends_in(path, VOXELS)]:
+        header = next(filter(None, map(header_of, voxels)), None)
+        return f"give its header, {header.name}" if header else "add their headers (.hdr), or convert the files"
     if any(ends_in(path, _PICTURES) for path in held):
         return "write all slices of a scan as one NIfTI, as data_README.md shows for pictures"
     return "convert the files" if held else "put them there"

@@ -19,7 +19,9 @@ from adawac.io.limits import MOST_BESIDES, check_voxels, read_exactly, read_rest
 PAIRED = (".hdr", ".hdr.gz")
 """Ends of a header whose voxels lie beside it."""
 
-_VOXELS = (".img", ".img.gz")
+VOXELS = (".img", ".img.gz")
+"""Ends of these."""
+
 _SIGNS = {False: (b"n+1", b"n+2"), True: (b"ni1", b"ni2")}
 """What a header calls itself: of one file, of a pair."""
 
@@ -82,13 +84,20 @@ def voxels_of(path: Path) -> Path:
         DataError: if there is none, or a packed one beside it.
     """
     begin = path.name[: path.name.lower().rindex(PAIRED[0])]
-    found = [other for end in _VOXELS if (other := path.with_name(begin + end)).exists()]
-    found = found or [other for end in _VOXELS if (other := path.with_name(begin + end.upper())).exists()]
+    found = [other for end in VOXELS if (other := path.with_name(begin + end)).exists()]
+    found = found or [other for end in VOXELS if (other := path.with_name(begin + end.upper())).exists()]
     if not found:
         raise DataError(f"{path}: a header without its voxels, {begin}.img; put that file beside it")
     if len(found) > 1:
         raise DataError(f"{path}: {found[0].name} and {found[1].name} may be its voxels; keep one of them")
     return found[0]
+
+
+def header_of(voxels: Path) -> Path | None:
+    """The header beside a file of voxels; None where there is none."""
+    begin = voxels.name[: voxels.name.lower().rindex(VOXELS[0])]
+    ends = [each for end in PAIRED for each in (end, end.upper())]
+    return next((path for end in ends if (path := voxels.with_name(begin + end)).exists()), None)
 
 
 def scaling_of(header: Any, path: Path) -> tuple[float, float] | None:

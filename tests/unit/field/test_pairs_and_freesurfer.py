@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from field_data import check, folders, nnunet
+from field_data import check, folders, msd, nnunet
 
 from adawac.data.layouts import Folders
 from adawac.errors import DataError
@@ -138,6 +138,21 @@ class TestOddPairs:
     def test_a_header_that_is_called_a_single_file(self, path):
         path.rename(path.with_suffix(".nii"))
         self.refused(path.with_suffix(".nii"), r"a file beside it \(.img\): rename both to .hdr, .img")
+
+
+def test_voxels_that_are_named_in_the_place_of_their_header(tmp_path):
+    """In a list, where they were taken for slices of DICOM, and to predict; what nothing reads is said to be that."""
+    names = [(f"./imagesTr/case_{i:02d}.img", f"./labelsTr/case_{i:02d}.hdr") for i in range(4)]
+    listed = [{"image": image, "label": label} for image, label in names]
+    root = convert(msd(tmp_path / "data", training=listed), ".hdr")
+    problems = [each for each in check(root).problems if each.startswith("case ")]
+    assert len(problems) == 4
+    assert problems[0].endswith("case_00.img: nothing reads files that end so: give its header, case_00.hdr")
+    with pytest.raises(DataError, match=r"no image there.*\(not read: give its header, case_01\.hdr\)"):
+        find_images(root / "imagesTr/case_01.img")
+    (root / "imagesTr/case_02.hdr").unlink()
+    with pytest.raises(DataError, match=r"case_02\.img: nothing reads .*: add their headers"):
+        read_image([root / "imagesTr/case_02.img"])
 
 
 class TestFreeSurfer:
