@@ -21,7 +21,7 @@ USE = (
     "no medical device, and is not validated for diagnosis or treatment.",
     "Metrics hold for the volumes that they were measured on. On other scanners, protocols, spacings, ages or diseases "
     "it can do worse, and no prediction tells so: measure it on data of your own first. It knows no class but these; "
-    " what was cut off, operated on or is not wholly in view may be outlined wrongly.",
+    "what was cut off, operated on or is not wholly in view may be outlined wrongly.",
 )
 
 
@@ -42,7 +42,7 @@ def model_card(recipe: Recipe, checkpoint: Path) -> str:
             (
                 Section("Model", (Table(("", ""), tuple(_model(recipe, run)), words=True),)),
                 Section("Data", (Paragraph(_data(run, checkpoint)),)),
-                Section("Metrics", tuple(_metrics(run, checkpoint))),
+                Section("Metrics", tuple(_metrics(run, checkpoint, recipe))),
                 Section("Licence", (Paragraph(LICENCE),)),
                 Section("Intended use and limits", tuple(map(Paragraph, USE))),
             ),
@@ -83,7 +83,7 @@ def _data(run: RunFolder, checkpoint: Path) -> str:
     return f"Volumes: {cases}. Training samples ({kind}): {units}, {dense} of them with a label of a class.{epochs}"
 
 
-def _metrics(run: RunFolder, checkpoint: Path) -> list[Block]:
+def _metrics(run: RunFolder, checkpoint: Path, recipe: Recipe) -> list[Block]:
     """Those of the test volumes, if this very checkpoint was tested."""
     if not run.checkpoints or run.checkpoint != checkpoint.resolve():
         return [Paragraph("Not measured.")]
@@ -91,8 +91,9 @@ def _metrics(run: RunFolder, checkpoint: Path) -> list[Block]:
     validated = (
         ""
         if dice is None
-        else f"On the validation volumes, which chose the checkpoint: Dice {rounded(dice)}, as predicted, before only "
-        f"the largest part of a class is kept. {policy_note(CHOOSING_POLICY)}"
+        else f"On the validation volumes, which chose the checkpoint: Dice {rounded(dice)}"
+        + ", as predicted, before only the largest part of a class is kept" * bool(recipe.largest_component)
+        + f". {policy_note(CHOOSING_POLICY)}"
     )
     try:
         lines, note = summary_lines({"test": read_run(run)})

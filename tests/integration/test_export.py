@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from getpass import getuser
 from pathlib import Path
 
@@ -285,7 +286,12 @@ class TestModelCard:
         assert "0 background, 1 left\\_kidney, 2 right\\_kidney" in card
         assert "Volumes: 3 to train, 1 to choose the checkpoint, 0 to test. Training samples (slice): 24," in card
         assert f"Dice {json.loads((trained / 'run.json').read_text())['val_dice']:.3f}" in card
-        assert "as predicted, before only the largest part of a class is kept. Empty masks, policy skip" in card
+        path, before = (
+            trained / "checkpoints/best.ckpt",
+            ", as predicted, before only the largest part of a class is kept",
+        )
+        kept = model_card(replace(load(path).recipe, largest_component=("left_kidney",)), path)
+        assert [f"{before}. Empty masks, policy skip" in each for each in (card, kept)] == [False, True]
         epoch = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)["epoch"]  # from 0
         assert f"The checkpoint is that of epoch {epoch + 1}." in card
         assert "Not measured on test volumes." in card
