@@ -11,6 +11,7 @@ from adawac.errors import ConfigError, DataError, counted, did_you_mean, rounded
 from adawac.evaluation import MEAN_OF_CLASSES, TRAINING_UNITS, CaseRow, SharedCases, lost_classes, read_csv
 from adawac.evaluation.summary import predicted_how
 from adawac.io.atomic import write_text
+from adawac.report.contents import choose_reference
 from adawac.report.shown_patients import choose_patients
 from adawac.report.wording import interval, signed
 from adawac.study.results import tested
@@ -76,7 +77,7 @@ def fold_table(dice: Dice, reference: str | None = None, left_out: list[str] | N
 
     Args:
         dice: of each setting, all of the same folds.
-        reference: setting to compare with; None: the first.
+        reference: setting to compare with; None: pair, erm or the first, as in a report.
         left_out: settings that are not finished.
 
     Raises:
@@ -92,7 +93,7 @@ def fold_table(dice: Dice, reference: str | None = None, left_out: list[str] | N
     if not dice or (reference is not None and reference not in dice):
         known = f"those with all folds are {', '.join(dice)}" if dice else "none has finished all its folds"
         raise ConfigError(f"no setting {reference or ''} to compare with{did_you_mean(reference or '', dice)} {known}")
-    reference = reference or next(iter(dice))
+    reference = reference or choose_reference(list(dice))
     folds = dice[reference]
     patients = counted(len({patient for of in folds.values() for patient in of}), "patient")
     over = f"95 % interval over {counted(len(folds), 'fold')}"

@@ -180,3 +180,11 @@ def test_no_difference_of_dice_is_beyond_1():
     """Where Student's t over two folds would be: 0.2 +- 12.7 * 0.1."""
     table = fold_table({"pair": {"0": {"a": 0.5}, "1": {"b": 0.6}}, "erm": {"0": {"a": 0.6}, "1": {"b": 0.9}}})
     assert f"| {MINUS}1.000 to +1.000 |" in table
+
+
+def test_what_others_are_compared_with_is_what_a_report_takes():
+    """Pair, else ERM, whichever stands first in the study: so says the help of `--reference`."""
+    of = {"0": {"a": 0.5}, "1": {"b": 0.6}}
+    for settings, due in (("erm", "adawac", "pair"), "pair"), (("adawac", "erm"), "erm"), (("b", "a"), "b"):
+        assert f"| minus {due} |" in fold_table(dict.fromkeys(settings, of)).splitlines()[0]
+    assert "| minus adawac |" in fold_table(dict.fromkeys(("erm", "adawac"), of), "adawac").splitlines()[0]
