@@ -11,7 +11,7 @@ from adawac.data.classes import Classes
 from adawac.data.layouts.base import Case, Collection, Layout
 from adawac.data.modality import Modalities, kinds_of
 from adawac.data.naming import side_pairs
-from adawac.data.reading import Digest, for_every_case, read_case
+from adawac.data.reading import Digest, for_every_case, profile_of, read_case
 from adawac.data.recognition import scan_axis
 from adawac.data.store import count_voxels
 from adawac.errors import DataError
@@ -209,6 +209,7 @@ class Measured:
         owner: (m,) class index of these voxels.
         places: where classes lie, see `adawac.data.arrangement`.
         digest: of all voxels, to find copies by.
+        profile: of the first channel, to find copies by that are turned or mirrored within slices or from end to end.
         notes: what is odd about it, a line each.
     """
 
@@ -221,6 +222,7 @@ class Measured:
     owner: NDArray[np.uint8]
     places: NDArray[np.float32]
     digest: Digest
+    profile: str
     notes: tuple[str, ...] = ()
 
     @property
@@ -284,6 +286,7 @@ def _measure(image: Volume, label: Volume, num_classes: int, sample: int) -> Mea
         owner=flat[chosen],
         places=places(np.unravel_index(chosen, image.geometry.shape), flat[chosen], num_classes),
         digest=Digest.quick(image, label),
+        profile=profile_of(image),
     )
 
 

@@ -126,6 +126,16 @@ def _same_labels(seen: Seen) -> Iterator[Finding]:
         yield Finding("same label", f"voxel for voxel, of {some_of(copies)}: has each image its own?")
 
 
+def _turned_copies(seen: Seen) -> Iterator[Finding]:
+    """Images of several patients that differ by a turn or a mirror."""
+    alike = together((its.profile, case) for case, its in seen.measured.items())
+    groups = [cases for cases in alike.values() if len({seen.patients[case] for case in cases}) > 1]
+    other = [cases for cases in groups if len({seen.measured[case].digest.image for case in cases}) > 1]
+    if copies := [" and ".join(cases) for cases in other]:
+        said = f"but turned or mirrored, of {some_of(copies)}: leave copies out (views are drawn while it trains)"
+        yield Finding("same image", f"{said}, or say that they are of one patient", "data.patient_pattern")
+
+
 def _odd_spacings(seen: Seen) -> Iterator[Finding]:
     """Spacings that stand out."""
     if odd := _outliers(seen.measured):
@@ -175,8 +185,8 @@ def _air(seen: Seen) -> Iterator[Finding]:
 
 
 RULES: tuple[Callable[[Seen], Iterator[Finding]], ...] = (
-    _choices, _background, _last_values, _instances, _same_labels, _odd_spacings, _not_annotated, _rare_classes,
-    _arrangement, _air,
+    _choices, _background, _last_values, _instances, _same_labels, _turned_copies, _odd_spacings, _not_annotated,
+    _rare_classes, _arrangement, _air,
 )  # fmt: skip
 """Each says what it finds; in the order in which it is read."""
 

@@ -48,6 +48,20 @@ class Digest(NamedTuple):
         return cls(_check_sums(image.array), _check_sums(label.array))
 
 
+def profile_of(image: Volume) -> str:
+    """The sums of an image's slices, in order of size: a copy that is mirrored or turned within the plane has the same.
+
+    Example:
+        >>> voxels = np.random.default_rng(0).integers(-1000, 1000, (1, 4, 8, 8)).astype(np.float32)
+        >>> turned = np.rot90(voxels[:, ::-1], axes=(2, 3))
+        >>> profile_of(Volume.of_array(voxels)) == profile_of(Volume.of_array(turned))
+        True
+    """
+    sums = np.sort(image.array[0].sum(axis=(1, 2), dtype=np.float64))  # exact of whole numbers, in whatever order
+    most = float(np.abs(sums).max(initial=0.0)) or 1.0
+    return " ".join(f"{each:.7f}" for each in (most, *(sums / most + 0.0)))  # a sum of nearly 0 has digits of chance
+
+
 def read_case(
     layout: Layout,
     case: Case,

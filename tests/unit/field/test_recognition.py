@@ -230,3 +230,34 @@ class TestPatientsAndClasses:
         said = "".join(capsys.readouterr())
         assert "set --modality to `mr`" in said
         assert "data.modality" not in said
+
+
+class TestTurnedCopies:
+    """Copies that somebody turned or mirrored, in other parts of the split than what they were made of."""
+
+    @pytest.mark.parametrize(
+        "turn", [lambda a: a[::-1], lambda a: a[:, ::-1], lambda a: a[:, :, ::-1], lambda a: np.rot90(a)]
+    )
+    @pytest.mark.parametrize("dtype", [np.int16, np.float32])
+    def test_they_are_found(self, tmp_path, turn, dtype):
+        root = folders(tmp_path / "data", 5)
+        if dtype is np.float32:  # standardised, so that sums of slices nearly cancel
+            each_image(root, lambda image: (image - image.mean()) / image.std(), dtype)
+        for folder in ("images", "labels"):
+            image = nib.load(root / f"{folder}/case_03.nii.gz")
+            nib.save(nib.Nifti1Image(turn(np.asarray(image.dataobj)).copy(), LPS), root / f"{folder}/new.nii.gz")
+        said = found(root, "same image")
+        assert said.startswith("but turned or mirrored, of case_03 and new: leave copies out")
+        assert check(root).problems == ()
+
+    def test_of_one_patient_they_are_right(self, tmp_path):
+        root = folders(tmp_path / "data", 3)
+        for folder in ("images", "labels"):
+            image = nib.load(root / f"{folder}/case_02.nii.gz")
+            mirrored = np.asarray(image.dataobj)[::-1].copy()
+            nib.save(nib.Nifti1Image(mirrored, LPS), root / f"{folder}/case_02b.nii.gz")
+        assert found(root, "same image", patient_pattern=r"(case_\d+)") is None
+        assert found(root, "same image", patient_pattern=None) is not None
+
+    def test_other_images_are_not(self, tmp_path):
+        assert found(folders(tmp_path / "data", 6), "same image") is None
