@@ -304,7 +304,7 @@ def suspects(report: Contents) -> Iterable[Block]:
             )
         if mixed:
             yield Paragraph(
-                f"{some_of(mixed)}: the weights do not tell label-dense from label-sparse {many} (AUROC in the table "
+                f"{some_of(mixed)}: the weights do not set label-dense above label-sparse {many} (AUROC in the table "
                 "above), so that none that they name stands out."
             )
         if not places:

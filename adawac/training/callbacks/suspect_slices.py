@@ -53,7 +53,7 @@ class SuspectSlices(Callback):
             )
         elif auroc < (least := least_auroc(units.dense)):
             why = (
-                f"the {what} do not tell label-dense from label-sparse (AUROC {beside(auroc, least)}, at least "
+                f"the {what} do not set label-dense above label-sparse (AUROC {beside(auroc, least)}, at least "
                 f"{beside(least, auroc, 2)} is due)"
             )
         if why:

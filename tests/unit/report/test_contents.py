@@ -172,7 +172,7 @@ def test_weights_that_tell_nothing_apart_name_no_suspects():
         for name, scores in {"sees": apart, "guesses": mixed}.items()
     ]
     said, table = suspects(report_of(*runs, run("pair", BETTER)))
-    assert said.text.startswith("guesses: the weights do not tell label-dense from label-sparse slices")
+    assert said.text.startswith("guesses: the weights do not set label-dense above label-sparse slices")
     assert table.lines == (("p:sees", f"1{OF}1 run"),)
 
 

@@ -209,7 +209,7 @@ def test_scores_that_tell_nothing_apart_name_none(method, tmp_path, caplog):
     [said] = [record.getMessage() for record in caplog.records if "suspects.csv" in record.getMessage()]
     kind = "weights" if method is AdaWAC else "losses"
     assert said.startswith(
-        f"suspects.csv names no slice: the {kind} do not tell label-dense from label-sparse (AUROC 0."
+        f"suspects.csv names no slice: the {kind} do not set label-dense above label-sparse (AUROC 0."
     )
     assert "is a label missing" not in said
 
