@@ -14,6 +14,7 @@ from adawac.report.charts import method_styles, picture
 from adawac.report.contents import Contents, SubsetResult
 from adawac.report.details import organ_name, subheading
 from adawac.report.patient_figures import Patients
+from adawac.report.wording import MINUS
 
 Floats = NDArray[np.float64]
 
@@ -67,7 +68,8 @@ def _figures(report: Contents, subset: SubsetResult, i: int) -> Iterable[Block]:
             patient_figures.agreement(volumes),
             "Bland-Altman plot of the volumes of all organs, by each method",
             "Bland-Altman: a mark is an organ of a case, mean over runs, where reference or prediction holds it. "
-            "Lines: mean difference, and 1.96 standard deviations to both sides. Above 0: too large; -200 %: missed.",
+            "Lines: mean difference, and 1.96 standard deviations to both sides. Above 0: too large; "
+            f"{MINUS}200 %: missed.",
         )
 
 

@@ -304,9 +304,10 @@ def panelled(titles: Sequence[str], most: int, above: float, height: float) -> t
     rows = -(-len(titles) // columns)
     figure = Figure((WIDTH, above + height * rows), layout="constrained")
     grid: NDArray[np.object_] = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for axes, title in zip_longest(grid.flat, titles):
+    for place, (axes, title) in enumerate(zip_longest(grid.flat, titles)):
         if title is None:
             axes.remove()
+            grid.flat[place - columns].tick_params(labelbottom=True)  # the lowest of its column now
         else:
             axes.set_title(fitted(title, columns), fontsize=10, loc="left")
     return figure, grid

@@ -26,6 +26,8 @@ def test_panels_wrap_and_keep_their_labels_apart(methods):
     assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
     names = [label.get_text() for axes in figure.axes for label in axes.get_yticklabels() if label.get_visible()]
     assert names.count("liver") >= -(-methods // 5)
+    lowest = {round(axes.get_position().x0, 3): axes for axes in figure.axes}.values()  # of each column the last one
+    assert all(any(label.get_visible() and label.get_text() for label in axes.get_xticklabels()) for axes in lowest)
 
 
 def markers(axes):
