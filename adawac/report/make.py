@@ -52,7 +52,7 @@ def make_report(
         raise DataError("there is no finished run to report on; train and test one first")
     left_out: tuple[str, ...] = ()
     if shared:
-        runs, left_out = on_shared_cases(runs)
+        runs, left_out = on_shared_cases(runs, () if references is None else references.cases)
     runs, of_patients = by_patient(runs, patient_pattern)
     runs[0] = replace(runs[0], doubts=(*runs[0].doubts, *warn_of_copies(runs[0])))
     chosen = choose_reference([run.method for run in runs], reference)

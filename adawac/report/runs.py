@@ -126,8 +126,14 @@ class MethodRun:
         return max((fmean(values) for values in dice.values()), default=math.nan)
 
 
-def on_shared_cases(runs: Sequence[MethodRun]) -> tuple[list[MethodRun], tuple[str, ...]]:
+def on_shared_cases(
+    runs: Sequence[MethodRun], references: Iterable[str] = ()
+) -> tuple[list[MethodRun], tuple[str, ...]]:
     """The runs on the cases that all of them have, and the names of the others, each with the run that lacks it.
+
+    Args:
+        runs: with their case tables.
+        references: test cases that there are, whether any run has them or not.
 
     Raises:
         DataError: if no case is in all of them.
@@ -136,16 +142,16 @@ def on_shared_cases(runs: Sequence[MethodRun]) -> tuple[list[MethodRun], tuple[s
         >>> row = CaseRow("0", "erm", "a", "a", "liver", "all", "dice", 0.9, "skip")
         >>> more = [row, row._replace(case="b")]
         >>> runs = [MethodRun("erm", "", "0", [row]), MethodRun("pair", "", "1", more)]
-        >>> kept, left_out = on_shared_cases(runs)
+        >>> kept, left_out = on_shared_cases(runs, ["a", "b", "c"])
         >>> [len(run.rows) for run in kept], left_out
-        ([1, 1], ('case b: not in 0',))
+        ([1, 1], ('case b: not in 0', 'case c: not in 0, 1'))
     """
     shared = set.intersection(*(run.cases for run in runs))
     if not shared:
         raise DataError("no case is in all runs; evaluate all methods on the same cases")
     left_out = [
         f"case {case}: not in {', '.join(run.name for run in runs if case not in run.cases)}"
-        for case in sorted(set().union(*(run.cases for run in runs)) - shared)
+        for case in sorted(set(references).union(*(run.cases for run in runs)) - shared)
     ]
     kept = [replace(run, rows=[row for row in run.rows if row.case in shared]) for run in runs]
     return kept, tuple(left_out)

@@ -160,7 +160,7 @@ def evaluate_sources(
     runs = _told_apart(runs)
     doubts += check_seeds(runs)
     runs = _with_subsets(runs)
-    return [replace(run, doubts=tuple(doubts)) for run in runs[:1]] + runs[1:]
+    return [replace(run, doubts=(*run.doubts, *doubts)) for run in runs[:1]] + runs[1:]
 
 
 def _tell_of_guesses(sources: Sequence[Source]) -> list[str]:
@@ -240,6 +240,7 @@ def _of_predictions(
         raise ConfigError(f"{source.path} holds predictions; give the folder of the reference label maps, --labels")
     files = prediction_files(source.path)
     problems += name_problems(source.path, files, references, shared)
+    unmeasured = sorted(files.keys() - references.cases.keys())  # a problem, unless shared cases are enough
     references = references.take(files)
     method = source.method or _called(source.path)
     predict = from_files(files, references)
@@ -259,6 +260,7 @@ def _of_predictions(
         axis=references.axis,
         seen=tuple(map(str, said.get("trained_on", ()))),
         chosen=tuple(map(str, said.get("chosen_on", ()))),
+        doubts=(f"{source.path}: not measured for want of a reference: {some_of(unmeasured)}",) * bool(unmeasured),
         predict=predict,
     )
 

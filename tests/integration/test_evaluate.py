@@ -197,6 +197,17 @@ def test_shared_cases_leave_the_others_out_and_name_them(place):
     assert "pt\\_1: not in" in (place / "out/report.md").read_text()
 
 
+def test_shared_cases_name_what_nobody_predicted_and_what_has_no_reference(place):
+    """Perhaps the hardest case, on which all tools failed: no source lacks it beside another that has it."""
+    for tool, ending in (("nnUNet", ".nii.gz"), ("total", ".nii")):
+        (place / f"{tool}/pt_1{ending}").rename(place / f"{tool}/other{ending}")
+    assert evaluate(place, "--shared-cases", "--pictures", "0") == 0
+    results = json.loads((place / "out/results.json").read_text())
+    assert results["left_out"] == [f"case pt_1: not in {place / 'nnUNet'}, {place / 'total'}"]
+    for tool in ("nnUNet", "total"):
+        assert f"{place / tool}: not measured for want of a reference: other." in results["summary"]
+
+
 def test_no_picture_is_drawn_of_a_case_that_is_left_out(place):
     (place / "nnUNet/pt_1.nii.gz").unlink()
     rng = np.random.default_rng(0)
