@@ -117,7 +117,7 @@ def _header(stream: Any, path: Path, paired: bool) -> Any:
     kind: Any = nib.Nifti2Header if 540 in sizes else nib.Nifti1Header
     header = kind(size + read_exactly(stream, kind.template_dtype.itemsize - 4), check=False)
     sign = header["magic"].item()[:3]
-    if sign in _SIGNS[not paired]:
+    if sign in _SIGNS[not paired] and (paired or not header["vox_offset"]):  # else a converter's slip, read by all
         one, beside = f"{path.name[: path.name.rindex('.')]}.nii", "its voxels lie in a file beside it (.img)"
         remedy = f"it holds its voxels itself: rename it to {one}" if paired else f"{beside}: rename both to .hdr, .img"
         raise DataError(f"{path}: the header says that {remedy}")

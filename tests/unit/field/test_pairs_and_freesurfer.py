@@ -155,6 +155,16 @@ def test_voxels_that_are_named_in_the_place_of_their_header(tmp_path):
         read_image([root / "imagesTr/case_02.img"])
 
 
+def test_a_single_file_that_calls_itself_a_pair(tmp_path):
+    """As some converters write it, and nibabel reads it."""
+    nib.save(nib.Nifti1Image(VOXELS, AFFINE), tmp_path / "a.nii")
+    due = read_image([tmp_path / "a.nii"]).array
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[344:347] = b"ni1"
+    (tmp_path / "a.nii").write_bytes(raw)
+    np.testing.assert_array_equal(read_image([tmp_path / "a.nii"]).array, due)
+
+
 class TestFreeSurfer:
     @pytest.fixture
     def path(self, tmp_path):
