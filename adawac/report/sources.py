@@ -273,12 +273,14 @@ def _of_run(source: Source, references: References | None, again: bool, device: 
     predicted = predicted_with("bf16-mixed" if device.startswith("cuda") else "32-true", flips, cleans)
     settings = Settings.read((measured_then[0].predicted_with if measured_then else "") or predicted)
     predict = None if references is None else predicted_by(folder, references, settings, device)
+    doubts: tuple[str, ...] = ()
     if measured_then is not None:
         rows, axis = measured_then, str(folder.setting("data", "axis") or "")
         due, there = set(folder.split.test if folder.split else ()), {row.case for row in rows}
         if there < due:
-            measured_of = f"{folder.cases_file} was measured on {len(there)} of {len(due)} test cases"
-            log.warning(f"{measured_of}; on all: adawac test {source.path}")
+            of_all = f"was measured on {len(there)} of {len(due)} test cases"
+            doubts = (f"{folder.title} {of_all}",)
+            log.warning(f"{folder.cases_file} {of_all}; on all: adawac test {source.path}")
     elif references is None or predict is None:
         raise ConfigError(
             f"{source.path} has no case table; run `adawac test {source.path}`, or give --labels, --images"
@@ -304,6 +306,7 @@ def _of_run(source: Source, references: References | None, again: bool, device: 
         made=made_of(source.path, rows, folder),
         axis=axis,
         unit=str(record.get("unit", "")),
+        doubts=doubts,
         predict=predict,
     )
 

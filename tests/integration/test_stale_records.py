@@ -106,6 +106,10 @@ def test_what_numbers_are_of_is_said_where_it_is_not_what_they_seem(run, caplog,
     evaluate = ["evaluate", str(run.path), "-o", "report", "--pictures=0"]
     assert main(evaluate) == 0
     assert f"cases.csv was measured on 1 of {len(train) + 1} test cases; on all: adawac test {run.path}" in caplog.text
+    assert (
+        f" was measured on 1 of {len(train) + 1} test cases."
+        in json.loads(Path("report/results.json").read_text())["summary"]
+    )
     assert "trained on" not in caplog.text
     assert main(["test", str(run.path), "--data.window=[-900,900]"]) == 0
     said = (
