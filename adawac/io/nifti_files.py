@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,10 @@ def _header(stream: Any, path: Path, paired: bool) -> Any:
     header = kind(size + read_exactly(stream, kind.template_dtype.itemsize - 4), check=False)
     sign = header["magic"].item()[:3]
     if sign in _SIGNS[not paired] and (paired or not header["vox_offset"]):  # else a converter's slip, read by all
-        one, beside = f"{path.name[: path.name.rindex('.')]}.nii", "its voxels lie in a file beside it (.img)"
+        one, beside = (
+            re.sub(r"\.hdr(?=(\.gz)?$)", ".nii", path.name, flags=re.IGNORECASE),
+            "its voxels lie in a file beside it (.img)",
+        )
         remedy = f"it holds its voxels itself: rename it to {one}" if paired else f"{beside}: rename both to .hdr, .img"
         raise DataError(f"{path}: the header says that {remedy}")
     if paired and sign not in _SIGNS[True]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from functools import partial
+from itertools import count, islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +55,17 @@ class MSD(NiftiLayout):
         training = [("train" if held_out else None, each) for each in _entries(dataset, "training", source)]
         entries = [*training, *held_out]
         numbered = all(stem(Path(_image(each))).endswith("_0000") for _, each in entries)
-        read = partial(_case, root, channels=max(1, len(channels)), source=source, numbered=numbered)
+        read = partial(_case, root, channels=len(channels), source=source, numbered=numbered)
         cases = sorted_cases([read(each, split=part) for part, each in entries], root)
         known_by = "its names of channels"
         modality: Modalities
         if channels:
             modality = modality_of(channels)
         else:  # nothing is said of them
-            count, modality, known_by = recognised(
+            number, modality, known_by = recognised(
                 self, [case for case in cases if all(p.exists() for p in case.images)]
             )
-            channels = tuple(f"channel_{i}" for i in range(count)) if count > 1 else ("image",)
+            channels = tuple(f"channel_{i}" for i in range(number)) if number > 1 else ("image",)
         collection = Collection(
             name=str(dataset.get("name") or root.name),
             cases=cases,
@@ -84,12 +85,12 @@ class MSD(NiftiLayout):
 
 
 def _channels(dataset: dict[str, Any], source: Path) -> tuple[str, ...]:
-    """Names of the channels; none where nothing is said of them."""
-    if "modality" not in dataset:
+    """Names of the channels, also in the word of nnU-Net v2; none where nothing is said of them."""
+    if (key := next((key for key in ("modality", "channel_names") if key in dataset), None)) is None:
         return ()
-    modality = dataset["modality"]
+    modality = dataset[key]
     if not isinstance(modality, dict) or not all(str(key).isdecimal() for key in modality) or not modality:
-        raise DataError(f'{source}: `modality` must name the channels, such as {{"0": "CT"}}, but is {modality!r}')
+        raise DataError(f'{source}: `{key}` must name the channels, such as {{"0": "CT"}}, but is {modality!r}')
     return tuple(str(modality[key]) for key in sorted(modality, key=int))
 
 
@@ -120,8 +121,10 @@ def _case(root: Path, entry: Any, channels: int, source: Path, numbered: bool, s
     name = stem(image).removesuffix("_0000") if numbered else stem(image)
     files: tuple[Path, ...] = (image,)
     if numbered or not image.exists():  # nnU-Net v1 lists a case once but keeps a file for each channel
-        each = tuple(image.with_name(f"{name}_{i:04d}{ending_of(image)}") for i in range(channels))
-        files = each if each[0].exists() else files
+        each = (image.with_name(f"{name}_{i:04d}{ending_of(image)}") for i in count())
+        # Where nothing is said of channels, as many as there are.
+        numbers = tuple(islice(each, channels) if channels else takewhile(Path.exists, each))
+        files = numbers if numbers and numbers[0].exists() else files
     return Case(name, files, (label,), split)
 
 
