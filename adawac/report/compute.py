@@ -2,11 +2,31 @@
 
 from statistics import fmean
 
+from adawac.errors import some_of
 from adawac.report.contents import Contents
 
 
 def unequal_compute(report: Contents) -> str:
-    """Who trained with more or fewer network passes than the reference; empty where nobody did, or nothing is known.
+    """Who trained with other network passes than the reference; empty where nobody did, or nothing is known."""
+    return " ".join(filter(None, (_more_or_fewer(report), _unlike(report))))
+
+
+def _unlike(report: Contents) -> str:
+    """Whose passes are of another network or of images of another size, by the first run of each method that tells."""
+    passes = {run.method: run.pass_of for run in reversed(report.runs) if run.pass_of}
+    theirs = passes.get(report.reference, {})
+    said = [
+        f"{some_of(differ)} of {name}"
+        for name, mine in passes.items()
+        if theirs and (differ := [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)])
+    ]
+    if not said:
+        return ""
+    return f"Passes do not cost the same: set otherwise than in {report.reference} are {', '.join(said)}."
+
+
+def _more_or_fewer(report: Contents) -> str:
+    """Who took more or fewer passes.
 
     A method differs that stands on any subset below 0.95 or above 1.05 of the reference's passes, in the mean of runs.
     """

@@ -167,7 +167,7 @@ def _limits(report: Contents, means: Sequence[Comparison]) -> Iterable[str]:
     yield from filter(None, [powerless(organs, "single organs")] if organs else [])
     if 1 < runs < 4:
         yield (
-            f"So few runs know little of how much seeds differ: with {runs} of each the intervals are long, and "
+            f"So few runs know little of how much seeds differ: with {runs} the intervals are long, and "
             "rightly so. They take the seeds of both methods to differ alike."
         )
     yield (

@@ -6,6 +6,7 @@ from typing import Any
 
 from adawac.evaluation import CaseRow
 from adawac.runs.checkpoint import epoch_of
+from adawac.runs.config_diff import flatten
 from adawac.runs.folder import RunFolder
 
 
@@ -16,6 +17,18 @@ def annotated_of(record: Mapping[str, Any]) -> tuple[int, int] | None:
         return None
     dense, sparse, ignored = (record[name] for name in names)
     return dense + sparse, ignored
+
+
+OF_A_PASS = (
+    "model.network.architecture", "model.network.arguments", "data.size", "data.spacing", "data.patch",
+    "data.neighbours",
+)  # fmt: skip
+"""Settings that say what a network pass costs, with what lies within them."""
+
+
+def pass_of(folder: RunFolder) -> dict[str, str]:
+    """What a network pass of a run is of: of other networks and sizes as many passes are no equal compute."""
+    return {key: str(value) for key, value in flatten(folder.config).items() if key.startswith(OF_A_PASS)}
 
 
 def made_of(path: Path, rows: Sequence[CaseRow], folder: RunFolder | None = None) -> dict[str, str]:

@@ -55,6 +55,7 @@ class MethodRun:
         draws: how often its training slices were drawn; None where not recorded.
         annotated: training slices with a label, and without any; None where not recorded.
         doubts: what was warned of when it was read with the others, for whoever reads the report.
+        pass_of: settings that say what a network pass costs; empty where not known.
         predict: predicts a case anew, to draw it; None where nothing is there to predict with.
     """
 
@@ -76,6 +77,7 @@ class MethodRun:
     draws: DrawSummary | None = None
     annotated: tuple[int, int] | None = None
     doubts: tuple[str, ...] = ()
+    pass_of: Mapping[str, str] = field(default_factory=dict, repr=False)
     predict: Predict | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -34,7 +34,7 @@ from adawac.io.terminal import Track
 from adawac.metrics import EmptyPolicy
 from adawac.processes.cluster import Each, one_by_one
 from adawac.report.anew import predicted_by
-from adawac.report.run_origin import annotated_of, made_of
+from adawac.report.run_origin import annotated_of, made_of, pass_of
 from adawac.report.runs import MethodRun, check_seeds, warn_of_other_files
 from adawac.runs.checkpoint import RECIPE, Recipe, read_checkpoint
 from adawac.runs.folder import CASES, RunFolder
@@ -296,6 +296,7 @@ def _of_run(source: Source, references: References | None, again: bool, device: 
         rows=rows,
         images_seen=record.get("images_seen"),
         network_passes=record.get("network_passes"),
+        pass_of=pass_of(folder),
         weights=folder.weights,
         draws=DrawSummary(**record["draws"]) if record.get("draws") else None,
         annotated=annotated_of(record),

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from report_runs import BETTER, WORSE, few, report_of, rows_of, run, seeds, text_of
 
-from adawac.evaluation import Comparison, read_table
+from adawac.evaluation import Comparison, read_table, write_table
 from adawac.report.blocks import Finding
 from adawac.report.compute import unequal_compute
 from adawac.report.contents import subset_results
@@ -18,6 +19,7 @@ from adawac.report.details import organs
 from adawac.report.document import document
 from adawac.report.runs import MethodRun
 from adawac.report.seed_noise import COMMITTED, seed_noise
+from adawac.report.sources import Source, evaluate_sources
 from adawac.report.wording import MINUS, interval, p_value, powerless, signed, summary_sentence
 from adawac.report.write import results
 
@@ -246,6 +248,34 @@ def test_compute_is_that_of_all_runs_not_of_the_longest():
     others = [run("adawac", BETTER, name=f"a{i}", network_passes=n) for i, n in enumerate((1000, 400, 400))]
     assert "of the network passes of pair, adawac took 0.6 times." in unequal_compute(report_of(*pair, *others))
     assert unequal_compute(report_of(*pair)) == ""
+
+
+def test_as_many_passes_of_another_network_or_size_are_no_equal_compute(tmp_path):
+    """As a study has whose methods set `data.size` or the network's channels: the settings themselves are compared."""
+    settings = {
+        "model": {"network": {"architecture": "UNet", "arguments": {"channels": [4, 8]}}},
+        "data": {"size": [24, 24]},
+    }
+    others = {
+        "wide": {**settings, "model": {"network": {"architecture": "UNet", "arguments": {"channels": [8, 16]}}}},
+        "large": {**settings, "data": {"size": [48, 48]}},
+        "layer": {
+            "model": {"network": {**settings["model"]["network"], "feature_layer": "model.1"}},
+            "data": settings["data"],
+        },
+    }
+    sources = []
+    for name, config in {"pair": settings, **others}.items():
+        folder = tmp_path / name / "version_0"
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        write_table(folder / "cases.csv", [row._replace(run=name, method=name) for row in rows_of(WORSE)])
+        sources.append(Source.named(name, str(folder)))
+    report = report_of(*evaluate_sources(sources, None, "penalise"))
+    assert unequal_compute(report) == (
+        "Passes do not cost the same: set otherwise than in pair are data.size of large, "
+        "model.network.arguments.channels of wide."
+    )
 
 
 def test_a_method_that_is_better_here_is_said_to_show_nothing_there():
