@@ -1,19 +1,29 @@
 """What layouts of image files share: how a case is read, and what channel names say of intensities."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
-from adawac.data.layouts.base import Case, Layout
+from adawac.data.layouts.base import Case, Collection, Layout
 from adawac.data.modality import Modalities, Modality, current, distinct
 from adawac.data.recognition import kind_of_tag, kind_of_values
-from adawac.errors import DataError
+from adawac.errors import DataError, some_of
 from adawac.io.dicom import modality_tag
 from adawac.io.images import read_image
+from adawac.io.readers import reader_of
 from adawac.io.volumes import Volume, as_label
 
 
 class NiftiLayout(Layout):
     """A layout whose images and labels are NIfTI files or of another format that is read, see `adawac.io.images`."""
+
+    def sound(
+        self, root: Path, chosen: Callable[[Sequence[Case]], Sequence[Case]] | None = None
+    ) -> tuple[Collection, tuple[str, ...]]:
+        """As `Layout.sound`, with a word of folders in which other images lie."""
+        found, problems = super().sound(root, chosen)
+        return replace(found, passed_over=(*found.passed_over, *_other_folders(root, found))), problems
 
     def read_image(self, case: Case) -> Volume:
         """Read the channels of a case, see `Layout.read_image`."""
@@ -68,3 +78,28 @@ def recognised(layout: NiftiLayout, cases: Sequence[Case]) -> tuple[int, Modalit
     kinds = [max(distinct(each), key=lambda kind: (each.count(kind), kind == "ct")) for each in by_channel]
     by = f"DICOM headers ({', '.join(sorted(set(tags)))})" if all(tags) else f"the values of {len(found)} images"
     return channels, current(kinds), by
+
+
+def _other_folders(root: Path, found: Collection) -> tuple[str, ...]:
+    """A line of folders beside those that are read, such as test cases that no list names."""
+    if any(line.startswith(f"{root}: ") for line in found.passed_over):  # said already
+        return ()
+    paths = [path for case in found.cases for path in (*case.images, *case.label)]
+    paths += found.unannotated
+    read = {path.relative_to(root).parts[0] for path in paths if path.is_relative_to(root)}
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name not in read]
+    others = [f"{path.name}/" for path in folders if not path.name.startswith(".") and _holds_images(path)]
+    if not others:
+        return ()
+    what = f"{root}: images lie in {some_of(others)} and are not read"
+    return (f"{what}; to test on such, put them among the others and name them as `test` in splits.json",)
+
+
+def _holds_images(folder: Path, deeper: bool = True) -> bool:
+    """Whether names of files say so, in the folder or one beneath it."""
+    try:
+        there = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        files, below = (list(filter(kind, there)) for kind in (Path.is_file, Path.is_dir))
+    except OSError:  # not for us to read
+        return False
+    return any(map(reader_of, files)) or (deeper and any(_holds_images(path, deeper=False) for path in below))
