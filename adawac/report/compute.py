@@ -1,5 +1,6 @@
 """Whose training took more or less than the reference's: the first thing that keeps a comparison from being fair."""
 
+from collections.abc import Iterable, Mapping
 from statistics import fmean
 
 from adawac.errors import some_of
@@ -8,7 +9,8 @@ from adawac.report.contents import Contents
 
 def unequal_compute(report: Contents) -> str:
     """Who trained with other network passes than the reference; empty where nobody did, or nothing is known."""
-    return " ".join(filter(None, (_more_or_fewer(report), _unlike(report))))
+    passes = [{each.name: fmean(each.network_passes or [0]) for each in subset.methods} for subset in report.subsets]
+    return " ".join(filter(None, (more_or_fewer(passes, report.reference), _unlike(report))))
 
 
 def _unlike(report: Contents) -> str:
@@ -25,20 +27,21 @@ def _unlike(report: Contents) -> str:
     return f"Passes do not cost the same: set otherwise than in {report.reference} are {', '.join(said)}."
 
 
-def _more_or_fewer(report: Contents) -> str:
-    """Who took more or fewer passes.
+def more_or_fewer(subsets: Iterable[Mapping[str, float]], reference: str) -> str:
+    """Who took more or fewer passes: below 0.95 or above 1.05 of the reference's on any subset.
 
-    A method differs that stands on any subset below 0.95 or above 1.05 of the reference's passes, in the mean of runs.
+    Args:
+        subsets: for each training subset method -> passes of a run, 0 where not known.
+        reference: name of the method to compare with.
     """
     ratios: dict[str, list[float]] = {}
-    for subset in report.subsets:
-        passes = {method.name: fmean(method.network_passes or [0]) for method in subset.methods}
-        if theirs := passes.get(report.reference, 0):
+    for passes in subsets:
+        if theirs := passes.get(reference, 0):
             for name, mine in passes.items():
                 if mine and not 0.95 <= mine / theirs <= 1.05:
                     ratios.setdefault(name, []).append(mine / theirs)
     said = [f"{name} {_times(min(each), max(each))}" for name, each in ratios.items()]
-    return f"Compute is not equal: of the network passes of {report.reference}, {', '.join(said)}." if said else ""
+    return f"Compute is not equal: of the network passes of {reference}, {', '.join(said)}." if said else ""
 
 
 def _times(low: float, high: float) -> str:

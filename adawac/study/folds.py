@@ -7,10 +7,11 @@ from statistics import fmean
 
 from scipy import stats
 
-from adawac.errors import ConfigError, DataError, counted, did_you_mean, rounded
+from adawac.errors import ConfigError, DataError, counted, did_you_mean, rounded, together
 from adawac.evaluation import MEAN_OF_CLASSES, TRAINING_UNITS, CaseRow, SharedCases, lost_classes, read_csv
 from adawac.evaluation.summary import predicted_how
 from adawac.io.atomic import write_text
+from adawac.report.compute import more_or_fewer
 from adawac.report.contents import choose_reference
 from adawac.report.shown_patients import choose_patients
 from adawac.report.wording import interval, signed
@@ -132,13 +133,14 @@ def compare_folds(study: Study, reference: str | None = None) -> tuple[str, Path
     if others := len(dice) - 1:
         table += (
             "\n\nDice: mean of the folds' means. "
-            f"Intervals are not corrected for the number of settings: if all were equal, about {0.05 * others:.1f} "
+            f"Intervals are not corrected for the number of settings: if all were equal, about {0.05 * others:.2g} "
             f"of {others} would exclude 0 by chance, and more than that as folds share training patients."
         )
-    rows: dict[str, list[CaseRow]] = {}
-    for cell in study.cells:
-        if "-".join(cell.settings.values()) in dice:
-            rows.setdefault("-".join(cell.settings.values()), []).extend(read_csv(cell.run.cases_file))
+    cells = together((name, cell) for cell in study.cells if (name := "-".join(cell.settings.values())) in dice)
+    rows = {name: [row for cell in its for row in read_csv(cell.run.cases_file)] for name, its in cells.items()}
+    passes = {name: fmean(cell.run.record.get("network_passes") or 0 for cell in its) for name, its in cells.items()}
+    if unequal := more_or_fewer([passes], reference or choose_reference(list(dice))):
+        table += f"\n\n{unequal}"
     if len({row.predicted_with for of in rows.values() for row in of} - {""}) > 1:
         table += f"\n\nPredictions were not made alike: {predicted_how(rows)}."
     path = study.folder / "folds.md"

@@ -55,7 +55,7 @@ def test_a_setting_is_compared_with_the_reference_fold_by_fold(tmp_path, study):
         "| pair | 0.550 |  |  |",
         "",
         "Dice: mean of the folds' means. "
-        "Intervals are not corrected for the number of settings: if all were equal, about 0.1 of 1 would exclude 0 by "
+        "Intervals are not corrected for the number of settings: if all were equal, about 0.05 of 1 would exclude 0 by "
         "chance, and more than that as folds share training patients.",
     ]
     assert path.read_text() == table + "\n"
@@ -188,3 +188,14 @@ def test_what_others_are_compared_with_is_what_a_report_takes():
     for settings, due in (("erm", "adawac", "pair"), "pair"), (("adawac", "erm"), "erm"), (("b", "a"), "b"):
         assert f"| minus {due} |" in fold_table(dict.fromkeys(settings, of)).splitlines()[0]
     assert "| minus adawac |" in fold_table(dict.fromkeys(("erm", "adawac"), of), "adawac").splitlines()[0]
+
+
+def test_compute_that_is_not_equal_is_said_beneath_the_table(tmp_path, study):
+    """A setting of half the passes: 80 and 120 against 200 and 200."""
+    for setting, passes in (("pair", (200, 200)), ("adawac", (80, 120))):
+        for (fold, patients), took in zip(PATIENTS.items(), passes, strict=True):
+            finish(tmp_path, f"{setting}-{fold}", patients, (0.4, 0.6))
+            record = tmp_path / "s" / f"{setting}-{fold}" / "version_0/run.json"
+            record.write_text(json.dumps({"network_passes": took}))
+    table, _ = compare_folds(study())
+    assert table.endswith("Compute is not equal: of the network passes of pair, adawac took 0.5 times.")
