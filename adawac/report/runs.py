@@ -13,7 +13,7 @@ from typing import Any
 
 from adawac.data.sampling.draw_summary import DrawSummary
 from adawac.errors import DataError, some_of, together
-from adawac.evaluation import ANY_CLASS, TRAINING_UNITS, CaseRow
+from adawac.evaluation import ANY_CLASS, MEAN_OF_CLASSES, TRAINING_UNITS, CaseRow
 from adawac.evaluation.predictions import Predict
 from adawac.evaluation.summary import predicted_how
 from adawac.runs.config_diff import changed
@@ -308,6 +308,12 @@ def check_runs(runs: Sequence[MethodRun]) -> None:
         f"run {name}: comes {times} times; give each run once, or rename its folder"
         for name, times in Counter(run.name for run in runs).items()
         if times > 1
+    ]
+    problems += [
+        f"run {run.name}: its case table has rows of {some_of(none)}, which is no organ and "
+        "counts in no mean; leave them out"
+        for run in runs
+        if (none := [name for name in run.organs if name.casefold() in ("background", MEAN_OF_CLASSES)])
     ]
     everybody = set().union(*(run.cases for run in runs))
     for run in runs:

@@ -37,6 +37,16 @@ def test_a_run_without_dice_is_refused():
         check_runs([bare])
 
 
+@pytest.mark.parametrize("name", ["background", "Background", "<mean>"])
+def test_what_is_no_organ_is_refused_as_one(name):
+    """Tables that others write may hold it: its Dice is near 1, and would count in the mean of organs."""
+    rows = [row._replace(class_name=name) if row.class_name == "spleen" else row for row in rows_of(BETTER)]
+    with pytest.raises(
+        DataError, match=rf"run theirs: its case table has rows of {name}, which is no organ .*leave them out"
+    ):
+        check_runs([MethodRun("adawac", "full", "theirs", rows)])
+
+
 def test_methods_of_a_table_may_call_their_seeds_alike(tmp_path):
     table = {"pair": WORSE, "adawac": BETTER}
     rows = [
