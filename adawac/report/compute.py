@@ -17,11 +17,12 @@ def _unlike(report: Contents) -> str:
     """Whose passes are of another network or of images of another size, by the first run of each method that tells."""
     passes = {run.method: run.pass_of for run in reversed(report.runs) if run.pass_of}
     theirs = passes.get(report.reference, {})
-    said = [
-        f"{some_of(differ)} of {name}"
-        for name, mine in passes.items()
-        if theirs and (differ := [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)])
-    ]
+    said = []
+    for name, mine in passes.items():
+        unsaid = {key for key in mine.keys() ^ theirs.keys() if key.startswith("data.")}  # older runs did not write all
+        differ = [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key) and key not in unsaid]
+        if theirs and differ:
+            said.append(f"{some_of(differ)} of {name}")
     if not said:
         return ""
     return f"Passes do not cost the same: set otherwise than in {report.reference} are {', '.join(said)}."

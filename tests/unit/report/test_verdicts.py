@@ -264,6 +264,7 @@ def test_as_many_passes_of_another_network_or_size_are_no_equal_compute(tmp_path
             "data": settings["data"],
         },
     }
+    settings["data"]["neighbours"] = 1  # which runs of before did not write
     sources = []
     for name, config in {"pair": settings, **others}.items():
         folder = tmp_path / name / "version_0"
