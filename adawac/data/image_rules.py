@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from adawac.data.modality import Modality
 from adawac.data.padding import POSSIBLE_HU, few_of, highest_tissue, is_padded_below, lowest_tissue, suspicion
 from adawac.errors import DataError, some_of
+from adawac.types import IGNORE_INDEX
 
 LEAST_RANGE = 50.0
 """HU between the darkest and the brightest voxel that every CT has, be it by its noise."""
@@ -23,6 +24,9 @@ WIDE = 10.0
 
 MOST_LABELS = 16
 """Values up to which an image looks like a label map."""
+
+LEAST_SLICE = 256
+"""Pixels of a slice that are not all of one value by chance."""
 
 REMEDIES: Mapping[Modality, str] = {
     "ct": "rescale the image to HU, leave it out if it is no CT, or set data.modality to `mr` or `prescaled`",
@@ -106,3 +110,38 @@ def _like_labels(channel: NDArray[np.float32]) -> bool:
     """Whether (Z, Y, X) holds no more numbers than label maps do, all whole."""
     values = np.unique(few_of(channel))
     return len(values) <= MOST_LABELS and bool((values == np.rint(values)).all())
+
+
+def said_of_empty_slices(image: NDArray[np.float32], label: NDArray[np.uint8]) -> list[str]:
+    """A note where classes lie in slices of which a channel shows nothing: a part of the scan was lost.
+
+    Args:
+        image: (C, Z, Y, X).
+        label: (Z, Y, X) class indices.
+
+    Example:
+        >>> image, label = np.random.default_rng(0).normal(size=(1, 4, 32, 32)), np.ones((4, 32, 32), np.uint8)
+        >>> image[0, 2:] = 0
+        >>> said_of_empty_slices(image, label)
+        ['2 of 4 slices that hold classes show nothing, as all of their voxels are 0: is a part of the scan missing?']
+    """
+    for channel, values in enumerate(image):
+        for axis in range(3):
+            slices, labels = np.moveaxis(values, axis, 0), np.moveaxis(label, axis, 0)
+            if slices[0].size < LEAST_SLICE:
+                continue
+            few = slices[:, ::8, ::8].reshape(len(slices), -1)  # which tell most that show something
+            alike = np.flatnonzero((few == few[:, :1]).all(axis=1))
+            empty = [k for k in alike if _holds_classes(labels[k]) and (slices[k] == slices[k, 0, 0]).all()]
+            if not empty or len(alike) == len(slices):  # the channel as a whole, of which is said what it is
+                continue
+            of_channel = f" of channel {channel}" if len(image) > 1 else ""
+            return [
+                f"{len(empty)} of {sum(map(_holds_classes, labels))} slices that hold classes show nothing, as all of "
+                f"their voxels{of_channel} are {slices[empty[0], 0, 0]:.6g}: is a part of the scan missing?"
+            ]
+    return []
+
+
+def _holds_classes(label: NDArray[np.uint8]) -> bool:
+    return bool(((label > 0) & (label != IGNORE_INDEX)).any())

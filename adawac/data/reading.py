@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from zlib_ng import zlib_ng
 
 from adawac.data.classes import Classes
-from adawac.data.image_rules import checked
+from adawac.data.image_rules import checked, said_of_empty_slices
 from adawac.data.layouts.base import Case, Layout
 from adawac.data.modality import Modalities, kinds_of
 from adawac.errors import DataError, of_case
@@ -127,6 +127,8 @@ def read_case(
     label = attempt(label_of) if case.label else None
     if image is None or problems:
         raise DataError(f"case {case.id}: {'; also: '.join(dict.fromkeys(problems))}")
+    if label is not None:
+        notes += said_of_empty_slices(image.array, label.array[0])
     for each in notes:
         (note or log.warning)(f"case {case.id}: {each}")
     return image, None if label is None else Volume(label.array, image.geometry)

@@ -2,15 +2,17 @@
 
 import re
 
+import nibabel as nib
 import numpy as np
 import pytest
-from field_data import check, edit, folders, model, nnunet
+from field_data import LPS, check, edit, folders, model, nnunet
 from tiny_data import save_nifti
 
-from adawac.data.image_rules import checked
+from adawac.data.image_rules import checked, said_of_empty_slices
 from adawac.data.recognition import kind_of_values
 from adawac.errors import DataError
 from adawac.io.volumes import read_nifti
+from adawac.types import IGNORE_INDEX
 
 PLANE = np.hypot(*np.meshgrid(np.arange(32) - 15.5, np.arange(32) - 15.5)) > 15
 OUTSIDE = np.broadcast_to(PLANE, (1, 12, 32, 32))
@@ -135,3 +137,48 @@ def test_an_offset_that_was_left_out():
         "of voxels lie between 850 and 1250 HU, as soft tissue does where the offset of -1024 was left out" in notes[0]
     )
     assert checked(image - 1024, ["ct"])[1] == ()
+
+
+class TestEmptySlices:
+    """Slices that a copy or an export lost, and in whose place one value stands, while their label is there."""
+
+    @pytest.mark.parametrize("axis", [0, 1, 2])
+    @pytest.mark.parametrize("offset", [0, 1200])
+    def test_they_are_said(self, tmp_path, axis, offset):
+        root = folders(tmp_path / "data", 3)
+        rng = np.random.default_rng(0)
+        for path in (root / "images").iterdir():
+            noise = rng.normal(offset, 300, (32, 32, 32)) - 1000 * (not offset)
+            nib.save(nib.Nifti1Image(noise.astype(np.int16), LPS), path)
+            label = np.zeros((32, 32, 32), np.uint8)
+            label[8:24, 8:24, 8:24] = 1
+            label[24:28, 8:24, 8:24] = 2
+            nib.save(nib.Nifti1Image(label, LPS), root / f"labels/{path.name}")
+        assert check(root).notes == ()
+
+        def lose(image):
+            np.moveaxis(image, axis, 0)[20:] = 0
+            return image
+
+        edit(root / "images/case_01.nii.gz", lose)
+        (note,) = check(root).notes
+        held = np.moveaxis(label, axis, 0).any(axis=(1, 2))
+        lost = f"{held[20:].sum()} of {held.sum()} slices that hold classes show nothing, as all of their voxels are 0"
+        assert note == f"case case_01: {lost}: is a part of the scan missing?"
+
+        edit(root / "labels/case_01.nii.gz", lose, np.uint8)  # nothing is said of padding
+        assert check(root).notes == ()
+
+    def test_of_the_channel_that_lost_them(self, tmp_path):
+        rng = np.random.default_rng(0)
+        image = rng.normal(size=(2, 6, 16, 16)).astype(np.float32)
+        image[1, :2] = 5
+        label = np.ones((6, 16, 16), np.uint8)
+        (said,) = said_of_empty_slices(image, label)
+        assert said.startswith(
+            "2 of 6 slices that hold classes show nothing, as all of their voxels of channel 1 are 5"
+        )
+        label[:2] = IGNORE_INDEX
+        assert said_of_empty_slices(image, label) == []
+        image[1] = 5  # a sequence that was not scanned
+        assert said_of_empty_slices(image, np.ones_like(label)) == []
