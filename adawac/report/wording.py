@@ -284,8 +284,10 @@ def of_single_runs(compared: Sequence[Comparison], runs: Sequence[MethodRun]) ->
         return ""
     known = seed_noise(runs)
     origin = "as those of methods here with several runs fell" if known else "as seeds fell in adawac's own studies"
-    noise = {of: number((known or COMMITTED) * math.sqrt(sum(1 / each for each in of) / 2)) for of in single}
-    said = ", ".join(f"{seeds(of)}: differences of up to {noise[of]} Dice are seed noise" for of in single)
+    noise = {of: (known or COMMITTED) * math.sqrt(sum(1 / each for each in of) / 2) for of in single}
+    said = ", ".join(
+        f"{seeds(of)}: differences of up to {signed(noise[of]).removeprefix('+')} Dice are seed noise" for of in single
+    )
     if all(of == (1, 1) for of in single):
         basis = "are of these trained networks, not of the methods"
     else:
