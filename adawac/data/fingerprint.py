@@ -155,7 +155,9 @@ class Fingerprint:
         hounsfield = foreground[[kind == "ct" for kind in kinds]]
         ranges = [_inner(hounsfield[:, owner == k]) for k in range(1, len(names))]
         dense, labelled = np.asarray(voxels[:, 1:].any(axis=1)), np.asarray(voxels.any(axis=1))
-        third = np.concatenate([3 * np.arange(len(case.voxels)) // len(case.voxels) for case in measured])
+        # by the centres of slices, so that a volume that is turned round has its thirds turned round
+        counts = [len(case.voxels) for case in measured]
+        third = np.concatenate([(2 * np.arange(count) + 1) * 3 // (2 * count) for count in counts])
         first, middle, last = (_share(dense[labelled & (third == part)]) for part in range(3))
         spacings = [case.spacing for case in measured if case.spacing is not None]
         spaced = len(spacings) == len(measured)

@@ -53,6 +53,24 @@ def test_counts_and_shares_are_those_of_the_labels(tmp_path):
     assert found.dense_thirds[1] == 1 > found.dense_thirds[0]
 
 
+def test_a_volume_that_is_turned_round_has_its_thirds_turned_round(tmp_path):
+    """Of 20 slices, which three parts do not divide: the lowest ten are labelled in one, the highest in the other."""
+    thirds = []
+    for name, held in (("low", slice(0, 10)), ("high", slice(10, 20))):
+        write_msd(tmp_path / name, cases=2, shape=(20, 16, 16))
+        for path in sorted((tmp_path / name / "labelsTr").iterdir()):
+
+            def halved(label, held=held):
+                kept = np.zeros_like(label)
+                kept[:, :, held] = 1
+                return kept
+
+            rewrite(path, halved)
+        thirds.append(fingerprint(tmp_path / name).dense_thirds)
+    assert thirds[0] == pytest.approx((1, 0.5, 0))
+    assert thirds[1] == pytest.approx(thirds[0][::-1])
+
+
 def test_wholly_ignored_slices_are_counted_apart(tmp_path, capsys):
     write_msd(tmp_path, cases=3, shape=(9, 16, 16))
     dataset = json.loads((tmp_path / "dataset.json").read_text())
