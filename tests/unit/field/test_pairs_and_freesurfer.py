@@ -240,3 +240,16 @@ class TestFreeSurfer:
         image.header["tr"] = 2000
         nib.save(image, path)
         assert "it holds 3 volumes, 2000 ms apart, which are read as channels" in read_image([path]).notes[0]
+
+
+def test_the_subjects_of_freesurfer_are_read_as_it_is_proposed(tmp_path):
+    root = tmp_path / "subjects"
+    made = convert(folders(tmp_path / "data"), ".mgz")
+    for i in range(4):
+        (root / f"sub{i}/mri").mkdir(parents=True)
+        (made / f"images/case_{i:02d}.mgz").rename(root / f"sub{i}/mri/T1.mgz")
+        (made / f"labels/case_{i:02d}.mgz").rename(root / f"sub{i}/mri/aseg.mgz")
+    with pytest.raises(DataError, match=r"--layout\.images 'sub\*/mri/T1\.mgz' --layout\.labels 'sub\*/mri/aseg\.mgz'"):
+        check(root)
+    found = check(root, layout=Folders("sub*/mri/T1.mgz", "sub*/mri/aseg.mgz"))
+    assert (sorted(found.measured), found.problems) == ([str(i) for i in range(4)], ())
