@@ -143,7 +143,7 @@ class Segmenter:
                 + "".join(f" ({note})" for note in volume.notes)
             )
         slices = recipe.data.preprocessing.apply(volume, case)
-        image = torch.from_numpy(slices.image)
+        image = torch.from_numpy(slices.image).half().float()  # as `test` reads it from the store
         preds, kept = [], []
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             for part in probabilities_of(
