@@ -52,7 +52,8 @@ def test_a_run_is_tested_evaluated_and_predicts(old, capsys):
     assert dice[0] == pytest.approx(dice[1], abs=1e-6, nan_ok=True)
     assert main(["predict", str(run.path), "-i", "ph/imagesTr", "-o", "again"]) == 0
     for label in sorted(Path("labels").glob("*.nii.gz")):
-        assert np.array_equal(nib.load(label).get_fdata(), nib.load(Path("again") / label.name).get_fdata()), label.name
+        then, now = (nib.load(folder / label.name).get_fdata() for folder in (Path("labels"), Path("again")))
+        assert (then != now).mean() < 1e-3, label.name  # images are shown in half precision since, as `test` shows them
 
 
 def test_a_training_goes_on_in_its_folder_with_its_configuration(old, caplog):
