@@ -5,7 +5,6 @@ import tarfile
 from pathlib import Path
 
 import nibabel as nib
-import numpy as np
 import pytest
 
 from adawac.cli import main
