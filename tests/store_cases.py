@@ -1,5 +1,8 @@
 """A store of tiny cases, prepared and opened, for the tests of the store."""
 
+import pytest
+from tiny_data import write_msd
+
 from adawac.data.classes import Classes
 from adawac.data.grid import Grid
 from adawac.data.layouts import detect
@@ -8,6 +11,16 @@ from adawac.data.store import VolumeStore
 from adawac.errors import DataError
 
 SHAPE = (6, 16, 20)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_msd(tmp_path / "msd", cases=3, shape=SHAPE)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "store"
 
 
 def store_of(root, folder, size=(8, 8), drop=(), in_channels=1, **settings):

@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
-from store_cases import SHAPE, prepare, prepared, store_of, traces
+from store_cases import SHAPE, folder, prepare, prepared, root, store_of, traces
 from tiny_data import make_case, save_nifti, write_acdc_volumes, write_msd
 
 from adawac.data.datasets import VolumeDataset
@@ -22,15 +22,7 @@ from adawac.data.store import count_voxels
 from adawac.errors import DataError
 from adawac.evaluation import case_rows
 
-
-@pytest.fixture
-def root(tmp_path):
-    return write_msd(tmp_path / "msd", cases=3, shape=SHAPE)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "store"
+__all__ = ["folder", "root"]  # fixtures
 
 
 def test_the_hash_of_a_case_is_that_of_its_content_wherever_it_lies(root, folder, tmp_path):

@@ -4,20 +4,12 @@ import os
 
 import numpy as np
 import pytest
-from store_cases import SHAPE, prepared, store_of
-from tiny_data import save_nifti, write_msd
+from store_cases import SHAPE, folder, prepared, root, store_of
+from tiny_data import save_nifti
 
 from adawac.errors import DataError
 
-
-@pytest.fixture
-def root(tmp_path):
-    return write_msd(tmp_path / "msd", cases=3, shape=SHAPE)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "store"
+__all__ = ["folder", "root"]  # fixtures
 
 
 class TestOpening:

@@ -5,21 +5,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from store_cases import SHAPE, prepare, prepared, store_of, traces
+from store_cases import SHAPE, folder, prepare, prepared, root, store_of, traces
 from tiny_data import make_case, save_nifti, write_acdc_volumes, write_msd
 
 from adawac.data.grid import Grid
 from adawac.errors import DataError
 
-
-@pytest.fixture
-def root(tmp_path):
-    return write_msd(tmp_path / "msd", cases=3, shape=SHAPE)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "store"
+__all__ = ["folder", "root"]  # fixtures
 
 
 def edit(path: Path, change) -> None:
