@@ -66,7 +66,7 @@ def slice_of(stored: np.ndarray, affine: np.ndarray, k: int, series: str, uid: s
     data.ImageOrientationPatient = [f"{value:.9g}" for value in (*axes[:, 0], *axes[:, 1])]
     data.ImagePositionPatient = [f"{value:.9g}" for value in (affine @ [0, 0, k, 1])[:3]]
     data.PixelSpacing = [f"{spacing[1]:.9g}", f"{spacing[0]:.9g}"]  # between rows, between columns
-    data.SliceThickness = "1.0"  # not what lies between slices
+    data.SliceThickness = f"{0.75 * spacing[2]:.9g}"  # not what lies between slices
     data.Rows, data.Columns = stored.shape
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
     data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1

@@ -9,7 +9,7 @@ from adawac.data.case_names import AUTO, suggest_patient_pattern
 from adawac.data.layouts.base import Case
 from adawac.errors import ConfigError, DataError, some_of, together
 from adawac.io.case_column import read_case_column, told_in
-from adawac.io.dicom import patient_id
+from adawac.io.dicom_slice import patient_id
 
 _NOBODY = {"", "0", "anon", "anonymous", "anonymized", "anonymised", "deidentified", "na", "none", "nobody", "removed"}
 """What stands for a PatientID that was taken out, in small letters and digits."""

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from unicodedata import normalize
 
 from adawac.errors import DataError, did_you_mean_file, name_problems
-from adawac.io.dicom import simpleitk
 from adawac.io.dicom_folder import is_dicom, series_files
+from adawac.io.dicom_slice import simpleitk
 from adawac.io.images import OF_SYSTEMS, holds_dicom, inner_pattern, list_files, list_images, passed_over, stem, to_do
 from adawac.io.readers import reader_of
 

@@ -9,7 +9,7 @@ from adawac.data.layouts.base import Case, Collection, Layout
 from adawac.data.modality import Modalities, Modality, current, distinct
 from adawac.data.recognition import kind_of_tag, kind_of_values
 from adawac.errors import DataError, some_of
-from adawac.io.dicom import modality_tag
+from adawac.io.dicom_slice import modality_tag
 from adawac.io.images import read_image
 from adawac.io.readers import reader_of
 from adawac.io.volumes import Volume, as_label

@@ -118,7 +118,7 @@ def test_every_slice_has_its_own_slope(voxels, tmp_path):
 def test_one_slice_is_a_volume(voxels, tmp_path):
     write_series(tmp_path, voxels[..., :1], affine_of())
     assert read_image([tmp_path]).array.shape == (1, 1, 6, 7)
-    assert read_image([tmp_path]).geometry.spacing == (1.0, 0.9, 0.7)
+    assert read_image([tmp_path]).geometry.spacing == (2.25, 0.9, 0.7)  # as thick as the file says
 
 
 def test_of_one_slice_its_thickness_counts(voxels, tmp_path):
@@ -129,6 +129,15 @@ def test_of_one_slice_its_thickness_counts(voxels, tmp_path):
     found = read_image([tmp_path])
     assert found.geometry.spacing == (1.0, 0.9, 0.7)
     assert "nothing says how thick it is" in found.notes[0]
+
+
+@pytest.mark.parametrize(("thick", "step", "asked"), [(3, None, False), (1.5, None, True), (1.5, 3.0, False)])
+def test_slices_further_apart_than_they_are_thick_are_asked_about(voxels, tmp_path, thick, step, asked):
+    """Every second slice may be missing: steps are even all the same."""
+    for path in write_series(tmp_path, voxels, affine_of()):
+        change(path, SliceThickness=thick, **({} if step is None else {"SpacingBetweenSlices": step}))
+    notes = " ".join(read_image([tmp_path]).notes)
+    assert ("slices lie 3 mm apart but each is 1.5 mm thick: were slices left out?" in notes) == asked
 
 
 def test_a_rounded_orientation_is_taken_at_right_angles(voxels, tmp_path):
@@ -250,6 +259,18 @@ class TestRefusal:
         said = self.refused(tmp_path)
         assert "its slices are of several patients" in said
         assert "another" not in said
+
+    def test_slices_of_two_frames_of_reference(self, files, tmp_path):
+        """The patient was laid anew in between: positions of the two parts do not fit together."""
+        for path in files:
+            change(path, FrameOfReferenceUID=f"{SERIES}.5")
+        assert read_image([tmp_path]).array.shape == (1, 5, 6, 7)
+        change(files[3], FrameOfReferenceUID=None)  # says nothing else
+        assert read_image([tmp_path]).array.shape == (1, 5, 6, 7)
+        change(files[4], FrameOfReferenceUID=f"{SERIES}.6")
+        said = self.refused(tmp_path)
+        assert re.search(r"its slices lie in 2 frames of reference \(.*3 such as IM", said)
+        assert "move each into a folder of its own" in said
 
     def test_a_slice_that_alone_says_nothing_of_its_units(self, files, tmp_path):
         change(files[3], RescaleSlope=None, RescaleIntercept=None)
