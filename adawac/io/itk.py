@@ -10,10 +10,16 @@ from zlib_ng import gzip_ng, zlib_ng
 
 from adawac.errors import DataError, one_line
 from adawac.io.canonical import Geometry
-from adawac.io.itk_headers import Header, read_header, segment_names
+from adawac.io.content import check_kind
+from adawac.io.itk_header import MOST_HEADER, Header, header_fields, unreadable
 from adawac.io.limits import Inflated, Stream, check_voxels, read_rest, read_voxels
+from adawac.io.metaimage import metaimage_header
+from adawac.io.nrrd import nrrd_header, segment_names
 from adawac.io.steps import SHEAR_TOLERANCE, largest_cosine
 from adawac.io.volumes import Volume
+
+META, NRRD = (".mha", ".mhd"), (".nrrd", ".nhdr")
+"""Endings of file names: what a file is called decides what it may be."""
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
@@ -45,6 +51,40 @@ def read_itk(path: Path) -> Volume:
     unit, scale = header.unit
     geometry = geometry_of_lps(path, shape, scale * header.columns, scale * header.origin, unit)
     return replace(Volume.of_file(voxels, geometry, header.notes), names=segment_names(path))
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of a file that ends as those of `META` or `NRRD` do.
+
+    Raises:
+        DataError: if it cannot be read, is of no volume, or names anything but a file in its own folder.
+    """
+    meta = path.suffix.lower() in META
+    check_kind(path, ("MetaImage" if meta else "NRRD",))
+    try:
+        with path.open("rb") as file:
+            start = file.read(MOST_HEADER)
+    except OSError as error:
+        raise DataError(
+            f"{path}: the file cannot be read ({error.strerror}); correct the path or restore it"
+        ) from error
+    fields, length = header_fields(path, start, meta)
+    if (name := fields.get("ElementDataFile" if meta else "data file")) is None or (meta and name.upper() == "LOCAL"):
+        data = path
+    else:
+        data, length = path.parent / name, 0
+        if name.split()[:1] == ["LIST"] or "%" in name or Path(name).name != name or not data.is_file():
+            renamed = path.with_suffix(Path(name).suffix).name
+            anew = f", write {renamed} there if it was renamed" if (path.parent / renamed).is_file() else ""
+            raise DataError(
+                f"{path}: its voxels must lie in one file of the same folder, but the header names {name!r}; "
+                f"restore that file{anew}, or export header and voxels as one (.mha, .nrrd)"
+            )
+    try:
+        return (metaimage_header if meta else nrrd_header)(path, fields, data, length)
+    except (KeyError, ValueError) as error:
+        what = f"{error} is missing or unknown" if isinstance(error, KeyError) else str(error)
+        raise unreadable(path, what) from error
 
 
 def _voxels(stream: BinaryIO, header: Header) -> NDArray[Any]:

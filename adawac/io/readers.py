@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from adawac.io.freesurfer import read_mgh
-from adawac.io.itk import data_files, read_itk
-from adawac.io.itk_headers import META, NRRD
+from adawac.io.itk import META, NRRD, data_files, read_itk
 from adawac.io.nifti_files import PAIRED, voxels_of
 from adawac.io.volumes import Volume, read_nifti
 
