@@ -15,7 +15,17 @@ from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
 
-from adawac.errors import AdaWACError, ConfigError, DataError, Interrupted, did_you_mean, one_line, printable, raised_in
+from adawac.errors import (
+    AdaWACError,
+    ConfigError,
+    DataError,
+    Interrupted,
+    closed_place,
+    did_you_mean,
+    one_line,
+    printable,
+    raised_in,
+)
 from adawac.io.remote import refuse_addresses
 
 TRAINING = {
@@ -137,10 +147,10 @@ def _run(argv: list[str]) -> int:
     except OSError as error:
         if error.errno not in IN_THE_WAY:
             return _unexpected(argv, error)
-        where = printable(str(error.filename or "what was to be written"))
-        closed = os.path.exists(error.filename or "") and not os.access(error.filename, os.R_OK)
+        closed = closed_place(error.filename) if error.filename else None
+        where = closed or error.filename or "what was to be written"
         remedy = f"let it be {'read' if closed else 'written'}, or name another place"
-        return _failed(command, f"{where}: {error.strerror}; {remedy}")
+        return _failed(command, f"{printable(str(where))}: {error.strerror}; {remedy}")
     except (Interrupted, KeyboardInterrupt) as stop:
         return _stopped(command, stop)
     except Exception as error:

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.grid import Placement
-from adawac.errors import DataError
+from adawac.errors import DataError, readable
 from adawac.io.steps import spacing_of
 
 MOST_MAPPED = 1 << 14
@@ -66,7 +67,8 @@ class PreparedCase:
 
     def _array(self, name: str) -> NDArray[Any]:
         try:
-            return _mapped(self, name)
+            with readable(Path(self.folder, f"{name}.npy")):
+                return _mapped(self, name)
         except (OSError, ValueError) as error:
             raise DataError(
                 f"case {self.id}: its prepared arrays cannot be read ({error}); prepare the data first, "

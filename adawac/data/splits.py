@@ -14,7 +14,7 @@ from adawac.data.layouts.base import Case
 from adawac.data.layouts.files import parse_json
 from adawac.data.patients import SuggestedPatients
 from adawac.data.split import PARTS, Split
-from adawac.errors import ConfigError, DataError, did_you_mean, did_you_mean_file, some_of, together
+from adawac.errors import ConfigError, DataError, did_you_mean, did_you_mean_file, readable, some_of, together
 from adawac.io.case_column import as_called, read_lines
 from adawac.io.own_code import given_back
 
@@ -122,7 +122,8 @@ class FileSplit(SplitRule):
     def _read(self, file: Path) -> tuple[dict[str, list[str]], tuple[str, ...]]:
         """Names in each part as the file has them, and what is to be said of it."""
         try:
-            content = _of_table(file) if file.suffix.lower() == ".csv" else parse_json(file.read_bytes())
+            with readable(file):
+                content = _of_table(file) if file.suffix.lower() == ".csv" else parse_json(file.read_bytes())
         except OSError as error:
             raise ConfigError(f"FileSplit: {file} cannot be read ({error}); give the path of a split file") from error
         except (ValueError, RecursionError) as error:

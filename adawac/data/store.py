@@ -28,7 +28,7 @@ from adawac.data.preprocessing import Preprocessing
 from adawac.data.reading import Digest, for_every_case, read_case
 from adawac.data.store_index import Entry, StoreIndex
 from adawac.data.store_sums import changed, is_damaged, sums_of
-from adawac.errors import DataError, percent
+from adawac.errors import DataError, percent, readable
 from adawac.errors.problems import grouped
 from adawac.io.atomic import to_disk
 from adawac.io.hashing import FileHashCache, short_hash
@@ -178,7 +178,8 @@ class VolumeStore:
         try:
             facts = json.loads((path / "case.json").read_text())
             for name in ("image", "label", "native_label"):  # there, and whole
-                np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                with readable(path / f"{name}.npy"):
+                    np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             if files := changed(path, facts):
                 raise ValueError(f"{', '.join(files)} changed after it was written")
             known = {name: facts[name] for name in ("placement", "steps", "data_hash", "digest")}

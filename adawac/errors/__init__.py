@@ -3,6 +3,7 @@
 Every message names the thing, the rule, the value and the remedy; the command line prints it without a traceback.
 """
 
+import os
 import re
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -170,6 +171,50 @@ def in_case(case: str) -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(f"case {case}: {error}") from None
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Within, a file that the user may not read is told from one that is damaged.
+
+    Raises:
+        DataError: naming the file, or the closed folder that it lies in.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        raise DataError(
+            f"{closed_place(path) or path}: {error.strerror}; let it be read by the user that you are"
+        ) from error
+
+
+def check_readable(path: Path) -> None:
+    """The same before a library reads it that tells all that goes wrong alike; a file that is not there passes."""
+    with readable(path):
+        if path.is_file():
+            path.open("rb").close()
+
+
+def closed_place(path: str | Path) -> Path | None:
+    """What keeps the user from reading: the outermost folder that they may not enter, or the file; None: nothing.
+
+    It is tried, as modes do not tell what a user may.
+    """
+    *folders, last = (*reversed(Path(path).absolute().parents), Path(path))
+    for folder in folders:
+        try:
+            os.stat(os.path.join(folder, os.curdir))  # which asks the folder itself
+        except PermissionError:
+            return folder
+        except OSError:
+            return None
+    try:
+        os.listdir(last) if last.is_dir() else last.open("rb").close()
+    except PermissionError:
+        return last
+    except OSError:
+        return None
+    return None
 
 
 def some_of(names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from adawac.errors import ConfigError, DataError
+from adawac.errors import ConfigError, DataError, readable
 from adawac.evaluation.case_table import CaseRow, limits
 from adawac.io.atomic import atomic_write
 from adawac.io.case_column import csv_text, is_nothing
@@ -86,7 +86,8 @@ def read_csv(path: Path) -> list[CaseRow]:
     """
     path = Path(path)
     try:
-        text, mark = csv_text(path)
+        with readable(path):
+            text, mark = csv_text(path)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)  # pandas takes a line torn in the middle
         columns = _check_columns(tuple(next(reader, ())), path)
         comma = mark != ","  # of decimals, as Excel writes them where fields are not parted by commas
@@ -130,7 +131,8 @@ def read_parquet(path: Path) -> list[CaseRow]:
     """
     arrow, parquet = _arrow(path, "pyarrow"), _arrow(path, "pyarrow.parquet")
     try:
-        table = parquet.read_table(path, memory_map=False)
+        with readable(path):
+            table = parquet.read_table(path, memory_map=False)
     except (OSError, arrow.ArrowException) as error:
         raise _unreadable(path, error) from error
     columns = _check_columns(tuple(table.column_names), path)

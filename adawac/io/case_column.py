@@ -9,7 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 from unicodedata import normalize
 
-from adawac.errors import ConfigError, DataError, did_you_mean, some_of
+from adawac.errors import ConfigError, DataError, did_you_mean, readable, some_of
 from adawac.io.readers import ending_of
 
 KEYS = ("case", "patient")
@@ -45,7 +45,8 @@ def read_lines(path: Path) -> tuple[tuple[str, ...], Lines]:
         ConfigError: the file cannot be read.
     """
     try:
-        text, mark = csv_text(path)
+        with readable(path):
+            text, mark = csv_text(path)
         read = csv.reader(io.StringIO(normalize("NFC", text), newline=""), delimiter=mark, skipinitialspace=True)
         rows = [[field.strip() for field in row] for row in read if row]  # in Unicode's form of the names of cases
     except (OSError, UnicodeDecodeError, csv.Error) as error:

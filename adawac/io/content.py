@@ -5,7 +5,7 @@ import re
 import zlib
 from pathlib import Path
 
-from adawac.errors import DataError
+from adawac.errors import DataError, readable
 
 _STARTS = {
     b"NRRD000": "NRRD",
@@ -76,9 +76,8 @@ def check_kind(path: Path, due: tuple[str, ...]) -> None:
             f"{path}: it is a link to {os.readlink(path)}, which leads to no file; restore that, or put a copy here"
         )
     try:
-        kind = kind_of(path)
-    except PermissionError as error:
-        raise DataError(f"{path}: {error.strerror}; let the file be read by the user that you are") from error
+        with readable(path):
+            kind = kind_of(path)
     except OSError:  # said by whoever reads it
         return
     if kind and kind not in due and kind not in ("gzip", "gzipped data"):

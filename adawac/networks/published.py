@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adawac.errors import ConfigError, first_line
+from adawac.errors import ConfigError, check_readable, first_line, readable
 
 
 @runtime_checkable
@@ -34,7 +34,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         ConfigError: if it is not such an archive.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with readable(path), np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise ConfigError(
@@ -48,6 +48,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         ConfigError: if it is not such a file.
     """
+    check_readable(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for one fact: the file holds no plain tensors

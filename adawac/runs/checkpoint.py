@@ -15,7 +15,7 @@ from adawac.data.classes import Classes
 from adawac.data.facts import DataFacts
 from adawac.data.preprocessing import Preprocessing
 from adawac.data.unit_kinds import unit_kind
-from adawac.errors import ConfigError, first_line
+from adawac.errors import ConfigError, check_readable, first_line
 from adawac.networks import NetworkSpec, SegmentationNetwork
 from adawac.networks.published import Pretrainable
 from adawac.runs.config_diff import flatten
@@ -200,6 +200,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: if it is damaged, or cannot be read so, or is none of adawac's.
     """
+    check_readable(path)
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()

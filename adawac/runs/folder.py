@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from adawac.errors import ConfigError, did_you_mean_file, one_line
+from adawac.errors import ConfigError, did_you_mean_file, one_line, readable
 from adawac.io.atomic import write_text
 from adawac.io.hashing import hash_of
 from adawac.runs.record import read_config, read_record
@@ -317,7 +317,8 @@ def _checkpoint_of(table: Path) -> str:
 
 def _mapping(path: Path, parse: Any) -> dict[str, Any]:
     try:
-        content = parse(path.read_text(encoding="utf-8"))
+        with readable(path):
+            content = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.units import UnitTable
-from adawac.errors import DataError
+from adawac.errors import DataError, readable
 from adawac.io.atomic import atomic_write
 from adawac.io.terminal import as_cell, of_cell
 from adawac.metrics import separation_auroc
@@ -99,7 +99,7 @@ class SliceWeights(NamedTuple):
             DataError: if the file is no such table.
         """
         try:
-            with path.open(newline="", encoding="utf-8") as file:
+            with readable(path), path.open(newline="", encoding="utf-8") as file:
                 lines = list(csv.DictReader(file))
             numbers = np.array([[float(line[name]) for name in COLUMNS[2:]] for line in lines]).reshape(-1, 4)
             cases = tuple(of_cell(line["case"]) for line in lines)

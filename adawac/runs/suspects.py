@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adawac.errors import DataError
+from adawac.errors import DataError, readable
 from adawac.io.atomic import atomic_write
 from adawac.io.terminal import as_cell, of_cell
 
@@ -93,7 +93,7 @@ def read_suspects(path: Path) -> tuple[str, ...]:
         ('pt_4:17', 'pt_9:3')
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with readable(path), path.open(newline="", encoding="utf-8") as file:
             return tuple(f"{of_cell(line['case'])}:{line['unit']}" for line in csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise DataError(

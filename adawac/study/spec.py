@@ -28,7 +28,7 @@ from typing import Any, Literal
 
 import yaml
 
-from adawac.errors import ConfigError, did_you_mean, did_you_mean_file
+from adawac.errors import ConfigError, did_you_mean, did_you_mean_file, readable
 from adawac.io.atomic import write_text
 from adawac.io.yaml_text import bounded
 from adawac.runs.config_diff import as_arguments
@@ -235,7 +235,8 @@ def read_study(path: Path, runs: Path, more: Sequence[str] = ()) -> Study:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(bounded(path.read_text(encoding="utf-8")))
+        with readable(path):
+            content = yaml.safe_load(bounded(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(
             f"{path}: cannot be read as YAML ({error}){did_you_mean_file(path)} give the file of a study"

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adawac.data.layouts.base import Case, Layout
-from adawac.errors import DataError, some_of
+from adawac.errors import DataError, readable, some_of
 from adawac.io.canonical import Geometry
 from adawac.io.dimensions import said_of_slices
 from adawac.io.images import list_files
@@ -131,7 +131,8 @@ def _read(paths: Sequence[Path], key: str) -> Volume:
 def _load(path: Path, key: str) -> NDArray[Any]:
     """One array of an h5 or npz file; whatever goes wrong is a DataError."""
     try:
-        return _from_npz(path, key) if path.suffix.lower() == ".npz" else _from_h5(path, key)
+        with readable(path):
+            return _from_npz(path, key) if path.suffix.lower() == ".npz" else _from_h5(path, key)
     except MemoryError as error:
         raise too_large(path, error) from error
     except FileNotFoundError as error:

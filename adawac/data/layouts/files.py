@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from adawac.data.layouts.base import Case, Collection, ListingError
-from adawac.errors import DataError, some_of
+from adawac.errors import DataError, readable, some_of
 from adawac.io.images import list_files, passed_over, stem
 
 OR_NOBODY = ", or, if nobody annotated it, go on without its case (--skip-bad) and give its folder as data.unlabelled"
@@ -112,7 +112,8 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: if the file is unreadable or holds something else.
     """
     try:
-        content = parse_json(path.read_bytes())
+        with readable(path):
+            content = parse_json(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:  # the last where brackets are nested without end
         raise DataError(f"{path}: this is not readable JSON ({error}); correct or restore the file") from error
     if not isinstance(content, dict):

@@ -140,15 +140,6 @@ class TestFailingDisk:
             f"adawac predict: labels/a.nii.gz: {os.strerror(code)}; let it be written, or name another place\n"
         )
 
-    def test_what_may_not_be_read_is_to_be_read(self, tmp_path, monkeypatch, capsys):
-        def failing(argv):
-            raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
-
-        monkeypatch.setattr("adawac.cli.predict.main", failing)
-        monkeypatch.setattr(os, "access", lambda path, mode: False)
-        assert cli.main(["predict"]) == 2
-        assert f"{tmp_path}: Permission denied; let it be read, or" in capsys.readouterr().err
-
     def test_a_name_may_be_as_long_as_names_can_be(self, tmp_path):
         write_text(tmp_path / ("ä" * 127), "text")
         assert [path.read_text() for path in tmp_path.iterdir()] == ["text"]
