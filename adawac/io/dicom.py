@@ -71,6 +71,7 @@ def read_series(files: Sequence[Path], name: Path) -> Volume:
     step = float(np.linalg.norm(columns[:, 2]))
     sparse = bool(step > SPARSE * first.thickness)  # not where nothing is said of thickness
     below = any(each.slope < 0 for each in slices)
+    lossy = any(each.lossy for each in slices)
     notes = (
         *(f"{name}: of its only slice nothing says how thick it is: 1 mm is taken",) * thin,
         *(
@@ -79,6 +80,7 @@ def read_series(files: Sequence[Path], name: Path) -> Volume:
         )
         * sparse,
         *(f"{name}: its RescaleSlope is below 0, which turns values upside down: is it meant so?",) * below,
+        *(f"{name}: it was once compressed with loss: fine detail may not be the patient's",) * lossy,
         *beside(name, files),
     )
     return Volume.of_file(np.swapaxes(array, 0, 2), geometry_of_lps(name, shape, columns, first.origin), notes)

@@ -15,7 +15,7 @@ from adawac.io.readers import reader_of
 
 _SERIES, _DESCRIPTION, _FRAME = "0020|000e", "0008|103e", "0020|0052"
 _PATIENT, _BITS, _MODALITY, _SHADES = "0010|0020", "0028|0100", "0008|0060", "0028|0004"
-_THICKNESS, _STEP, _SLOPE = "0018|0050", "0018|0088", "0028|1053"
+_THICKNESS, _STEP, _SLOPE, _LOSS = "0018|0050", "0018|0088", "0028|1053", "0028|2110"
 _SCALE = {_SLOPE: "RescaleSlope", "0028|1052": "RescaleIntercept"}
 _PLACE = {
     "0020|0032": ("ImagePositionPatient", 3),
@@ -42,6 +42,7 @@ class Slice(NamedTuple):
     origin: NDArray[np.float64]
     inverted: bool  # 0 is to be shown white
     scaled: bool  # says how stored values become intensities
+    lossy: bool  # says that it was once compressed with loss
 
 
 def simpleitk() -> Any:
@@ -144,6 +145,7 @@ def describe_slice(path: Path) -> Slice:
         origin=origin,
         inverted=_value(reader, _SHADES) == "MONOCHROME1",
         scaled=reader.HasMetaDataKey(_SLOPE),
+        lossy=_value(reader, _LOSS) == "01",
     )
 
 

@@ -140,6 +140,14 @@ def test_slices_further_apart_than_they_are_thick_are_asked_about(voxels, tmp_pa
     assert ("slices lie 3 mm apart but each is 1.5 mm thick: were slices left out?" in notes) == asked
 
 
+def test_what_was_compressed_with_loss_is_said(voxels, tmp_path):
+    files = write_series(tmp_path, voxels, affine_of())
+    change(files[1], LossyImageCompression="01")
+    assert "once compressed with loss" in " ".join(read_image([tmp_path]).notes)
+    change(files[1], LossyImageCompression="00")
+    assert read_image([tmp_path]).notes == ()
+
+
 def test_a_rounded_orientation_is_taken_at_right_angles(voxels, tmp_path):
     files = write_series(tmp_path, voxels, affine_of(degrees=33))
     whole = read_image([tmp_path]).geometry
