@@ -135,7 +135,7 @@ def table(labelled, unlabelled):
 
 @pytest.mark.parametrize(
     ("labelled", "unlabelled", "share", "expected"),
-    [(20, 20, 0.25, 2), (20, 1, 0.5, 1), (4, 20, 0.0, 4), (20, 0, 0.5, 0)],
+    [(20, 20, 0.25, 2), (20, 1, 0.5, 1), (4, 20, 0.0, 4), (20, 0, 0.5, 0), (20, 20, 1.0, 8), (0, 20, 0.5, 8)],
 )
 def test_where_there_are_too_few_of_one_kind_the_other_fills_the_batch(labelled, unlabelled, share, expected):
     units = table(labelled, unlabelled)
