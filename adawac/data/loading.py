@@ -193,10 +193,13 @@ class AdaptiveOrder(EpochOrder):
         """Steps between the weights that a batch is drawn by and the step that trains on it."""
         return len(self._waiting) + (1 if self._unobserved else 0)
 
+    @property
+    def _size(self) -> int:
+        return -(-self.num_samples // len(self))
+
     def _draw_up_to(self, number: int) -> None:
-        size = -(-self.num_samples // len(self))
         while len(self._waiting) < number:
-            self._waiting.append(self.sampling.draw_batch(size, np.random.default_rng((self.seed, self._drawn))))
+            self._waiting.append(self.sampling.draw_batch(self._size, np.random.default_rng((self.seed, self._drawn))))
             self._drawn += 1
 
     def hand_out(self) -> None:
@@ -242,11 +245,12 @@ class AdaptiveOrder(EpochOrder):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a position; with at least the lag that there is now."""
+        """Go on from a position; with at least the lag that there is now, and batches of the size that there is now."""
         super().load_state_dict(state)
         lag = self.lag
         self._drawn = state["drawn"]
-        self._waiting = deque(Draw(rows.numpy(), p.numpy()) for rows, p in state["waiting"])
+        waiting = (Draw(rows.numpy(), p.numpy()) for rows, p in state["waiting"])
+        self._waiting = deque(draw for draw in waiting if len(draw.rows) == self._size)
         self._unobserved = [Draw(rows.numpy(), p.numpy()) for rows, p in state["unobserved"]]
         self._trained = state["trained"].numpy().copy()
         self.sampling.load_state_dict(state["sampling"])

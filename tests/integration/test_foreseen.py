@@ -235,7 +235,7 @@ def test_a_limit_that_is_used_up_is_named(path, caplog, monkeypatch, limit):
     with caplog.at_level("INFO"):
         assert main(command) == 0
         if limit == "time":
-            assert "trainer.max_time is over, 1 epochs are done; the same with --resume auto goes on" in caplog.text
+            assert "trainer.max_time is over, in epoch 1; the same with --resume auto goes on" in caplog.text
         monkeypatch.undo()
         assert main(command) == 0
     if limit == "steps":

@@ -63,11 +63,11 @@ class TestSignals:
     @pytest.mark.parametrize(
         ("step", "signum", "validating"),
         [
-            (2, signal.SIGTERM, False),
+            pytest.param(2, signal.SIGTERM, False, marks=pytest.mark.slow),
             pytest.param(5, signal.SIGHUP, False, marks=pytest.mark.slow),
             pytest.param(4, signal.SIGINT, False, marks=pytest.mark.slow),
             pytest.param(7, signal.SIGINT, False, marks=pytest.mark.slow),
-            pytest.param(8, signal.SIGTERM, True, marks=pytest.mark.slow),
+            (8, signal.SIGTERM, True),
         ],
         ids=["mid-epoch", "terminal-closed", "last-step-of-an-epoch", "mid-later-epoch", "validating"],
     )
@@ -85,6 +85,32 @@ class TestSignals:
         assert validations(folder) == validations(unbroken)
         assert images_seen(folder) == images_seen(unbroken)
         assert [path.name for path in (folder / "runs/resumed").iterdir()] == ["version_0"]
+
+    def test_a_run_that_was_stopped_in_its_last_validation_is_recorded_and_goes_on(self, tmp_path, data, unbroken):
+        """Stopped twice, the second time while it made up for it; then made an epoch longer."""
+        folder = tmp_path / "run"
+        path = with_fault(folder, data, "SignalAt", step=12, validating=True)
+        for _ in range(2):
+            assert main(["fit", "--config", str(path), "--resume", "auto"]) == 128 + signal.SIGTERM
+        fit(folder / "config.yaml", "--resume", "auto")
+        assert validations(folder) == validations(unbroken)
+        of_all = ("steps", "epochs", "images_seen", "network_passes", "val_dice")
+        records = [json.loads((each / "runs/resumed/version_0/run.json").read_text()) for each in (folder, unbroken)]
+        assert [records[0][key] for key in of_all] == [records[1][key] for key in of_all]
+        best = torch.load(checkpoints(folder) / "best.ckpt", weights_only=True)
+        assert best["epoch"] == torch.load(checkpoints(unbroken) / "best.ckpt", weights_only=True)["epoch"]
+        fit(folder / "config.yaml", "--resume", "auto", "--trainer.max_epochs", "4")
+        assert final_state(folder)["global_step"] == 16
+
+    @pytest.mark.parametrize("step", [4, 8])
+    def test_the_epoch_after_a_validation_that_was_stopped_is_counted(self, tmp_path, data, unbroken, step):
+        folder = tmp_path / "run"
+        path = with_fault(folder, data, "SignalAt", step=step, validating=True)
+        assert main(["fit", "--config", str(path)]) == 128 + signal.SIGTERM
+        fit(folder / "config.yaml", "--resume", "auto")
+        loops = [final_state(each)["loops"]["fit_loop"] for each in (folder, unbroken)]
+        for counted in ("epoch_progress", "epoch_loop.batch_progress", "epoch_loop.state_dict"):
+            assert loops[0][counted] == loops[1][counted]
 
     def test_before_the_first_step_there_is_nothing_to_save(self, tmp_path, data, capsys):
         folder = tmp_path / "run"

@@ -181,6 +181,18 @@ def test_resume_is_exact_where_batches_are_drawn(tmp_path, data, options):
     assert_same_run(final_state(tmp_path / "resumed"), final_state(tmp_path / "unbroken"))
 
 
+def test_adaptive_draws_go_on_where_an_epoch_has_ended(tmp_path, data):
+    """Lightning gives a loader its state back in the middle of an epoch alone: the draws began anew, in silence."""
+    fit(config(tmp_path / "unbroken", data, callbacks=[]), ADAPTIVE, CONSTANT)
+    path = config(tmp_path / "resumed", data, callbacks=[])
+    fit(path, ADAPTIVE, CONSTANT, "--trainer.max_epochs=2")
+    fit(path, ADAPTIVE, CONSTANT, "--resume=auto")
+    assert_same_run(final_state(tmp_path / "resumed"), final_state(tmp_path / "unbroken"))
+    fit(path, ADAPTIVE, CONSTANT, "--resume=auto", "--trainer.max_epochs=4", "--data.batch_size=5")
+    draws = final_state(tmp_path / "resumed")["loops"]["fit_loop"]["state_dict"]["combined_loader"][0]
+    assert [len(rows) for rows, _ in draws["unobserved"]] == [5]
+
+
 def test_any_number_of_workers_draws_alike(tmp_path, data):
     """Each batch by the weights of three steps before, however far ahead it is fetched."""
     for workers in (0, 1):

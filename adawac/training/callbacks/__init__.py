@@ -9,7 +9,7 @@ from adawac.training.callbacks.checkpoints import RunCheckpoint
 from adawac.training.callbacks.draw_monitor import DrawMonitor
 from adawac.training.callbacks.finite import FiniteGuard
 from adawac.training.callbacks.foresight import Foresight
-from adawac.training.callbacks.interruption import DueValidation, StopOnSignal
+from adawac.training.callbacks.interruption import DueValidation, GoingOn, StopOnSignal
 from adawac.training.callbacks.measured_cases import CaseTableWriter
 from adawac.training.callbacks.prediction_pictures import PredictionPictures
 from adawac.training.callbacks.progress import RunProgress as RunProgress  # configurations of 0.1.0 may name it
@@ -26,10 +26,11 @@ def default_callbacks(non_finite: Literal["stop", "skip"] = "stop", pictures: bo
         non_finite: what a loss or gradient that is not finite does, see `FiniteGuard`.
         pictures: whether to draw weights and predictions into TensorBoard.
     """
+    due = DueValidation()
     return [
         Foresight(),
         FiniteGuard(non_finite),
-        DueValidation(),
+        due,
         RunRecord(),  # counts a step before a signal may save it as done
         StopOnSignal(),
         RunCheckpoint(
@@ -47,4 +48,5 @@ def default_callbacks(non_finite: Literal["stop", "skip"] = "stop", pictures: bo
         DrawMonitor(),
         SuspectSlices(),
         PredictionPictures(cases=3 if pictures else 0),
+        GoingOn(due),
     ]

@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -127,8 +128,8 @@ class DueValidation(Callback):
         self._loops = loop.state_dict() if self._due else {}
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """It has come."""
-        self._due = False
+        """It has come, unless it is the one that Lightning tries out before it goes on."""
+        self._due = self._due and trainer.sanity_checking
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -144,16 +145,42 @@ class DueValidation(Callback):
         """Read the note; an epoch that `max_steps`, `max_time` or a callback cut off goes on with its next batch."""
         self._due = checkpoint.get(DUE, False)
         loop = checkpoint.get("loops", {}).get("fit_loop")  # none where weights alone were saved, to be tested
+        self._loops = deepcopy(loop or {})
         if loop and not loop["epoch_loop.batch_progress"]["is_last_batch"]:
             for progress in loop["epoch_progress"].values():
                 progress["processed"] = progress["ready"] - 1
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Make up for it."""
+    def make_up(self, trainer: pl.Trainer) -> None:
+        """Validate, where that is due from before."""
         if not self._due:
             return
-        loop = trainer.fit_loop.epoch_loop.val_loop
-        loop.restarting = False  # from its first volume
+        loop, epochs = trainer.fit_loop.epoch_loop, trainer.fit_loop.epoch_progress.current
+        done = epochs.completed
+        epochs.completed -= loop.batch_progress.is_last_batch  # it is of the epoch that has ended, and is called so
+        loop.val_loop.restarting = False  # from its first volume
         trainer.validating = True
-        loop.run()
+        loop.val_loop.run()
         trainer.training = True
+        epochs.completed = done
+
+
+class GoingOn(Callback):
+    """Does what a resumed training needs once every other callback has begun: it stands behind them.
+
+    Args:
+        due: the validation that may be due.
+    """
+
+    def __init__(self, due: DueValidation) -> None:
+        self._validation = due
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Give the loader its state, which Lightning keeps from it where an epoch has ended, and validate if due."""
+        loop = trainer.fit_loop
+        if (states := loop._combined_loader_states_to_load) and loop._combined_loader is not None:
+            loop._combined_loader._load_state_dicts(states)
+            loop._combined_loader_states_to_load = []
+        epochs = loop.epoch_progress.current
+        if loop.restarted_mid_epoch and epochs.completed == epochs.ready:  # else the next one would not be counted
+            loop.reset_restart_stage()
+        self._validation.make_up(trainer)

@@ -89,7 +89,8 @@ class RunRecord(Callback):
         if (run := RunFolder.of_trainer(trainer)) is None:
             return
         dice = validated_dice(trainer)
-        if self._began:
+        # Also where all that was left was the last validation.
+        if self._began or (trainer.ckpt_path and (record := run.record) and "epochs" not in record):
             draws = pl_module.last_losses.draws.cpu().numpy()  # type: ignore[operator, union-attr]
             drawn = DrawSummary.of(trainer.datamodule.units, draws)  # type: ignore[attr-defined]
             took = {
@@ -116,7 +117,9 @@ class RunRecord(Callback):
 
 def _why_it_ended(trainer: pl.Trainer, began: bool) -> str | None:
     """Which limit left nothing to train, or stopped a training before its last epoch; None where it came to its end."""
-    epochs, steps = f"{trainer.current_epoch} epochs are done", f"{trainer.global_step} steps are done"
+    epochs, steps = _done(trainer.current_epoch, "epoch"), _done(trainer.global_step, "step")
+    if began and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        epochs = f"in epoch {trainer.current_epoch}"
     timer = next((each for each in trainer.callbacks if isinstance(each, Timer)), None)  # type: ignore[attr-defined]
     left = None if timer is None else timer.time_remaining()
     all_epochs = trainer.max_epochs != -1 and trainer.current_epoch >= (trainer.max_epochs or 0)
@@ -136,3 +139,7 @@ def _why_it_ended(trainer: pl.Trainer, began: bool) -> str | None:
     if left is not None and left <= 0:
         return "nothing was trained: trainer.max_time was over before the first step; raise it"
     return f"nothing was trained: a callback asked for the end, {epochs}"
+
+
+def _done(number: int, noun: str) -> str:
+    return f"{counted(number, noun)} {'is' if number == 1 else 'are'} done"
