@@ -129,7 +129,11 @@ class SampleLosses(_SampleLosses):
 
     def __new__(cls, index: Tensor, supervised: Tensor, consistency: Tensor | None, dense: Tensor) -> "SampleLosses":
         """Losses that are one a sample: of other shapes each sample would get what is of another, or of all."""
-        shapes = [list(each.shape) for each in (index, supervised, consistency, dense) if each is not None]
+        given = {"index": index, "supervised": supervised, "consistency": consistency, "dense": dense}
+        for name, each in given.items():
+            if not isinstance(each, Tensor) and (each is not None or name != "consistency"):
+                raise DataError(f"{name} is of type {type(each).__name__}; give a tensor, as by torch.as_tensor")
+        shapes = [list(each.shape) for each in given.values() if each is not None]
         if any(len(shape) != 1 or shape != shapes[0] for shape in shapes):
             raise DataError(
                 f"losses of samples have the shapes {shapes}; give index, supervised, consistency and dense one number "

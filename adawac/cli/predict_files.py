@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from adawac.data.split import Split
 from adawac.errors import ConfigError, DataError, counted, of_case, printable, some_of
 from adawac.errors.problems import grouped
 from adawac.figures import three_views
@@ -86,8 +87,9 @@ def predict_files(
     meant = {str(value): data.names[index] for value, index in data.indices if index < len(data.names)}
     places = {hash_: _place(path) for hash_, path in models.items()}
     where: dict[str, Any] = {"checkpoints": places, "classes": meant}
+    splits = [_split(path) for path in models.values()]
     for part, did in (("train", "trained_on"), ("val", "chosen_on")):
-        known = sorted(set(cases) & {case for path in models.values() for case in _part(path, part)})
+        known = sorted(set(cases) & {case for split in splits for case in getattr(split, part, ())})
         where[did] = sorted({*known, *map(str, recorded(output).get(did, ()))})
         if known:
             print(
@@ -169,14 +171,13 @@ def _is_tested_mirrored(checkpoint: Path) -> bool:
         return False
 
 
-def _part(checkpoint: Path, part: str) -> tuple[str, ...]:
-    """Names of a run's cases to train, or to validate; none of a checkpoint that lies in no run's folder."""
+def _split(checkpoint: Path) -> Split | None:
+    """Names of a run's cases to train and to validate; None of a checkpoint that lies in no run's folder."""
     try:
-        split = run_of_checkpoint(checkpoint).split
-    except ConfigError:  # which is not needed to predict
-        return ()
-    cases: tuple[str, ...] = getattr(split, part, ())
-    return cases
+        return run_of_checkpoint(checkpoint).split
+    except ConfigError as error:  # which is not needed to predict
+        print(f"note: which cases the model was trained on is not known: {printable(str(error))}")
+        return None
 
 
 def _place(checkpoint: Path) -> str:

@@ -71,8 +71,8 @@ class PreparedCase:
                 return _mapped(self, name)
         except (OSError, ValueError) as error:
             raise DataError(
-                f"case {self.id}: its prepared arrays cannot be read ({error}); prepare the data first, "
-                f"or delete {self.folder} to have them made anew"
+                f"case {self.id}: its prepared arrays cannot be read ({error}); prepare the data first "
+                f"(`adawac prepare --verify` finds all that are damaged), or delete {self.folder} to make them anew"
             ) from error
 
 

@@ -16,7 +16,7 @@ from torchmetrics.utilities import dim_zero_cat
 from adawac.errors import ConfigError, DataError
 from adawac.metrics.empty import EmptyPolicy, empty_rule
 from adawac.metrics.means import class_means, counting_pairs, mean_of_classes
-from adawac.metrics.overlap import AnyArray, label_array
+from adawac.metrics.overlap import AnyArray, check_num_classes, label_array
 from adawac.types import IGNORE_INDEX
 
 Reduction = Literal["mean", "classes", "cases"]
@@ -308,8 +308,10 @@ def chosen_classes(num_classes: int, classes: Sequence[int] | None) -> list[int]
         >>> chosen_classes(4, None), chosen_classes(4, [0, 3])
         ([1, 2, 3], [0, 3])
     """
-    if num_classes < 2:
+    if check_num_classes(num_classes) < 2:
         raise ConfigError(f"num_classes is {num_classes}; count the background, too: 2 where there is a single class")
+    if isinstance(classes, int | str):
+        raise ConfigError(f"classes is {classes!r}; give a list of class indices, such as [1]")
     chosen = list(range(1, num_classes)) if classes is None else [int(index) for index in classes]
     if len(set(chosen)) < len(chosen) or not all(0 <= index < num_classes for index in chosen):
         raise ConfigError(

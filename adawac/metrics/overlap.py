@@ -8,7 +8,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from adawac.errors import DataError
+from adawac.errors import ConfigError, DataError
 from adawac.metrics.empty import EmptyPolicy, empty_rule
 from adawac.types import IGNORE_INDEX
 
@@ -113,6 +113,17 @@ class OverlapCounts:
         )
 
 
+def check_num_classes(num_classes: int) -> int:
+    """Refuse what is no number of classes.
+
+    Raises:
+        ConfigError: if it is not a whole number.
+    """
+    if not isinstance(num_classes, int | np.integer) or num_classes < 1:
+        raise ConfigError(f"num_classes is {num_classes!r}; give a whole number, background included, such as 2")
+    return num_classes
+
+
 def slice_counts(
     preds: AnyArray, target: AnyArray, num_classes: int, ignore_index: int | None = IGNORE_INDEX
 ) -> OverlapCounts:
@@ -146,6 +157,7 @@ def slice_counts(
             f"preds and target have shape {target.shape}, but class indices of a case have (slices, H, W); leave out "
             "the axis of a single channel ([:, 0] of a batch), or take the argmax over the channels of masks"
         )
+    check_num_classes(num_classes)
     confusion = np.empty((len(target), num_classes, num_classes), dtype=np.int64)
     for row, (pred, reference) in enumerate(zip(preds, target, strict=True)):  # a slice fits the cache, a volume not
         if ignore_index is not None and not (kept := reference != ignore_index).all():

@@ -132,8 +132,8 @@ def check_tolerance(tolerance: float) -> float:
     Raises:
         ConfigError: if it is negative, infinite or NaN.
     """
-    if not 0 <= tolerance < math.inf:
-        raise ConfigError(f"surface Dice: the tolerance is {tolerance}; give a distance of 0 or more, such as 2")
+    if isinstance(tolerance, str) or not 0 <= tolerance < math.inf:
+        raise ConfigError(f"surface Dice: the tolerance is {tolerance!r}; give a distance of 0 or more, such as 2")
     return tolerance
 
 
@@ -264,7 +264,10 @@ def voxel_steps(spacing: ArrayLike, axes: int = 3) -> NDArray[np.float64]:
         >>> voxel_steps([[0.0, 2.0, -30.0], [5.0, 0.0, 12.0], [0.0, 0.0, 1.0]], axes=2).tolist()  # an affine
         [[0.0, 2.0], [5.0, 0.0]]
     """
-    size = np.asarray(spacing, dtype=np.float64)
+    try:
+        size = np.asarray(spacing, dtype=np.float64)
+    except (TypeError, ValueError):  # no numbers: said below
+        size = np.empty(0)
     if size.shape == (axes + 1, axes + 1) and (size[-1] == np.eye(axes + 1)[-1]).all():
         size = size[:-1, :-1]
     steps = np.diag(size) if size.shape == (axes,) and (size > 0).all() else size

@@ -100,6 +100,16 @@ def suggestions(message: str, parser: argparse.ArgumentParser) -> Iterator[str]:
         if near := did_you_mean_file(path).strip("; ") or did_you_mean(path.name, dict(shipped())).strip("; "):
             yield near
         return
+    if folder := re.search(r"Path is not a file: '([^']+)'", message):
+        run = Path(folder[1], "config.yaml").is_file()
+        yield f"to go on with a run: --resume {folder[1]}" if run else f"for a folder of data: adawac init {folder[1]}"
+        return
+    if message.endswith("are required: data.root"):
+        yield "give the file of a configuration, as `adawac init DATA` writes it; to validate or test, a run"
+        return
+    if option := re.search(r"argument (--[\w.]+): expected one argument", message):
+        yield f"a value that begins with - is given behind =, as in {option[1]}=-1"
+        return
     more = message.partition("unrecognized arguments: ")[2].split(maxsplit=1)
     if more and Path(more[0]).is_file():
         yield "a pattern that the shell has unfolded is many files; write it in quotes, such as -i 'images/*.nii.gz'"

@@ -101,7 +101,7 @@ def _foresee(task: SegmentationTask, data: SegmentationData, trainer: pl.Trainer
     check_end(task.schedule, trainer)
     task.begin(facts := data.look(), trainer, trains=True)
     check_monitors(trainer, task, facts.classes.names[1:], bool(data.split.val))
-    if checkpoint is not None and task.recipe is not None and Path(checkpoint).suffix:  # no word such as last
+    if checkpoint is not None and task.recipe is not None:
         check_resumable(read := read_checkpoint(Path(checkpoint)), task.recipe, None)
         if -1 < (most := trainer.max_epochs or 0) < read.get("epoch", 0):
             raise ConfigError(
@@ -211,11 +211,11 @@ def _place(config: Config) -> Iterator[RunFolder | None]:
             else:
                 checkpoint = newest_checkpoint(runs, name)
             log.info("resume: %s", checkpoint or "no whole checkpoint yet, so from the beginning")
-        elif resume is not None:
-            last = RunFolder(Path(resume)).last  # in which the run of a folder stopped
-            checkpoint = last if last.is_file() else find_checkpoint(Path(resume))
+        elif (given := resume or (values["ckpt_path"] if trains else None)) is not None:
+            last = RunFolder(Path(given)).last  # in which the run of a folder stopped
+            checkpoint = last if last.is_file() else find_checkpoint(Path(given))
         if checkpoint is not None:
-            values["ckpt_path"] = checkpoint if resume is None else str(Path(checkpoint).absolute())
+            values["ckpt_path"] = str(Path(checkpoint).absolute()) if trains else checkpoint
             its_run = run_of_checkpoint(Path(checkpoint))
             if run is None and its_run.path.parent == (runs / name).resolve():
                 run = its_run

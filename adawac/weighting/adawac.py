@@ -114,7 +114,7 @@ class AdaWAC(PerSampleState, Weighting):
         self.prior_log_odds = math.log(prior) - math.log1p(-prior)
         self.warm_up = warm_up
         self.decay = decay
-        self.register_buffer("log_odds", torch.full((num_samples,), self.prior_log_odds))
+        self.register_buffer("log_odds", torch.full((self.number_of(num_samples),), self.prior_log_odds))
         self.register_buffer("samples_seen", torch.zeros((), dtype=torch.int64))
         self.register_buffer("mean_supervised", torch.zeros(()))
         self.register_buffer("mean_consistency", torch.zeros(()))

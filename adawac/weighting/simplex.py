@@ -73,7 +73,7 @@ class ReweightOnly(PerSampleState, Weighting):
         self.max_weight = max_weight
         self.official_scaling = official_scaling
         self.retention = 1.0
-        self.register_buffer("log_weights", self._start(num_samples))
+        self.register_buffer("log_weights", self._start(self.number_of(num_samples)))
 
     @property
     def weights(self) -> Tensor:

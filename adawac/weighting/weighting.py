@@ -76,6 +76,19 @@ class PerSampleState(nn.Module):
     renamed_buffers: ClassVar[dict[str, str]] = {}
     """Names of buffers in checkpoints of 0.1.0, and what they are called now."""
 
+    def number_of(self, samples: int) -> int:
+        """The number of samples that it is made for.
+
+        Raises:
+            ConfigError: if it is no such number.
+        """
+        if not isinstance(samples, int) or isinstance(samples, bool) or samples < 0:
+            raise ConfigError(
+                f"{type(self).__name__}: num_samples is {samples!r}; give the number of training samples, such as "
+                "len(dataset)"
+            )
+        return samples
+
     def rows_of(self, index: Tensor, table: Tensor) -> Tensor:
         """The rows of a batch in a table of all samples, looked at where no device has to be waited for.
 

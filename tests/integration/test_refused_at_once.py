@@ -68,7 +68,8 @@ def test_a_network_that_a_checkpoint_does_not_fit_is_refused_before_volumes_are_
         (["--model.weighting=AdaWAC", "--model.weighting.step_size=.inf"], "step_size is inf; give a finite number"),
         (["--trainer.precision=bf16-true"], "trainer.precision is bf16-true, .* give bf16-mixed"),
         (["--model.init_from=nowhere.ckpt"], "nowhere.ckpt: neither a checkpoint nor a run folder"),
-        (["--ckpt_path=nowhere.ckpt"], "nowhere.ckpt: not readable as a checkpoint"),
+        (["--ckpt_path=nowhere.ckpt"], "nowhere.ckpt: neither a checkpoint nor a run folder"),
+        (["--ckpt_path=last"], "last: neither a checkpoint nor a run folder"),  # Lightning began anew
         (["--data.axis=sagittal", "--model.flip_left_right=true"], "sagittal slices do not show left and right"),
     ],
 )

@@ -101,7 +101,7 @@ def test_resume_is_exact(tmp_path, data, unbroken, step):
 
 def test_a_longer_run_extends_a_finished_one(tmp_path, data, unbroken):
     longer = tmp_path / "longer" / "run"
-    fit(config(longer, data, max_epochs=EPOCHS + 1), "--ckpt_path", str(checkpoints(unbroken) / "last.ckpt"))
+    fit(config(longer, data, max_epochs=EPOCHS + 1), "--ckpt_path", str(checkpoints(unbroken).parent))
     recorded = yaml.safe_load((checkpoints(longer).parent / "config.yaml").read_text())
     assert recorded["ckpt_path"] is None  # or a run from this record would go on there, too
     state = final_state(longer)

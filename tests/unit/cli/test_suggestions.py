@@ -145,6 +145,27 @@ def test_a_value_of_the_wrong_kind_is_said_in_a_line(options, said, here, capsys
     assert "Union" not in error
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("fit .", "for a folder of data: adawac init "),
+        ("fit runs/m/version_0", "to go on with a run: --resume "),
+        ("test", "give the file of a configuration, as `adawac init DATA` writes it; to validate or test, a run"),
+        (
+            "fit mine.yaml --data.window -100,200",
+            "a value that begins with - is given behind =, as in --data.window=-1",
+        ),
+    ],
+)
+def test_what_is_given_in_another_way_is_shown(command, said, here, capsys):
+    run = here / "runs/m/version_0"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text("name: m\ndata: {root: .}\n")
+    with pytest.raises(SystemExit):
+        main(command.split())
+    assert said in capsys.readouterr().err
+
+
 def test_what_init_does_not_take_is_said_in_a_line_from_python_too(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["init", str(tmp_path), "--memory=-1"])

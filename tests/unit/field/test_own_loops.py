@@ -59,6 +59,8 @@ def test_losses_are_one_a_sample():
     for wrong in (F.cross_entropy(logits, label), each[:, None], each[:1]):
         with pytest.raises(DataError, match=r'one number a sample.*reduction="none"'):
             SampleLosses(index, wrong, each, each > 0)
+    with pytest.raises(DataError, match=r"supervised is of type ndarray; give a tensor, as by torch\.as_tensor"):
+        SampleLosses(torch.arange(2), np.ones(2), None, torch.ones(2, dtype=torch.bool))
     with pytest.raises(DataError, match=r"index is torch\.float32; give the row"):
         SampleLosses(index.float(), each, each, each > 0)
     bytes_ = AdaWAC(num_samples=2).step(SampleLosses(index.byte(), each, each.flip(0), each > 0))  # torch masks by them

@@ -6,7 +6,7 @@ import torch
 from medpy.metric import binary
 
 from adawac.errors import ConfigError, DataError
-from adawac.metrics import slice_counts
+from adawac.metrics import slice_counts, volume_nsd
 
 # Two slices of 2 x 4 voxels, classes 0, 1, 2; "i" is ignored.
 #
@@ -94,6 +94,21 @@ def test_predicted_value_outside_the_classes_is_named(wrong, found):
     preds[1, 0, 0] = wrong
     with pytest.raises(DataError, match=f"preds, slice 1: .* found {found}; list this class"):
         slice_counts(preds, TARGET, num_classes=3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"num_classes": 3.0}, "num_classes is 3.0; give a whole number"),
+        ({"num_classes": "3"}, "num_classes is '3'; give a whole number"),
+        ({"num_classes": 3, "classes": 1}, r"classes is 1; give a list of class indices, such as \[1\]"),
+        ({"num_classes": 3, "spacing": "1mm"}, "spacing '1mm' must be 3 positive numbers"),
+        ({"num_classes": 3, "tolerance": "2mm"}, "the tolerance is '2mm'; give a distance"),
+    ],
+)
+def test_a_setting_of_another_kind_is_named(settings, said):
+    with pytest.raises((ConfigError, DataError), match=said):
+        volume_nsd(PREDS, TARGET, **settings)
 
 
 def test_other_shape_is_refused():

@@ -255,6 +255,9 @@ def test_last_losses_survive_save_and_load():
         (GroupDRO, {"step_size": -1.0}, "it must be above 0"),
         (CVaRDRO, {"alpha": 0.0}, "1 is ERM"),
         (CVaRDRO, {"alpha": 1.5}, "1 is ERM"),
+        (AdaWAC, {"num_samples": -3}, r"AdaWAC: num_samples is -3; give the number of training samples"),
+        (ReweightOnly, {"num_samples": 10.5}, "ReweightOnly: num_samples is 10.5; give the number"),
+        (PMDRO, {"num_samples": "10"}, "PMDRO: num_samples is '10'; give the number"),
     ],
 )
 def test_bad_settings_are_refused(method, arguments, remedy):
