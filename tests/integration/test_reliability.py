@@ -112,6 +112,23 @@ class TestSignals:
         for counted in ("epoch_progress", "epoch_loop.batch_progress", "epoch_loop.state_dict"):
             assert loops[0][counted] == loops[1][counted]
 
+    @pytest.mark.parametrize("step", [4, 8])
+    def test_early_stopping_counts_the_epoch_whose_validation_was_stopped(self, tmp_path, data, caplog, step):
+        """It stops after the second of three epochs, as no epoch is better by 1, and trains no other if typed again."""
+        settings = ("monitor=val/dice", "mode=max", "min_delta=1", "patience=1")
+        stopping = ["--trainer.callbacks+=EarlyStopping", *(f"--trainer.callbacks.{each}" for each in settings)]
+        folder = tmp_path / "run"
+        path = with_fault(folder, data, "SignalAt", step=step, validating=True)
+        assert main(["fit", "--config", str(path), *stopping]) == 128 + signal.SIGTERM
+        for _ in range(2):
+            fit(folder / "config.yaml", "--resume", "auto", *stopping)
+            assert final_state(folder)["global_step"] == 8
+        record = json.loads((folder / "runs/resumed/version_0/run.json").read_text())
+        assert (record["epochs"], record["steps"]) == (2, 8)
+        with caplog.at_level("INFO"):
+            fit(folder / "config.yaml", "--resume", "auto", *stopping)
+        assert "2 epochs are done; to go on, raise the patience of EarlyStopping" in caplog.text
+
     def test_before_the_first_step_there_is_nothing_to_save(self, tmp_path, data, capsys):
         folder = tmp_path / "run"
         path = with_fault(folder, data, "SignalAt", step=0, validating=True)  # in the sanity check

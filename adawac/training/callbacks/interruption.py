@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from adawac.errors import Interrupted
 from adawac.runs.folder import RunFolder
@@ -161,6 +161,8 @@ class DueValidation(Callback):
         trainer.validating = True
         loop.val_loop.run()
         trainer.training = True
+        for stopping in _early_stoppings(trainer) if epochs.completed < done else ():  # they count the epochs' ends
+            stopping.on_train_epoch_end(trainer, trainer.lightning_module)
         epochs.completed = done
 
 
@@ -184,3 +186,10 @@ class GoingOn(Callback):
         if loop.restarted_mid_epoch and epochs.completed == epochs.ready:  # else the next one would not be counted
             loop.reset_restart_stage()
         self._validation.make_up(trainer)
+        # Lightning would train an epoch more each time.
+        if any(0 < each.wait_count >= each.patience for each in _early_stoppings(trainer)):
+            trainer.should_stop = True
+
+
+def _early_stoppings(trainer: pl.Trainer) -> list[EarlyStopping]:
+    return [each for each in trainer.callbacks if isinstance(each, EarlyStopping)]  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
-from lightning.pytorch.callbacks import Callback, Timer
+from lightning.pytorch.callbacks import Callback, EarlyStopping, Timer
 
 from adawac.data.sampling import DrawSummary
 from adawac.data.subsets import absent_classes, describe
@@ -138,7 +138,9 @@ def _why_it_ended(trainer: pl.Trainer, began: bool) -> str | None:
         return f"nothing was left to train: {epochs}, trainer.max_epochs is {trainer.max_epochs}; raise it to go on"
     if left is not None and left <= 0:
         return "nothing was trained: trainer.max_time was over before the first step; raise it"
-    return f"nothing was trained: a callback asked for the end, {epochs}"
+    stopped = any(isinstance(each, EarlyStopping) for each in trainer.callbacks)  # type: ignore[attr-defined]
+    remedy = "; to go on, raise the patience of EarlyStopping" if stopped else ""
+    return f"nothing was trained: a callback asked for the end, {epochs}{remedy}"
 
 
 def _done(number: int, noun: str) -> str:
