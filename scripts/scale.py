@@ -23,7 +23,7 @@ from adawac.io.atomic import write_text
 
 WHAT = {"MiB": "memory, MiB", "seconds": "processor, s", "ms": "processor, ms"}
 WORK = {
-    "volumes": (of_volumes, [10, 100, 1000]),
+    "volumes": (of_volumes, [10, 100, 1000, 3000]),
     "slices": (of_slices, [10**4, 10**5, 10**6, 10**7]),
     "classes": (of_classes, [4, 13, 39, 117]),
     "voxels": (of_voxels, [96**3, 144**3, 216**3, 320**3]),
