@@ -26,6 +26,7 @@ from lightning.pytorch.callbacks import (
     StochasticWeightAveraging,
 )
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities import rank_zero_only
 
 from adawac.data.case_names import AUTO
@@ -142,6 +143,13 @@ def _make_trainer(parts: Namespace, first: list[Callback], own_logger: TensorBoa
             f"trainer.overfit_batches is {trainer.overfit_batches}, but the batches of an epoch are drawn anew; to "
             "train on a few cases name them in a file, --data.split FileSplit --data.split.path FEW.json"
         )
+    if trainer.reload_dataloaders_every_n_epochs:
+        raise ConfigError(
+            f"trainer.reload_dataloaders_every_n_epochs is {trainer.reload_dataloaders_every_n_epochs}, but the "
+            "batches of an epoch are drawn anew without it, and what a sampling has learnt would be lost; leave it out"
+        )
+    if trainer.profiler.filename is None and not isinstance(trainer.profiler, PassThroughProfiler):
+        trainer.profiler.filename = "profile"  # in the run's folder: what Lightning would log is not shown
     if TorchElasticEnvironment.detect() and trainer.world_size < (started := int(os.environ["WORLD_SIZE"])):
         here = int(os.environ["LOCAL_WORLD_SIZE"])
         raise ConfigError(

@@ -188,6 +188,7 @@ class TestWhatARunLeaves:
         ("options", "remedy"),
         [
             (("--trainer.overfit_batches", "1"), "train on a few cases name them in a file"),
+            (("--trainer.reload_dataloaders_every_n_epochs", "1"), "drawn anew without it"),
             (("--trainer.val_check_interval", "500"), "must be less than or equal to the number of the training batch"),
             (("--trainer.limit_val_batches", "0.1"), "increase the `limit_val_batches` argument"),
             (("--trainer.strategy", "fsdp", "--trainer.accelerator", "cpu"), "requires a GPU accelerator"),

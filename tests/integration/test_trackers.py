@@ -116,6 +116,11 @@ def test_without_a_logger_the_run_still_lies_in_its_folder(config, tmp_path):
     }
 
 
+def test_a_profile_lies_in_the_run_s_folder(config):
+    """Lightning would log it, of which nothing is shown."""
+    assert "run_training_epoch" in (fit(config, "--trainer.profiler=simple") / "fit-profile.txt").read_text()
+
+
 @pytest.mark.parametrize("package", ["mlflow", "wandb"])
 def test_tracker_that_is_not_installed(config, package, capsys, monkeypatch):
     flag = f"lightning.pytorch.loggers.{package}._{package.upper()}_AVAILABLE"
