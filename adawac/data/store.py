@@ -300,7 +300,8 @@ def count_voxels(label: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64
     size = flat.size // max(slices, 1)
     counts = np.bincount(inside // size * 256 + flat[inside], minlength=256 * slices).reshape(slices, 256)
     counts[:, 0] = size - counts.sum(1)
-    return counts[:, :num_classes].copy()  # a view would keep all 256 of every case
+    kept: NDArray[np.int64] = counts[:, :num_classes].copy()  # a view would keep all 256 of every case
+    return kept
 
 
 def _opened(case: Case, folder: Path, entry: Entry) -> PreparedCase:
