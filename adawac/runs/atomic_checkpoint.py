@@ -47,7 +47,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             kept = "the one before it is whole: free space and go on with --resume auto"
             raise TrainingError(
                 f"{path}: the checkpoint cannot be written ({reason}); "
-                + (kept if path.is_file() else "free space and give the command again")
+                + (kept if any(path.parent.glob("*.ckpt")) else "free space and give the command again")
             ) from error
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:

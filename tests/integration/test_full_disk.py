@@ -77,3 +77,6 @@ def test_a_checkpoint_that_is_the_first_has_none_before_it(tmp_path):
     ):
         AtomicCheckpointIO().save_checkpoint({"adawac_recipe": "a" * 2000}, tmp_path / "last.ckpt")
     assert not list(tmp_path.iterdir())
+    AtomicCheckpointIO().save_checkpoint({"adawac_recipe": "a"}, tmp_path / "best.ckpt")
+    with no_file_larger_than(1 << 10), pytest.raises(TrainingError, match=r"whole: free space and go on with --resume"):
+        AtomicCheckpointIO().save_checkpoint({"adawac_recipe": "a" * 2000}, tmp_path / "last.ckpt")
