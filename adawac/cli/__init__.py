@@ -52,6 +52,8 @@ IN_THE_WAY = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDI
 IN_THE_WAY |= {errno.EFBIG, errno.EIO, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ENFILE}
 """What keeps a file from being written, and is no fault of the program."""
 
+FULL = {errno.ENOSPC, errno.EDQUOT}
+
 DEBUG = "ADAWAC_DEBUG"
 """Variable of the environment that shows tracebacks."""
 
@@ -149,8 +151,8 @@ def _run(argv: list[str]) -> int:
             return _unexpected(argv, error)
         closed = closed_place(error.filename) if error.filename else None
         where = closed or error.filename or "what was to be written"
-        remedy = f"let it be {'read' if closed else 'written'}, or name another place"
-        return _failed(command, f"{printable(str(where))}: {error.strerror}; {remedy}")
+        remedy = "free space there" if error.errno in FULL else f"let it be {'read' if closed else 'written'}"
+        return _failed(command, f"{printable(str(where))}: {error.strerror}; {remedy}, or name another place")
     except (Interrupted, KeyboardInterrupt) as stop:
         return _stopped(command, stop)
     except Exception as error:

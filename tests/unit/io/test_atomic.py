@@ -136,8 +136,9 @@ class TestFailingDisk:
 
         monkeypatch.setattr("adawac.cli.predict.main", failing)
         assert cli.main(["predict"]) == 2
+        remedy = "free space there" if number in ("ENOSPC", "EDQUOT") else "let it be written"
         assert capsys.readouterr().err == (
-            f"adawac predict: labels/a.nii.gz: {os.strerror(code)}; let it be written, or name another place\n"
+            f"adawac predict: labels/a.nii.gz: {os.strerror(code)}; {remedy}, or name another place\n"
         )
 
     def test_a_name_may_be_as_long_as_names_can_be(self, tmp_path):
