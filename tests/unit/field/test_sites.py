@@ -1,12 +1,12 @@
 """Folders of several sites, whose patterns leave no site out; links, archives and lists beside the data."""
 
-import errno
 import gzip
 import shlex
 from pathlib import Path
 
 import pytest
 import SimpleITK
+from closed_places import closed
 from field_data import check, folders, volumes
 from tiny_data import save_nifti
 
@@ -171,20 +171,13 @@ def test_predict_tells_the_same_of_what_is_no_image(tmp_path, name, content, sai
 
 
 @pytest.mark.parametrize("name", ["case_01.nii.gz", "case_01.mha"])
-def test_a_file_that_may_not_be_read_is_not_corrupt(tmp_path, monkeypatch, name):
+def test_a_file_that_may_not_be_read_is_not_corrupt(tmp_path, name):
     root = folders(tmp_path / "data")
     path = root / "images/case_01.nii.gz"
     if name.endswith(".mha"):
         SimpleITK.WriteImage(SimpleITK.ReadImage(str(path)), str(root / "images" / name))
         path.unlink()
-    opened = Path.open
-
-    def refuse(self, *args, **options):  # as for a user who is not root, as tests may be
-        if self.name == name:
-            raise PermissionError(errno.EACCES, "Permission denied", str(self))
-        return opened(self, *args, **options)
-
-    monkeypatch.setattr(Path, "open", refuse)
-    (problem,) = check(root).problems
-    assert f"{name}: Permission denied; let the file be read by the user that you are" in problem
+    with closed(root / "images" / name):
+        (problem,) = check(root).problems
+    assert f"{name}: Permission denied; let it be read by the user that you are" in problem
     assert "corrupt" not in problem
