@@ -246,17 +246,6 @@ def test_the_checkpoint_alone_is_enough(run, case, tmp_path, monkeypatch):
     assert labels[0] == labels[1] == labels[2]
 
 
-def test_a_damaged_split_is_said(run, case, tmp_path, capsys):
-    """Whether the model was trained on the images cannot be told then, nor can `evaluate`."""
-    save_nifti(tmp_path / "in/a.nii.gz", case[0][0])
-    shutil.copytree(run, tmp_path / "damaged")
-    (tmp_path / "damaged/split.json").write_text("")
-    assert predict(tmp_path / "damaged", tmp_path / "in", tmp_path / "out") == 0
-    said = capsys.readouterr().out
-    assert said.count("which cases the model was trained on is not known: ") == 1
-    assert "split.json: damaged" in said
-
-
 class TestChannels:
     def save_pair(self, folder, name, image):
         for i, channel in enumerate(image):

@@ -1,4 +1,4 @@
-"""A case table speaks for a run only while the checkpoint that it was measured with is the run's."""
+"""A case table speaks for a run only while its checkpoint is the one that was measured, a split while it is whole."""
 
 import json
 import shutil
@@ -179,3 +179,14 @@ def test_a_cell_whose_training_went_on_is_tested_anew(tmp_path, capsys):
     assert "finished: erm" in study(home)
     assert cell.stale_cases is None
     assert "0 of 1 cells to run" in study(home, "--dry-run")
+
+
+def test_a_damaged_split_is_said(run, trained, tmp_path, capsys):
+    """Whether the model was trained on the images cannot be told then, nor can `evaluate`."""
+    (run.path / "split.json").write_text("")
+    assert (
+        main(["predict", str(run.path), "-i", str(trained.parent / "msd/imagesTr"), "-o", str(tmp_path / "out")]) == 0
+    )
+    said = capsys.readouterr().out
+    assert said.count("which cases the model was trained on is not known: ") == 1
+    assert "split.json: damaged" in said
